@@ -1,0 +1,1 @@
+"""Raw media to records. Workers never import TensorFlow."""

@@ -1,0 +1,70 @@
+"""The `mmstack` command: one subcommand per verb, each living in its room.
+
+A command's module defines `add_arguments(parser)` and `run(args) -> int`, and imports nothing heavy at
+module level, so that help and argument errors come at once.
+"""
+
+import argparse
+import importlib
+import sys
+
+from mm_models.errors import UserError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "corpus": ("beam_pipelines.commands.corpus", "generate a sample corpus"),
+    "manifest": ("beam_pipelines.commands.manifest", "make or check a manifest"),
+    "preprocess": ("beam_pipelines.commands.preprocess", "raw media to records"),
+    "vocabulary": ("beam_pipelines.commands.vocabulary", "build a vocabulary from captions"),
+    "inspect": ("beam_pipelines.commands.inspect", "show what is inside records"),
+    "train": ("trainers.commands.train", "train an experiment"),
+    "eval": ("trainers.commands.evaluate", "evaluate a run"),
+    "export": ("export.commands.export", "checkpoint to SavedModel"),
+    "serve": ("export.commands.serve", "serve exported models"),
+    "query": ("export.commands.query", "ask a served model"),
+    "predict": ("export.commands.predict", "run one media file through a run"),
+    "doctor": ("export.commands.doctor", "check machine, versions, data, run and export"),
+    "demo": ("export.commands.demo", "the whole path on a sample corpus"),
+}
+
+USER_ERROR_EXIT_CODE = 2
+
+
+def build_parser(argv: list[str], room: str | None = None) -> argparse.ArgumentParser:
+    """Parser with every subcommand listed, and the one that `argv` names filled in."""
+    parser = argparse.ArgumentParser(
+        prog="mmstack", description="Multimodal training: records, models, checkpoints, serving."
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module_name, summary) in COMMANDS.items():
+        if room and not module_name.startswith(f"{room}."):
+            continue
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module = importlib.import_module(module_name)
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: list[str] | None = None, room: str | None = None) -> int:
+    """Runs one subcommand and returns its exit code; users' mistakes print one sentence and return 2.
+
+    Options that a command does not know are kept in `args.passthrough`; commands that do not pass options
+    on to a library reject them.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser(argv, room)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown and not getattr(args, "accepts_passthrough", False):
+        parser.error(f"unknown arguments: {' '.join(unknown)}")
+    args.passthrough = unknown
+    try:
+        return args.run(args) or 0
+    except UserError as error:
+        print(f"mmstack {args.command}: {error}", file=sys.stderr)
+        return USER_ERROR_EXIT_CODE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Installs the four rooms of mmstack and the `mmstack` command."""
+
+import pathlib
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+setuptools.setup(
+    name="mmstack",
+    version="0.1.0",
+    description="Multimodal training stack: Beam pipelines, Keras models, TensorFlow Serving",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.12",
+    packages=setuptools.find_packages(
+        include=[
+            "mm_models*",
+            "beam_pipelines*",
+            "trainers*",
+            "export*",
+        ]
+    ),
+    py_modules=["mmstack"],
+    install_requires=[
+        "tensorflow~=2.20.0",
+        "keras~=3.15.1",
+        "tensorflow-text~=2.20.1",
+        "tensorflow-io~=0.37.1",
+        "tf-models-official~=2.20.0",
+        "tensorboard~=2.20.0",
+        "tensorflow-serving-api~=2.20.0",
+        "apache-beam~=2.77.0",
+        # Beam writes TFRecords only where a CRC32C package is present.
+        "google-crc32c~=1.6",
+        "av~=18.0",
+        "numpy~=2.4",
+        "pillow>=11",
+        "omegaconf~=2.3",
+        "sentencepiece~=0.2",
+        # Small models on frozen features (the linear probe) and the digit images of the sample corpus.
+        "scikit-learn~=1.6",
+        # The embedded server's REST side and its metrics page.
+        "aiohttp~=3.11",
+        "prometheus-client~=0.21",
+        "grpcio>=1.70",
+        "psutil>=6",
+    ],
+    extras_require={
+        "dev": ["pytest~=8.3", "hypothesis~=6.120", "ruff~=0.9"],
+        # eSpeak NG is GPL-3.0: only the sample corpora need it, so it is never a plain dependency.
+        "corpus": ["espeakng-loader~=0.2"],
+        "gpu": ["tensorflow[and-cuda]~=2.20.0"],
+        "gcp": ["apache-beam[gcp]~=2.77.0"],
+    },
+    entry_points={"console_scripts": ["mmstack=mmstack:main"]},
+)

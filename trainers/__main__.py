@@ -1,0 +1,7 @@
+"""`python -m trainers`: the room's commands."""
+
+import sys
+
+from mmstack import main
+
+sys.exit(main(room="trainers"))

@@ -1,0 +1,113 @@
+"""What a stream reads: data sets, modalities, sampling and augmentation."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class DatasetConfig:
+    """One record folder as written by `mmstack preprocess`, or foreign TFRecords with renamed keys.
+
+    Attributes:
+        path: folder with `dataset_info.json`, or a glob of TFRecord shards; may be a remote URL.
+        split: split name; ignored for a glob.
+        weight: share of examples drawn from this data set, relative to the others of the stream.
+        feature_names: our record key → the key in these files, for foreign records.
+        caption_styles: keep only captions of these styles (empty: all).
+        caption_languages: keep only captions in these languages (empty: all).
+        corrupt_policy: `fail`, or `skip` up to `corrupt_share_limit`.
+    """
+
+    path: str = ""
+    split: str = "train"
+    weight: float = 1.0
+    feature_names: dict[str, str] = dataclasses.field(default_factory=dict)
+    caption_styles: list[str] = dataclasses.field(default_factory=list)
+    caption_languages: list[str] = dataclasses.field(default_factory=list)
+    corrupt_policy: str = "fail"
+    corrupt_share_limit: float = 0.001
+
+
+@dataclasses.dataclass
+class VideoInputConfig:
+    """Frames of one example: float32[num_frames, height, width, 3] in [-1, 1].
+
+    Attributes:
+        num_frames: frames per window.
+        frame_stride: stored frames between two sampled ones.
+        height, width: pixels after cropping.
+        crop: `inception`, `vgg`, `random` (resize short side, random crop), `center` or `resize`.
+        flip: mirror half of the training clips left to right. Off for content that reads (digits).
+        color_jitter_probability: share of training clips with colour jitter.
+        num_windows, num_crops: evaluation views per clip; logits or embeddings are averaged.
+    """
+
+    num_frames: int = 32
+    frame_stride: int = 1
+    height: int = 224
+    width: int = 224
+    crop: str = "inception"
+    flip: bool = True
+    color_jitter_probability: float = 0.8
+    num_windows: int = 1
+    num_crops: int = 1
+
+
+@dataclasses.dataclass
+class AudioInputConfig:
+    """Waveform of one example: float32[num_samples], nominally in [-1, 1].
+
+    Attributes:
+        num_samples: samples per window.
+        sample_rate_hz: must equal the stored rate divided by `sample_stride`.
+        sample_stride: plain decimation of the stored waveform.
+        noise_std_share: training noise, as a share of the clip's largest absolute sample.
+    """
+
+    num_samples: int = 153600
+    sample_rate_hz: int = 48000
+    sample_stride: int = 1
+    noise_std_share: float = 0.01
+
+
+@dataclasses.dataclass
+class TextInputConfig:
+    """Captions of one example: int32[num_candidates, num_tokens].
+
+    Attributes:
+        num_candidates: captions per clip, nearest first; missing ones are all padding.
+        num_tokens: tokens per caption, cropped or padded on the right.
+        tokenizer: `word`, `wordpiece` or `sentencepiece`.
+        vocabulary: vocabulary file; may be a remote URL.
+        random_candidates: draw the candidates at random in training instead of nearest first.
+    """
+
+    num_candidates: int = 5
+    num_tokens: int = 16
+    tokenizer: str = "word"
+    vocabulary: str = ""
+    random_candidates: bool = False
+
+
+@dataclasses.dataclass
+class InputConfig:
+    """One stream's examples.
+
+    Attributes:
+        datasets: data sets by name; each batch mixes them by weight.
+        batch_size: global batch size.
+        video, audio, text: modalities to read; null leaves one out.
+        num_labels: labels per example (padded with -1); 0 reads none.
+        sync_audio_video: sample the video and audio windows at the same start fraction.
+        prefetch_batches: batches prepared ahead.
+        num_parallel_calls: parallel decodes; 0 lets tf.data choose.
+    """
+
+    datasets: dict[str, DatasetConfig] = dataclasses.field(default_factory=dict)
+    batch_size: int = 64
+    video: VideoInputConfig | None = None
+    audio: AudioInputConfig | None = None
+    text: TextInputConfig | None = None
+    num_labels: int = 0
+    sync_audio_video: bool = True
+    prefetch_batches: int = 2
+    num_parallel_calls: int = 0

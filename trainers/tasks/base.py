@@ -1,0 +1,96 @@
+"""The contract between a task, which knows what is learned from a batch, and the loop."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+
+class Term(NamedTuple):
+    """A quantity before reduction: the loop divides the global sum by the global weight.
+
+    Attributes:
+        sum: float32[] sum over this replica's examples.
+        weight: float32[] how many examples (or tokens) the sum covers.
+    """
+
+    sum: tf.Tensor
+    weight: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class StepTerms:
+    """What a step yields.
+
+    Attributes:
+        loss: the term whose global mean is differentiated.
+        metrics: further terms by name, averaged over replicas and steps, such as `vidtxt_loss`.
+    """
+
+    loss: Term
+    metrics: dict[str, Term]
+
+
+Gather = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Task(abc.ABC):
+    """Single-replica view of one system's training; knows no loop and no strategy.
+
+    A step is `terms(model, encode(model, batch), batch)`. `encode` is local to a replica and always
+    compiles with XLA; collectives (global negatives, synchronised batch norm) belong in `terms`, which gets
+    `gather`, a differentiable all-gather over the batch axis.
+    """
+
+    def __init__(self, config: Any, streams: Mapping[str, Any]):
+        """Takes the task's own config and the experiment's streams by name."""
+        self.config = config
+        self.streams = streams
+
+    @abc.abstractmethod
+    def build_model(self) -> keras.Model:
+        """Builds the model with every weight created. Called under the strategy's scope."""
+
+    @abc.abstractmethod
+    def encode(
+        self,
+        model: keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        *,
+        stream: str,
+        training: bool,
+        seed: tf.Tensor,
+    ) -> Any:
+        """Replica-local forward pass; `seed: int32[2]` is a function of (seed, step, replica)."""
+
+    @abc.abstractmethod
+    def terms(
+        self,
+        model: keras.Model,
+        outputs: Any,
+        batch: Mapping[str, tf.Tensor],
+        *,
+        stream: str,
+        training: bool,
+        gather: Gather,
+    ) -> StepTerms:
+        """Loss and metrics of one replica's outputs against the global batch."""
+
+    def variable_groups(self, model: keras.Model) -> dict[str, list[keras.Variable]]:
+        """Disjoint trainable variables by optimizer name; by default all belong to `main`."""
+        return {"main": list(model.trainable_variables)}
+
+    @abc.abstractmethod
+    def tokens_per_example(self, stream: str) -> int:
+        """Tokens the encoders process for one example of `stream` in training."""
+
+    @abc.abstractmethod
+    def evaluators(self) -> dict[str, Any]:
+        """Evaluators by name, each a callable `(model, context) -> dict[str, float]`."""
+
+    @abc.abstractmethod
+    def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> Any:
+        """Pictures, sounds and tables of one batch for TensorBoard (see trainers/evaluation/panels.py)."""
