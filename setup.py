@@ -34,21 +34,21 @@ setuptools.setup(
         "apache-beam~=2.77.0",
         # Beam writes TFRecords only where a CRC32C package is present.
         "google-crc32c~=1.6",
-        "av~=18.0",
+        "av~=18.1",
         "numpy~=2.4",
         "pillow>=11",
-        "omegaconf~=2.3",
+        "omegaconf~=2.4",
         "sentencepiece~=0.2",
         # Small models on frozen features (the linear probe) and the digit images of the sample corpus.
-        "scikit-learn~=1.6",
+        "scikit-learn~=1.9",
         # The embedded server's REST side and its metrics page.
-        "aiohttp~=3.11",
-        "prometheus-client~=0.21",
+        "aiohttp~=3.14",
+        "prometheus-client~=0.26",
         "grpcio>=1.70",
         "psutil>=6",
     ],
     extras_require={
-        "dev": ["pytest~=8.3", "hypothesis~=6.120", "ruff~=0.9"],
+        "dev": ["pytest>=8.3", "hypothesis>=6.120", "ruff>=0.9"],
         # eSpeak NG is GPL-3.0: only the sample corpora need it, so it is never a plain dependency.
         "corpus": ["espeakng-loader~=0.2"],
         "gpu": ["tensorflow[and-cuda]~=2.20.0"],

@@ -1,0 +1,41 @@
+# make demo | test | test-slow | bench: each sets up .venv first and needs nothing but Python 3.11.
+
+PYTHON311 ?= python3.11
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install demo test lint test-pipelines test-models test-slow bench clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): setup.py constraints.txt
+	$(PYTHON311) -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,corpus]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(PYTHON) -m mmstack demo --work_dir=runs/demo
+
+test: $(INSTALLED) lint
+	$(MAKE) --no-print-directory --output-sync=target -j2 test-pipelines test-models
+
+lint: $(INSTALLED)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+# Two processes, one per core: TensorFlow is imported once in each.
+test-pipelines: $(INSTALLED)
+	$(PYTHON) -m pytest tests/beam_pipelines tests/repository tests/export
+
+test-models: $(INSTALLED)
+	$(PYTHON) -m pytest tests/mm_models tests/trainers
+
+test-slow: $(INSTALLED)
+	$(PYTHON) -m pytest -m slow tests
+
+bench: $(INSTALLED)
+	$(PYTHON) -m benchmarks --output runs/benchmarks.json
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

@@ -1,0 +1,69 @@
+"""Form that a linter does not check: file and function length, documented public functions."""
+
+import ast
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).parents[2]
+ROOMS = ("mm_models", "beam_pipelines", "trainers", "export", "benchmarks")
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 80
+
+
+def _modules():
+    for room in ROOMS:
+        yield from sorted((ROOT / room).rglob("*.py"))
+    yield ROOT / "mmstack.py"
+
+
+def _functions(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_no_module_over_400_lines():
+    paths = [*_modules(), *sorted((ROOT / "tests").rglob("*.py"))]
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in paths
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > MAX_MODULE_LINES
+    }
+    assert not long, long
+
+
+def test_no_function_too_long_to_read():
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {length} lines"
+        for path in _modules()
+        for node in _functions(ast.parse(path.read_text(encoding="utf-8")))
+        if (length := node.end_lineno - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_no_empty_bodies():
+    empty = []
+    for path in _modules():
+        for node in _functions(ast.parse(path.read_text(encoding="utf-8"))):
+            abstract = any("abstractmethod" in ast.unparse(d) for d in node.decorator_list)
+            if not abstract and isinstance(node.body[-1], ast.Pass):
+                empty.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert not empty, empty
+
+
+def test_the_repository_speaks_of_the_project_alone():
+    pattern = re.compile(r"(/work/|/tmp/w|\bTODO\b|\bFIXME\b|\bXXX\b)")
+    suffixes = {".py", ".md", ".yaml", ".txt", ".toml", ".json", ""}
+    wrong = []
+    for path in sorted(ROOT.rglob("*")):
+        relative = path.relative_to(ROOT)
+        hidden = relative.parts[0] in (".git", ".venv", "runs", "data", "build")
+        if hidden or not path.is_file() or path.suffix not in suffixes or path.name == "LICENSE":
+            continue
+        if path == pathlib.Path(__file__) or "__pycache__" in relative.parts:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if pattern.search(line):
+                wrong.append(f"{relative}:{number} {line.strip()[:80]}")
+    assert not wrong, "\n".join(wrong)
