@@ -1,7 +1,7 @@
 """The `mmstack` command: one subcommand per verb, each living in its room.
 
-A command's module defines `add_arguments(parser)` and `run(args) -> int`, and imports nothing heavy at
-module level, so that help and argument errors come at once.
+A command's module defines `add_arguments(parser)` and `run(args) -> int`, and imports nothing heavy
+at module level, so that help and argument errors come at once.
 """
 
 import argparse
@@ -48,10 +48,10 @@ def build_parser(argv: list[str], room: str | None = None) -> argparse.ArgumentP
 
 
 def main(argv: list[str] | None = None, room: str | None = None) -> int:
-    """Runs one subcommand and returns its exit code; users' mistakes print one sentence and return 2.
+    """Runs one subcommand and returns its exit code; a user's mistake prints one sentence, returns 2.
 
-    Options that a command does not know are kept in `args.passthrough`; commands that do not pass options
-    on to a library reject them.
+    Options that a command does not know are kept in `args.passthrough` where it passes options on to a
+    library, and are an error elsewhere.
     """
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser(argv, room)

@@ -39,7 +39,7 @@ setuptools.setup(
         "pillow>=11",
         "omegaconf~=2.4",
         "sentencepiece~=0.2",
-        # Small models on frozen features (the linear probe) and the digit images of the sample corpus.
+        # Linear probes on frozen features, and the digit images of the sample corpus.
         "scikit-learn~=1.9",
         # The embedded server's REST side and its metrics page.
         "aiohttp~=3.14",

@@ -41,8 +41,8 @@ class Task(abc.ABC):
     """Single-replica view of one system's training; knows no loop and no strategy.
 
     A step is `terms(model, encode(model, batch), batch)`. `encode` is local to a replica and always
-    compiles with XLA; collectives (global negatives, synchronised batch norm) belong in `terms`, which gets
-    `gather`, a differentiable all-gather over the batch axis.
+    compiles with XLA; collectives (global negatives, synchronised batch norm) belong in `terms`,
+    which gets `gather`, a differentiable all-gather over the batch axis.
     """
 
     def __init__(self, config: Any, streams: Mapping[str, Any]):
@@ -93,4 +93,4 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> Any:
-        """Pictures, sounds and tables of one batch for TensorBoard (see trainers/evaluation/panels.py)."""
+        """Pictures, sounds and tables of one batch for TensorBoard."""
