@@ -1,0 +1,59 @@
+"""What an evaluator measures and on which examples."""
+
+import dataclasses
+
+from trainers.data.config import InputConfig
+
+KINDS = ("zero_shot", "retrieval", "linear_probe", "loss")
+
+
+@dataclasses.dataclass
+class EvaluatorConfig:
+    """One evaluator; `kind` picks the class and with it the fields that matter.
+
+    Attributes:
+        kind: `zero_shot`, `retrieval`, `linear_probe` or `loss` (the stream losses on held-out clips).
+        input: test examples; its text part also gives tokenizer and vocabulary of the prompts.
+        every_steps: evaluate when the step is a multiple of this; 0 leaves it to the trainer.
+        max_examples: only the first so many examples; 0 takes all.
+        num_pictures: examples shown in TensorBoard; 0 writes no pictures.
+
+        modality: `video` or `audio`: the tower that `zero_shot` and `linear_probe` look at.
+        prompts: `zero_shot` templates, `{}` being the class name.
+        class_names: classes in index order; empty takes `labels` of the first data set.
+
+        pairs: `retrieval` directions as `query_to_gallery`, such as `text_to_video`.
+        gallery_size: `retrieval` gallery: the first so many clips; 0 takes all.
+        average: over the windows of a clip, `embeddings` (averaged, then normalised) or
+            `similarities` (averaged over the windows' own cosines).
+        projector_examples: `retrieval` clips written for the embedding projector; 0 for none.
+
+        train_input: `linear_probe` training examples.
+        probe: `logistic_regression` (scikit-learn), or `low_rank` (VATT, appendix A.3.2).
+        probe_steps: steps of the `low_rank` probe.
+        probe_rank: width of the `low_rank` bottleneck.
+        probe_dropout: share of the bottleneck dropped while the `low_rank` probe trains.
+        probe_l2: weight penalty: of the last layer in `low_rank`, 1/C in `logistic_regression`.
+    """
+
+    kind: str = "zero_shot"
+    input: InputConfig = dataclasses.field(default_factory=InputConfig)
+    every_steps: int = 0
+    max_examples: int = 0
+    num_pictures: int = 4
+
+    modality: str = "video"
+    prompts: list[str] = dataclasses.field(default_factory=lambda: ["{}"])
+    class_names: list[str] = dataclasses.field(default_factory=list)
+
+    pairs: list[str] = dataclasses.field(default_factory=lambda: ["text_to_video"])
+    gallery_size: int = 0
+    average: str = "embeddings"
+    projector_examples: int = 0
+
+    train_input: InputConfig | None = None
+    probe: str = "logistic_regression"
+    probe_steps: int = 2000
+    probe_rank: int = 128
+    probe_dropout: float = 0.9
+    probe_l2: float = 0.1
