@@ -1,0 +1,128 @@
+"""Multi-head attention with every step a method of its own."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from mm_models.layers import randomness
+from mm_models.layers.dropout import StatelessDropout
+
+MASKED_SCORE = -1e9
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class MultiHeadAttention(keras.layers.Layer):
+    """Scaled (or unscaled) dot-product attention over several heads.
+
+    `project_queries`, `project_memory` and `attend` are separate, so that a decoder can keep keys and values
+    between calls, and a subclass can normalise queries and keys or change values, without a new layer.
+    Kernels are 2-D, [dim, heads * head_dim], as in the published checkpoints.
+
+    Call arguments:
+        queries: float[batch, queries, dim].
+        memory: float[batch, keys, dim], or None for self-attention.
+        attention_mask: [batch, keys] or [batch, queries, keys], 1 where a key may be seen, or None.
+        bias: float[1 or batch, heads, queries, keys] added to the scores, or None.
+        training: bool.
+        seed: int32[2] for dropout of the attention weights.
+
+    Returns:
+        float[batch, queries, dim].
+
+    Source: VATT, section 3.2; T5 for the unscaled form without biases.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        head_dim: int,
+        *,
+        use_bias: bool = True,
+        scale_scores: bool = True,
+        dropout_rate: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.use_bias = use_bias
+        self.scale_scores = scale_scores
+        self.dropout_rate = dropout_rate
+        inner = num_heads * head_dim
+        self.q = self._dense(inner, "q")
+        self.k = self._dense(inner, "k")
+        self.v = self._dense(inner, "v")
+        self.dropout = StatelessDropout(dropout_rate, name="dropout", dtype=self.dtype_policy)
+
+    def _dense(self, units, name):
+        return keras.layers.Dense(units, use_bias=self.use_bias, name=name, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        dim = input_shape[-1]
+        self.o = self._dense(dim, "o")
+        for projection in (self.q, self.k, self.v):
+            projection.build((None, None, dim))
+        self.o.build((None, None, self.num_heads * self.head_dim))
+        self.built = True
+
+    def _split_heads(self, values):
+        # [batch, tokens, heads * head_dim] -> [batch, heads, tokens, head_dim]
+        batch, tokens = tf.shape(values)[0], values.shape[1]
+        values = tf.reshape(values, [batch, tokens, self.num_heads, self.head_dim])
+        return tf.transpose(values, [0, 2, 1, 3])
+
+    def project_queries(self, queries):
+        """float[batch, queries, dim] -> float[batch, heads, queries, head_dim], scaled if asked."""
+        projected = self._split_heads(self.q(queries))
+        if self.scale_scores:
+            projected *= tf.cast(1.0 / math.sqrt(self.head_dim), projected.dtype)
+        return projected
+
+    def project_memory(self, memory):
+        """float[batch, keys, dim] -> keys and values, float[batch, heads, keys, head_dim] each."""
+        return self._split_heads(self.k(memory)), self._split_heads(self.v(memory))
+
+    def attention_weights(self, queries, keys, attention_mask=None, bias=None):
+        """float32[batch, heads, queries, keys] that sum to 1 over the keys."""
+        scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
+        if bias is not None:
+            scores += tf.cast(bias, tf.float32)
+        if attention_mask is not None:
+            hidden = 1.0 - tf.cast(attention_mask, tf.float32)
+            axes = (1, 2) if attention_mask.shape.rank == 2 else (1,)
+            for axis in axes:
+                hidden = tf.expand_dims(hidden, axis)
+            scores += hidden * MASKED_SCORE
+        return tf.nn.softmax(scores, axis=-1)
+
+    def attend(self, queries, keys, values, *, attention_mask, bias, training, seed):
+        """Mixes `values` by the match of queries and keys: float[batch, queries, dim]."""
+        weights = self.attention_weights(queries, keys, attention_mask, bias)
+        weights = self.dropout(tf.cast(weights, values.dtype), training=training, seed=seed)
+        # [batch, heads, queries, head_dim] -> [batch, queries, heads * head_dim]
+        mixed = tf.transpose(tf.matmul(weights, values), [0, 2, 1, 3])
+        inner = self.num_heads * self.head_dim
+        return self.o(tf.reshape(mixed, [tf.shape(mixed)[0], mixed.shape[1], inner]))
+
+    def call(self, queries, memory=None, attention_mask=None, bias=None, training=False, seed=None):
+        keys, values = self.project_memory(queries if memory is None else memory)
+        return self.attend(
+            self.project_queries(queries),
+            keys,
+            values,
+            attention_mask=attention_mask,
+            bias=bias,
+            training=training,
+            seed=randomness.fold_in_optional(seed, "attention_weights"),
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "head_dim": self.head_dim,
+            "use_bias": self.use_bias,
+            "scale_scores": self.scale_scores,
+            "dropout_rate": self.dropout_rate,
+        }

@@ -1,0 +1,37 @@
+"""Dropout whose mask is a function of a seed that the caller gives."""
+
+import keras
+import tensorflow as tf
+
+from mm_models.layers import randomness
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class StatelessDropout(keras.layers.Layer):
+    """Zeroes a share of the values in training and scales the rest so that the mean stays.
+
+    Call arguments:
+        inputs: float[...].
+        training: bool.
+        seed: int32[2]; needed when training with a rate above 0.
+
+    Raises:
+        ValueError: the rate is outside [0, 1), or a seed is missing.
+    """
+
+    def __init__(self, rate: float, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"a dropout rate must be in [0, 1), not {rate}")
+        self.rate = rate
+        self.built = True
+
+    def call(self, inputs, training=False, seed=None):
+        if not training or self.rate == 0.0:
+            return inputs
+        draws = randomness.uniform(tf.shape(inputs), randomness.required(seed, self.name))
+        scaled = inputs * tf.cast(1.0 / (1.0 - self.rate), inputs.dtype)
+        return tf.where(draws >= self.rate, scaled, tf.zeros_like(scaled))
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}

@@ -1,0 +1,111 @@
+"""Learned positions with one table per axis, resampled where the grid differs."""
+
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.layers import normalization
+
+
+@functools.lru_cache(maxsize=64)
+def resampling_matrix(num_rows: int, num_queries: int) -> np.ndarray:
+    """The linear map that resamples a table of `num_rows` to `num_queries` rows.
+
+    A polyharmonic spline of order 3 with a linear part through knots i / num_rows, read at j / num_queries.
+    Between the knots that is the natural cubic spline.
+
+    Returns:
+        float32[num_queries, num_rows].
+
+    Source: VATT, appendix A.2.5 (there called bicubic).
+    """
+    # In units of one row; the spline does not change with the unit and the system is better conditioned.
+    knots = np.arange(num_rows, dtype=np.float64)
+    queries = np.arange(num_queries, dtype=np.float64) * (num_rows / num_queries)
+    system = np.zeros((num_rows + 2, num_rows + 2))
+    system[:num_rows, :num_rows] = np.abs(knots[:, None] - knots[None, :]) ** 3
+    system[:num_rows, num_rows] = system[num_rows, :num_rows] = knots
+    system[:num_rows, num_rows + 1] = system[num_rows + 1, :num_rows] = 1.0
+    basis = np.concatenate(
+        [
+            np.abs(queries[:, None] - knots[None, :]) ** 3,
+            queries[:, None],
+            np.ones((num_queries, 1)),
+        ],
+        axis=1,
+    )
+    # The system is symmetric, so solving for the basis gives the weights of the rows directly.
+    return np.linalg.solve(system, basis.T).T[:, :num_rows].astype(np.float32)
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class AxisPositions(keras.layers.Layer):
+    """Adds to each token the (normalised) sum of one learned row per axis.
+
+    Args:
+        axes: name of each axis to the rows of its table, in token order, such as
+            {"temporal": 8, "vertical": 14, "horizontal": 14}.
+        dim: width of the tokens.
+        use_layer_norm: normalise the sum, as the reference does; the paper adds it as it is.
+
+    Call arguments:
+        tokens: float[batch, tokens, dim].
+        grid: tokens along each axis; tables of another length are resampled.
+        kept: int32[kept] or int32[batch, kept], which positions of the grid the tokens are; None: all.
+
+    Returns:
+        float[batch, tokens, dim].
+
+    Source: VATT, section 3.1.
+    """
+
+    def __init__(self, axes: dict[str, int], dim: int, use_layer_norm: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.axes = dict(axes)
+        self.dim = dim
+        self.use_layer_norm = use_layer_norm
+        if use_layer_norm:
+            self.layer_norm = normalization.make_norm(
+                "layer", name="layer_norm", dtype=self.dtype_policy
+            )
+
+    def build(self, input_shape=None):
+        self.tables = [
+            self.add_weight(
+                name=f"{name}_embeddings",
+                shape=(num_rows, self.dim),
+                initializer=keras.initializers.TruncatedNormal(stddev=self.dim**-0.5),
+                autocast=False,
+            )
+            for name, num_rows in self.axes.items()
+        ]
+        if self.use_layer_norm:
+            self.layer_norm.build((None, self.dim))
+        self.built = True
+
+    def rows(self, grid) -> tf.Tensor:
+        """float32[prod(grid), dim]: the summed rows before normalisation."""
+        total = tf.zeros([1, self.dim])
+        for table, size in zip(self.tables, grid, strict=True):
+            rows = tf.convert_to_tensor(table.value)
+            if size != table.shape[0]:
+                rows = tf.matmul(tf.constant(resampling_matrix(table.shape[0], size)), rows)
+            total = tf.reshape(total[:, None] + rows[None], [-1, self.dim])
+        return total
+
+    def call(self, tokens, grid=None, kept=None):
+        rows = self.rows(grid)
+        if self.use_layer_norm:
+            rows = self.layer_norm(rows)
+        rows = rows if kept is None else tf.gather(rows, kept)
+        return tokens + tf.cast(rows, tokens.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "axes": self.axes,
+            "dim": self.dim,
+            "use_layer_norm": self.use_layer_norm,
+        }

@@ -1,0 +1,42 @@
+"""Stateless seeds: every draw is a function of a seed and the name of what it is for."""
+
+import zlib
+
+import tensorflow as tf
+
+# One named algorithm, so that eager, graph and compiled code draw the same numbers on every device.
+ALGORITHM = "philox"
+
+
+def fold_in(seed: tf.Tensor, purpose: str | int) -> tf.Tensor:
+    """A new seed for one purpose.
+
+    Args:
+        seed: int32[2].
+        purpose: a name, or a number such as the index of a layer.
+
+    Returns:
+        int32[2], different for every (seed, purpose).
+    """
+    if isinstance(purpose, str):
+        purpose = zlib.crc32(purpose.encode("utf-8")) & 0x7FFFFFFF
+    return tf.random.experimental.stateless_fold_in(
+        seed, tf.constant(purpose, tf.int32), alg=ALGORITHM
+    )
+
+
+def fold_in_optional(seed: tf.Tensor | None, purpose: str | int) -> tf.Tensor | None:
+    """`fold_in`, or None where there is no seed (nothing is drawn at inference)."""
+    return None if seed is None else fold_in(seed, purpose)
+
+
+def uniform(shape, seed: tf.Tensor) -> tf.Tensor:
+    """float32[shape] in [0, 1), a pure function of `seed: int32[2]`."""
+    return tf.random.stateless_uniform(shape, seed, dtype=tf.float32, alg=ALGORITHM)
+
+
+def required(seed: tf.Tensor | None, layer_name: str) -> tf.Tensor:
+    """`seed` itself. Raises ValueError where a layer that draws was given none."""
+    if seed is None:
+        raise ValueError(f"layer {layer_name!r} draws random numbers in training and needs a seed")
+    return seed

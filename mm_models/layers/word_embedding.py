@@ -1,0 +1,59 @@
+"""Look-up of word vectors, frozen or learned."""
+
+import keras
+import tensorflow as tf
+
+
+@tf.custom_gradient
+def _look_up(table, ids):
+    def gradient(upstream):
+        num_rows, dim = table.shape
+        flat = tf.reshape(upstream, [-1, dim])
+        # Dense on purpose: clipping, accumulation and reduction then see one kind of gradient.
+        return tf.math.unsorted_segment_sum(flat, tf.reshape(ids, [-1]), num_rows), None
+
+    return tf.gather(table, ids), gradient
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class WordEmbedding(keras.layers.Layer):
+    """A table of word vectors; only the rows that are read are cast to the compute type.
+
+    Args:
+        vocabulary_size: rows.
+        dim: width of a vector.
+        trainable: whether the table is learned; VATT's stays as loaded.
+
+    Call arguments:
+        ids: int32[...].
+
+    Returns:
+        float[..., dim].
+    """
+
+    def __init__(self, vocabulary_size: int, dim: int, **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.dim = dim
+
+    def build(self, input_shape=None):
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.vocabulary_size, self.dim),
+            initializer=keras.initializers.TruncatedNormal(stddev=self.dim**-0.5),
+            trainable=self.trainable,
+            autocast=False,
+        )
+        self.built = True
+
+    def call(self, ids):
+        table = tf.convert_to_tensor(self.embeddings.value)
+        vectors = _look_up(table, ids) if self.trainable else tf.gather(table, ids)
+        return tf.cast(vectors, self.compute_dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "dim": self.dim,
+        }

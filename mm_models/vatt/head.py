@@ -1,0 +1,163 @@
+"""Maps from pooled tower outputs into the spaces where modalities are compared."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from mm_models.vatt import config as vatt_config
+from mm_models.vatt.config import HeadConfig
+
+
+def _batch_norm(name: str, dtype) -> keras.layers.BatchNormalization:
+    return keras.layers.BatchNormalization(
+        momentum=0.9, epsilon=1e-5, synchronized=True, name=name, dtype=dtype
+    )
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class LinearNorm(keras.layers.Layer):
+    """Optional ReLU, Dense, optional batch norm over all replicas (the Dense has a bias without it).
+
+    Call arguments:
+        inputs: float[..., dim].
+        training: bool.
+    """
+
+    def __init__(self, units: int, relu: bool = False, batch_norm: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.relu = relu
+        self.batch_norm = batch_norm
+        self.dense = keras.layers.Dense(
+            units, use_bias=not batch_norm, name="dense", dtype=self.dtype_policy
+        )
+        self.norm = _batch_norm("norm", self.dtype_policy) if batch_norm else None
+
+    def build(self, input_shape):
+        self.dense.build((None, input_shape[-1]))
+        if self.norm is not None:
+            self.norm.build((None, self.units))
+        self.built = True
+
+    def call(self, inputs, training=False):
+        values = self.dense(tf.nn.relu(inputs) if self.relu else inputs)
+        if self.norm is None:
+            return values
+        flat = self.norm(tf.reshape(values, [-1, self.units]), training=training)
+        return tf.reshape(flat, tf.shape(values))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "relu": self.relu,
+            "batch_norm": self.batch_norm,
+        }
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class Head(keras.layers.Layer):
+    """The fine-and-coarse head (`fac`), or one space for all (`mlp_joint`).
+
+    `fac` maps video and audio into a fine space, and the video's place there and text into a coarse one.
+    Under the `paper` preset batch norm follows every linear layer and nothing stands between the two spaces;
+    the reference code has batch norm on the video path only and a ReLU between them.
+
+    Args:
+        config: resolved HeadConfig.
+        input_dims: pooled width by modality.
+        preset: `reference_code` or `paper`.
+
+    Call arguments:
+        pooled: modality to float[..., dim].
+        training: bool.
+
+    Returns:
+        Of `video_va`, `audio_va`, `video_vt` and `text_vt` those whose modality is given:
+        float32[..., width of the space], not normalised.
+
+    Source: VATT, section 3.4.
+    """
+
+    def __init__(
+        self, config: HeadConfig | dict, input_dims: dict[str, int], preset: str, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if isinstance(config, dict):
+            config = vatt_config.from_dict(config, HeadConfig)
+        self.config, self.preset, self.input_dims = config, preset, dict(input_dims)
+        self.maps = self._joint_maps() if config.kind == "mlp_joint" else self._fac_maps()
+
+    def _map(self, name, units, **options):
+        return LinearNorm(units, name=name, dtype=self.dtype_policy, **options)
+
+    def _joint_maps(self):
+        return {
+            modality: self._map(f"{modality}_to_joint", self.config.joint_dim, relu=True)
+            for modality in self.input_dims
+        }
+
+    def _fac_maps(self):
+        fine, coarse = self.config.video_audio_dim, self.config.video_text_dim
+        reference = self.preset == "reference_code"
+        maps = {
+            "video_hidden": self._map("video_hidden", fine),
+            "video_to_va": self._map("video_to_va", fine, relu=True),
+        }
+        if "text" in self.input_dims:
+            maps["va_to_vt"] = self._map("va_to_vt", coarse, relu=reference)
+            maps["text_to_vt"] = self._map("text_to_vt", coarse, batch_norm=not reference)
+        if "audio" in self.input_dims:
+            maps["audio_to_va"] = self._map("audio_to_va", fine, batch_norm=not reference)
+        return maps
+
+    def build(self, input_shape=None):
+        fine = self.config.video_audio_dim
+        inner = {"video_hidden": "video", "text_to_vt": "text", "audio_to_va": "audio"}
+        for name, layer in self.maps.items():
+            modality = inner.get(name, name)
+            layer.build((None, self.input_dims.get(modality, fine)))
+        self.built = True
+
+    def call(self, pooled, training=False):
+        if self.config.kind == "mlp_joint":
+            outputs = self._joint(pooled, training)
+        else:
+            outputs = self._fac(pooled, training)
+        return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
+
+    def _joint(self, pooled, training):
+        spaces = {
+            "video": ("video_va", "video_vt"),
+            "audio": ("audio_va",),
+            "text": ("text_vt",),
+        }
+        outputs = {}
+        for modality, rows in pooled.items():
+            joint = self.maps[modality](rows, training=training)
+            outputs.update({name: joint for name in spaces[modality]})
+        return outputs
+
+    def _fac(self, pooled, training):
+        def apply(name, rows):
+            return self.maps[name](rows, training=training)
+
+        outputs = {}
+        if "video" in pooled:
+            outputs["video_va"] = apply("video_to_va", apply("video_hidden", pooled["video"]))
+            if "va_to_vt" in self.maps:
+                outputs["video_vt"] = apply("va_to_vt", outputs["video_va"])
+        if "audio" in pooled:
+            outputs["audio_va"] = apply("audio_to_va", pooled["audio"])
+        if "text" in pooled:
+            outputs["text_vt"] = apply("text_to_vt", pooled["text"])
+        return outputs
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "config": dataclasses.asdict(self.config),
+            "input_dims": self.input_dims,
+            "preset": self.preset,
+        }

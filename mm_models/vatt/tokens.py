@@ -1,0 +1,226 @@
+"""From raw inputs of one modality to the tokens an encoder takes, the aggregate token in front."""
+
+import keras
+import tensorflow as tf
+
+from mm_models.layers import drop_token, randomness
+from mm_models.layers.aggregate_token import AggregateToken
+from mm_models.layers.dropout import StatelessDropout
+from mm_models.layers.drop_token import DropToken
+from mm_models.layers.mlp import activation_function
+from mm_models.layers.patches import PatchEmbedding
+from mm_models.layers.positions import AxisPositions
+from mm_models.layers.word_embedding import WordEmbedding
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class PatchTokens(keras.layers.Layer):
+    """Patches, positions, dropout, DropToken and the aggregate token, for video and audio.
+
+    Which tokens stay is drawn first, and only those are computed: the result is that of dropping them
+    behind the positions, for less work.
+
+    Args:
+        kind: `video`, `waveform` or `spectrogram`.
+        patch_shape: see `PatchEmbedding`.
+        axes: rows of each position table by axis name.
+        dim: width of the tokens.
+        drop_token_rate: share of the tokens left out in training; the number kept follows from the tables.
+        drop_token_per_sample: a permutation per example instead of one per batch.
+        dropout_rate: dropout of the token embeddings.
+        pre_projection: a Dense with GELU between the patch map and the positions (agnostic variant).
+        position_layer_norm: normalise the summed positions.
+
+    Call arguments:
+        inputs: see `PatchEmbedding`.
+        training: bool.
+        seed: int32[2].
+
+    Returns:
+        float[batch, 1 + tokens, dim].
+
+    Source: VATT, sections 3.1 to 3.3.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        patch_shape,
+        axes: dict[str, int],
+        dim: int,
+        *,
+        drop_token_rate: float = 0.0,
+        drop_token_per_sample: bool = False,
+        dropout_rate: float = 0.0,
+        pre_projection: bool = False,
+        position_layer_norm: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._arguments = {
+            "kind": kind,
+            "patch_shape": tuple(patch_shape),
+            "axes": dict(axes),
+            "dim": dim,
+            "drop_token_rate": drop_token_rate,
+            "drop_token_per_sample": drop_token_per_sample,
+            "dropout_rate": dropout_rate,
+            "pre_projection": pre_projection,
+            "position_layer_norm": position_layer_norm,
+        }
+        policy = self.dtype_policy
+        self.patches = PatchEmbedding(kind, patch_shape, dim, name="patches", dtype=policy)
+        self.pre_projection = None
+        if pre_projection:
+            self.pre_projection = keras.layers.Dense(
+                dim,
+                activation=activation_function("gelu"),
+                name="pre_projection",
+                dtype=policy,
+            )
+        self.positions = AxisPositions(
+            axes, dim, position_layer_norm, name="positions", dtype=policy
+        )
+        self.dropout = StatelessDropout(dropout_rate, name="dropout", dtype=policy)
+        num_positions = 1
+        for rows in axes.values():
+            num_positions *= rows
+        self.drop_token = DropToken(
+            drop_token.num_kept(num_positions, drop_token_rate),
+            drop_token_per_sample,
+            name="drop_token",
+            dtype=policy,
+        )
+        self.aggregate = AggregateToken(name="aggregate", dtype=policy)
+
+    def build(self, input_shape=None):
+        shape = (None, None, self._arguments["dim"])
+        self.patches.build()
+        if self.pre_projection is not None:
+            self.pre_projection.build(shape)
+        self.positions.build()
+        self.aggregate.build(shape)
+        self.built = True
+
+    def call(self, inputs, training=False, seed=None):
+        grid = self.patches.grid(inputs.shape)
+        num_tokens = 1
+        for size in grid:
+            num_tokens *= size
+        kept = self.drop_token.choose(
+            tf.shape(inputs)[0],
+            num_tokens,
+            training=training,
+            seed=randomness.fold_in_optional(seed, "drop_token"),
+        )
+        tokens = self.patches(inputs, kept=kept)
+        if self.pre_projection is not None:
+            tokens = self.pre_projection(tokens)
+        tokens = self.positions(tokens, grid=grid, kept=kept)
+        tokens = self.dropout(
+            tokens, training=training, seed=randomness.fold_in_optional(seed, "embedding")
+        )
+        return self.aggregate(tokens)
+
+    def get_config(self):
+        return {**super().get_config(), **self._arguments}
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class WordTokens(keras.layers.Layer):
+    """Word vectors mapped to the encoder's width, with the aggregate token in front.
+
+    With relative positions (the T5 tower) the aggregate vector lives among the word vectors and passes the
+    same bias-free map. With absolute ones (the agnostic variant) the map has a bias, positions follow, and
+    the aggregate vector joins behind them.
+
+    Args:
+        vocabulary_size, embedding_dim, trainable_embeddings: the word table.
+        dim: width of the tokens.
+        num_positions: rows of the absolute position table; 0 for relative positions.
+        dropout_rate: dropout of the token embeddings.
+        position_layer_norm: normalise absolute positions.
+
+    Call arguments:
+        ids: int32[batch, tokens].
+        training: bool.
+        seed: int32[2].
+
+    Returns:
+        float[batch, 1 + tokens, dim].
+
+    Source: VATT, sections 3.1 and 3.2.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int,
+        dim: int,
+        *,
+        trainable_embeddings: bool = False,
+        num_positions: int = 0,
+        dropout_rate: float = 0.0,
+        position_layer_norm: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._arguments = {
+            "vocabulary_size": vocabulary_size,
+            "embedding_dim": embedding_dim,
+            "dim": dim,
+            "trainable_embeddings": trainable_embeddings,
+            "num_positions": num_positions,
+            "dropout_rate": dropout_rate,
+            "position_layer_norm": position_layer_norm,
+        }
+        policy = self.dtype_policy
+        self.words = WordEmbedding(
+            vocabulary_size,
+            embedding_dim,
+            trainable=trainable_embeddings,
+            name="words",
+            dtype=policy,
+        )
+        self.pre_projection = keras.layers.Dense(
+            dim,
+            activation=activation_function("gelu"),
+            use_bias=num_positions > 0,
+            name="pre_projection",
+            dtype=policy,
+        )
+        self.positions = None
+        if num_positions:
+            self.positions = AxisPositions(
+                {"temporal": num_positions},
+                dim,
+                position_layer_norm,
+                name="positions",
+                dtype=policy,
+            )
+        self.dropout = StatelessDropout(dropout_rate, name="dropout", dtype=policy)
+        self.aggregate = AggregateToken(name="aggregate", dtype=policy)
+
+    def build(self, input_shape=None):
+        word_dim, dim = self._arguments["embedding_dim"], self._arguments["dim"]
+        self.words.build()
+        self.pre_projection.build((None, None, word_dim))
+        if self.positions is not None:
+            self.positions.build()
+        self.aggregate.build((None, None, dim if self.positions is not None else word_dim))
+        self.built = True
+
+    def call(self, ids, training=False, seed=None):
+        tokens = self.words(ids)
+        if self.positions is None:
+            tokens = self.pre_projection(self.aggregate(tokens))
+        else:
+            tokens = self.pre_projection(tokens)
+            tokens = self.positions(tokens, grid=(ids.shape[1],))
+        tokens = self.dropout(
+            tokens, training=training, seed=randomness.fold_in_optional(seed, "embedding")
+        )
+        return tokens if self.positions is None else self.aggregate(tokens)
+
+    def get_config(self):
+        return {**super().get_config(), **self._arguments}
