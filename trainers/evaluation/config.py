@@ -12,9 +12,8 @@ class EvaluatorConfig:
     """One evaluator; `kind` picks the class and with it the fields that matter.
 
     Attributes:
-        kind: `zero_shot`, `retrieval`, `linear_probe` or `loss` (the stream losses on held-out clips).
+        kind: `zero_shot`, `retrieval`, `linear_probe` or `loss`.
         input: test examples; its text part also gives tokenizer and vocabulary of the prompts.
-        every_steps: evaluate when the step is a multiple of this; 0 leaves it to the trainer.
         max_examples: only the first so many examples; 0 takes all.
         num_pictures: examples shown in TensorBoard; 0 writes no pictures.
 
@@ -38,7 +37,6 @@ class EvaluatorConfig:
 
     kind: str = "zero_shot"
     input: InputConfig = dataclasses.field(default_factory=InputConfig)
-    every_steps: int = 0
     max_examples: int = 0
     num_pictures: int = 4
 

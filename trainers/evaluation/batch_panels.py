@@ -1,0 +1,75 @@
+"""What a training batch looks and sounds like, and how near its modalities lie."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.metrics import retrieval
+from trainers.data import examples
+from trainers.data.config import InputConfig
+from trainers.evaluation import drawing, panels
+from trainers.evaluation.embeddings import MODALITIES, VIEW_RANK, forward_views
+
+NUM_CLIPS = 4
+NUM_SOUNDS = 2
+MATRIX_CLIPS = 16
+PAIRS = (("video_vt", "text_vt"), ("video_va", "audio_va"))
+
+
+def batch_panels(
+    model: keras.Model, batch: Mapping[str, tf.Tensor], input_config: InputConfig
+) -> list[panels.Panel]:
+    """Clip strips with captions, spectrograms, playable sounds, captions and similarity matrices.
+
+    Args:
+        model: gives the embeddings.
+        batch: one replica's batch; only its first examples are shown.
+        input_config: what the batch was read with, for captions and the sample rate.
+    """
+    kept = {name: tensor[:MATRIX_CLIPS] for name, tensor in batch.items()}
+    infos = examples.describe(kept["example_id"].numpy().tolist(), input_config)
+    shown = _media_panels(kept, infos, input_config)
+    rows = "\n".join(f"| {i.key} | {' / '.join(i.captions)} |" for i in infos)
+    shown.append(panels.TextPanel("captions", f"| clip | captions |\n|---|---|\n{rows}"))
+    inputs = {name: kept[name] for name in MODALITIES if name in kept}
+    outputs = {name: value.numpy() for name, value in forward_views(model, inputs).items()}
+    return shown + [_matrix(outputs, *pair) for pair in PAIRS if set(pair) <= set(outputs)]
+
+
+def _media_panels(kept: Mapping, infos: list, input_config: InputConfig) -> list[panels.Panel]:
+    shown, strips, spectrograms = [], [], []
+    for row, info in enumerate(infos[:NUM_CLIPS]):
+        if "video" in kept and float(kept["video_mask"][row]) > 0:
+            strips.append(drawing.clip_strip(_first_view(kept, "video", row), info.captions[:5]))
+        if "audio" in kept and float(kept["audio_mask"][row]) > 0:
+            rate = input_config.audio.sample_rate_hz
+            waveform = _first_view(kept, "audio", row)
+            spectrograms.append(
+                drawing.spectrogram_image(waveform, rate, lines=[info.key, *info.captions[:1]])
+            )
+            if row < NUM_SOUNDS:
+                caption = " / ".join(info.captions)
+                shown.append(panels.SoundPanel(f"sound/{row}", waveform, rate, caption))
+    if strips:
+        shown.append(panels.ImagePanel("clips", drawing.stack(strips)))
+    if spectrograms:
+        shown.append(panels.ImagePanel("spectrograms", drawing.stack(spectrograms)))
+    return shown
+
+
+def _first_view(kept: Mapping, name: str, row: int) -> np.ndarray:
+    value = kept[name][row].numpy()
+    return value[0] if value.ndim + 1 == VIEW_RANK[name] else value
+
+
+def _matrix(outputs: Mapping[str, np.ndarray], rows: str, columns: str) -> panels.ImagePanel:
+    """Cosines of clips (rows) with their partners (columns); the diagonal should be bright."""
+    similarities = retrieval.cosine_similarities(outputs[rows][:, 0], outputs[columns][:, 0])
+    image = drawing.similarity_image(
+        similarities, low=float(similarities.min()), high=float(similarities.max())
+    )
+    return panels.ImagePanel(
+        f"similarities/{rows}_{columns}", drawing.under(image, [f"rows {rows}, columns {columns}"])
+    )

@@ -1,0 +1,41 @@
+"""From evaluator configs to evaluators."""
+
+from collections.abc import Mapping
+
+from mm_models.errors import UserError
+from trainers.evaluation.base import Evaluator
+from trainers.evaluation.config import KINDS, EvaluatorConfig
+from trainers.evaluation.linear_probe import LinearProbeEvaluator
+from trainers.evaluation.loss import LossEvaluator
+from trainers.evaluation.retrieval import RetrievalEvaluator
+from trainers.evaluation.zero_shot import ZeroShotEvaluator
+from trainers.tasks.base import Task
+
+_CLASSES = {
+    "zero_shot": ZeroShotEvaluator,
+    "retrieval": RetrievalEvaluator,
+    "linear_probe": LinearProbeEvaluator,
+}
+
+
+def build_evaluators(configs: Mapping[str, EvaluatorConfig], task: Task) -> dict[str, Evaluator]:
+    """Evaluators by name: the configured ones, and those the task brings itself.
+
+    Args:
+        configs: the experiment's `evaluators`.
+        task: gives the losses that `kind: loss` computes, and its own evaluators.
+
+    Raises:
+        UserError: for an unknown kind, or fields that do not fit the kind.
+    """
+    evaluators = dict(task.evaluators())
+    for name, config in configs.items():
+        if config.kind == "loss":
+            evaluators[name] = LossEvaluator(name, config, task)
+        elif config.kind in _CLASSES:
+            evaluators[name] = _CLASSES[config.kind](name, config)
+        else:
+            raise UserError(
+                f"evaluators.{name}.kind is {config.kind!r}; choose one of {list(KINDS)}"
+            )
+    return evaluators

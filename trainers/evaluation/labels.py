@@ -1,0 +1,63 @@
+"""Class names and label columns shared by the evaluators that classify."""
+
+import json
+
+import numpy as np
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers.data.config import InputConfig
+from trainers.evaluation.config import EvaluatorConfig
+
+DATASET_INFO = "dataset_info.json"
+
+
+def class_names(config: EvaluatorConfig) -> list[str]:
+    """The configured names, or `labels` of the first data set's `dataset_info.json`.
+
+    Raises:
+        UserError: when neither gives a name.
+    """
+    if config.class_names:
+        return list(config.class_names)
+    for dataset in config.input.datasets.values():
+        path = tf.io.gfile.join(dataset.path, DATASET_INFO)
+        if tf.io.gfile.exists(path):
+            with tf.io.gfile.GFile(path) as file:
+                names = json.load(file).get("labels", [])
+            if names:
+                return list(names)
+    raise UserError(
+        "class_names of the evaluator is empty and no data set lists labels in its "
+        f"{DATASET_INFO}; name the classes in the evaluator's class_names"
+    )
+
+
+def require_labels(input_config: InputConfig, evaluator_name: str) -> None:
+    """Raises UserError unless the input reads labels."""
+    if input_config.num_labels < 1:
+        raise UserError(
+            f"evaluators.{evaluator_name}.input.num_labels is {input_config.num_labels}, but the "
+            "evaluator compares with labels; set it to 1 or more"
+        )
+
+
+def single_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with exactly one label, and that label.
+
+    Args:
+        labels: int32[examples, labels] padded with -1.
+
+    Returns:
+        int64[rows] indices and int64[rows] labels.
+    """
+    rows = np.flatnonzero((labels >= 0).sum(axis=1) == 1)
+    return rows, labels[rows].max(axis=1).astype(np.int64)
+
+
+def positives(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """int32[examples, labels] padded with -1 → bool[examples, classes]."""
+    matrix = np.zeros((len(labels), num_classes), bool)
+    rows, columns = np.nonzero(labels >= 0)
+    matrix[rows, labels[rows, columns]] = True
+    return matrix

@@ -1,0 +1,230 @@
+"""VATT pre-training: video, audio and text towers pulled together by contrastive losses."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from mm_models.losses.contrastive import nce_loss
+from mm_models.vatt import costs
+from mm_models.vatt.config import VattConfig
+from mm_models.vatt.model import VattModel
+from trainers.tasks import vatt_checks
+from trainers.tasks.base import Gather, StepTerms, Task, Term
+from trainers.tasks.vatt_spaces import with_audio_text
+
+MODALITIES = ("video", "audio", "text")
+# Scores nearer to each other than this are ties; they differ by rounding only.
+TIE_TOLERANCE = 1e-5
+
+
+@dataclasses.dataclass
+class VattTaskConfig:
+    """What VATT learns.
+
+    Attributes:
+        name: `vatt`.
+        model: towers and head.
+        video_audio_weight, video_text_weight, audio_text_weight: of the three contrastive losses.
+        loss_normalization: `mean` divides the weighted sum by the sum of the weights of the pairs
+            that the stream has, `sum` does not; null takes `mean` for the model preset
+            `reference_code` and `sum` for `paper`.
+        temperature: similarities are divided by it.
+        symmetric: each direction against its own negatives, instead of both in one set.
+        mask_missing_captions: leave captions that a clip does not have out of its positives; null
+            does so unless the model preset is `reference_code`.
+    """
+
+    name: str = "vatt"
+    model: VattConfig = dataclasses.field(default_factory=VattConfig)
+    video_audio_weight: float = 1.0
+    video_text_weight: float = 1.0
+    audio_text_weight: float = 0.0
+    loss_normalization: str | None = None
+    temperature: float = 0.07
+    symmetric: bool = False
+    mask_missing_captions: bool | None = None
+
+
+class _Pair(NamedTuple):
+    """One contrastive loss: `short` names its metrics."""
+
+    short: str
+    anchor: str
+    candidate: str
+    space: str
+    weight_field: str
+
+    @property
+    def modalities(self) -> frozenset:
+        return frozenset((self.anchor, self.candidate))
+
+
+PAIRS = (
+    _Pair("vidaud", "video", "audio", "va", "video_audio_weight"),
+    _Pair("vidtxt", "video", "text", "vt", "video_text_weight"),
+    _Pair("audtxt", "audio", "text", "vt", "audio_text_weight"),
+)
+
+
+class VattTask(Task):
+    """VATT, sections 3.3 to 3.5: NCE between video and audio, MIL-NCE between video and captions.
+
+    A stream may read any of the modalities as long as one pair with a positive weight remains; rows
+    without a modality are masked in the losses that need it.
+    """
+
+    def __init__(self, config: VattTaskConfig, streams: Mapping[str, Any]):
+        """Raises UserError when the streams do not fit the model or leave nothing to learn."""
+        super().__init__(config, streams)
+        vatt_checks.check_values(config)
+        for name, stream in streams.items():
+            vatt_checks.check_stream(config, name, stream.input)
+            if not self._pairs(_modalities_of(stream.input)):
+                raise UserError(
+                    f"streams.{name} reads {sorted(_modalities_of(stream.input))}, which no loss "
+                    "with a positive weight joins; add a modality or a weight"
+                )
+
+    def build_model(self) -> VattModel:
+        """The model with every weight created."""
+        for name, stream in self.streams.items():
+            vatt_checks.check_vocabulary(self.config, name, stream.input)
+        return VattModel(self.config.model)
+
+    def encode(
+        self,
+        model: keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        *,
+        stream: str,
+        training: bool,
+        seed: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Pooled features by modality: float[batch, dim], text float[batch, candidates, dim]."""
+        inputs = {name: batch[name] for name in MODALITIES if name in batch}
+        return model.encode(inputs, training=training, seed=seed)
+
+    def terms(
+        self,
+        model: keras.Model,
+        outputs: Mapping[str, tf.Tensor],
+        batch: Mapping[str, tf.Tensor],
+        *,
+        stream: str,
+        training: bool,
+        gather: Gather,
+    ) -> StepTerms:
+        """The weighted contrastive losses; metrics `vidaud_loss`, `vidtxt_accuracy` and so on.
+
+        Accuracy is the share of rows whose partner scores highest in the global batch; where
+        others tie with it, the row counts its chance of being drawn among them, so that collapse
+        scores chance.
+        """
+        embeddings = model.project(outputs, training=training)
+        if self.config.audio_text_weight > 0:
+            embeddings = with_audio_text(model, embeddings)
+        pairs = self._pairs(frozenset(outputs))
+        metrics: dict[str, Term] = {"temperature": Term(*_constant(self.config.temperature))}
+        total = tf.zeros([])
+        for pair, weight in pairs.items():
+            anchors, candidates, masks = self._sides(pair, embeddings, batch)
+            term = nce_loss(
+                anchors,
+                candidates,
+                **masks,
+                temperature=self.config.temperature,
+                symmetric=self.config.symmetric,
+                gather=gather,
+            )
+            total += weight * term.sum
+            metrics[f"{pair.short}_loss"] = Term(*term)
+            metrics[f"{pair.short}_accuracy"] = in_batch_accuracy(
+                anchors, candidates, masks["anchor_mask"], masks["candidate_mask"], gather
+            )
+        if vatt_checks.normalization(self.config) == "mean":
+            total /= sum(pairs.values())
+        return StepTerms(Term(total, term.weight), metrics)
+
+    def tokens_per_example(self, stream: str) -> int:
+        inputs = self.streams[stream].input
+        candidates = inputs.text.num_candidates if inputs.text is not None else 1
+        return costs.tokens_per_example(
+            self.config.model, sorted(_modalities_of(inputs)), True, candidates
+        )
+
+    def evaluators(self) -> dict[str, Any]:
+        """None of its own: zero-shot, retrieval and probes are configured (trainers/evaluation)."""
+        return {}
+
+    def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> list:
+        """Panels: clip strips with captions, spectrograms, sounds and similarity matrices."""
+        from trainers.evaluation.batch_panels import batch_panels
+
+        return batch_panels(model, batch, self.streams[stream].input)
+
+    def _pairs(self, modalities: frozenset) -> dict[_Pair, float]:
+        weights = {pair: getattr(self.config, pair.weight_field) for pair in PAIRS}
+        return {p: w for p, w in weights.items() if w > 0 and p.modalities <= modalities}
+
+    def _sides(self, pair: _Pair, embeddings: Mapping, batch: Mapping) -> tuple:
+        """Anchors [batch, dim], candidates [batch, candidates, dim] and the masks of the loss."""
+        anchors = embeddings[f"{pair.anchor}_{pair.space}"]
+        candidates = embeddings[f"{pair.candidate}_{pair.space}"]
+        candidates = candidates if candidates.shape.rank == 3 else candidates[:, None]
+        present = batch.get("example_mask", tf.ones_like(anchors[:, 0], tf.float32))
+        anchor_present = present * batch[f"{pair.anchor}_mask"]
+        each = None
+        if pair.candidate == "text" and vatt_checks.masks_captions(self.config):
+            each = batch["text_candidate_mask"]
+        masks = {
+            "anchor_mask": anchor_present * batch[f"{pair.candidate}_mask"],
+            "candidate_mask": each,
+            "negative_mask": anchor_present,
+        }
+        return anchors, candidates, masks
+
+
+def in_batch_accuracy(
+    anchors: tf.Tensor,
+    candidates: tf.Tensor,
+    mask: tf.Tensor,
+    candidate_mask: tf.Tensor | None,
+    gather: Gather,
+) -> Term:
+    """How often the row's own best candidate beats every other row's in the global batch.
+
+    Args:
+        anchors: float[batch, dim].
+        candidates: float[batch, candidates, dim].
+        mask: float32[batch] rows that count, as queries and as gallery.
+        candidate_mask: float32[batch, candidates], or None for all.
+        gather: all-gather over the batch axis.
+
+    Returns:
+        Term(sum of credits, number of rows that count).
+    """
+    anchors = tf.math.l2_normalize(tf.cast(tf.stop_gradient(anchors), tf.float32), axis=-1)
+    candidates = tf.math.l2_normalize(tf.cast(tf.stop_gradient(candidates), tf.float32), axis=-1)
+    each = tf.ones_like(candidates[:, :, 0]) if candidate_mask is None else candidate_mask
+    each *= mask[:, None]
+    mask *= tf.reduce_max(each, axis=1)
+    own = tf.reduce_max(tf.einsum("bd,bcd->bc", anchors, candidates) - 3.0 * (1.0 - each), axis=1)
+    scores = tf.einsum("bd,acd->bac", anchors, gather(candidates))
+    best = tf.reduce_max(scores - 3.0 * (1.0 - gather(each))[None], axis=2)
+    better = tf.reduce_sum(tf.cast(best > own[:, None] + TIE_TOLERANCE, tf.float32), axis=1)
+    near = tf.abs(best - own[:, None]) <= TIE_TOLERANCE
+    ties = tf.reduce_sum(tf.cast(near, tf.float32), axis=1)
+    credit = tf.cast(better == 0, tf.float32) / tf.maximum(ties, 1.0)
+    return Term(tf.reduce_sum(credit * mask), tf.reduce_sum(mask))
+
+
+def _modalities_of(input_config: Any) -> frozenset:
+    return frozenset(name for name in MODALITIES if getattr(input_config, name) is not None)
+
+
+def _constant(value: float) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.constant(value, tf.float32), tf.ones([])

@@ -1,0 +1,92 @@
+"""Checks of a VATT experiment that need no model, and the meaning of its presets."""
+
+from typing import Any
+
+from mm_models.text.tokenizers import build_tokenizer
+
+from mm_models.errors import UserError
+from mm_models.vatt import config as model_config
+from trainers.data.config import InputConfig
+
+NORMALIZATIONS = ("mean", "sum")
+
+
+def normalization(config: Any) -> str:
+    """`mean` or `sum`: the configured one, or that of the model's preset."""
+    if config.loss_normalization is not None:
+        return config.loss_normalization
+    return "sum" if config.model.preset == "paper" else "mean"
+
+
+def masks_captions(config: Any) -> bool:
+    """Whether missing captions are left out of the positives."""
+    if config.mask_missing_captions is not None:
+        return config.mask_missing_captions
+    return config.model.preset != "reference_code"
+
+
+def check_values(config: Any) -> None:
+    """Raises UserError for values of a VattTaskConfig that cannot work."""
+    if normalization(config) not in NORMALIZATIONS:
+        raise UserError(
+            f"task.loss_normalization is {config.loss_normalization!r}; choose one of "
+            f"{list(NORMALIZATIONS)}"
+        )
+    if config.temperature <= 0:
+        raise UserError(f"task.temperature is {config.temperature}; it must be above 0")
+    for name in ("video_audio_weight", "video_text_weight", "audio_text_weight"):
+        if getattr(config, name) < 0:
+            raise UserError(f"task.{name} is {getattr(config, name)}; it must not be negative")
+
+
+def check_stream(config: Any, name: str, inputs: InputConfig) -> None:
+    """Raises UserError when the stream's shapes do not fit the model's towers."""
+    model = model_config.resolve(config.model)
+    for modality in ("video", "audio", "text"):
+        if getattr(inputs, modality) is not None and modality not in model.modalities:
+            raise UserError(
+                f"streams.{name}.input.{modality} is read, but task.model.modalities is "
+                f"{model.modalities}; add {modality} there or set the input to null"
+            )
+    if inputs.video is not None:
+        for field, patch in (
+            ("num_frames", model.video.patch_frames),
+            ("height", model.video.patch_height),
+            ("width", model.video.patch_width),
+        ):
+            _check_divides(
+                f"streams.{name}.input.video.{field}", getattr(inputs.video, field), patch
+            )
+    if inputs.audio is not None:
+        field = f"streams.{name}.input.audio.num_samples"
+        if model.audio.input != "waveform":
+            raise UserError(
+                f"task.model.audio.input is {model.audio.input!r}, but streams read waveforms; set "
+                "it to waveform"
+            )
+        _check_divides(field, inputs.audio.num_samples, model.audio.patch_samples)
+    if inputs.text is not None and inputs.text.num_tokens != model.text.num_tokens:
+        raise UserError(
+            f"streams.{name}.input.text.num_tokens is {inputs.text.num_tokens}, but "
+            f"task.model.text.num_tokens is {model.text.num_tokens}; make them equal"
+        )
+
+
+def check_vocabulary(config: Any, name: str, inputs: InputConfig) -> None:
+    """Raises UserError when the stream's tokenizer makes ids that the model's word table lacks."""
+    if inputs.text is None:
+        return
+    size = build_tokenizer(inputs.text.tokenizer, inputs.text.vocabulary).vocabulary_size
+    rows = model_config.resolve(config.model).text.vocabulary_size
+    if size > rows:
+        raise UserError(
+            f"{inputs.text.vocabulary} of streams.{name} has {size} entries, more than "
+            f"task.model.text.vocabulary_size = {rows}; raise the latter to {size} or more"
+        )
+
+
+def _check_divides(field: str, size: int, patch: int) -> None:
+    if size < patch or size % patch:
+        raise UserError(
+            f"{field} is {size}, which the model's patch of {patch} does not divide; change either"
+        )
