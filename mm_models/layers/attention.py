@@ -15,9 +15,9 @@ MASKED_SCORE = -1e9
 class MultiHeadAttention(keras.layers.Layer):
     """Scaled (or unscaled) dot-product attention over several heads.
 
-    `project_queries`, `project_memory` and `attend` are separate, so that a decoder can keep keys and values
-    between calls, and a subclass can normalise queries and keys or change values, without a new layer.
-    Kernels are 2-D, [dim, heads * head_dim], as in the published checkpoints.
+    `project_queries`, `project_memory` and `attend` are separate, so that a decoder can keep keys
+    and values between calls, and a subclass can normalise queries and keys or change values,
+    without a new layer. Kernels are 2-D, [dim, heads * head_dim], as in the published checkpoints.
 
     Call arguments:
         queries: float[batch, queries, dim].

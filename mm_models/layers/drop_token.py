@@ -31,11 +31,11 @@ def take_tokens(tokens: tf.Tensor, kept: tf.Tensor | None) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("mmstack")
 class DropToken(keras.layers.Layer):
-    """Keeps `num_kept` random tokens in training, in random order, without rescaling; all at inference.
+    """Keeps `num_kept` random tokens in training, in random order, unscaled; all at inference.
 
-    One permutation serves the whole batch, as in the reference; `per_sample` draws one per row. Choosing
-    (`choose`) is apart from taking (`take_tokens`), so that a caller can choose first and never compute
-    what is dropped.
+    One permutation serves the whole batch, as in the reference; `per_sample` draws one per row.
+    Choosing (`choose`) is apart from taking (`take_tokens`), so that a caller can choose first and
+    never compute what is dropped.
 
     Call arguments:
         tokens: float[batch, tokens, dim].

@@ -29,9 +29,10 @@ class StatelessDropout(keras.layers.Layer):
     def call(self, inputs, training=False, seed=None):
         if not training or self.rate == 0.0:
             return inputs
-        draws = randomness.uniform(tf.shape(inputs), randomness.required(seed, self.name))
+        seed = randomness.required(seed, self.name)
+        kept = randomness.keep_mask(tf.shape(inputs), seed, self.rate)
         scaled = inputs * tf.cast(1.0 / (1.0 - self.rate), inputs.dtype)
-        return tf.where(draws >= self.rate, scaled, tf.zeros_like(scaled))
+        return tf.where(kept, scaled, tf.zeros_like(scaled))
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate}

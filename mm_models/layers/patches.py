@@ -1,7 +1,8 @@
 """Cutting video, waveforms and spectrograms into patches, each mapped to one token.
 
-A patch map is a strided convolution whose windows do not overlap, computed as a reshape and one product.
-Its kernel is the convolution's, reshaped: [4, 16, 16, 3, dim] -> [3072, dim], [128, 1, dim] -> [128, dim].
+A patch map is a strided convolution whose windows do not overlap, computed as a reshape and one
+product. Its kernel is the convolution's, reshaped: [4, 16, 16, 3, dim] -> [3072, dim], [128, 1,
+dim] -> [128, dim].
 """
 
 import keras

@@ -13,15 +13,15 @@ from mm_models.layers import normalization
 def resampling_matrix(num_rows: int, num_queries: int) -> np.ndarray:
     """The linear map that resamples a table of `num_rows` to `num_queries` rows.
 
-    A polyharmonic spline of order 3 with a linear part through knots i / num_rows, read at j / num_queries.
-    Between the knots that is the natural cubic spline.
+    A polyharmonic spline of order 3 with a linear part through knots i / num_rows, read at j /
+    num_queries. Between the knots that is the natural cubic spline.
 
     Returns:
         float32[num_queries, num_rows].
 
     Source: VATT, appendix A.2.5 (there called bicubic).
     """
-    # In units of one row; the spline does not change with the unit and the system is better conditioned.
+    # In units of one row: the spline is the same in any unit, and the system better conditioned.
     knots = np.arange(num_rows, dtype=np.float64)
     queries = np.arange(num_queries, dtype=np.float64) * (num_rows / num_queries)
     system = np.zeros((num_rows + 2, num_rows + 2))
@@ -53,7 +53,8 @@ class AxisPositions(keras.layers.Layer):
     Call arguments:
         tokens: float[batch, tokens, dim].
         grid: tokens along each axis; tables of another length are resampled.
-        kept: int32[kept] or int32[batch, kept], which positions of the grid the tokens are; None: all.
+        kept: int32[kept] or int32[batch, kept], which positions of the grid the tokens are; None:
+            all.
 
     Returns:
         float[batch, tokens, dim].

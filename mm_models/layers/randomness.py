@@ -30,9 +30,22 @@ def fold_in_optional(seed: tf.Tensor | None, purpose: str | int) -> tf.Tensor | 
     return None if seed is None else fold_in(seed, purpose)
 
 
+def _bits(shape, seed: tf.Tensor) -> tf.Tensor:
+    # Whole integers: eager and compiled code agree on them, but not on how they become fractions.
+    return tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.int32, alg=ALGORITHM
+    )
+
+
 def uniform(shape, seed: tf.Tensor) -> tf.Tensor:
-    """float32[shape] in [0, 1), a pure function of `seed: int32[2]`."""
-    return tf.random.stateless_uniform(shape, seed, dtype=tf.float32, alg=ALGORITHM)
+    """float32[shape] in [0, 1) with 24 random bits, a pure function of `seed: int32[2]`."""
+    bits = tf.bitwise.right_shift(tf.bitcast(_bits(shape, seed), tf.uint32), 8)
+    return tf.cast(tf.bitcast(bits, tf.int32), tf.float32) * 2.0**-24
+
+
+def keep_mask(shape, seed: tf.Tensor, drop_rate: float) -> tf.Tensor:
+    """bool[shape], false for a share `drop_rate` in [0, 1), a pure function of `seed: int32[2]`."""
+    return _bits(shape, seed) >= int(drop_rate * 2**32) - 2**31
 
 
 def required(seed: tf.Tensor | None, layer_name: str) -> tf.Tensor:

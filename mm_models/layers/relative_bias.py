@@ -10,8 +10,9 @@ def relative_buckets(
 ) -> np.ndarray:
     """Buckets of key position minus query position, for attention in both directions.
 
-    Half of the buckets serve keys after the query. Of each half, the first half counts single positions and
-    the rest grow logarithmically up to `max_distance`; anything farther shares the last one.
+    Half of the buckets serve keys after the query. Of each half, the first half counts single
+    positions and the rest grow logarithmically up to `max_distance`; anything farther shares the
+    last one.
 
     Args:
         relative_positions: int[...].
@@ -33,7 +34,7 @@ def relative_buckets(
 
 @keras.saving.register_keras_serializable("mmstack")
 class RelativeBias(keras.layers.Layer):
-    """One table [buckets, heads] whose rows are added to the attention scores of every layer of a stack.
+    """One table [buckets, heads], added to the attention scores of every layer of a stack.
 
     Call arguments:
         tokens: float[batch, tokens, dim]; only its length matters.

@@ -51,7 +51,8 @@ class TransformerBlock(keras.layers.Layer):
         tokens: float[batch, tokens, dim].
         attention_mask: [batch, tokens] or [batch, tokens, tokens], 1 where a key may be seen.
         bias: float[1 or batch, heads, tokens, tokens] added to the scores.
-        num_outputs: compute only the first so many rows; all of them still serve as keys. None: all.
+        num_outputs: compute only the first so many rows; all of them still serve as keys. None:
+            all.
         training: bool.
         seed: int32[2] for dropout.
 
@@ -130,8 +131,8 @@ class TransformerBlock(keras.layers.Layer):
 class TransformerStack(keras.layers.Layer):
     """Blocks one after another, a final normalisation, then dropout.
 
-    Call arguments: those of `TransformerBlock`; `num_outputs` applies to the last block, so that a model
-    that reads one row pays for one row there.
+    Call arguments: those of `TransformerBlock`; `num_outputs` applies to the last block, so that a
+    model that reads one row pays for one row there.
 
     Returns:
         float[batch, tokens or num_outputs, dim].

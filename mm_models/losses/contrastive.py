@@ -43,8 +43,8 @@ def _scores(local: _Side, everyone: _Side, temperature):
     """Scores of each local row's positives and of both directions.
 
     Returns:
-        float32[batch, candidates], float32[batch, all * candidates] (own anchor, all candidates) and
-        float32[batch, all * candidates] (own candidates, all anchors).
+        float32[batch, candidates], float32[batch, all * candidates] (own anchor, all candidates)
+        and float32[batch, all * candidates] (own candidates, all anchors).
     """
     batch = tf.shape(local.anchors)[0]
     dim = local.anchors.shape[-1]
@@ -73,13 +73,13 @@ def nce_loss(
 ) -> LossTerm:
     """NCE, or MIL-NCE where a row has several candidates, on unit-length embeddings.
 
-    Asymmetric (the default): the log-sum-exp over the row's anchor against all candidates together with the
-    row's candidates against all anchors, minus that over the row's own pairs (which the set holds twice).
-    Symmetric: the two directions each against their own set, added.
+    Asymmetric (the default): the log-sum-exp over the row's anchor against all candidates together
+    with the row's candidates against all anchors, minus that over the row's own pairs (which the
+    set holds twice). Symmetric: the two directions each against their own set, added.
 
-    A row masked by `anchor_mask` yields no loss and its candidates serve nobody, but its anchor still serves
-    as a negative of the others' candidates; `negative_mask` removes it there too. The loss is the mean over
-    the valid rows of the global batch, and 0 where none is valid.
+    A row masked by `anchor_mask` yields no loss and its candidates serve nobody, but its anchor
+    still serves as a negative of the others' candidates; `negative_mask` removes it there too. The
+    loss is the mean over the valid rows of the global batch, and 0 where none is valid.
 
     Args:
         anchors: float[batch, dim] this replica's anchors (videos), any length of vector but 0.
@@ -119,7 +119,7 @@ def nce_loss(
 
 
 def _reduce(losses: tf.Tensor, valid: tf.Tensor, everyone_valid: tf.Tensor) -> LossTerm:
-    """Sums the valid rows, scaled so that dividing by the batch size gives the mean of valid rows."""
+    """Sums the valid rows, so scaled that division by the batch size gives their mean."""
     global_batch = tf.cast(tf.size(everyone_valid), tf.float32)
     scale = tf.math.divide_no_nan(global_batch, tf.reduce_sum(everyone_valid))
     # where, not a product: what a masked row computes must not reach the sum even if it overflows.

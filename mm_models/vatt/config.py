@@ -64,7 +64,8 @@ class EncoderConfig:
     Attributes:
         size: `small`, `base`, `medium`, `large`, `digits` or `debug`.
         num_layers, dim, mlp_dim, num_heads, head_dim: null takes the size's value.
-        dropout_rate: on token embeddings, in feed-forward halves, on residual branches and at the end.
+        dropout_rate: on token embeddings, in feed-forward halves, on residual branches and at the
+            end.
         attention_dropout_rate: on attention weights.
     """
 
@@ -191,7 +192,8 @@ class HeadConfig:
 
     Attributes:
         size: `paper`, `digits` or `debug`.
-        kind: `fac` (a video-audio space, and a video-text space behind it) or `mlp_joint` (one space).
+        kind: `fac` (a video-audio space, and a video-text space behind it) or `mlp_joint` (one
+            space).
         video_audio_dim, video_text_dim: widths of the two spaces of `fac`.
         joint_dim: width of the space of `mlp_joint`.
     """
@@ -208,9 +210,11 @@ class VattConfig:
     """A VATT model.
 
     Attributes:
-        variant: `specific` (a tower per modality) or `agnostic` (one encoder for all, see `shared`).
-        preset: `reference_code` or `paper`, where the two differ: the paper adds positions as they are and
-            has batch norm behind every linear layer of the head and no ReLU between its two spaces.
+        variant: `specific` (a tower per modality) or `agnostic` (one encoder for all, see
+            `shared`).
+        preset: `reference_code` or `paper`, where the two differ: the paper adds positions as they
+            are and has batch norm behind every linear layer of the head and no ReLU between its two
+            spaces.
         modalities: towers to build.
         video, audio, text: towers; in the agnostic variant only what is not the encoder's.
         shared: the encoder of the agnostic variant.
@@ -300,7 +304,8 @@ def _check_choice(value: str, choices, field: str) -> None:
 def _check_divides(size: int, patch: int, field: str, patch_field: str) -> None:
     if patch < 1 or size < patch or size % patch:
         raise UserError(
-            f"{field} is {size}, which {patch_field} = {patch} does not divide; change one of the two"
+            f"{field} is {size}, which {patch_field} = {patch} does not divide; "
+            "change one of the two"
         )
 
 

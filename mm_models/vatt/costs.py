@@ -15,7 +15,8 @@ class ParameterCounts:
     """Numbers of parameters.
 
     Attributes:
-        trainable, non_trainable: scalars in weights (batch norm statistics and frozen tables are the latter).
+        trainable, non_trainable: scalars in weights (batch norm statistics and frozen tables are
+            the latter).
         num_variables: weights of either kind.
         by_part: trainable scalars of each tower (or the encoder) and the head.
     """

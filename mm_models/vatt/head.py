@@ -17,7 +17,7 @@ def _batch_norm(name: str, dtype) -> keras.layers.BatchNormalization:
 
 @keras.saving.register_keras_serializable("mmstack")
 class LinearNorm(keras.layers.Layer):
-    """Optional ReLU, Dense, optional batch norm over all replicas (the Dense has a bias without it).
+    """Optional ReLU, Dense, optional batch norm over all replicas (else the Dense has a bias).
 
     Call arguments:
         inputs: float[..., dim].
@@ -60,9 +60,10 @@ class LinearNorm(keras.layers.Layer):
 class Head(keras.layers.Layer):
     """The fine-and-coarse head (`fac`), or one space for all (`mlp_joint`).
 
-    `fac` maps video and audio into a fine space, and the video's place there and text into a coarse one.
-    Under the `paper` preset batch norm follows every linear layer and nothing stands between the two spaces;
-    the reference code has batch norm on the video path only and a ReLU between them.
+    `fac` maps video and audio into a fine space, and the video's place there and text into a coarse
+    one. Under the `paper` preset batch norm follows every linear layer and nothing stands between
+    the two spaces; the reference code has batch norm on the video path only and a ReLU between
+    them.
 
     Args:
         config: resolved HeadConfig.
@@ -136,7 +137,7 @@ class Head(keras.layers.Layer):
         outputs = {}
         for modality, rows in pooled.items():
             joint = self.maps[modality](rows, training=training)
-            outputs.update({name: joint for name in spaces[modality]})
+            outputs.update(dict.fromkeys(spaces[modality], joint))
         return outputs
 
     def _fac(self, pooled, training):

@@ -53,7 +53,7 @@ class VattModel(keras.Model):
         self.seed_generator = keras.random.SeedGenerator()
         if config.variant == "agnostic":
             self.encoder = SharedEncoder(config, name="encoder", dtype=self.dtype_policy)
-            dims = {modality: self.encoder.output_dim for modality in config.modalities}
+            dims = dict.fromkeys(config.modalities, self.encoder.output_dim)
         else:
             self.towers = {
                 modality: Tower(modality, config, name=f"{modality}_tower", dtype=self.dtype_policy)
@@ -101,8 +101,8 @@ class VattModel(keras.Model):
             inputs, training, seed: see the class.
 
         Returns:
-            float[batch, dim] for each modality given, or float[batch, views or candidates, dim] where the
-            input has that axis.
+            float[batch, dim] for each modality given, or float[batch, views or candidates, dim]
+            where the input has that axis.
         """
         if training and seed is None:
             seed = tf.cast(self.seed_generator.next(), tf.int32)
@@ -124,8 +124,8 @@ class VattModel(keras.Model):
         extra = values.shape[1 : values.shape.rank - rank]
         if len(extra) > 1:
             raise UserError(
-                f"{modality} has shape {tuple(values.shape)}; at most one axis may stand between the "
-                f"batch and the {rank} axes of an example"
+                f"{modality} has shape {tuple(values.shape)}; at most one axis may stand between "
+                f"the batch and the {rank} axes of an example"
             )
         folded = tf.reshape(values, [-1, *values.shape[1 + len(extra) :]])
         rows = self.features(modality, folded, pooled_only=True, training=training, seed=seed)
@@ -148,8 +148,8 @@ class VattModel(keras.Model):
         table = self.word_table
         if tuple(vectors.shape) != tuple(table.shape):
             raise UserError(
-                f"the word vectors have shape {tuple(vectors.shape)}, the table {tuple(table.shape)}; "
-                "set text.vocabulary_size and text.embedding_dim to match"
+                f"the word vectors have shape {tuple(vectors.shape)}, the table "
+                f"{tuple(table.shape)}; set text.vocabulary_size and text.embedding_dim to match"
             )
         table.assign(vectors)
 

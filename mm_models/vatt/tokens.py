@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from mm_models.layers import drop_token, randomness
 from mm_models.layers.aggregate_token import AggregateToken
-from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.drop_token import DropToken
+from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mlp import activation_function
 from mm_models.layers.patches import PatchEmbedding
 from mm_models.layers.positions import AxisPositions
@@ -17,18 +17,20 @@ from mm_models.layers.word_embedding import WordEmbedding
 class PatchTokens(keras.layers.Layer):
     """Patches, positions, dropout, DropToken and the aggregate token, for video and audio.
 
-    Which tokens stay is drawn first, and only those are computed: the result is that of dropping them
-    behind the positions, for less work.
+    Which tokens stay is drawn first, and only those are computed: the result is that of dropping
+    them behind the positions, for less work.
 
     Args:
         kind: `video`, `waveform` or `spectrogram`.
         patch_shape: see `PatchEmbedding`.
         axes: rows of each position table by axis name.
         dim: width of the tokens.
-        drop_token_rate: share of the tokens left out in training; the number kept follows from the tables.
+        drop_token_rate: share of the tokens left out in training; the number kept follows from the
+            tables.
         drop_token_per_sample: a permutation per example instead of one per batch.
         dropout_rate: dropout of the token embeddings.
-        pre_projection: a Dense with GELU between the patch map and the positions (agnostic variant).
+        pre_projection: a Dense with GELU between the patch map and the positions (agnostic
+            variant).
         position_layer_norm: normalise the summed positions.
 
     Call arguments:
@@ -130,9 +132,9 @@ class PatchTokens(keras.layers.Layer):
 class WordTokens(keras.layers.Layer):
     """Word vectors mapped to the encoder's width, with the aggregate token in front.
 
-    With relative positions (the T5 tower) the aggregate vector lives among the word vectors and passes the
-    same bias-free map. With absolute ones (the agnostic variant) the map has a bias, positions follow, and
-    the aggregate vector joins behind them.
+    With relative positions (the T5 tower) the aggregate vector lives among the word vectors and
+    passes the same bias-free map. With absolute ones (the agnostic variant) the map has a bias,
+    positions follow, and the aggregate vector joins behind them.
 
     Args:
         vocabulary_size, embedding_dim, trainable_embeddings: the word table.

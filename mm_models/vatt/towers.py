@@ -146,7 +146,7 @@ class Tower(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("mmstack")
 class SharedEncoder(keras.layers.Layer):
-    """One transformer stack for every modality; what is before and behind it is each modality's own.
+    """One transformer stack for every modality, with each modality's own maps around it.
 
     Call arguments: those of `Tower`, and `modality`, the name of the one whose inputs are given.
 

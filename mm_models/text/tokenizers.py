@@ -1,0 +1,228 @@
+"""Strings to ids inside the graph, by word table, WordPiece or SentencePiece."""
+
+import abc
+
+import tensorflow as tf
+
+from mm_models.errors import UserError
+
+PAD_ID = 0
+SPECIAL_WORDS = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+
+class Tokenizer(tf.Module, abc.ABC):
+    """Turns strings into rows of ids of one length, as a part of the graph that is exported.
+
+    Attributes:
+        vocabulary_size: ids are in [0, vocabulary_size); 0 is padding.
+    """
+
+    vocabulary_size: int
+
+    @abc.abstractmethod
+    def _ragged_ids(self, strings: tf.Tensor) -> tf.RaggedTensor:
+        """int32[rows, (tokens)] of string[rows]."""
+
+    def tokenize(self, strings: tf.Tensor, num_tokens: int) -> tf.Tensor:
+        """Ids, cut or padded on the right.
+
+        Args:
+            strings: string[...], UTF-8.
+            num_tokens: length of each row of ids.
+
+        Returns:
+            int32[..., num_tokens].
+        """
+        strings = tf.convert_to_tensor(strings, tf.string)
+        ragged = self._ragged_ids(tf.reshape(strings, [-1]))
+        ids = ragged.to_tensor(default_value=PAD_ID, shape=[None, num_tokens])
+        ids = tf.reshape(ids, tf.concat([tf.shape(strings), [num_tokens]], axis=0))
+        return tf.ensure_shape(ids, strings.shape.concatenate(num_tokens))
+
+
+class WordTokenizer(Tokenizer):
+    """Deletes ASCII punctuation, lower-cases, splits on white space and looks every word up.
+
+    The file has a lower-case word a line (its index is the line's), or an index, a space and a
+    word. It holds `<pad>` (index 0), `<bos>`, `<eos>` and `<unk>`; words it lacks become `<unk>`.
+    Nothing is put in front or behind. The file travels as an asset of an exported model.
+
+    Raises:
+        UserError: the file cannot be read, a line is malformed or repeated, or a special word is
+        missing.
+
+    Source: VATT, appendix A.2.1; the form of dmvr's word tokenizer.
+    """
+
+    def __init__(self, vocabulary_path: str, name: str = "word_tokenizer"):
+        super().__init__(name=name)
+        lines = _read_lines(vocabulary_path)
+        indexed = _is_indexed(lines)
+        indices = _indexed_words(lines, vocabulary_path) if indexed else _words(lines)
+        _check_words(indices, len(lines), vocabulary_path)
+        self.vocabulary_size = max(indices.values()) + 1
+        self.unknown_id = indices["<unk>"]
+        self._table = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                vocabulary_path,
+                key_dtype=tf.string,
+                key_index=1 if indexed else tf.lookup.TextFileIndex.WHOLE_LINE,
+                value_dtype=tf.int64,
+                value_index=0 if indexed else tf.lookup.TextFileIndex.LINE_NUMBER,
+                delimiter=" ",
+            ),
+            default_value=self.unknown_id,
+        )
+
+    def _ragged_ids(self, strings):
+        strings = tf.strings.regex_replace(strings, "[[:punct:]]", "")
+        words = tf.strings.split(tf.strings.lower(strings, encoding="utf-8"))
+        ids = tf.cast(self._table.lookup(words.flat_values), tf.int32)
+        return words.with_flat_values(ids)
+
+
+class WordPieceTokenizer(Tokenizer):
+    """BERT's lower-casing, accent-stripping WordPiece, without `[CLS]` and `[SEP]`.
+
+    Args:
+        vocabulary_path: a piece a line; `[PAD]` first, `[UNK]` anywhere.
+
+    Raises:
+        UserError: the file cannot be read or lacks one of the two.
+    """
+
+    def __init__(self, vocabulary_path: str, name: str = "wordpiece_tokenizer"):
+        import tensorflow_text
+
+        super().__init__(name=name)
+        pieces = _read_lines(vocabulary_path)
+        if pieces[0] != "[PAD]" or "[UNK]" not in pieces:
+            raise UserError(
+                f"WordPiece vocabulary {vocabulary_path} must begin with [PAD] and hold [UNK]; "
+                "use a vocabulary in BERT's form"
+            )
+        self.vocabulary_size = len(pieces)
+        self._tokenizer = tensorflow_text.FastBertTokenizer(
+            vocab=pieces,
+            token_out_type=tf.int32,
+            unknown_token="[UNK]",
+            lower_case_nfd_strip_accents=True,
+        )
+
+    def _ragged_ids(self, strings):
+        return self._tokenizer.tokenize(strings)
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """A SentencePiece model. One without padding at id 0 has all its ids moved up by one.
+
+    Args:
+        vocabulary_path: the `.model` file.
+
+    Raises:
+        UserError: the file cannot be read or is no SentencePiece model.
+    """
+
+    def __init__(self, vocabulary_path: str, name: str = "sentencepiece_tokenizer"):
+        import tensorflow_text
+
+        super().__init__(name=name)
+        try:
+            with tf.io.gfile.GFile(vocabulary_path, "rb") as file:
+                model = file.read()
+        except tf.errors.OpError as error:
+            raise _unreadable(vocabulary_path, error) from error
+        try:
+            self._tokenizer = tensorflow_text.SentencepieceTokenizer(model, out_type=tf.int32)
+            num_pieces = int(self._tokenizer.vocab_size())
+            first = self._tokenizer.id_to_string(tf.constant([0]))[0].numpy()
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"{vocabulary_path} is not a SentencePiece model; give the .model file that the "
+                "trainer wrote"
+            ) from error
+        self._offset = 0 if first == b"<pad>" else 1
+        self.vocabulary_size = num_pieces + self._offset
+
+    def _ragged_ids(self, strings):
+        return self._tokenizer.tokenize(strings) + self._offset
+
+
+_KINDS = {
+    "word": WordTokenizer,
+    "wordpiece": WordPieceTokenizer,
+    "sentencepiece": SentencePieceTokenizer,
+}
+
+
+def build_tokenizer(kind: str, vocabulary_path: str) -> Tokenizer:
+    """The tokenizer of a kind: `word`, `wordpiece` or `sentencepiece`.
+
+    Raises:
+        UserError: unknown kind, no path, or a vocabulary the kind cannot use.
+    """
+    if kind not in _KINDS:
+        raise UserError(f"tokenizer is {kind!r}; it must be one of {sorted(_KINDS)}")
+    if not vocabulary_path:
+        raise UserError(
+            f"the {kind} tokenizer has no vocabulary; give the path of a vocabulary file "
+            "(`mmstack vocabulary` writes one)"
+        )
+    return _KINDS[kind](vocabulary_path)
+
+
+def _unreadable(path: str, error: Exception) -> UserError:
+    reason = getattr(error, "message", str(error)).splitlines()[0]
+    return UserError(f"vocabulary {path} cannot be read ({reason}); check the path")
+
+
+def _read_lines(path: str) -> list[str]:
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            text = file.read().decode("utf-8")
+    except tf.errors.OpError as error:
+        raise _unreadable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"vocabulary {path} is not UTF-8 text; convert it") from error
+    lines = text.removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line != line.strip():
+            raise UserError(
+                f"vocabulary {path}, line {number} is {line!r}: empty, or with white space "
+                "around it; write one entry a line, with plain line ends"
+            )
+    return lines
+
+
+def _is_indexed(lines: list[str]) -> bool:
+    return all(" " in line for line in lines)
+
+
+def _words(lines: list[str]) -> dict[str, int]:
+    return {word: index for index, word in enumerate(lines)}
+
+
+def _indexed_words(lines: list[str], path: str) -> dict[str, int]:
+    words = {}
+    for number, line in enumerate(lines, start=1):
+        index, _, word = line.partition(" ")
+        if not index.isdecimal() or not word or " " in word:
+            raise UserError(
+                f"vocabulary {path}, line {number} is {line!r}; it must be a word, or an index, "
+                "one space and a word"
+            )
+        words[word] = int(index)
+    return words
+
+
+def _check_words(indices: dict[str, int], num_lines: int, path: str) -> None:
+    if len(indices) != num_lines or len(set(indices.values())) != num_lines:
+        raise UserError(f"vocabulary {path} holds a word or an index twice; each may occur once")
+    missing = [word for word in SPECIAL_WORDS if word not in indices]
+    if missing:
+        raise UserError(f"vocabulary {path} lacks {missing}; add them, <pad> with index 0")
+    if indices["<pad>"] != PAD_ID:
+        raise UserError(
+            f"vocabulary {path} has <pad> at index {indices['<pad>']}; it must be index 0, because "
+            "attention hides id 0"
+        )
