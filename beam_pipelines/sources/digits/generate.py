@@ -1,0 +1,188 @@
+"""Generates a whole corpus: parallel over processes, restartable, visible only when complete."""
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+from beam_pipelines.sources.digits import voices
+from beam_pipelines.sources.digits.clip import make_clip
+from beam_pipelines.sources.digits.config import SPLITS, DigitsConfig
+from beam_pipelines.sources.digits.lexicon import DIGIT_WORDS
+from beam_pipelines.sources.digits.progress import Progress
+from mm_models.errors import UserError
+
+MANIFEST, CORPUS_INFO = "manifest.jsonl", "corpus.json"
+FORMAT_VERSION = 1
+
+_CLIPS_PER_PART = 25
+_PARTS = "parts"
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A run of clips that one process makes in one go."""
+
+    split: str
+    first: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        """Name of the file that holds the part's manifest lines."""
+        return f"{self.split}-{self.first:06d}.jsonl"
+
+
+def generate_corpus(
+    config: DigitsConfig, output: str | os.PathLike, num_workers: int, progress: Progress
+) -> bool:
+    """Writes `output` with `manifest.jsonl`, `corpus.json` and `media/<split>/<index>.mp4`.
+
+    Works in a `.tmp-` folder beside `output`, which a later call with the same configuration takes
+    up where it stopped, and renames it at the end.
+
+    Args:
+        config: what to make.
+        output: folder to create, on this machine.
+        num_workers: processes; 1 works in this one.
+        progress: told after every part.
+
+    Returns:
+        False when `output` was there already, complete and made from the same configuration.
+
+    Raises:
+        UserError: `output` holds something else, cannot be written, or a package is missing.
+    """
+    output = Path(output).absolute()
+    if is_complete(config, output):
+        return False
+    voices.find_library()
+    work = _open_work_folder(config, output)
+    parts = list_parts(config)
+    missing = [part for part in parts if not (work / _PARTS / part.name).exists()]
+    progress.start(sum(config.num_clips(split) for split in SPLITS), _num_clips(parts, missing))
+    _make_parts(config, work, missing, num_workers, progress)
+    manifest_sha256 = _join_parts(work, parts)
+    info = json.dumps(describe_corpus(config, manifest_sha256), indent=1)
+    (work / CORPUS_INFO).write_text(info + "\n")
+    shutil.rmtree(work / _PARTS)
+    (work / "config.json").unlink()
+    os.rename(work, output)
+    progress.finish()
+    return True
+
+
+def is_complete(config: DigitsConfig, output: Path) -> bool:
+    """Whether `output` already holds the corpus of this configuration.
+
+    Raises:
+        UserError: it holds anything else.
+    """
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return False
+    try:
+        found = json.loads((output / CORPUS_INFO).read_text())["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{output} exists and is not a corpus of this command; choose another --output."
+        ) from error
+    wanted = _plain(config)
+    changed = sorted(key for key in wanted if found.get(key) != wanted[key])
+    if changed:
+        key = changed[0]
+        raise UserError(
+            f"{output} holds a corpus with {key}={found.get(key)}, not {wanted[key]};"
+            " choose another --output or delete the folder."
+        )
+    return True
+
+
+def list_parts(config: DigitsConfig) -> list[Part]:
+    """All parts in the order of the manifest."""
+    return [
+        Part(split, first, min(first + _CLIPS_PER_PART, config.num_clips(split)))
+        for split in SPLITS
+        for first in range(0, config.num_clips(split), _CLIPS_PER_PART)
+    ]
+
+
+def describe_corpus(config: DigitsConfig, manifest_sha256: str) -> dict:
+    """The content of `corpus.json`."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "corpus": "digits",
+        "config": _plain(config),
+        "num_clips": {split: config.num_clips(split) for split in SPLITS},
+        "labels": list(DIGIT_WORDS["en"]),
+        "voices": {"train_val_test": voices.TRAIN_TIMBRES, "test_only": voices.TEST_ONLY_TIMBRES},
+        "manifest_sha256": manifest_sha256,
+    }
+
+
+def _plain(config: DigitsConfig) -> dict:
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def _num_clips(parts: list[Part], missing: list[Part]) -> int:
+    """Clips of the parts that are done."""
+    return sum(part.end - part.first for part in parts if part not in missing)
+
+
+def _open_work_folder(config: DigitsConfig, output: Path) -> Path:
+    work = output.parent / f".tmp-{output.name}"
+    settings = json.dumps(_plain(config), sort_keys=True)
+    try:
+        known = work / "config.json"
+        if work.exists() and not (known.exists() and known.read_text() == settings):
+            shutil.rmtree(work)
+        for split in SPLITS:
+            (work / "media" / split).mkdir(parents=True, exist_ok=True)
+        (work / _PARTS).mkdir(exist_ok=True)
+        known.write_text(settings)
+    except OSError as error:
+        raise UserError(
+            f"cannot write in {output.parent} ({error.strerror}); choose another --output."
+        ) from error
+    return work
+
+
+def _make_parts(
+    config: DigitsConfig, work: Path, parts: list[Part], num_workers: int, progress: Progress
+) -> None:
+    jobs = [(config, work, part) for part in parts]
+    if num_workers == 1 or len(jobs) < 2:
+        for num_clips in map(_make_part, jobs):
+            progress.advance(num_clips)
+        return
+    # Fresh processes: forking would copy whatever threads and libraries the caller has loaded.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(num_workers, len(jobs))) as pool:
+        for num_clips in pool.imap_unordered(_make_part, jobs):
+            progress.advance(num_clips)
+
+
+def _make_part(job: tuple[DigitsConfig, Path, Part]) -> int:
+    config, work, part = job
+    lines = []
+    for index in range(part.first, part.end):
+        clip = make_clip(config, part.split, index)
+        (work / clip.item["media"]).write_bytes(clip.media)
+        lines.append(json.dumps(clip.item, ensure_ascii=False) + "\n")
+    # The lines appear only when all media of the part are there, so that a restart can trust them.
+    unfinished = work / _PARTS / f".tmp-{part.name}"
+    unfinished.write_text("".join(lines), encoding="utf-8")
+    os.rename(unfinished, work / _PARTS / part.name)
+    return part.end - part.first
+
+
+def _join_parts(work: Path, parts: list[Part]) -> str:
+    digest = hashlib.sha256()
+    with open(work / MANIFEST, "wb") as manifest:
+        for part in parts:
+            content = (work / _PARTS / part.name).read_bytes()
+            digest.update(content)
+            manifest.write(content)
+    return digest.hexdigest()
