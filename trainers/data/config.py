@@ -61,12 +61,14 @@ class AudioInputConfig:
         sample_rate_hz: must equal the stored rate divided by `sample_stride`.
         sample_stride: plain decimation of the stored waveform.
         noise_std_share: training noise, as a share of the clip's largest absolute sample.
+        num_windows: evaluation views per clip; 0 follows the video's views (1 without video).
     """
 
     num_samples: int = 153600
     sample_rate_hz: int = 48000
     sample_stride: int = 1
     noise_std_share: float = 0.01
+    num_windows: int = 0
 
 
 @dataclasses.dataclass
@@ -99,7 +101,7 @@ class InputConfig:
         num_labels: labels per example (padded with -1); 0 reads none.
         sync_audio_video: sample the video and audio windows at the same start fraction.
         prefetch_batches: batches prepared ahead.
-        num_parallel_calls: parallel decodes; 0 lets tf.data choose.
+        num_parallel_calls: batches decoded at the same time; 0 takes one per core.
     """
 
     datasets: dict[str, DatasetConfig] = dataclasses.field(default_factory=dict)
@@ -111,3 +113,10 @@ class InputConfig:
     sync_audio_video: bool = True
     prefetch_batches: int = 2
     num_parallel_calls: int = 0
+
+    @property
+    def num_views(self) -> int:
+        """Evaluation views per clip: windows times crops."""
+        if self.video is not None:
+            return self.video.num_windows * self.video.num_crops
+        return max(1, self.audio.num_windows) if self.audio is not None else 1

@@ -1,0 +1,34 @@
+"""Which steps of a sequence a window takes; shared by training, evaluation and exported graphs."""
+
+import tensorflow as tf
+
+
+def central_offset(length: tf.Tensor, num_steps: int, stride: int) -> tf.Tensor:
+    """Start of the central window: max(0, (length - num_steps * stride) // 2).
+
+    Args:
+        length: int32[...] steps in the sequence.
+        num_steps: steps in the window.
+        stride: sequence steps between two window steps.
+
+    Source: VATT's reference sampling.
+    """
+    return tf.maximum((length - num_steps * stride) // 2, 0)
+
+
+def window_indices(
+    length: tf.Tensor, offset: tf.Tensor, num_steps: int, stride: int = 1
+) -> tf.Tensor:
+    """Indices of a window, going round to the start where the sequence ends.
+
+    Args:
+        length: int32[...] steps in the sequence; an empty one yields zeros.
+        offset: int32[...] first step.
+        num_steps: steps in the window.
+        stride: sequence steps between two window steps.
+
+    Returns:
+        int32[..., num_steps] in [0, length).
+    """
+    steps = tf.range(num_steps) * stride
+    return (offset[..., tf.newaxis] + steps) % tf.maximum(length, 1)[..., tf.newaxis]
