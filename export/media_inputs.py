@@ -1,0 +1,97 @@
+"""A media file as the arrays that signatures take, with the pipeline's own decoder."""
+
+import dataclasses
+from collections.abc import Collection
+
+import numpy as np
+
+from export.model_info import ModelInfo
+from mm_models.errors import UserError
+
+JPEG_QUALITY = 95
+MAX_PIXELS = 64 * 2**20
+MEMORY_BYTES = 4 * 2**30
+SIGNATURES = frozenset({"embed_video_jpeg", "embed_audio", "similarity_jpeg", "embed_text"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """One decoded file.
+
+    Attributes:
+        frames_jpeg: JPEG frames at the model's rate, None without video.
+        waveform: float32[samples] at the model's rate, None without sound.
+        warnings: what the decoder had to mend.
+    """
+
+    frames_jpeg: list[bytes] | None
+    waveform: np.ndarray | None
+    warnings: tuple[str, ...] = ()
+
+
+def isolated_decoder(timeout_seconds: float):
+    """A decoder in a child process that can be killed; a context manager."""
+    from beam_pipelines.media.isolated import IsolatedDecoder
+
+    return IsolatedDecoder(timeout_seconds=timeout_seconds, memory_bytes=MEMORY_BYTES)
+
+
+def decode(path: str, info: ModelInfo, max_seconds: float, decoder) -> Clip:
+    """Decodes a media file at the rates of the model.
+
+    Args:
+        path: local file.
+        info: rates and sizes.
+        max_seconds: longest file accepted.
+        decoder: from `isolated_decoder`, entered.
+
+    Raises:
+        UserError: with the reject code when the file cannot be decoded.
+    """
+    from beam_pipelines.media.decode import DecodeRequest
+    from beam_pipelines.rejects import Reject
+
+    request = DecodeRequest(
+        frame_rate_hz=info.frame_rate_hz or None,
+        short_side=min(info.height, info.width) or None,
+        sample_rate_hz=info.sample_rate_hz or None,
+        jpeg_quality=JPEG_QUALITY,
+        max_seconds=max_seconds,
+        max_pixels=MAX_PIXELS,
+    )
+    media = decoder.run("decode_clip", path, request)
+    if isinstance(media, Reject):
+        raise UserError(
+            f"{path} cannot be decoded ({media.code.value}: {media.detail}); "
+            "give an intact video, image or sound file"
+        )
+    frames = list(media.frames_jpeg) if media.frames_jpeg else None
+    waveform = media.waveform if media.waveform is not None and len(media.waveform) else None
+    return Clip(
+        frames if info.num_frames else None,
+        waveform if info.num_samples else None,
+        tuple(media.warnings),
+    )
+
+
+def requests_for(
+    clip: Clip, texts: list[str], signatures: Collection[str]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Signature name → arrays of one row, for everything the clip and the model share."""
+    requests: dict[str, dict[str, np.ndarray]] = {}
+    if clip.frames_jpeg:
+        frames = object_array(clip.frames_jpeg)[None]
+        requests["embed_video_jpeg"] = {"frames_jpeg": frames}
+        if texts:
+            encoded = object_array([text.encode() for text in texts])
+            requests["similarity_jpeg"] = {"frames_jpeg": frames, "texts": encoded[None]}
+    if clip.waveform is not None:
+        requests["embed_audio"] = {"waveform": np.asarray(clip.waveform, np.float32)[None]}
+    return {name: arrays for name, arrays in requests.items() if name in signatures}
+
+
+def object_array(values: list[bytes]) -> np.ndarray:
+    """object[len(values)] without NumPy looking inside."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

@@ -1,0 +1,167 @@
+"""The embedded server: TensorFlow Serving's gRPC and REST protocols in one Python process."""
+
+import asyncio
+import dataclasses
+import logging
+import threading
+from concurrent import futures
+
+import grpc
+from aiohttp import web
+
+from export.server.core import Core
+from export.server.executor import Executor
+from export.server.grpc_services import GrpcServices
+from export.server.limits import Limits
+from export.server.media import MediaPrediction
+from export.server.metrics import Metrics
+from export.server.models import ModelConfig, Models
+from export.server.ports import check_port
+from export.server.rest import RestApplication
+from mm_models.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerConfig:
+    """Where to listen and how much to take on.
+
+    Attributes:
+        host: address to listen on.
+        grpc_port, rest_port: 0 takes any free one.
+        poll_seconds: between two looks for new versions; 0 looks once.
+        num_graph_threads: calls of a graph at the same time.
+        max_waiting: requests in the queue before RESOURCE_EXHAUSTED.
+        max_grpc_calls: gRPC calls handled at the same time.
+        grace_seconds: for requests in flight at shutdown.
+        limits: bounds of one request.
+    """
+
+    host: str = "127.0.0.1"
+    grpc_port: int = 0
+    rest_port: int = 0
+    poll_seconds: float = 2.0
+    num_graph_threads: int = 2
+    max_waiting: int = 256
+    max_grpc_calls: int = 64
+    grace_seconds: float = 10.0
+    limits: Limits = dataclasses.field(default_factory=Limits)
+
+
+class EmbeddedServer:
+    """Starts and stops everything; use as a context manager or through `start` and `stop`.
+
+    Args:
+        models: what to serve.
+        config: where and how.
+    """
+
+    def __init__(self, models: list[ModelConfig], config: ServerConfig | None = None):
+        self.config = config or ServerConfig()
+        self._model_configs = models
+        self.grpc_port = self.rest_port = 0
+        self.core: Core | None = None
+
+    def __enter__(self) -> "EmbeddedServer":
+        self.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Loads the models, then opens both ports.
+
+        Raises:
+            UserError: a port is taken, or a model has no version that loads.
+        """
+        config = self.config
+        check_port(config.host, config.grpc_port, "--grpc_port")
+        check_port(config.host, config.rest_port, "--rest_port")
+        metrics = Metrics()
+        models = Models(self._model_configs, config.limits, metrics)
+        models.start(config.poll_seconds)
+        if not models.ready:
+            models.stop()
+            raise UserError(self._why_not_ready(models))
+        executor = Executor(metrics, config.num_graph_threads, config.max_waiting)
+        self.core = Core(models, executor, config.limits, metrics)
+        self._start_grpc()
+        self._start_rest()
+
+    def stop(self) -> None:
+        """Turns readiness off, refuses new requests, lets those in flight finish."""
+        if self.core is None:
+            return
+        self.core.draining = True
+        grpc_stopped = self._grpc.stop(self.config.grace_seconds)
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(
+            self.config.grace_seconds + 5
+        )
+        grpc_stopped.wait()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._rest_thread.join()
+        self._loop.close()
+        self._media.close()
+        self.core.executor.close(self.config.grace_seconds)
+        self.core.models.stop()
+        self.core = None
+
+    def _start_grpc(self) -> None:
+        size = self.config.limits.max_body_bytes
+        self._grpc = grpc.server(
+            futures.ThreadPoolExecutor(self.config.max_grpc_calls, thread_name_prefix="grpc"),
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", size),
+                ("grpc.max_send_message_length", -1),
+            ],
+            # Beyond the threads, as many again may wait for one; then RESOURCE_EXHAUSTED.
+            maximum_concurrent_rpcs=2 * self.config.max_grpc_calls,
+        )
+        allowed = frozenset(model.base_path.rstrip("/") for model in self._model_configs)
+        services = GrpcServices(self.core, allowed)
+        self._grpc.add_generic_rpc_handlers(services.handlers())
+        address = f"{self.config.host}:{self.config.grpc_port}"
+        try:
+            self.grpc_port = self._grpc.add_insecure_port(address)
+        except RuntimeError:
+            self.grpc_port = 0
+        if not self.grpc_port:
+            raise UserError(f"--grpc_port: cannot listen on {address}; choose another port")
+        self._grpc.start()
+
+    def _start_rest(self) -> None:
+        self._media = MediaPrediction(self.core)
+        self._loop = asyncio.new_event_loop()
+        self._rest_thread = threading.Thread(
+            target=self._loop.run_forever, name="rest", daemon=True
+        )
+        self._rest_thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        except OSError as error:
+            self._grpc.stop(0)
+            raise UserError(
+                f"--rest_port={self.config.rest_port} cannot be used ({error.strerror})"
+            ) from None
+
+    async def _listen(self) -> None:
+        app = RestApplication(self.core, self._media).build()
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=self.config.grace_seconds
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.config.host, self.config.rest_port)
+        await site.start()
+        self.rest_port = site._server.sockets[0].getsockname()[1]
+
+    def _why_not_ready(self, models: Models) -> str:
+        reasons = []
+        for config in self._model_configs:
+            states = models.states(config.name)
+            errors = [f"version {number}: {s.error}" for number, s in states.items() if s.error]
+            found = "; ".join(errors) or "no numbered version directory to serve"
+            reasons.append(f"model {config.name!r} in {config.base_path}: {found}")
+        return "; ".join(reasons) + " (see `mmstack export`)"

@@ -1,0 +1,30 @@
+"""How much one request may ask for."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Bounds that keep one client from taking the server down.
+
+    Attributes:
+        max_body_bytes: HTTP body or gRPC message.
+        max_elements: elements of one input tensor.
+        max_rows: rows (axis 0) of one request.
+        max_nesting_depth: JSON brackets open at once.
+        max_string_bytes: one string or bytes value.
+        max_image_pixels: height times width that the header of one encoded image announces.
+        max_media_seconds: length of a media file posted for prediction.
+        timeout_seconds: waiting plus running, where the client gives no deadline.
+        allow_non_finite: let NaN and infinity through to the graph.
+    """
+
+    max_body_bytes: int = 64 * 2**20
+    max_elements: int = 64 * 2**20
+    max_rows: int = 256
+    max_nesting_depth: int = 64
+    max_string_bytes: int = 32 * 2**20
+    max_image_pixels: int = 32 * 2**20
+    max_media_seconds: float = 120.0
+    timeout_seconds: float = 30.0
+    allow_non_finite: bool = False

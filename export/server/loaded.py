@@ -1,0 +1,187 @@
+"""One version of a model in memory."""
+
+import pathlib
+import threading
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
+
+from export import layout, op_policy
+from export.batching_parameters import BatchingParameters
+from export.server.errors import Code, RequestError, graph_error_sentence, invalid
+from export.server.limits import Limits
+from export.server.signature import FieldSpec, Signature
+from export.server.tensors import NUMPY_DTYPES, array_from_proto, dtype_name
+from mm_models.errors import UserError
+
+MAX_WARMUP_RECORDS = 1000
+# What the contents of a request can cause; anything else is the server's fault.
+_REQUEST_FAULTS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.OutOfRangeError,
+    tf.errors.FailedPreconditionError,
+)
+
+
+class LoadedVersion:
+    """A SavedModel ready to answer.
+
+    Args:
+        model_name: name in requests.
+        number: version.
+        path: version directory.
+
+    Raises:
+        UserError: when the directory is no SavedModel, holds refused operations or has no
+            signature.
+    """
+
+    def __init__(self, model_name: str, number: int, path: str):
+        self.model_name, self.number, self.path = model_name, number, path
+        started = time.monotonic()
+        proto = read_saved_model(path)
+        op_policy.import_libraries(op_policy.check_ops(proto, path))
+        self.signature_def_map = _signature_defs(proto)
+        self.signatures = {
+            name: _signature(name, definition)
+            for name, definition in self.signature_def_map.signature_def.items()
+        }
+        if not self.signatures:
+            raise UserError(f"{path}: the SavedModel has no signature")
+        self.batching = _read_batching(path)
+        self._loaded = tf.saved_model.load(path)
+        self._functions = dict(self._loaded.signatures)
+        self._in_flight = 0
+        self._lock = threading.Lock()
+        self.load_seconds = time.monotonic() - started
+
+    def signature(self, name: str) -> Signature:
+        """The signature, `serving_default` for an empty name. Raises RequestError."""
+        name = name or layout.DEFAULT_SIGNATURE
+        if name not in self.signatures:
+            raise invalid(
+                f"model {self.model_name!r} version {self.number} has no signature {name[:80]!r}; "
+                f"it has {sorted(self.signatures)}"
+            )
+        return self.signatures[name]
+
+    def run(self, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Calls the graph on checked arrays.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT when the contents make the graph fail.
+        """
+        tensors = {
+            name: tf.constant(array, signature.inputs[name].dtype_name)
+            for name, array in arrays.items()
+        }
+        try:
+            outputs = self._functions[signature.name](**tensors)
+            return {name: output.numpy() for name, output in outputs.items()}
+        except _REQUEST_FAULTS as error:
+            raise invalid(
+                f"signature {signature.name!r}: {graph_error_sentence(error.message)}"
+            ) from error
+        except tf.errors.ResourceExhaustedError as error:
+            raise RequestError(
+                Code.QUEUE_FULL, "not enough memory for this request; send fewer rows"
+            ) from error
+
+    def warm(self, limits: Limits) -> int:
+        """Replays the warm-up requests and returns how many there were. Raises RequestError."""
+        count = 0
+        for request in read_warmup_requests(self.path):
+            signature = self.signature(request.model_spec.signature_name)
+            signature.check_names(request.inputs)
+            arrays = {
+                name: array_from_proto(proto, signature.inputs[name], limits)
+                for name, proto in request.inputs.items()
+            }
+            self.run(signature, arrays)
+            count += 1
+        return count
+
+    def begin(self) -> None:
+        """Counts a request in."""
+        with self._lock:
+            self._in_flight += 1
+
+    def end(self) -> None:
+        """Counts a request out."""
+        with self._lock:
+            self._in_flight -= 1
+
+    @property
+    def in_flight(self) -> int:
+        """Requests accepted and not yet answered."""
+        return self._in_flight
+
+
+def read_saved_model(path: str) -> saved_model_pb2.SavedModel:
+    """Parses `saved_model.pb`. Raises UserError."""
+    file = f"{path}/saved_model.pb"
+    try:
+        with tf.io.gfile.GFile(file, "rb") as stream:
+            return saved_model_pb2.SavedModel.FromString(stream.read())
+    except tf.errors.OpError:
+        raise UserError(f"{file} cannot be read: is {path} an exported model?") from None
+    except Exception as error:
+        raise UserError(f"{file} is damaged ({type(error).__name__}): export again") from error
+
+
+def read_warmup_requests(path: str):
+    """Yields the PredictRequests of a version's warm-up file; none when there is no file."""
+    file = f"{path}/{layout.ASSETS_EXTRA}/{layout.WARMUP_FILE}"
+    if not tf.io.gfile.exists(file):
+        return
+    for record in tf.data.TFRecordDataset(file).take(MAX_WARMUP_RECORDS).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        if log.WhichOneof("log_type") == "predict_log":
+            yield log.predict_log.request
+
+
+def _read_batching(path: str) -> BatchingParameters | None:
+    file = f"{path}/{layout.BATCHING_FILE}"
+    if not tf.io.gfile.exists(file):
+        return None
+    with tf.io.gfile.GFile(file) as stream:
+        return BatchingParameters.from_text(stream.read(), file)
+
+
+def _signature_defs(
+    proto: saved_model_pb2.SavedModel,
+) -> get_model_metadata_pb2.SignatureDefMap:
+    serving = [graph for graph in proto.meta_graphs if "serve" in graph.meta_info_def.tags]
+    definitions = get_model_metadata_pb2.SignatureDefMap()
+    for name, definition in serving[0].signature_def.items() if serving else ():
+        if not name.startswith("__"):
+            definitions.signature_def[name].CopyFrom(definition)
+    return definitions
+
+
+def _signature(name: str, definition: meta_graph_pb2.SignatureDef) -> Signature:
+    return Signature(
+        name,
+        {key: _field(key, info) for key, info in sorted(definition.inputs.items())},
+        {key: _field(key, info) for key, info in sorted(definition.outputs.items())},
+    )
+
+
+def _field(name: str, info: meta_graph_pb2.TensorInfo) -> FieldSpec:
+    if info.dtype not in NUMPY_DTYPES:
+        raise UserError(
+            f"signature field {name!r} is {dtype_name(info.dtype)}, which cannot be served"
+        )
+    shape = None
+    if not info.tensor_shape.unknown_rank:
+        shape = tuple(dim.size if dim.size >= 0 else None for dim in info.tensor_shape.dim)
+    return FieldSpec(name, NUMPY_DTYPES[info.dtype], dtype_name(info.dtype), shape)
+
+
+def model_name_of(path: str) -> str:
+    """Default model name of a base path: its last component."""
+    return pathlib.PurePosixPath(path.rstrip("/")).name or "model"

@@ -1,0 +1,80 @@
+"""Media files posted to the embedded server: isolated decoding, then the signatures."""
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from export import media_inputs
+from export.model_info import ModelInfo, read_model_info
+from export.server.core import Core
+from export.server.errors import invalid
+from export.server.loaded import LoadedVersion
+from mm_models.errors import UserError
+
+DECODE_TIMEOUT_SECONDS = 20.0
+MAX_TEXTS = 256
+
+
+class MediaPrediction:
+    """Owns one decoding child, started at the first posted file."""
+
+    def __init__(self, core: Core):
+        self._core = core
+        self._decoder = None
+        self._lock = threading.Lock()
+
+    def predict(self, version: LoadedVersion, media: bytes, texts: Sequence[str]) -> dict[str, Any]:
+        """Embeddings of a media file, and its similarity to `texts`.
+
+        Args:
+            version: the model, exported with `model_info.json`.
+            media: a whole media file.
+            texts: sentences to compare with; may be empty.
+
+        Returns:
+            Output name → values of the one row, per signature used.
+
+        Raises:
+            RequestError: for media that cannot be decoded, with the pipeline's reject code.
+        """
+        if len(texts) > MAX_TEXTS:
+            raise invalid(f"{len(texts)} texts given, the limit is {MAX_TEXTS}")
+        try:
+            info = read_model_info(version.path)
+        except UserError as error:
+            raise invalid(f"model {version.model_name!r} takes no media files: {error}") from None
+        clip = self._decode(media, info)
+        requests = media_inputs.requests_for(clip, list(texts), version.signatures)
+        return {"outputs": self._run(version, requests), "warnings": list(clip.warnings)}
+
+    def close(self) -> None:
+        """Ends the child."""
+        with self._lock:
+            if self._decoder is not None:
+                self._decoder.__exit__(None, None, None)
+                self._decoder = None
+
+    def _decode(self, media: bytes, info: ModelInfo) -> media_inputs.Clip:
+        with tempfile.NamedTemporaryFile(prefix="mmstack-media-") as file, self._lock:
+            file.write(media)
+            file.flush()
+            if self._decoder is None:
+                self._decoder = media_inputs.isolated_decoder(DECODE_TIMEOUT_SECONDS)
+                self._decoder.__enter__()
+            try:
+                return media_inputs.decode(
+                    file.name, info, self._core.limits.max_media_seconds, self._decoder
+                )
+            except UserError as error:
+                raise invalid(str(error).replace(file.name, "the posted file")) from None
+
+    def _run(self, version: LoadedVersion, requests: dict[str, dict]) -> dict[str, Any]:
+        values = {}
+        for signature_name, arrays in requests.items():
+            _, future = self._core.submit(version, signature_name, lambda _, given=arrays: given)
+            for name, array in self._core.wait(future).items():
+                values[name] = array[0].tolist()
+        if not values:
+            raise invalid(f"the model has none of {sorted(media_inputs.SIGNATURES)}")
+        return values
