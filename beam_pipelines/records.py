@@ -1,7 +1,15 @@
 """The feature contract between the pipelines that write records and the readers that train on them.
 
-A record is one clip: a `tf.train.SequenceExample` whose keys are the constants below. Imports neither
-Beam nor TensorFlow. Times are int64 microseconds from the start of the media file.
+A record is one clip: a `tf.train.SequenceExample` whose keys are the constants below. Imports
+neither Beam nor TensorFlow.
+
+All times are int64 microseconds on the clock of the media file (0 is its start), also in clips
+that begin later: subtract `clip/start/timestamp` for a time in the clip. Utterances, phonemes and
+objects outside the clip are left out, what straddles an end is cut there; captions are kept by
+nearness and keep their own times. Labels and questions hold for every clip of their media file.
+
+Lists of frames, sound and per-frame object columns are absent where the clip has none; context
+lists are then present and empty.
 """
 
 import dataclasses
@@ -150,8 +158,12 @@ FEATURES: dict[str, Feature] = {
     OBJECT_VISIBILITY: _per_frame(
         "float", _OBJECTS, "", "share of the object's ink that is visible, 0 when absent"
     ),
-    OBJECT_DEPTH: _per_frame("int64", _OBJECTS, "", "layer order, 0 is nearest the viewer"),
-    OBJECT_DIRECTION: _per_frame("bytes", _OBJECTS, "", "direction of motion, `still` when none"),
+    OBJECT_DEPTH: _per_frame(
+        "int64", _OBJECTS, "", "layer order, 0 is nearest the viewer; -1 absent"
+    ),
+    OBJECT_DIRECTION: _per_frame(
+        "bytes", _OBJECTS, "", "direction of motion, `still` when none, empty when absent"
+    ),
 }
 
 # Published VATT and DMVR data sets name the same content differently; a data set's `feature_names`

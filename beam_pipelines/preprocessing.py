@@ -1,0 +1,270 @@
+"""One manifest item: media → records, facts and rejects. Knows no Beam."""
+
+import dataclasses
+import os
+from typing import Any
+
+from beam_pipelines import files, manifest, windows
+from beam_pipelines.clips import Clip, record_values
+from beam_pipelines.media.isolated import IsolatedDecoder
+from beam_pipelines.media.types import ClipMedia, DecodeRequest
+from beam_pipelines.rejects import Reject, RejectCode
+from beam_pipelines.serialize import serialize
+from beam_pipelines.statistics import Facts, loudness_dbfs
+from beam_pipelines.windows import WindowConfig
+from beam_pipelines.words import normalised_words
+
+ITEM, ITEM_WITH_RECORDS, RECORD = "items", "items_with_records", "records"
+REJECTED_ITEM, REJECTED_CLIP = "rejected_items", "rejected_clips"
+OUTCOMES = (ITEM, ITEM_WITH_RECORDS, RECORD, REJECTED_ITEM, REJECTED_CLIP)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessConfig:
+    """What decides the content of the records.
+
+    Attributes:
+        want_video, want_audio: whether records get frames, and sound.
+        frame_rate_hz: rate of the stored frames.
+        short_side: pixels of the shorter side of the stored frames.
+        jpeg_quality: 1 to 100.
+        sample_rate_hz: rate of the stored waveform.
+        audio_encoding: `floats` or `pcm16`.
+        windows: how media are cut into clips.
+        split_shares: shares of the splits, for items whose line names none.
+        decode_timeout_seconds: wall time a file may take.
+        decode_memory_bytes: address space of the decoding process.
+        max_seconds: longest clip.
+        max_pixels: largest source frame.
+    """
+
+    want_video: bool = True
+    want_audio: bool = True
+    frame_rate_hz: float = 10.0
+    short_side: int = 256
+    jpeg_quality: int = 95
+    sample_rate_hz: int = 48000
+    audio_encoding: str = "floats"
+    windows: WindowConfig = WindowConfig()
+    split_shares: dict[str, float] = dataclasses.field(
+        default_factory=lambda: dict(manifest.DEFAULT_SPLIT_SHARES)
+    )
+    decode_timeout_seconds: float = 60.0
+    decode_memory_bytes: int = 2 << 30
+    max_seconds: float = 600.0
+    max_pixels: int = 50_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipRecord:
+    """A finished record."""
+
+    key: str
+    record: bytes
+
+
+@dataclasses.dataclass
+class ItemOutcome:
+    """What became of one item: at least one record or one reject.
+
+    Attributes:
+        split: split of the item's records.
+        records: finished records.
+        rejects: lines of `rejects.jsonl`.
+        facts: what the records add to the statistics of their split.
+    """
+
+    split: str
+    records: list[ClipRecord] = dataclasses.field(default_factory=list)
+    rejects: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    facts: Facts = dataclasses.field(default_factory=Facts)
+
+    def outcomes(self) -> list[str]:
+        """Words for the counts of the whole run."""
+        counted = [ITEM, ITEM_WITH_RECORDS if self.records else REJECTED_ITEM]
+        clips = sum("clip" in reject for reject in self.rejects)
+        return counted + [RECORD] * len(self.records) + [REJECTED_CLIP] * clips
+
+
+class ItemProcessor:
+    """Turns items into records; owns one decoding child. Use as a context manager."""
+
+    def __init__(self, config: PreprocessConfig, manifest_path: str):
+        self._config = config
+        self._manifest_path = manifest_path
+        self._decoder = IsolatedDecoder(
+            timeout_seconds=config.decode_timeout_seconds,
+            memory_bytes=config.decode_memory_bytes,
+        )
+
+    def __enter__(self) -> "ItemProcessor":
+        self._decoder.__enter__()
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self._decoder.__exit__(*exc_info)
+
+    def process(self, item: dict[str, Any], *, is_duplicate: bool = False) -> ItemOutcome:
+        """Decodes one item.
+
+        Args:
+            item: checked manifest item.
+            is_duplicate: an earlier line has the same id, so this one is rejected.
+        """
+        outcome = ItemOutcome(manifest.split_of(item, self._config.split_shares))
+        if is_duplicate:
+            detail = f"an earlier line has the id {item['id']}"
+            _reject(outcome, item, Reject(RejectCode.DUPLICATE_ID, detail))
+            return outcome
+        media = manifest.media_path(self._manifest_path, item)
+        try:
+            with files.local_copy(media) as local_path:
+                self._process_local(item, local_path, outcome)
+        except OSError as error:
+            code = RejectCode.FILE_MISSING
+            _reject(
+                outcome, item, Reject(code, f"{media} cannot be read: {error.strerror or error}")
+            )
+        return outcome
+
+    def _process_local(self, item: dict[str, Any], path: str, outcome: ItemOutcome) -> None:
+        cuts = self._windows(item, path)
+        if isinstance(cuts, Reject):
+            _reject(outcome, item, cuts)
+            return
+        media_sha256 = None
+        for number, window in enumerate(cuts):
+            media = self._decoder.run("decode_clip", path, self._request(window))
+            if isinstance(media, Reject):
+                _reject(outcome, item, media, number)
+                continue
+            media_sha256 = media_sha256 or files.sha256(path)
+            clip = _clip(item, number, window, media, media_sha256, self._config.frame_rate_hz)
+            context, lists = record_values(
+                clip,
+                audio_encoding=self._config.audio_encoding,
+                nearest_captions=self._config.windows.nearest_captions,
+            )
+            outcome.records.append(ClipRecord(clip.key, serialize(context, lists)))
+            _add_facts(outcome.facts, clip, media, os.path.getsize(path))
+
+    def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
+        duration_seconds = None
+        if windows.needs_duration(self._config.windows):
+            info = self._decoder.run("probe", path, self._request(windows.Window(0.0, None)))
+            if isinstance(info, Reject):
+                return info
+            duration_seconds = 0.0 if info.is_image else info.duration_seconds
+        return windows.windows(self._config.windows, item, duration_seconds)
+
+    def _request(self, window: windows.Window) -> DecodeRequest:
+        config = self._config
+        return DecodeRequest(
+            frame_rate_hz=config.frame_rate_hz,
+            short_side=config.short_side,
+            sample_rate_hz=config.sample_rate_hz,
+            jpeg_quality=config.jpeg_quality,
+            start_seconds=window.start_seconds,
+            end_seconds=window.end_seconds,
+            max_seconds=config.max_seconds,
+            max_pixels=config.max_pixels,
+            want_video=config.want_video,
+            want_audio=config.want_audio,
+        )
+
+
+def _reject(
+    outcome: ItemOutcome, item: dict[str, Any], reject: Reject, clip: int | None = None
+) -> None:
+    where = {"id": item["id"]} | ({} if clip is None else {"clip": clip})
+    outcome.rejects.append(
+        where | {"media": item["media"], "code": str(reject.code), "detail": reject.detail}
+    )
+
+
+def _clip(
+    item: dict[str, Any],
+    number: int,
+    window: windows.Window,
+    media: ClipMedia,
+    media_sha256: str,
+    frame_rate_hz: float,
+) -> Clip:
+    end_seconds = window.end_seconds
+    if end_seconds is None:
+        end_seconds = window.start_seconds + _decoded_seconds(media, frame_rate_hz)
+    return Clip(
+        key=f"{item['id']}#{number}",
+        item=item,
+        media_sha256=media_sha256,
+        start_seconds=window.start_seconds,
+        end_seconds=end_seconds,
+        frames_jpeg=media.frames_jpeg,
+        frame_times_seconds=media.frame_times_seconds,
+        height=media.height,
+        width=media.width,
+        frame_rate_hz=frame_rate_hz,
+        waveform=media.waveform,
+        sample_rate_hz=media.sample_rate_hz,
+    )
+
+
+def _decoded_seconds(media: ClipMedia, frame_rate_hz: float) -> float:
+    """Length of what was decoded: the longer of frames and sound; 0 for a still image."""
+    if media.info.is_image:
+        return 0.0
+    audio_seconds = (
+        len(media.waveform) / media.sample_rate_hz if media.waveform is not None else 0.0
+    )
+    return max(len(media.frames_jpeg) / frame_rate_hz, audio_seconds)
+
+
+def _add_facts(facts: Facts, clip: Clip, media: ClipMedia, file_bytes: int) -> None:
+    """Adds a clip to the item's facts."""
+    captions = clip.item.get("captions", [])
+    texts = [caption["text"] for caption in captions]
+    words = [normalised_words(text) for text in texts]
+    numbers = {
+        "clip_seconds": [clip.end_seconds - clip.start_seconds],
+        "media_seconds": [media.info.duration_seconds or 0.0],
+        "file_bytes": [file_bytes],
+        "captions_per_clip": [len(captions)],
+        "caption_characters": [len(text) for text in texts],
+        "caption_words": [len(split) for split in words],
+        "objects_per_clip": [len(clip.item.get("objects", []))],
+    }
+    if clip.frames_jpeg:
+        numbers |= {
+            "source_frame_rate_hz": [media.info.frame_rate_hz or 0.0],
+            "source_height": [media.info.height or 0],
+            "source_width": [media.info.width or 0],
+            "stored_frames": [len(clip.frames_jpeg)],
+            "stored_frame_bytes": [len(frame) for frame in clip.frames_jpeg],
+        }
+    if clip.waveform is not None:
+        numbers |= {
+            "stored_audio_seconds": [len(clip.waveform) / clip.sample_rate_hz],
+            "loudness_dbfs": [loudness_dbfs(clip.waveform)],
+        }
+    for name, values in numbers.items():
+        facts.numbers.setdefault(name, []).extend(values)
+    counted = {
+        "caption_vocabulary": [word for split in words for word in split],
+        "caption_languages": [caption.get("language", "") for caption in captions],
+        "caption_styles": [caption.get("style", "") for caption in captions],
+        "caption_relations": [caption.get("relation", "") for caption in captions],
+        "labels": [label["text"] for label in clip.item.get("labels", [])],
+        "modalities": _modalities(clip),
+        "warnings": [warning.split(":")[0] for warning in media.warnings],
+    }
+    for name, values in counted.items():
+        facts.words.setdefault(name, []).extend(values)
+
+
+def _modalities(clip: Clip) -> list[str]:
+    present = {
+        "video": bool(clip.frames_jpeg),
+        "audio": clip.waveform is not None,
+        "text": bool(clip.item.get("captions")),
+    }
+    return [name for name, is_present in present.items() if is_present]
