@@ -5,56 +5,11 @@ import typing
 from typing import Any
 
 from mm_models.errors import UserError
+from mm_models.vatt import sizes
 
 MODALITIES = ("video", "audio", "text")
 VARIANTS = ("specific", "agnostic")
 PRESETS = ("reference_code", "paper")
-
-_ENCODER_FIELDS = (
-    "num_layers",
-    "dim",
-    "mlp_dim",
-    "num_heads",
-    "head_dim",
-    "dropout_rate",
-    "attention_dropout_rate",
-)
-_ENCODERS = {
-    "small": (6, 512, 2048, 8, 64, 0.1, 0.1),
-    "base": (12, 768, 3072, 12, 64, 0.1, 0.1),
-    "medium": (12, 1024, 4096, 16, 64, 0.1, 0.1),
-    "large": (24, 1024, 4096, 16, 64, 0.1, 0.1),
-    "digits": (4, 128, 512, 4, 32, 0.0, 0.0),
-    "debug": (2, 32, 64, 2, 16, 0.0, 0.0),
-}
-_VIDEO_FIELDS = (
-    "num_frames",
-    "height",
-    "width",
-    "patch_frames",
-    "patch_height",
-    "patch_width",
-    "drop_token_rate",
-)
-_VIDEOS = {
-    "paper": (32, 224, 224, 4, 16, 16, 0.5),
-    "digits": (8, 32, 32, 4, 4, 4, 0.5),
-    "debug": (4, 16, 16, 2, 8, 8, 0.5),
-}
-_AUDIO_FIELDS = ("num_samples", "patch_samples", "drop_token_rate")
-_AUDIOS = {
-    "paper": (153600, 128, 0.5),
-    "digits": (32000, 256, 0.5),
-    "debug": (1024, 128, 0.5),
-}
-_TEXT_FIELDS = ("num_tokens", "vocabulary_size", "embedding_dim", "trainable_embeddings")
-_TEXTS = {
-    "paper": (16, 65536, 300, False),
-    "digits": (16, 1024, 64, True),
-    "debug": (8, 64, 16, True),
-}
-_HEADS = {"paper": (512, 256, 512), "digits": (128, 128, 128), "debug": (16, 8, 16)}
-_POST_DIMS = {"paper": 1024, "digits": 128, "debug": 32}
 
 
 @dataclasses.dataclass
@@ -119,9 +74,11 @@ class AudioTowerConfig(EncoderConfig):
     """The audio tower and the clips it is built for.
 
     Attributes:
-        input: `waveform` (float[batch, samples]) or `spectrogram` (float[batch, frames, bins]).
-        num_samples, patch_samples: waveform for which the position table is made, samples a token.
-        num_frames, num_bins, patch_frames, patch_bins: the same for spectrograms.
+        input: patches of the `waveform`, or of its log-mel `spectrogram`, computed in the model.
+        num_samples: waveform for which the position tables are made.
+        patch_samples: samples of one token.
+        sample_rate_hz, num_bins: of the waveform, and mel bands, for spectrograms.
+        patch_frames, patch_bins: tile of one token, for spectrograms.
         drop_token_rate: share of the tokens left out in training.
         drop_token_per_sample: draw a permutation per example instead of one per batch.
     """
@@ -130,7 +87,7 @@ class AudioTowerConfig(EncoderConfig):
     input: str = "waveform"
     num_samples: int | None = None
     patch_samples: int | None = None
-    num_frames: int = 144
+    sample_rate_hz: int = 48000
     num_bins: int = 80
     patch_frames: int = 16
     patch_bins: int = 5
@@ -142,10 +99,21 @@ class AudioTowerConfig(EncoderConfig):
         """Tokens along each axis (of a resolved config)."""
         if self.input == "waveform":
             return {"temporal": self.num_samples // self.patch_samples}
+        # TensorFlow takes seconds to import, and only these towers need it here.
+        from mm_models.signal import spectrogram
+
+        num_frames = spectrogram.num_frames(self.num_samples, self.log_mel)
         return {
-            "temporal": self.num_frames // self.patch_frames,
+            "temporal": num_frames // self.patch_frames,
             "spectral": self.num_bins // self.patch_bins,
         }
+
+    @property
+    def log_mel(self) -> Any:
+        """How spectrograms are computed, a `mm_models.signal.spectrogram.LogMelConfig`."""
+        from mm_models.signal import spectrogram
+
+        return spectrogram.LogMelConfig(sample_rate_hz=self.sample_rate_hz, num_mels=self.num_bins)
 
     @property
     def patch_shape(self) -> tuple[int, ...]:
@@ -231,41 +199,23 @@ class VattConfig:
     head: HeadConfig = dataclasses.field(default_factory=HeadConfig)
 
 
-MODELS = {
-    "bbs": ("specific", "base", "base", "small"),
-    "mbs": ("specific", "medium", "base", "small"),
-    "lbs": ("specific", "large", "base", "small"),
-    "digits": ("specific", "digits", "digits", "digits"),
-    "debug": ("specific", "debug", "debug", "debug"),
-    "unified_base": ("agnostic", "base", "base", "base"),
-    "unified_medium": ("agnostic", "medium", "medium", "medium"),
-    "unified_large": ("agnostic", "large", "large", "large"),
-    "unified_digits": ("agnostic", "digits", "digits", "digits"),
-    "unified_debug": ("agnostic", "debug", "debug", "debug"),
-}
-
-
 def named_config(name: str) -> VattConfig:
     """A whole model by name, such as `mbs` or `unified_medium`.
 
     Raises:
         UserError: unknown name.
     """
-    if name not in MODELS:
-        raise UserError(f"VATT model {name!r} is unknown; the names are {sorted(MODELS)}")
-    variant, video, audio, text = MODELS[name]
+    if name not in sizes.MODELS:
+        raise UserError(f"VATT model {name!r} is unknown; the names are {sorted(sizes.MODELS)}")
+    variant, video, audio, text = sizes.MODELS[name]
     return VattConfig(
         variant=variant,
         video=VideoTowerConfig(size=video),
         audio=AudioTowerConfig(size=audio),
         text=TextTowerConfig(size=text),
         shared=SharedEncoderConfig(size=video),
-        head=HeadConfig(size=_geometry(video)),
+        head=HeadConfig(size=sizes.geometry(video)),
     )
-
-
-def _geometry(size: str) -> str:
-    return size if size in ("digits", "debug") else "paper"
 
 
 def _choose(table: dict, key: str, field: str):
@@ -282,7 +232,9 @@ def _fill(config, names, values):
 
 
 def _fill_encoder(config, where: str):
-    config = _fill(config, _ENCODER_FIELDS, _choose(_ENCODERS, config.size, f"{where}.size"))
+    config = _fill(
+        config, sizes.ENCODER_FIELDS, _choose(sizes.ENCODERS, config.size, f"{where}.size")
+    )
     for name in ("num_layers", "dim", "mlp_dim", "num_heads", "head_dim"):
         if getattr(config, name) < 1:
             raise UserError(f"{where}.{name} is {getattr(config, name)}; it must be at least 1")
@@ -310,8 +262,8 @@ def _check_divides(size: int, patch: int, field: str, patch_field: str) -> None:
 
 
 def _resolve_video(video: VideoTowerConfig) -> VideoTowerConfig:
-    _choose(_ENCODERS, video.size, "video.size")
-    video = _fill(video, _VIDEO_FIELDS, _VIDEOS[_geometry(video.size)])
+    _choose(sizes.ENCODERS, video.size, "video.size")
+    video = _fill(video, sizes.VIDEO_FIELDS, sizes.VIDEOS[sizes.geometry(video.size)])
     _check_divides(video.num_frames, video.patch_frames, "video.num_frames", "video.patch_frames")
     _check_divides(video.height, video.patch_height, "video.height", "video.patch_height")
     _check_divides(video.width, video.patch_width, "video.width", "video.patch_width")
@@ -320,25 +272,27 @@ def _resolve_video(video: VideoTowerConfig) -> VideoTowerConfig:
 
 
 def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
-    _choose(_ENCODERS, audio.size, "audio.size")
+    _choose(sizes.ENCODERS, audio.size, "audio.size")
     _check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
-    audio = _fill(audio, _AUDIO_FIELDS, _AUDIOS[_geometry(audio.size)])
+    audio = _fill(audio, sizes.AUDIO_FIELDS, sizes.AUDIOS[sizes.geometry(audio.size)])
     if audio.input == "waveform":
         _check_divides(
             audio.num_samples, audio.patch_samples, "audio.num_samples", "audio.patch_samples"
         )
     else:
-        _check_divides(
-            audio.num_frames, audio.patch_frames, "audio.num_frames", "audio.patch_frames"
-        )
+        if audio.grid["temporal"] < 1:
+            raise UserError(
+                f"audio.num_samples is {audio.num_samples}, too few for audio.patch_frames = "
+                f"{audio.patch_frames} spectrogram frames; raise one or lower the other"
+            )
         _check_divides(audio.num_bins, audio.patch_bins, "audio.num_bins", "audio.patch_bins")
     _check_rate(audio.drop_token_rate, "audio.drop_token_rate")
     return audio
 
 
 def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
-    _choose(_ENCODERS, text.size, "text.size")
-    text = _fill(text, _TEXT_FIELDS, _TEXTS[_geometry(text.size)])
+    _choose(sizes.ENCODERS, text.size, "text.size")
+    text = _fill(text, sizes.TEXT_FIELDS, sizes.TEXTS[sizes.geometry(text.size)])
     for name in ("num_tokens", "vocabulary_size", "embedding_dim"):
         if getattr(text, name) < 1:
             raise UserError(f"text.{name} is {getattr(text, name)}; it must be at least 1")
@@ -355,11 +309,9 @@ def _check_whole(config: VattConfig) -> None:
         raise UserError(
             f"modalities is {list(config.modalities)}; name each one once, at least one"
         )
-    if config.head.kind == "fac" and "video" not in config.modalities:
-        raise UserError("head.kind 'fac' needs video among the modalities; use 'mlp_joint' instead")
     if config.variant == "agnostic":
         for modality in MODALITIES:
-            for name in _ENCODER_FIELDS:
+            for name in sizes.ENCODER_FIELDS:
                 if getattr(getattr(config, modality), name) is not None:
                     raise UserError(
                         f"{modality}.{name} is set, but the agnostic variant has one encoder; "
@@ -381,11 +333,11 @@ def resolve(config: VattConfig) -> VattConfig:
         text = _fill_encoder(text, "text")
     else:
         shared = _fill_encoder(shared, "shared")
-        shared = _fill(shared, ("post_dim",), (_POST_DIMS[_geometry(shared.size)],))
+        shared = _fill(shared, ("post_dim",), (sizes.POST_DIMS[sizes.geometry(shared.size)],))
     head = _fill(
         config.head,
         ("video_audio_dim", "video_text_dim", "joint_dim"),
-        _choose(_HEADS, config.head.size, "head.size"),
+        _choose(sizes.HEADS, config.head.size, "head.size"),
     )
     return dataclasses.replace(
         config,

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 from mm_models.layers import drop_token
@@ -32,19 +34,24 @@ def scalars(weights) -> int:
     return sum(math.prod(weight.shape) for weight in weights)
 
 
-def count_parameters(config: VattConfig) -> ParameterCounts:
-    """Builds the model in a graph that is never run, so that nothing is allocated, and counts."""
-    from mm_models.vatt.model import VattModel
-
+def count(build: Callable[[], keras.Model]) -> ParameterCounts:
+    """Builds a model in a graph that is never run, so that nothing is allocated, and counts."""
     with tf.Graph().as_default():
-        model = VattModel(config)
-        parts = {layer.name: scalars(layer.trainable_weights) for layer in model.layers}
+        model = build()
         return ParameterCounts(
             trainable=scalars(model.trainable_weights),
             non_trainable=scalars(model.non_trainable_weights),
             num_variables=len(model.weights),
-            by_part=parts,
+            by_part={layer.name: scalars(layer.trainable_weights) for layer in model.layers},
         )
+
+
+def count_parameters(config: VattConfig) -> ParameterCounts:
+    """The parameters of the `VattModel` of a config."""
+    # Here, because the model's own module asks this one for its costs.
+    from mm_models.vatt.model import VattModel
+
+    return count(lambda: VattModel(config))
 
 
 def num_tokens(config: VattConfig, modality: str, training: bool) -> int:

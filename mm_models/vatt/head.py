@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from mm_models.errors import UserError
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import HeadConfig
 
@@ -100,6 +101,8 @@ class Head(keras.layers.Layer):
         }
 
     def _fac_maps(self):
+        if "video" not in self.input_dims:
+            raise UserError("head.kind 'fac' needs video among the modalities; use 'mlp_joint'")
         fine, coarse = self.config.video_audio_dim, self.config.video_text_dim
         reference = self.preset == "reference_code"
         maps = {

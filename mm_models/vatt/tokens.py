@@ -1,5 +1,7 @@
 """From raw inputs of one modality to the tokens an encoder takes, the aggregate token in front."""
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
@@ -11,6 +13,7 @@ from mm_models.layers.mlp import activation_function
 from mm_models.layers.patches import PatchEmbedding
 from mm_models.layers.positions import AxisPositions
 from mm_models.layers.word_embedding import WordEmbedding
+from mm_models.signal import spectrogram
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -23,6 +26,7 @@ class PatchTokens(keras.layers.Layer):
     Args:
         kind: `video`, `waveform` or `spectrogram`.
         patch_shape: see `PatchEmbedding`.
+        log_mel: how spectrograms are computed, for that kind.
         axes: rows of each position table by axis name.
         dim: width of the tokens.
         drop_token_rate: share of the tokens left out in training; the number kept follows from the
@@ -34,7 +38,7 @@ class PatchTokens(keras.layers.Layer):
         position_layer_norm: normalise the summed positions.
 
     Call arguments:
-        inputs: see `PatchEmbedding`.
+        inputs: float[batch, frames, height, width, channels] or float[batch, samples].
         training: bool.
         seed: int32[2].
 
@@ -51,6 +55,7 @@ class PatchTokens(keras.layers.Layer):
         axes: dict[str, int],
         dim: int,
         *,
+        log_mel: spectrogram.LogMelConfig | dict | None = None,
         drop_token_rate: float = 0.0,
         drop_token_per_sample: bool = False,
         dropout_rate: float = 0.0,
@@ -58,8 +63,13 @@ class PatchTokens(keras.layers.Layer):
         position_layer_norm: bool = True,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Waveforms reach the spectrogram in full precision; the patch map casts for itself.
+        super().__init__(autocast=False, **kwargs)
+        if isinstance(log_mel, dict):
+            log_mel = spectrogram.LogMelConfig(**log_mel)
+        self.log_mel = log_mel
         self._arguments = {
+            "log_mel": None if log_mel is None else dataclasses.asdict(log_mel),
             "kind": kind,
             "patch_shape": tuple(patch_shape),
             "axes": dict(axes),
@@ -105,6 +115,8 @@ class PatchTokens(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=False, seed=None):
+        if self.log_mel is not None:
+            inputs = spectrogram.log_mel(inputs, self.log_mel)
         grid = self.patches.grid(inputs.shape)
         num_tokens = 1
         for size in grid:

@@ -50,9 +50,11 @@ def make_tokens(config: VattConfig, modality: str, *, dtype) -> keras.layers.Lay
             num_positions=tower.num_tokens if agnostic else 0,
             **common,
         )
+    is_spectrogram = modality == "audio" and tower.input == "spectrogram"
     return PatchTokens(
         kind="video" if modality == "video" else tower.input,
         patch_shape=tower.patch_shape,
+        log_mel=tower.log_mel if is_spectrogram else None,
         axes=tower.grid,
         drop_token_rate=tower.drop_token_rate,
         drop_token_per_sample=tower.drop_token_per_sample,
@@ -83,8 +85,8 @@ class Tower(keras.layers.Layer):
     """One modality's tokens and its own transformer stack (modality-specific variant).
 
     Call arguments:
-        inputs: video float[batch, frames, height, width, 3]; audio float[batch, samples] or
-            float[batch, frames, bins]; text int32[batch, tokens].
+        inputs: video float[batch, frames, height, width, 3]; audio float[batch, samples]; text
+            int32[batch, tokens].
         pooled_only: compute only the aggregate row of the last block.
         training: bool.
         seed: int32[2].
@@ -96,7 +98,7 @@ class Tower(keras.layers.Layer):
     """
 
     def __init__(self, modality: str, config: VattConfig | dict, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.modality = modality
         self.config = config = _as_config(config)
         self.tokens = make_tokens(config, modality, dtype=self.dtype_policy)
@@ -154,7 +156,7 @@ class SharedEncoder(keras.layers.Layer):
     """
 
     def __init__(self, config: VattConfig | dict, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.config = config = _as_config(config)
         policy = self.dtype_policy
         self.tokens = {

@@ -1,0 +1,134 @@
+"""The encoders of the configured modalities, without a head."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from mm_models.layers import randomness
+from mm_models.vatt import config as vatt_config
+from mm_models.vatt.config import MODALITIES, VattConfig
+from mm_models.vatt.towers import SharedEncoder, Tower
+
+# Axes of one example's input, without views or candidates.
+_EXAMPLE_RANKS = {"video": 4, "audio": 1, "text": 1}
+
+
+class VattEncoders(keras.Model):
+    """A tower per modality, or one encoder for all: what `VattModel` and `VattClassifier` share.
+
+    Every weight of the encoders exists once the constructor returns.
+
+    Args:
+        config: VattConfig, or the dict of one.
+
+    Raises:
+        UserError: a config that makes no sense.
+
+    Source: VATT, section 3.2.
+    """
+
+    def __init__(self, config: VattConfig | dict, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        if isinstance(config, dict):
+            config = vatt_config.from_dict(config)
+        self.config = config = vatt_config.resolve(config)
+        self.seed_generator = keras.random.SeedGenerator()
+        if config.variant == "agnostic":
+            self.encoder = SharedEncoder(config, name="encoder", dtype=self.dtype_policy)
+            self.encoder.build()
+            self.pooled_dims = dict.fromkeys(config.modalities, self.encoder.output_dim)
+            return
+        self.towers = {
+            name: Tower(name, config, name=f"{name}_tower", dtype=self.dtype_policy)
+            for name in config.modalities
+        }
+        for tower in self.towers.values():
+            tower.build()
+        self.pooled_dims = {name: tower.output_dim for name, tower in self.towers.items()}
+
+    def features(self, modality, inputs, *, pooled_only=False, training=False, seed=None):
+        """All output rows of one modality.
+
+        Args:
+            modality: `video`, `audio` or `text`.
+            inputs: that modality's input, without views or candidates.
+            pooled_only: only row 0, which costs less.
+            training: bool.
+            seed: int32[2]; needed in training.
+
+        Returns:
+            float[batch, 1 + tokens, dim]; row 0 is the pooled one.
+        """
+        if modality not in self.config.modalities:
+            raise UserError(
+                f"the model has no {modality}; it was built for {self.config.modalities}"
+            )
+        options = {"pooled_only": pooled_only, "training": training, "seed": seed}
+        if self.config.variant == "agnostic":
+            return self.encoder(inputs, modality=modality, **options)
+        return self.towers[modality](inputs, **options)
+
+    def encode(self, inputs, *, training=False, seed=None):
+        """Pooled rows by modality; local to a replica and always compilable.
+
+        Args:
+            inputs, training, seed: see the class.
+
+        Returns:
+            float[batch, dim] for each modality given, or float[batch, views or candidates, dim]
+            where the input has that axis.
+        """
+        if training and seed is None:
+            seed = tf.cast(self.seed_generator.next(), tf.int32)
+        return {
+            modality: self._encode_one(
+                modality,
+                tf.convert_to_tensor(inputs[modality]),
+                training,
+                randomness.fold_in_optional(seed, modality),
+            )
+            for modality in MODALITIES
+            if modality in inputs
+        }
+
+    def _encode_one(self, modality, values, training, seed):
+        rank = _EXAMPLE_RANKS[modality]
+        extra = values.shape[1 : values.shape.rank - rank]
+        if len(extra) > 1:
+            raise UserError(
+                f"{modality} has shape {tuple(values.shape)}; at most one axis may stand between "
+                f"the batch and the {rank} axes of an example"
+            )
+        folded = tf.reshape(values, [-1, *values.shape[1 + len(extra) :]])
+        rows = self.features(modality, folded, pooled_only=True, training=training, seed=seed)
+        return tf.reshape(rows, [-1, *extra, rows.shape[-1]])
+
+    def set_word_vectors(self, vectors) -> None:
+        """Replaces the word table by `vectors: float[vocabulary, embedding_dim]`.
+
+        Raises:
+            UserError: the shape differs from the table's.
+        """
+        table = self.word_table
+        if tuple(vectors.shape) != tuple(table.shape):
+            raise UserError(
+                f"the word vectors have shape {tuple(vectors.shape)}, the table "
+                f"{tuple(table.shape)}; set text.vocabulary_size and text.embedding_dim to match"
+            )
+        table.assign(vectors)
+
+    @property
+    def word_table(self) -> keras.Variable:
+        """float32[vocabulary, embedding_dim]."""
+        if self.config.variant == "agnostic":
+            return self.encoder.tokens["text"].words.embeddings
+        return self.towers["text"].tokens.words.embeddings
+
+    def get_config(self):
+        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
