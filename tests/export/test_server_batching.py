@@ -131,9 +131,9 @@ def test_full_queue_and_timeout_over_the_wire(tiny_path):
 def test_batching_parameters_file_round_trip():
     parameters = BatchingParameters(max_batch_size=7, batch_timeout_micros=3)
     assert BatchingParameters.from_text(parameters.to_text(), "file") == parameters
-    assert BatchingParameters.from_text("max_batch_size { value: 4 }  # rows", "f").max_batch_size
-    == 4 with pytest.raises(UserError, match="unknown batching
-    parameter 'colour'"):
+    four = BatchingParameters.from_text("max_batch_size { value: 4 }  # rows", "file")
+    assert four.max_batch_size == 4
+    with pytest.raises(UserError, match="unknown batching parameter 'colour'"):
         BatchingParameters.from_text("colour { value: 4 }", "file")
     with pytest.raises(UserError, match="max_batch_size"):
         BatchingParameters.from_text("max_batch_size { value: 0 }", "file")

@@ -183,7 +183,7 @@ def test_body_over_the_limit(small_server):
 
 
 def test_raw_sockets(small_server):
-    """Half requests, lies about the length, and bytes that are no HTTP; none may hold the server."""
+    """Half requests, lies about the length, and bytes that are no HTTP."""
     for raw in (
         b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n{",
         b"POST /v1/models/tiny:predict HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
