@@ -10,10 +10,13 @@ from beam_pipelines.sources.digits.encode import encode_mp4
 from beam_pipelines.sources.digits.ground_truth import GroundTruth
 from beam_pipelines.sources.digits.lexicon import DIGIT_WORDS
 from beam_pipelines.sources.digits.moments import split_into_moments
+from beam_pipelines.sources.digits.phrases import refer
+from beam_pipelines.sources.digits.questions import write_questions
 from beam_pipelines.sources.digits.randomness import clip_random
-from beam_pipelines.sources.digits.render import render, sightings
-from beam_pipelines.sources.digits.scene import SceneObject, draw_digits, draw_looks, place_objects
+from beam_pipelines.sources.digits.render import Sighting, render
+from beam_pipelines.sources.digits.scene import SceneObject, draw_digits, draw_looks
 from beam_pipelines.sources.digits.speech import SpokenClip, mix, speak
+from beam_pipelines.sources.digits.staging import stage_scene
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +33,13 @@ class Plan:
 
     Attributes:
         objects: what is shown.
+        sightings: what can be seen of each.
         timeline: speech that names what is shown; the digits' appearances follow it.
         spoken: speech that is heard; another one in clips with wrong sound.
     """
 
     objects: list[SceneObject]
+    sightings: list[list[Sighting]]
     timeline: SpokenClip
     spoken: SpokenClip
 
@@ -57,13 +62,13 @@ def plan_clip(config: DigitsConfig, split: str, index: int) -> Plan:
     digits = draw_digits(random("digits"), config)
     timeline = speak(random("speech"), config, split, digits)
     looks = draw_looks(random("looks"), config, split, digits)
-    objects = place_objects(random("places"), config, looks, timeline)
+    objects, seen = stage_scene(random("places"), config, looks, timeline)
     noise = random("wrong audio")
     if float(noise.uniform()) >= config.wrong_audio_share:
-        return Plan(objects, timeline, timeline)
+        return Plan(objects, seen, timeline, timeline)
     others = [digit for digit in range(10) if digit not in digits]
     said = [int(digit) for digit in noise.permutation(others)[: len(digits)]]
-    return Plan(objects, timeline, speak(random("speech"), config, split, said))
+    return Plan(objects, seen, timeline, speak(random("speech"), config, split, said))
 
 
 def describe_clip(config: DigitsConfig, split: str, index: int, plan: Plan) -> dict:
@@ -71,7 +76,7 @@ def describe_clip(config: DigitsConfig, split: str, index: int, plan: Plan) -> d
     truth = GroundTruth(
         config,
         plan.objects,
-        sightings(plan.objects, config.num_frames, config.frame_size),
+        plan.sightings,
         split_into_moments(plan.timeline, config.clip_seconds),
     )
     written = captions.write_captions(
@@ -89,7 +94,7 @@ def describe_clip(config: DigitsConfig, split: str, index: int, plan: Plan) -> d
             {
                 "id": shown.object_id,
                 "label": truth.label(shown.object_id),
-                "phrases": [],
+                "phrases": refer(truth, shown.object_id),
                 "track": truth.track(shown.object_id),
             }
             for shown in plan.objects
@@ -99,7 +104,11 @@ def describe_clip(config: DigitsConfig, split: str, index: int, plan: Plan) -> d
             for subject, predicate, other in truth.relations
         ],
         "utterances": _utterances(plan.spoken),
-        "questions": [],
+        "questions": write_questions(
+            clip_random(config.seed, split, index, "questions"),
+            truth,
+            [utterance.digit for utterance in plan.spoken.utterances],
+        ),
         "metadata": _metadata(config, plan, written),
     }
 

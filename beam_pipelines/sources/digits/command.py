@@ -44,12 +44,14 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--workers is {args.workers}; give at least 1.")
     config = make_config(args.preset, **overrides)
     # Not before the flags are known to be good: these bring NumPy, PyAV and scikit-learn.
-    from beam_pipelines.sources.digits.generate import MANIFEST, generate_corpus
+    from beam_pipelines.sources.digits import generate, publish
     from beam_pipelines.sources.digits.progress import Progress
 
-    made = generate_corpus(config, args.output, args.workers, Progress())
+    remote = publish.is_remote(args.output)
+    make = generate.generate_remote_corpus if remote else generate.generate_corpus
+    made = make(config, args.output, args.workers, Progress())
     note = "wrote" if made else "already complete:"
-    print(f"{note} {os.path.join(args.output, MANIFEST)}")
+    print(f"{note} {os.path.join(args.output, generate.MANIFEST)}")
     return 0
 
 

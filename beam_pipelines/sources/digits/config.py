@@ -41,6 +41,7 @@ class DigitsConfig:
         speech_language: language spoken, or `mixed` for one drawn per clip.
         captions_per_moment: sentences per moment and language, all different.
         neighbour_captions: weakly related sentences per language, spread over the moments.
+        questions_per_language: questions in each language, of different kinds.
         digit_only_caption_share: moment sentences that name the digit and nothing else.
         wrong_caption_share: moment sentences that are made false.
         wrong_audio_share: clips whose speech names digits that are not shown.
@@ -74,6 +75,7 @@ class DigitsConfig:
     speech_language: str = "en"
     captions_per_moment: int = 1
     neighbour_captions: int = 1
+    questions_per_language: int = 3
     digit_only_caption_share: float = 0.3
     wrong_caption_share: float = 0.0
     wrong_audio_share: float = 0.0
@@ -88,27 +90,30 @@ class DigitsConfig:
         return {"train": self.num_train, "val": self.num_val, "test": self.num_test}[split]
 
 
+_SINGLE = {
+    "min_digits": 1,
+    "max_digits": 1,
+    "min_height_share": 0.5,
+    "max_height_share": 0.72,
+    "spread_share": 0.6,
+    "max_speed": 0.12,
+    "still_share": 0.25,
+    "bounce_share": 0.0,
+    "enter_share": 0.0,
+    "leave_share": 0.0,
+    "same_color_share": 0.0,
+    "occlusion_share": 0.0,
+    "rotation_degrees": 6.0,
+    "background": "dark",
+    "neighbour_captions": 0,
+    "digit_only_caption_share": 1.0,
+}
+
 PRESETS: dict[str, dict] = {
     "default": {},
     "full": {"digit_only_caption_share": 0.0},
-    "single": {
-        "min_digits": 1,
-        "max_digits": 1,
-        "min_height_share": 0.5,
-        "max_height_share": 0.72,
-        "spread_share": 0.6,
-        "max_speed": 0.12,
-        "still_share": 0.25,
-        "bounce_share": 0.0,
-        "enter_share": 0.0,
-        "leave_share": 0.0,
-        "same_color_share": 0.0,
-        "occlusion_share": 0.0,
-        "rotation_degrees": 6.0,
-        "background": "dark",
-        "neighbour_captions": 0,
-        "digit_only_caption_share": 1.0,
-    },
+    "single": _SINGLE,
+    "described": {**_SINGLE, "digit_only_caption_share": 0.0, "neighbour_captions": 1},
     "pairs": {"min_digits": 2, "max_digits": 2, "enter_share": 0.2},
     "noisy": {
         "background": "texture",
@@ -197,6 +202,8 @@ def _check_words(config: DigitsConfig) -> None:
         _fail("speech_language", config.speech_language, f"choose one of {choices}")
     if not 1 <= config.captions_per_moment <= 3:
         _fail("captions_per_moment", config.captions_per_moment, "give a number from 1 to 3")
+    if config.questions_per_language > 20:
+        _fail("questions_per_language", config.questions_per_language, "give at most 20")
     if config.neighbour_captions > 8:
         _fail("neighbour_captions", config.neighbour_captions, "give at most 8")
 

@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from beam_pipelines.sources.digits import voices
+from beam_pipelines.sources.digits import publish, voices
 from beam_pipelines.sources.digits.clip import make_clip
 from beam_pipelines.sources.digits.config import SPLITS, DigitsConfig
 from beam_pipelines.sources.digits.lexicon import DIGIT_WORDS
@@ -75,6 +75,25 @@ def generate_corpus(
     return True
 
 
+def generate_remote_corpus(
+    config: DigitsConfig, output: str, num_workers: int, progress: Progress
+) -> bool:
+    """`generate_corpus` for an address such as `gs://bucket/folder`: made here, then copied there.
+
+    Raises:
+        UserError: as `generate_corpus`, or the address cannot be used.
+    """
+    info = publish.read_remote_info(output)
+    if info is not None:
+        _require_same(config, info.get("config", {}), output)
+        return False
+    folder = publish.local_folder(output)
+    generate_corpus(config, folder, num_workers, progress)
+    publish.upload(folder, output)
+    shutil.rmtree(folder)
+    return True
+
+
 def is_complete(config: DigitsConfig, output: Path) -> bool:
     """Whether `output` already holds the corpus of this configuration.
 
@@ -89,6 +108,11 @@ def is_complete(config: DigitsConfig, output: Path) -> bool:
         raise UserError(
             f"{output} exists and is not a corpus of this command; choose another --output."
         ) from error
+    _require_same(config, found, str(output))
+    return True
+
+
+def _require_same(config: DigitsConfig, found: dict, output: str) -> None:
     wanted = _plain(config)
     changed = sorted(key for key in wanted if found.get(key) != wanted[key])
     if changed:
@@ -97,7 +121,6 @@ def is_complete(config: DigitsConfig, output: Path) -> bool:
             f"{output} holds a corpus with {key}={found.get(key)}, not {wanted[key]};"
             " choose another --output or delete the folder."
         )
-    return True
 
 
 def list_parts(config: DigitsConfig) -> list[Part]:

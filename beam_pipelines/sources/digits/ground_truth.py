@@ -80,6 +80,30 @@ class GroundTruth:
             if getattr(self, f"_{predicate}")(a, b)
         ]
 
+    def holds(self, subject: int, predicate: str, other: int) -> bool:
+        """Whether the clip has this relation."""
+        return (subject, predicate, other) in self.relations
+
+    def only(self, predicate: str, other: int) -> int | None:
+        """The one object that bears `predicate` to `other`; None when there is none or several."""
+        found = [a for a, name, b in self.relations if name == predicate and b == other]
+        return found[0] if len(found) == 1 else None
+
+    def only_ever(self, predicate: str, other: int) -> int | None:
+        """`only`, of `left_of` or `above`, if no third object ever lies on that side of `other`."""
+        found = self.only(predicate, other)
+        axis = {"left_of": 1, "above": 0}[predicate]
+        thirds = [
+            shown.object_id for shown in self.objects if shown.object_id not in (found, other)
+        ]
+        strays = any(gap > 0 for third in thirds for gap in self._gaps(third, other, axis))
+        return None if strays else found
+
+    def constant_direction(self, object_id: int) -> str | None:
+        """The direction in which the object moves whenever it is seen, or None when it changes."""
+        directions = {sighting.direction for sighting in self.sightings[object_id]}
+        return directions.pop() if len(directions) == 1 else None
+
     def _left_of(self, a: int, b: int) -> bool:
         return self._ordered(a, b, axis=1)
 
@@ -87,13 +111,17 @@ class GroundTruth:
         return self._ordered(a, b, axis=0)
 
     def _ordered(self, a: int, b: int, axis: int) -> bool:
+        gaps = self._gaps(a, b, axis)
+        return bool(gaps) and min(gaps) >= APART_SHARE * self.config.frame_size
+
+    def _gaps(self, a: int, b: int, axis: int) -> list[float]:
+        """How far the centre of `b` is beyond that of `a`, in pixels, wherever both are seen."""
         second = {sighting.frame: sighting for sighting in self.sightings[b]}
-        gaps = [
+        return [
             second[first.frame].center[axis] - first.center[axis]
             for first in self.sightings[a]
             if first.frame in second
         ]
-        return bool(gaps) and min(gaps) >= APART_SHARE * self.config.frame_size
 
     def _same_colour(self, a: int, b: int) -> bool:
         return a < b and self.objects[a].color == self.objects[b].color

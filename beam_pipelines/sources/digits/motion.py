@@ -61,7 +61,7 @@ class Stage:
 
     def speed(self, pixels_per_frame: float) -> float:
         """Frame heights per second."""
-        return pixels_per_frame * self.frame_rate_hz / self.frame_size
+        return float(pixels_per_frame * self.frame_rate_hz / self.frame_size)
 
 
 def still_path(random: np.random.Generator, stage: Stage, glyph: tuple[int, int]) -> Path:

@@ -62,7 +62,7 @@ TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "in_front": (
             "{a} ist vor {b_dative}",
-            "{a} verdeckt einen Teil von {b_dative}",
+            "{a} verdeckt einen Teil {b_dative}",
             "{the} liegt vor {b_dative}",
         ),
         "count": ("{count} sind zu sehen", "es gibt insgesamt {count}", "das Video hat {count}"),

@@ -62,7 +62,7 @@ def speak(
     starts, now = [], _LEAD_SECONDS
     for pause, speech in zip(pauses, speeches, strict=False):
         now += pause * max(spare, 0.0)
-        starts.append(round(now, 4))
+        starts.append(round(float(now), 4))
         now += speech.seconds
     utterances = map(Utterance, digits, words, starts, speeches)
     seen = timbre not in voices.TEST_ONLY_TIMBRES

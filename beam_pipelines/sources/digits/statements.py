@@ -58,7 +58,7 @@ def full_statement(random: np.random.Generator, truth: GroundTruth, moment: Mome
     hidden = truth.hidden_in(moment, moment.object_id)
     seen = truth.sightings_in(moment, moment.object_id)
     directions = {sighting.direction for sighting in seen}
-    if shown.path.enters_from and seen and seen[0].frame == shown.path.first_frame:
+    if shown.path.enters_from and _enters_in(truth, moment):
         return Statement("enters", subject, direction=shown.path.enters_from)
     if shown.path.leaves_to and _is_gone_by(truth, moment):
         return Statement("leaves", subject, direction=shown.path.leaves_to)
@@ -70,6 +70,12 @@ def full_statement(random: np.random.Generator, truth: GroundTruth, moment: Mome
     if len(directions) == 1:
         return Statement("moves", subject, direction=directions.pop(), speed=shown.speed_word)
     return Statement("shown", subject)
+
+
+def _enters_in(truth: GroundTruth, moment: Moment) -> bool:
+    """Whether the digit enters in the moment, or in the frame on which its start falls."""
+    first_frame = truth.objects[moment.object_id].path.first_frame
+    return first_frame + 1 > moment.start_seconds * truth.config.frame_rate_hz
 
 
 def _is_gone_by(truth: GroundTruth, moment: Moment) -> bool:

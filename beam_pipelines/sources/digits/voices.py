@@ -9,7 +9,7 @@ import numpy as np
 from mm_models.errors import UserError
 
 SAMPLE_RATE_HZ = 22050
-FASTEST_WORDS_PER_MINUTE = 400
+FASTEST_WORDS_PER_MINUTE = 320
 
 # Timbres by eSpeak's variant names; a voice is `<accent>+<timbre>`.
 TRAIN_TIMBRES = ("m1", "m3", "m4", "m7", "Andy", "f1", "f2", "f5", "Annie", "steph")
