@@ -1,0 +1,117 @@
+"""A CSV table with one media item a row → manifest items."""
+
+import csv
+import dataclasses
+import io
+import os
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+from beam_pipelines import files
+from beam_pipelines.rejects import Reject, RejectCode
+from beam_pipelines.schema import SPLITS
+from beam_pipelines.sources.captions import MAX_CAPTION_CHARACTERS, decode_text
+from mm_models.errors import UserError
+
+_MAX_FIELD_CHARACTERS = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnMapping:
+    """Which column holds what.
+
+    Attributes:
+        media: path of the media file, relative to the table's folder.
+        id: unique id; empty: the media path.
+        captions: columns with one caption each; empty cells are skipped.
+        label: class name; indices follow the sorted names of the table.
+        split: train, val or test.
+        language: language of the row's captions.
+    """
+
+    media: str = "file"
+    id: str = ""
+    captions: tuple[str, ...] = ("caption",)
+    label: str = ""
+    split: str = ""
+    language: str = ""
+
+    def columns(self) -> list[str]:
+        """All columns that are named."""
+        named = (self.media, self.id, *self.captions, self.label, self.split, self.language)
+        return [name for name in named if name]
+
+
+def read_csv(
+    path: str, mapping: ColumnMapping, *, delimiter: str = ",", check_files: bool = True
+) -> Iterator[dict[str, Any] | tuple[str, Reject]]:
+    """Yields manifest items of a table in order, and (row name, Reject) for unusable rows.
+
+    Args:
+        path: table with a header row; local or URL. UTF-8, UTF-16 with a mark, or Latin-1.
+        mapping: which column holds what.
+        delimiter: character between cells.
+        check_files: reject rows whose local media file is absent.
+
+    Raises:
+        UserError: when the table cannot be read or lacks a column.
+    """
+    encoding, rows = _rows(path, mapping, delimiter)
+    labels = sorted({row[mapping.label] for row in rows if mapping.label and row[mapping.label]})
+    folder = files.parent(path)
+    for number, row in enumerate(rows, start=2):
+        name = f"row {number}"
+        reject = _row_reject(row, mapping, folder, check_files)
+        yield (name, reject) if reject else _item(row, mapping, labels, encoding)
+
+
+def _rows(path: str, mapping: ColumnMapping, delimiter: str) -> tuple[str, list[dict[str, str]]]:
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+    try:
+        text, encoding = decode_text(files.read_bytes(path))
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
+        rows = [dict(row) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"table {path} cannot be read: {error}; check --table") from error
+    for column in mapping.columns():
+        if column not in (reader.fieldnames or ()):
+            known = ", ".join(reader.fieldnames or ()) or "none"
+            raise UserError(f"table {path} has no column {column!r}; its columns are {known}")
+    return encoding, rows
+
+
+def _row_reject(
+    row: dict[str, str], mapping: ColumnMapping, folder: str, check_files: bool
+) -> Reject | None:
+    media, split = row[mapping.media].strip(), row.get(mapping.split, "")
+    if not media or not media.isprintable():
+        return Reject(RejectCode.BAD_METADATA, f"media path {media!r} is empty or not printable")
+    if not files.is_remote(media) and posixpath.normpath(media).startswith(("..", "/")):
+        return Reject(RejectCode.BAD_METADATA, f"media path {media} leaves the table's folder")
+    if mapping.split and split not in SPLITS:
+        return Reject(RejectCode.BAD_METADATA, f"split {split!r} is not {', '.join(SPLITS)}")
+    if any(len(row[column]) > MAX_CAPTION_CHARACTERS for column in mapping.captions):
+        return Reject(RejectCode.BAD_CAPTIONS, f"more than {MAX_CAPTION_CHARACTERS} characters")
+    local = files.join(folder, media)
+    if check_files and not files.is_remote(local) and not os.path.isfile(local):
+        return Reject(RejectCode.FILE_MISSING, f"{media} is missing")
+    return None
+
+
+def _item(
+    row: dict[str, str], mapping: ColumnMapping, labels: list[str], encoding: str
+) -> dict[str, Any]:
+    media = row[mapping.media].strip()
+    item: dict[str, Any] = {"id": row[mapping.id] if mapping.id else media, "media": media}
+    language = {"language": row[mapping.language]} if mapping.language else {}
+    texts = (row[column].strip() for column in mapping.captions)
+    item["captions"] = [{"text": text, **language} for text in texts if text]
+    if mapping.label and row[mapping.label]:
+        text = row[mapping.label]
+        item["labels"] = [{"index": labels.index(text), "text": text}]
+    if mapping.split:
+        item["split"] = row[mapping.split]
+    if encoding != "utf-8":
+        item["metadata"] = {"caption_encoding": encoding}
+    return item
