@@ -1,0 +1,173 @@
+"""The input pipeline: order → read → parse → sample → decode → augment → batch."""
+
+import functools
+import os
+
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers.data import parse
+from trainers.data.config import InputConfig
+from trainers.data.index import RecordIndex
+from trainers.data.mixture import MixtureBlock
+from trainers.data.order import EvaluationOrder, TrainingOrder
+from trainers.data.processing import BatchProcessor
+from trainers.data.reader import BatchReader, RawBatch, Slice
+from trainers.data.validation import validate
+
+_ENDLESS = 2**62
+
+
+def build_train_dataset(
+    input_config: InputConfig,
+    *,
+    seed: int,
+    start_step: int = 0,
+    input_context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """Endless training batches; the k-th is a function of (seed, start_step + k) alone.
+
+    Args:
+        input_config: what to read.
+        seed: experiment seed.
+        start_step: step of the first batch; starting late costs nothing.
+        input_context: this host's place. The elements are then per-replica batches: as many in a
+            row as the host has replicas make up its contiguous part of the global batch.
+
+    Returns:
+        Dictionaries of tensors with static shapes: `video: float32[batch, frames, height, width,
+        3]` in [-1, 1], `audio: float32[batch, samples]`, `text: int32[batch, candidates, tokens]`,
+        `video_mask`, `audio_mask`, `text_mask: float32[batch]`, `text_candidate_mask:
+        float32[batch, candidates]`, `label: int32[batch, num_labels]` (-1 is padding), `example_id:
+        int64[batch]`, `example_mask: float32[batch]`; of the modalities the configuration reads.
+
+    Raises:
+        UserError: a wrong field, a missing file, an empty split.
+    """
+    validate(input_config)
+    if input_config.num_views > 1:
+        raise UserError(
+            "num_windows and num_crops are evaluation views; a training input takes one of each"
+        )
+    indexes = open_indexes(input_config)
+    weights = [dataset.weight for dataset in input_config.datasets.values()]
+    sizes = [index.num_records for index in indexes]
+    order = TrainingOrder(sizes, MixtureBlock(weights), input_config.batch_size, seed)
+    part = slice_of(input_config, input_context)
+    first = start_step * part.replicas_per_host
+    elements = tf.data.Dataset.range(first, _ENDLESS)
+    return _assemble(elements, input_config, indexes, order, part, seed=seed, training=True)
+
+
+def build_eval_dataset(
+    input_config: InputConfig, *, input_context: tf.distribute.InputContext | None = None
+) -> tf.data.Dataset:
+    """Every record once, in stored order; the last batch is padded.
+
+    Args:
+        input_config: what to read; with several views (windows times crops) `video` is
+            float32[batch, views, frames, height, width, 3] and `audio` float32[batch, views,
+            samples].
+        input_context: this host's place, as in `build_train_dataset`.
+
+    Returns:
+        Batches as in training; padding rows have `example_mask` 0, all other masks 0 and
+        `example_id` -1.
+
+    Raises:
+        UserError: a wrong field, a missing file, an empty split.
+    """
+    validate(input_config)
+    indexes = open_indexes(input_config)
+    sizes = [index.num_records for index in indexes]
+    order = EvaluationOrder(sizes, input_config.batch_size)
+    part = slice_of(input_config, input_context)
+    elements = tf.data.Dataset.range(order.num_batches * part.replicas_per_host)
+    return _assemble(elements, input_config, indexes, order, part, seed=0, training=False)
+
+
+def open_indexes(input_config: InputConfig) -> list[RecordIndex]:
+    """Opens every data set of a stream, in the order of the configuration."""
+    return [RecordIndex.open(dataset) for dataset in input_config.datasets.values()]
+
+
+def slice_of(input_config: InputConfig, context: tf.distribute.InputContext | None) -> Slice:
+    """This host's part of the global batch. Raises UserError where that does not divide."""
+    if context is None:
+        return Slice(0, 1, input_config.batch_size)
+    replicas, hosts = context.num_replicas_in_sync, context.num_input_pipelines
+    if input_config.batch_size % replicas or replicas % hosts:
+        raise UserError(
+            f"batch_size is {input_config.batch_size}, which {replicas} replicas on {hosts} hosts "
+            "do not divide; choose a multiple of the number of replicas"
+        )
+    return Slice(context.input_pipeline_id, replicas // hosts, input_config.batch_size // replicas)
+
+
+def _assemble(
+    elements: tf.data.Dataset,
+    config: InputConfig,
+    indexes: list[RecordIndex],
+    order: TrainingOrder | EvaluationOrder,
+    part: Slice,
+    *,
+    seed: int,
+    training: bool,
+) -> tf.data.Dataset:
+    datasets = list(config.datasets.values())
+    wanted = parse.wanted(config)
+    parser = parse.Parser(wanted, [dict(dataset.feature_names) for dataset in datasets])
+    reader = BatchReader(indexes, datasets, order, part, parser, seed)
+    processor = BatchProcessor(config, datasets, parser, part.batch_size, training=training)
+    load = functools.partial(_load, reader, processor, part.batch_size)
+    # Nothing in it needs AutoGraph, whose rewriting takes seconds.
+    load = tf.autograph.experimental.do_not_convert(load)
+    cores = os.cpu_count() or 1
+    parallel = config.num_parallel_calls or cores
+    batches = elements.map(load, num_parallel_calls=parallel, deterministic=True)
+    return batches.prefetch(config.prefetch_batches).with_options(_options(max(parallel, cores)))
+
+
+def _options(num_threads: int) -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Parallelism is set by hand: tuning it at run time costs more than it gains on small machines.
+    options.autotune.enabled = False
+    # A pool of our own keeps decoding from waiting behind the train step's operations.
+    options.threading.private_threadpool_size = num_threads
+    options.threading.max_intra_op_parallelism = 1
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options
+
+
+def _load(
+    reader: BatchReader, processor: BatchProcessor, batch_size: int, element: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Reads and processes one element; where that fails, finds the corrupt record and goes on.
+
+    Kernels cannot be tried and caught inside a graph, but a data set that drops failed elements
+    can: the second path runs only where the first one yielded nothing, and it names or replaces
+    the record at fault.
+    """
+    raw = _read(reader, batch_size, element, verify=False)
+    first = tf.data.Dataset.from_tensors(raw).map(processor)
+    second = tf.data.Dataset.from_tensors(element).map(
+        lambda element: processor(_read(reader, batch_size, element, verify=True))
+    )
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
+    either = first.ignore_errors().concatenate(second).take(1).with_options(options)
+    return either.get_single_element()
+
+
+def _read(reader: BatchReader, batch_size: int, element: tf.Tensor, *, verify: bool) -> RawBatch:
+    dtypes = RawBatch(tf.string, tf.int32, tf.int64, tf.float32, tf.int32)
+    fields = tf.numpy_function(
+        lambda number: tuple(reader.read(number, verify=verify)), [element], tuple(dtypes)
+    )
+    for field in fields[:3]:
+        field.set_shape([batch_size])
+    fields[3].set_shape([batch_size, None])
+    fields[4].set_shape([batch_size, 2])
+    return RawBatch(*fields)

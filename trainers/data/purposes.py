@@ -1,0 +1,18 @@
+"""What each uniform number of an example decides: columns of `draws: float32[batch, COUNT]`."""
+
+(
+    VIDEO_TIME,
+    AUDIO_TIME,
+    SCALE,
+    SCALE_HEIGHT,
+    SCALE_WIDTH,
+    CROP_TOP,
+    CROP_LEFT,
+    FLIP,
+    JITTER,
+    BRIGHTNESS,
+    SATURATION,
+    CONTRAST,
+    HUE,
+) = range(13)
+COUNT = 13
