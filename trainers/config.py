@@ -1,0 +1,299 @@
+"""What an experiment is: typed, strict, written back whole into its run folder.
+
+`load_config` merges defaults ← presets ← YAML files ← `--set` overrides (trainers/config_sources.py) and
+`check_config` refuses what could only fail later (trainers/config_checks.py).
+"""
+
+import dataclasses
+from typing import Any
+
+from trainers.data.config import InputConfig
+
+
+@dataclasses.dataclass
+class ScheduleConfig:
+    """Learning rate as a function of the step (trainers/optimization/schedules.py).
+
+    Attributes:
+        preset: `paper`, `reference_code`, `finetune_video`, `finetune_audio` (VATT, section 4.1 and
+            appendix A), or empty. A preset sets the fields below; those given beside it win.
+        kind: `constant`, `linear`, `rsqrt`, `half_cosine` or `quarter_cosine`.
+        learning_rate: rate at the end of the warm-up, and the largest.
+        final_learning_rate: rate at `total_steps`; unused by `constant` and `rsqrt`.
+        warmup_steps: steps of linear rise from 0.
+        total_steps: step at which the final rate is reached; 0 means `trainer.train_steps`.
+    """
+
+    preset: str = ""
+    kind: str = "constant"
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 0.0
+    warmup_steps: int = 0
+    total_steps: int = 0
+
+    @classmethod
+    def from_preset(cls, preset: str) -> "ScheduleConfig":
+        """The schedule of a published recipe. Raises KeyError for a name that is no preset."""
+        return cls(preset=preset, **SCHEDULE_PRESETS[preset])
+
+
+SCHEDULE_PRESETS: dict[str, dict[str, Any]] = {
+    "": {},
+    "paper": {
+        "kind": "quarter_cosine",
+        "learning_rate": 1e-4,
+        "final_learning_rate": 5e-5,
+        "warmup_steps": 10_000,
+        "total_steps": 500_000,
+    },
+    "reference_code": {
+        "kind": "half_cosine",
+        "learning_rate": 1e-4,
+        "final_learning_rate": 5e-5,
+        "warmup_steps": 5_000,
+        "total_steps": 500_000,
+    },
+    "finetune_video": {
+        "kind": "half_cosine",
+        "learning_rate": 0.005,
+        "warmup_steps": 2_500,
+        "total_steps": 100_000,
+    },
+    "finetune_audio": {
+        "kind": "half_cosine",
+        "learning_rate": 0.2,
+        "warmup_steps": 5_000,
+        "total_steps": 50_000,
+    },
+}
+
+
+@dataclasses.dataclass
+class ParameterGroupConfig:
+    """Variables that are treated apart; the first group whose pattern matches a variable's path takes it.
+
+    Attributes:
+        pattern: regular expression searched in the variable's path, such as `^video/` or `bias$`.
+        learning_rate_multiplier: factor on the optimizer's rate.
+        weight_decay: whether the optimizer's weight decay applies.
+        frozen: leave these variables as they are.
+        clip_global_norm: clip these gradients by their own joint norm, apart from the optimizer's; 0: as
+            the optimizer does, negative: never.
+    """
+
+    pattern: str = ""
+    learning_rate_multiplier: float = 1.0
+    weight_decay: bool = True
+    frozen: bool = False
+    clip_global_norm: float = 0.0
+
+
+@dataclasses.dataclass
+class OptimizerConfig:
+    """One named optimizer over the variables the task gives its name.
+
+    Attributes:
+        kind: `adamw`, `adam`, `sgd`, `adafactor` or `lamb`.
+        schedule: learning rate.
+        weight_decay: decoupled decay per unit of learning rate; 0 for none.
+        beta_1, beta_2, epsilon: moments of `adam`, `adamw` and `lamb`.
+        momentum, nesterov: of `sgd`.
+        clip_global_norm: clip the gradients by their joint norm, after reduction over replicas; 0: off.
+        groups: parameter groups by name, in the order of their names; a variable that none of them takes
+            follows the fields above.
+    """
+
+    kind: str = "adam"
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    weight_decay: float = 0.0
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    momentum: float = 0.0
+    nesterov: bool = False
+    clip_global_norm: float = 0.0
+    groups: dict[str, ParameterGroupConfig] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class EmaConfig:
+    """Exponential moving average of the trainable variables, used in evaluation and export.
+
+    Attributes:
+        decay: share of the old average kept per step; 0 keeps no average.
+        warmup: use min(decay, (1 + step) / (10 + step)), so that early averages follow the weights.
+    """
+
+    decay: float = 0.0
+    warmup: bool = True
+
+
+@dataclasses.dataclass
+class CheckpointConfig:
+    """When to save and what to keep.
+
+    Attributes:
+        interval_steps: steps between checkpoints; one is always written at the end.
+        keep: newest checkpoints kept.
+        best_metric: metric whose best checkpoint is kept in `best/`, as it is logged, such as
+            `eval/zero_shot/top1`; empty: none.
+        best_mode: `max` or `min`.
+    """
+
+    interval_steps: int = 1000
+    keep: int = 3
+    best_metric: str = ""
+    best_mode: str = "max"
+
+
+@dataclasses.dataclass
+class EvaluationConfig:
+    """Evaluation during training (`train_and_eval`), and how `continuous_eval` waits.
+
+    Attributes:
+        interval_steps: steps between evaluations; 0 evaluates at the end only.
+        early_stopping_patience: stop after so many evaluations without a better
+            `checkpoint.best_metric`; 0: never.
+        early_stopping_min_delta: how much better counts as better.
+        poll_seconds: pause between looks for a new checkpoint.
+        timeout_seconds: give up when no new checkpoint has come for so long.
+    """
+
+    interval_steps: int = 0
+    early_stopping_patience: int = 0
+    early_stopping_min_delta: float = 0.0
+    poll_seconds: float = 30.0
+    timeout_seconds: float = 7200.0
+
+
+@dataclasses.dataclass
+class SummaryConfig:
+    """What is logged, and how often.
+
+    Attributes:
+        log_interval_steps: steps between lines of `metrics.jsonl` and TensorBoard scalars.
+        panel_interval_steps: steps between the task's pictures, sounds and tables; 0: none.
+        parameter_norms: log the norm of each top-level part of the model.
+        profile_start_step: first step of the profiler's window.
+        profile_steps: steps in the window; 0: no profile.
+    """
+
+    log_interval_steps: int = 50
+    panel_interval_steps: int = 0
+    parameter_norms: bool = True
+    profile_start_step: int = 10
+    profile_steps: int = 0
+
+
+@dataclasses.dataclass
+class TrainerConfig:
+    """How the model is trained.
+
+    Attributes:
+        train_steps: optimizer updates in all.
+        steps_per_loop: steps between looks at the losses (NaN guard) and at requests to stop.
+        seed: what initial weights, data order, augmentation and dropout derive from.
+        optimizers: by name; none means one called `main` with default fields.
+        accumulation_steps: parts each replica's batch is cut into, one after the other, to save memory.
+            Contrastive negatives are those of one part.
+        nan_gradients: `stop` ends the run at the first non-finite loss or gradient; `zero` replaces
+            non-finite gradient entries by 0, counts them and goes on.
+    """
+
+    train_steps: int = 1000
+    steps_per_loop: int = 10
+    seed: int = 0
+    optimizers: dict[str, OptimizerConfig] = dataclasses.field(default_factory=dict)
+    accumulation_steps: int = 1
+    nan_gradients: str = "stop"
+    ema: EmaConfig = dataclasses.field(default_factory=EmaConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    summaries: SummaryConfig = dataclasses.field(default_factory=SummaryConfig)
+
+
+@dataclasses.dataclass
+class RuntimeConfig:
+    """Where it runs; changing it does not make another experiment.
+
+    Attributes:
+        distribution_strategy: `one_device`, `mirrored`, `multi_worker_mirrored` (reads `TF_CONFIG`) or
+            `tpu`.
+        num_virtual_devices: split the CPU into so many devices, so that `mirrored` has replicas on a
+            machine without accelerators; 0 leaves it whole.
+        tpu: name or address of the TPU, or `local`.
+        mixed_precision: compute in bfloat16, keep weights in float32.
+        jit_compile: compile with XLA. The whole step on one device; the encoders, forward and backward,
+            with several replicas.
+        deterministic: bit-equal results from equal seeds, at some cost in speed.
+        num_threads: threads per operation; 0 lets TensorFlow choose.
+        peak_flops_per_second: of one device, for model FLOPs utilisation; 0 measures a matrix product.
+    """
+
+    distribution_strategy: str = "one_device"
+    num_virtual_devices: int = 0
+    tpu: str = ""
+    mixed_precision: bool = False
+    jit_compile: bool = False
+    deterministic: bool = False
+    num_threads: int = 0
+    peak_flops_per_second: float = 0.0
+
+
+@dataclasses.dataclass
+class StreamConfig:
+    """One kind of batch: its data, its share of the steps and what the task does with it.
+
+    Attributes:
+        weight: share of the steps, relative to the other streams.
+        objective: name of the objective, for tasks that have several.
+        input: what a batch holds.
+    """
+
+    weight: float = 1.0
+    objective: str = ""
+    input: InputConfig = dataclasses.field(default_factory=InputConfig)
+
+
+@dataclasses.dataclass
+class ExperimentConfig:
+    """What is learned (`task`, `streams`, `evaluators`), how (`trainer`) and where (`runtime`).
+
+    Attributes:
+        name: of the experiment, shown in reports.
+        task: the system's own dataclass, chosen by `task.name` through trainers/registry.py.
+        streams: StreamConfig by name.
+        evaluators: EvaluatorConfig by name (trainers/evaluation/config.py).
+        trainer: TrainerConfig.
+        runtime: RuntimeConfig.
+    """
+
+    name: str = ""
+    task: Any = None
+    streams: dict[str, StreamConfig] = dataclasses.field(default_factory=dict)
+    evaluators: dict[str, Any] = dataclasses.field(default_factory=dict)
+    trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
+    runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)
+
+
+def load_config(
+    config_files: list[str], overrides: list[str] | None = None, *, check: bool = True
+) -> ExperimentConfig:
+    """Merges the files in order, then the overrides (`a.b=c`), into a checked ExperimentConfig.
+
+    Raises:
+        UserError: for a missing or malformed file, an unknown key, a wrong type or a value that cannot work.
+    """
+    from trainers import config_checks, config_sources
+
+    config = config_sources.merge(config_files, overrides or [])
+    if check:
+        config_checks.check_config(config)
+    return config
+
+
+def to_yaml(config: ExperimentConfig) -> str:
+    """The resolved experiment as YAML that `load_config` reads back to an equal one."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))

@@ -1,0 +1,139 @@
+"""Refuses experiments that could only fail later, before anything expensive starts."""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from mm_models.errors import UserError
+from trainers.config import ExperimentConfig, OptimizerConfig, ScheduleConfig, TrainerConfig
+
+STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
+SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine")
+# Which optimizer fields each kind reads; any other one set apart from its default is a mistake.
+OPTIMIZERS = {
+    "adamw": {"beta_1", "beta_2", "epsilon"},
+    "adam": {"beta_1", "beta_2", "epsilon"},
+    "sgd": {"momentum", "nesterov"},
+    "adafactor": set(),
+    "lamb": {"beta_1", "beta_2", "epsilon"},
+}
+_KIND_FIELDS = ("beta_1", "beta_2", "epsilon", "momentum", "nesterov")
+
+
+def check_config(config: ExperimentConfig) -> None:
+    """Raises UserError naming the first field that cannot work, its value and what would."""
+    _check_streams(config)
+    _check_trainer(config.trainer)
+    _check_runtime(config)
+    for name, optimizer in config.trainer.optimizers.items():
+        _check_optimizer(optimizer, f"trainer.optimizers.{name}")
+
+
+def check_batches(config: ExperimentConfig, num_replicas: int) -> None:
+    """Raises UserError when a global batch does not divide over replicas and accumulation parts."""
+    parts = config.trainer.accumulation_steps
+    for name, stream in config.streams.items():
+        size = stream.input.batch_size
+        if size % (num_replicas * parts):
+            raise UserError(
+                f"streams.{name}.input.batch_size is {size}, which {num_replicas} replicas times "
+                f"trainer.accumulation_steps = {parts} do not divide; use a multiple of "
+                f"{num_replicas * parts}"
+            )
+
+
+def _check_streams(config: ExperimentConfig) -> None:
+    if not config.streams:
+        raise UserError("streams is empty; an experiment needs at least one stream")
+    for name, stream in config.streams.items():
+        _at_least(stream.weight, 0, f"streams.{name}.weight")
+        _at_least(stream.input.batch_size, 1, f"streams.{name}.input.batch_size")
+    if not any(stream.weight for stream in config.streams.values()):
+        raise UserError("every streams.<name>.weight is 0; give at least one stream a weight")
+
+
+def _check_trainer(trainer: TrainerConfig) -> None:
+    for name in ("train_steps", "steps_per_loop", "accumulation_steps"):
+        _at_least(getattr(trainer, name), 1, f"trainer.{name}")
+    for part, names in (
+        (trainer.checkpoint, ("interval_steps", "keep")),
+        (trainer.summaries, ("log_interval_steps",)),
+    ):
+        field = "checkpoint" if part is trainer.checkpoint else "summaries"
+        for name in names:
+            _at_least(getattr(part, name), 1, f"trainer.{field}.{name}")
+    _non_negative(trainer.summaries, "trainer.summaries")
+    _non_negative(trainer.evaluation, "trainer.evaluation")
+    if not 0 <= trainer.ema.decay < 1:
+        raise UserError(f"trainer.ema.decay is {trainer.ema.decay}; use 0 (off) up to below 1")
+    _one_of(trainer.checkpoint.best_mode, ("max", "min"), "trainer.checkpoint.best_mode")
+    _one_of(trainer.nan_gradients, ("stop", "zero"), "trainer.nan_gradients")
+    if trainer.evaluation.early_stopping_patience and not trainer.checkpoint.best_metric:
+        raise UserError(
+            "trainer.evaluation.early_stopping_patience needs trainer.checkpoint.best_metric; name the "
+            "metric to watch, such as eval/zero_shot/top1"
+        )
+
+
+def _check_runtime(config: ExperimentConfig) -> None:
+    runtime = config.runtime
+    _one_of(runtime.distribution_strategy, STRATEGIES, "runtime.distribution_strategy")
+    _non_negative(runtime, "runtime")
+    if runtime.tpu and runtime.distribution_strategy != "tpu":
+        raise UserError(
+            f"runtime.tpu is {runtime.tpu!r} but runtime.distribution_strategy is "
+            f"{runtime.distribution_strategy!r}; set it to tpu, or leave runtime.tpu empty"
+        )
+    if runtime.num_virtual_devices and runtime.distribution_strategy != "mirrored":
+        raise UserError(
+            f"runtime.num_virtual_devices is {runtime.num_virtual_devices} but only the mirrored strategy "
+            "uses it; set runtime.distribution_strategy to mirrored, or the number to 0"
+        )
+
+
+def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
+    _one_of(optimizer.kind, tuple(OPTIMIZERS), f"{field}.kind")
+    for name in _KIND_FIELDS:
+        value, default = getattr(optimizer, name), getattr(OptimizerConfig, name)
+        if value != default and name not in OPTIMIZERS[optimizer.kind]:
+            raise UserError(
+                f"{field}.{name} is {value}, which {optimizer.kind} does not use; leave it out"
+            )
+    for name in ("weight_decay", "clip_global_norm"):
+        _at_least(getattr(optimizer, name), 0, f"{field}.{name}")
+    for name, group in optimizer.groups.items():
+        _check_pattern(group.pattern, f"{field}.groups.{name}.pattern")
+    _check_schedule(optimizer.schedule, f"{field}.schedule")
+
+
+def _check_schedule(schedule: ScheduleConfig, field: str) -> None:
+    _one_of(schedule.kind, SCHEDULES, f"{field}.kind")
+    for name in ("learning_rate", "final_learning_rate", "warmup_steps", "total_steps"):
+        _at_least(getattr(schedule, name), 0, f"{field}.{name}")
+
+
+def _check_pattern(pattern: str, field: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"{field} is {pattern!r}, no regular expression: {error}") from error
+    if not pattern:
+        raise UserError(f"{field} is empty; give a regular expression for the variables' paths")
+
+
+def _one_of(value: Any, choices: Iterable[str], field: str) -> None:
+    if value not in choices:
+        raise UserError(f"{field} is {value!r}; it must be one of {sorted(choices)}")
+
+
+def _at_least(value: float, smallest: float, field: str) -> None:
+    if value < smallest:
+        raise UserError(f"{field} is {value}; it must be at least {smallest}")
+
+
+def _non_negative(part: Any, field: str) -> None:
+    for item in dataclasses.fields(part):
+        value = getattr(part, item.name)
+        if isinstance(value, (int, float)):
+            _at_least(value, 0, f"{field}.{item.name}")

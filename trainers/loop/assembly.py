@@ -1,0 +1,114 @@
+"""Builds every part of an experiment in the order that fails cheapest first."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import keras
+import orbit
+import tensorflow as tf
+
+from trainers import distribution, runs
+from trainers.config import ExperimentConfig
+from trainers.config_checks import check_batches
+from trainers.loop import costs
+from trainers.loop.inputs import Inputs
+from trainers.loop.step import TrainStep
+from trainers.optimization.averages import Averages
+from trainers.optimization.optimizers import NamedOptimizer, build_optimizers
+from trainers.tasks.base import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Assembly:
+    """The parts of a run.
+
+    Attributes:
+        config: resolved experiment.
+        strategy: where replicas live.
+        task, model: what is learned.
+        step: int64[] global step.
+        optimizers: by name.
+        averages: or None.
+        train_steps: compiled step by stream; streams of weight 0 have none.
+        inputs: where batches come from.
+    """
+
+    config: ExperimentConfig
+    strategy: tf.distribute.Strategy
+    task: Task
+    model: keras.Model
+    step: tf.Variable
+    optimizers: Mapping[str, NamedOptimizer]
+    averages: Averages | None
+    train_steps: Mapping[str, TrainStep]
+    inputs: Inputs
+
+    @property
+    def num_replicas(self) -> int:
+        """Replicas over all workers."""
+        return self.strategy.num_replicas_in_sync
+
+
+def prepare(config: ExperimentConfig, inputs: Inputs) -> tuple[tf.distribute.Strategy, Task]:
+    """Strategy and task, and every check that needs no weights. Raises UserError."""
+    for name, stream in config.streams.items():
+        inputs.check(stream.input, f"streams.{name}.input")
+    distribution.configure_process(config.runtime)
+    strategy = distribution.build_strategy(config.runtime)
+    check_batches(config, strategy.num_replicas_in_sync)
+    return strategy, runs.build_task(config)
+
+
+def assemble(
+    config: ExperimentConfig, inputs: Inputs, strategy: tf.distribute.Strategy, task: Task
+) -> Assembly:
+    """Creates weights, slots and averages under the strategy, and wires the steps."""
+    with strategy.scope():
+        model = runs.build_model(task, config)
+        step = orbit.utils.create_global_step()
+        optimizers = build_optimizers(
+            config.trainer.optimizers,
+            task.variable_groups(model),
+            step=step,
+            train_steps=config.trainer.train_steps,
+        )
+        averages = None
+        if config.trainer.ema.decay > 0:
+            averages = Averages(config.trainer.ema, model.trainable_variables)
+    train_steps = {
+        name: TrainStep(
+            name,
+            task=task,
+            model=model,
+            optimizers=optimizers,
+            averages=averages,
+            step=step,
+            strategy=strategy,
+            trainer=config.trainer,
+            jit_compile=config.runtime.jit_compile,
+        )
+        for name, stream in config.streams.items()
+        if stream.weight > 0
+    }
+    return Assembly(config, strategy, task, model, step, optimizers, averages, train_steps, inputs)
+
+
+def replica_batch_spec(assembly: Assembly, stream: str) -> dict[str, tf.TensorSpec]:
+    """Shapes of one replica's batch, from the data set's own declaration; reads no example."""
+    context = None
+    if not distribution.is_single(assembly.strategy):
+        replicas = assembly.num_replicas
+        context = tf.distribute.InputContext(1, 0, replicas)
+    dataset = assembly.inputs.build_train_dataset(
+        assembly.config.streams[stream].input,
+        seed=assembly.config.trainer.seed,
+        start_step=0,
+        input_context=context,
+    )
+    return dict(dataset.element_spec)
+
+
+def step_costs(assembly: Assembly, stream: str) -> costs.GraphCosts:
+    """Forward and backward costs of one replica's batch of `stream`."""
+    train_step = assembly.train_steps[stream]
+    return costs.count(train_step.local_gradients, replica_batch_spec(assembly, stream))

@@ -1,0 +1,126 @@
+"""Floating-point operations and memory of a step, counted on its traced graph."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_MATRIX_PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "_FusedMatMul")
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphCosts:
+    """What one replica's forward and backward pass costs.
+
+    Attributes:
+        flops: 2 x multiply-adds of matrix products and convolutions.
+        activation_bytes: forward tensors that the backward pass reads; what memory has to hold between.
+    """
+
+    flops: float
+    activation_bytes: int
+
+
+def count(function: Callable[..., Any], *arguments: Any) -> GraphCosts:
+    """Traces `function` (forward and backward, no variable updates) and counts its graph.
+
+    Args:
+        function: Python function of tensors.
+        arguments: tf.TensorSpec structures or tensors with static shapes.
+    """
+    graph = tf.function(function).get_concrete_function(*arguments).graph
+    operations = list(_operations(graph, set()))
+    flops = sum(_flops(operation) for operation in operations)
+    kept: dict[str, int] = {}
+    for operation in operations:
+        if "gradient_tape" not in operation.name:
+            continue
+        for tensor in operation.inputs:
+            if "gradient_tape" not in tensor.op.name and tensor.op.type not in (
+                "Const",
+                "ReadVariableOp",
+            ):
+                kept[tensor.name] = _bytes(tensor)
+    return GraphCosts(flops=flops, activation_bytes=sum(kept.values()))
+
+
+def _operations(graph: tf.Graph, seen: set[str]) -> Iterator[tf.Operation]:
+    """Operations of a graph and, once each, of the functions it calls."""
+    for operation in graph.get_operations():
+        yield operation
+        if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            name = operation.get_attr("f").name
+            inner = graph._get_function(name)
+            if inner is not None and name not in seen and hasattr(inner, "graph"):
+                yield from _operations(inner.graph, seen | {name})
+
+
+def _flops(operation: tf.Operation) -> float:
+    if operation.type in _MATRIX_PRODUCTS:
+        transposed = any(
+            operation.get_attr(name)
+            for name in ("transpose_a", "adj_x")
+            if name in operation.node_def.attr
+        )
+        shape = operation.inputs[0].shape
+        inner = shape[-2] if transposed else shape[-1]
+        return 2.0 * _size(operation.outputs[0]) * (inner or 0)
+    if operation.type == "Einsum":
+        return _einsum_flops(operation)
+    if operation.type.startswith("Conv") and operation.type[4:6] in ("2D", "3D"):
+        return _convolution_flops(operation)
+    return 0.0
+
+
+def _einsum_flops(operation: tf.Operation) -> float:
+    """2 x product of the sizes of all labels, for products of two tensors."""
+    equation = operation.get_attr("equation").decode().replace(" ", "").split("->")[0]
+    operands = equation.split(",")
+    if len(operands) < 2:
+        return 0.0
+    sizes: dict[str, int] = {}
+    for labels, tensor in zip(operands, operation.inputs, strict=True):
+        if "..." in labels:
+            head, tail = labels.split("...")
+            rank = tensor.shape.rank - len(head) - len(tail)
+            labels = head + "".join(chr(0x100 + i) for i in range(rank)) + tail
+        for label, size in zip(labels, tensor.shape, strict=True):
+            sizes[label] = max(sizes.get(label, 1), size or 1)
+    return 2.0 * math.prod(sizes.values())
+
+
+def _convolution_flops(operation: tf.Operation) -> float:
+    """Forward and both gradients cost the same: output positions x kernel size, channels last."""
+    if "BackpropInput" in operation.type:
+        kernel, image = operation.inputs[1], operation.inputs[2]
+    elif "BackpropFilter" in operation.type:
+        kernel, image = operation.outputs[0], operation.inputs[2]
+    else:
+        kernel, image = operation.inputs[1], operation.outputs[0]
+    channels = image.shape[-1] or 1
+    return 2.0 * _size(image) / channels * _size(kernel)
+
+
+def _size(tensor: tf.Tensor) -> int:
+    return math.prod(size or 1 for size in tensor.shape) if tensor.shape.rank is not None else 1
+
+
+def _bytes(tensor: tf.Tensor) -> int:
+    return _size(tensor) * tensor.dtype.size if tensor.dtype.size else 0
+
+
+def measure_peak_flops_per_second(*, half_precision: bool, size: int = 1024) -> float:
+    """Rate of a square matrix product on this process's first device: the yardstick of utilisation."""
+    kind = tf.bfloat16 if half_precision else tf.float32
+    matrix = tf.cast(np.linspace(-1.0, 1.0, size * size).reshape(size, size), kind)
+    product = tf.function(lambda left: tf.reduce_sum(tf.matmul(left, left)))
+    best = math.inf
+    for _ in range(6):
+        start = time.perf_counter()
+        product(matrix).numpy()
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best

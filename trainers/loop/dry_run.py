@@ -1,0 +1,107 @@
+"""What a run would do, without doing it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainers.loop.assembly import Assembly, replica_batch_spec, step_costs
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def report(assembly: Assembly, evaluators: Mapping[str, Any]) -> str:
+    """Text with parameters, operations, memory and data plan; traces every stream's step."""
+    config = assembly.config
+    lines = [
+        f"experiment {config.name or config.task.name}: task {config.task.name}, "
+        f"{config.trainer.train_steps} steps, {assembly.num_replicas} replica(s), "
+        f"strategy {config.runtime.distribution_strategy}",
+        *_parameters(assembly),
+    ]
+    total_weight = sum(stream.weight for stream in config.streams.values())
+    largest = 0
+    for name in assembly.train_steps:
+        batch = _batch_bytes(assembly, name)
+        costs = step_costs(assembly, name)
+        largest = max(largest, costs.activation_bytes + batch)
+        lines += _stream(assembly, name, total_weight, costs.flops, batch, costs.activation_bytes)
+    lines.append(f"memory per replica, about: {_size(_state_bytes(assembly) + largest)}")
+    lines.append(f"evaluators: {', '.join(sorted(evaluators)) or 'none'}")
+    return "\n".join(lines)
+
+
+def _parameters(assembly: Assembly) -> list[str]:
+    model = assembly.model
+    trainable, fixed = _count(model.trainable_variables), _count(model.non_trainable_variables)
+    lines = [f"parameters: {trainable:,} trainable, {fixed:,} other"]
+    for name, optimizer in assembly.optimizers.items():
+        sizes = [_count(group.variables) for group in optimizer.groups]
+        kind = assembly.config.trainer.optimizers[name].kind
+        lines.append(
+            f"optimizer {name}: {kind} over {sum(sizes):,} parameters in {len(sizes)} group(s)"
+        )
+    lines.append(f"weights, gradients, slots and averages: {_size(_state_bytes(assembly))}")
+    return lines
+
+
+def _stream(
+    assembly: Assembly, name: str, total_weight: float, flops: float, batch: int, activations: int
+) -> list[str]:
+    stream = assembly.config.streams[name]
+    share = stream.weight / total_weight
+    size = stream.input.batch_size
+    steps = assembly.config.trainer.train_steps
+    tokens = assembly.task.tokens_per_example(name)
+    sets = ", ".join(f"{key} ({part.path})" for key, part in stream.input.datasets.items())
+    shapes = ", ".join(
+        f"{key} {spec.dtype.name}{spec.shape.as_list()}"
+        for key, spec in sorted(replica_batch_spec(assembly, name).items())
+    )
+    return [
+        f"stream {name}: {share:.0%} of the steps, about {round(share * steps * size):,} examples",
+        f"  data sets: {sets or 'none named'}",
+        f"  global batch {size} = {assembly.num_replicas} x {size // assembly.num_replicas}; {shapes}",
+        f"  {tokens:,} tokens per example; {flops * assembly.num_replicas / 1e9:,.3f} GFLOP per step, "
+        "forward and backward",
+        f"  per replica: batch {_size(batch)}, activations kept for the backward pass {_size(activations)}",
+    ]
+
+
+def _state_bytes(assembly: Assembly) -> int:
+    """Weights, one gradient each, optimizer slots and averages of one replica."""
+    trained = [
+        variable
+        for optimizer in assembly.optimizers.values()
+        for group in optimizer.groups
+        for variable in group.variables
+    ]
+    slots = [
+        variable
+        for optimizer in assembly.optimizers.values()
+        for group in optimizer.groups
+        for variable in group.optimizer.variables
+    ]
+    averages = assembly.averages.values if assembly.averages is not None else []
+    return sum(_count(part) for part in (assembly.model.variables, trained, slots, averages)) * 4
+
+
+def _batch_bytes(assembly: Assembly, stream: str) -> int:
+    specs = replica_batch_spec(assembly, stream).values()
+    return sum(spec.shape.num_elements() * spec.dtype.size for spec in specs)
+
+
+def _count(variables: Any) -> int:
+    return sum(int(_elements(variable)) for variable in variables)
+
+
+def _elements(variable: Any) -> int:
+    total = 1
+    for size in variable.shape:
+        total *= int(size)
+    return total
+
+
+def _size(size_bytes: float) -> str:
+    unit = 0
+    while size_bytes >= 1024 and unit < len(_UNITS) - 1:
+        size_bytes, unit = size_bytes / 1024, unit + 1
+    return f"{size_bytes:.1f} {_UNITS[unit]}"

@@ -1,0 +1,65 @@
+"""What makes two configs the same experiment, so that a checkpoint is only resumed by its own."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers.config import ExperimentConfig
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted path; lists count as leaves."""
+    if not isinstance(tree, Mapping):
+        return {prefix.removesuffix("."): tree}
+    leaves: dict[str, Any] = {}
+    for key, child in tree.items():
+        leaves.update(flatten(child, f"{prefix}{key}."))
+    return leaves
+
+
+def identity_of(
+    config: ExperimentConfig, fingerprint: Callable[[Any], str]
+) -> dict[str, str | int | float | bool | list | None]:
+    """Every setting that may not change between a checkpoint and its resumption.
+
+    Steps, intervals, rates, evaluators and runtime may change; model, losses, data order, seed and the
+    optimizers' variables may not.
+    """
+    identity: dict[str, Any] = {"trainer.seed": config.trainer.seed}
+    identity["trainer.ema"] = config.trainer.ema.decay > 0
+    for path, value in flatten(dataclasses.asdict(config.task), "task.").items():
+        identity[path] = _content(value) if path.endswith(".vocabulary") else value
+    for name, stream in config.streams.items():
+        identity[f"streams.{name}.weight"] = stream.weight
+        identity[f"streams.{name}.objective"] = stream.objective
+        identity[f"streams.{name}.input"] = fingerprint(stream.input)
+    for name, optimizer in config.trainer.optimizers.items():
+        field = f"trainer.optimizers.{name}"
+        identity[f"{field}.kind"] = optimizer.kind
+        for group_name, group in optimizer.groups.items():
+            identity[f"{field}.groups.{group_name}.pattern"] = group.pattern
+            identity[f"{field}.groups.{group_name}.frozen"] = group.frozen
+    return identity
+
+
+def check_identity(ours: Mapping[str, Any], saved: Mapping[str, Any], path: str) -> None:
+    """Raises UserError naming the first setting in which a checkpoint's experiment is another one."""
+    for key in sorted(set(ours) | set(saved)):
+        here, there = ours.get(key), saved.get(key)
+        if here != there:
+            raise UserError(
+                f"{path} is a checkpoint of another experiment: {key} is {there!r} there and {here!r} here; "
+                "give another --model_dir, or put the setting back"
+            )
+
+
+def _content(path: str) -> str:
+    """Hash of a file, so that a copied vocabulary is the same one."""
+    if not path or not tf.io.gfile.exists(path):
+        return path
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]

@@ -1,0 +1,124 @@
+"""The modes of `mmstack train`: train, eval, train_and_eval, continuous_eval, and the dry run."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers import runs
+from trainers.config import ExperimentConfig
+from trainers.config_checks import check_config
+from trainers.evaluation.base import EvaluationContext
+from trainers.evaluation.build import build_evaluators
+from trainers.loop import checkpoints, dry_run, run_folder
+from trainers.loop.assembly import Assembly, assemble, prepare
+from trainers.loop.evaluation import check_best_metric, evaluate
+from trainers.loop.inputs import Inputs, RecordInputs
+from trainers.loop.metrics_log import MetricsLog
+from trainers.loop.progress import Progress
+
+MODES = ("train", "eval", "train_and_eval", "continuous_eval")
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    *,
+    mode: str,
+    model_dir: str,
+    dry: bool = False,
+    inputs: Inputs | None = None,
+) -> int:
+    """Runs `config` in `model_dir` and returns the process's exit code.
+
+    Args:
+        mode: one of MODES.
+        dry: only build, trace and report; writes nothing.
+        inputs: where batches come from; records by default.
+
+    Raises:
+        UserError: for anything the user can put right.
+    """
+    inputs = inputs or RecordInputs()
+    check_config(config)
+    if mode == "train" or dry:
+        strategy, task = prepare(config, inputs)
+        evaluators = build_evaluators(config.evaluators, task) if dry else {}
+    else:
+        strategy, task = prepare(config, inputs)
+        evaluators = build_evaluators(config.evaluators, task)
+        check_best_metric(config, evaluators)
+        if not evaluators:
+            raise UserError(
+                f"--mode={mode} needs evaluators; add one under `evaluators:` or use train"
+            )
+    if dry:
+        assembly = assemble(config, inputs, strategy, task)
+        print(dry_run.report(assembly, evaluators))
+        return 0
+    run_folder.check_writable(model_dir)
+    assembly = assemble(config, inputs, strategy, task)
+    if mode in ("train", "train_and_eval"):
+        return _train(assembly, evaluators, model_dir)
+    return _evaluate(assembly, evaluators, model_dir, once=mode == "eval")
+
+
+def _train(assembly: Assembly, evaluators: Mapping[str, Any], model_dir: str) -> int:
+    from trainers.loop.training import Training, check_reachable
+
+    check_reachable(assembly.config, bool(evaluators))
+    return Training(assembly, evaluators, model_dir=model_dir).run()
+
+
+def _evaluate(
+    assembly: Assembly, evaluators: Mapping[str, Any], model_dir: str, *, once: bool
+) -> int:
+    """Evaluates the newest checkpoint, or each new one as it comes."""
+    folder = os.path.join(model_dir, "checkpoints")
+    log = MetricsLog(model_dir, enabled=True, file_name="eval/metrics.jsonl")
+    progress = Progress(assembly.config.trainer.train_steps)
+    if once:
+        steps = iter([_step_of(runs.find_checkpoint(model_dir, "latest"))])
+    else:
+        steps = _new_steps(folder, assembly.config, done=log.steps())
+    for step in steps:
+        runs.restore_weights(assembly.model, assembly.config, checkpoints.path_of(folder, step))
+        context = EvaluationContext(
+            step=step,
+            model_dir=model_dir,
+            summary_writer=log.writer("eval"),
+            strategy=assembly.strategy,
+            jit_compile=assembly.config.runtime.jit_compile,
+            seed=assembly.config.trainer.seed,
+        )
+        scores = evaluate(assembly.model, evaluators, list(evaluators), context)
+        log.write("eval", step, scores)
+        progress.table(f"evaluation at step {step}", scores)
+    log.close()
+    return 0
+
+
+def _step_of(path: str) -> int:
+    return int(path.rsplit("-", 1)[1])
+
+
+def _new_steps(folder: str, config: ExperimentConfig, *, done: set[int]) -> Iterator[int]:
+    """Steps of checkpoints as they appear, each once, until the last step or a long silence."""
+    evaluation = config.trainer.evaluation
+    last_seen = time.monotonic()
+    while True:
+        fresh = [step for step in checkpoints.list_steps(folder) if step not in done]
+        for step in fresh:
+            done.add(step)
+            # Training may have dropped an old one meanwhile.
+            if tf.io.gfile.exists(f"{checkpoints.path_of(folder, step)}.index"):
+                yield step
+            last_seen = time.monotonic()
+        if done and max(done) >= config.trainer.train_steps:
+            return
+        if time.monotonic() - last_seen >= evaluation.timeout_seconds:
+            return
+        if not fresh:
+            time.sleep(evaluation.poll_seconds)

@@ -1,0 +1,80 @@
+"""The files of a run folder beside checkpoints: resolved config and the assets it points at."""
+
+import copy
+import dataclasses
+import os
+import posixpath
+from typing import Any
+
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers.config import ExperimentConfig, to_yaml
+from trainers.loop.checkpoints import write_text
+
+_ASSET_FIELDS = ("vocabulary",)
+
+
+def check_writable(model_dir: str) -> None:
+    """Creates the folder. Raises UserError when it cannot be written."""
+    if not model_dir:
+        raise UserError("no run folder was named; pass --model_dir=runs/<name>")
+    probe = os.path.join(model_dir, ".tmp-writable")
+    try:
+        tf.io.gfile.makedirs(model_dir)
+        with tf.io.gfile.GFile(probe, "w") as file:
+            file.write("")
+        tf.io.gfile.remove(probe)
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"--model_dir {model_dir} cannot be written ({str(error).splitlines()[0]}); give another folder"
+        ) from error
+
+
+def write_config(config: ExperimentConfig, model_dir: str) -> None:
+    """Writes `config.yaml`, runnable as it is, with its vocabulary files copied to `assets/`."""
+    config = with_copied_assets(config, os.path.join(model_dir, "assets"))
+    write_text(os.path.join(model_dir, "config.yaml"), to_yaml(config))
+
+
+def with_copied_assets(config: ExperimentConfig, folder: str) -> ExperimentConfig:
+    """A copy of `config` whose vocabulary files lie in `folder`."""
+    config = copy.deepcopy(config)
+    copies: dict[str, str] = {}
+    for part in (config.task, *config.streams.values(), *config.evaluators.values()):
+        _copy_assets(part, folder, copies)
+    return config
+
+
+def _copy_assets(part: Any, folder: str, copies: dict[str, str]) -> None:
+    if dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            if field.name in _ASSET_FIELDS and isinstance(value, str) and value:
+                setattr(part, field.name, _copy(value, folder, copies))
+            else:
+                _copy_assets(value, folder, copies)
+    elif isinstance(part, dict):
+        for value in part.values():
+            _copy_assets(value, folder, copies)
+
+
+def _copy(path: str, folder: str, copies: dict[str, str]) -> str:
+    if path in copies:
+        return copies[path]
+    name = posixpath.basename(path)
+    taken = {posixpath.basename(target) for target in copies.values()}
+    if name in taken:
+        name = f"{len(copies)}-{name}"
+    target = os.path.join(folder, name)
+    if os.path.abspath(path) != os.path.abspath(target):
+        if not tf.io.gfile.exists(path):
+            raise UserError(
+                f"vocabulary file {path} does not exist; make it with `mmstack vocabulary`"
+            )
+        tf.io.gfile.makedirs(folder)
+        temporary = os.path.join(folder, f".tmp-{name}")
+        tf.io.gfile.copy(path, temporary, overwrite=True)
+        tf.io.gfile.rename(temporary, target, overwrite=True)
+    copies[path] = target
+    return target

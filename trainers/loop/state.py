@@ -1,0 +1,54 @@
+"""What a checkpoint knows beside tensors: one JSON text."""
+
+import json
+from typing import Any
+
+import tensorflow as tf
+
+
+class RunState(tf.train.experimental.PythonState):
+    """The experiment a checkpoint belongs to, and the loop's own position.
+
+    Attributes:
+        identity: flat mapping of every setting that makes this experiment another one when changed.
+        config_yaml: resolved experiment.
+        seed: what all randomness derives from, together with the step.
+        positions: batches consumed by each stream.
+        meter: sums of the open log window.
+        best: value and step of the best checkpoint so far, or null.
+        evaluations_since_best: for early stopping.
+        last_evaluation_step: -1 before the first evaluation.
+    """
+
+    def __init__(self, identity: dict[str, Any], config_yaml: str, seed: int):
+        """A run's state before its first step."""
+        super().__init__()
+        self.identity = identity
+        self.config_yaml = config_yaml
+        self.seed = seed
+        self.positions: dict[str, int] = {}
+        self.meter: dict[str, list[float]] = {}
+        self.best: dict[str, float] | None = None
+        self.evaluations_since_best = 0
+        self.last_evaluation_step = -1
+
+    _FIELDS = (
+        "identity",
+        "config_yaml",
+        "seed",
+        "positions",
+        "meter",
+        "best",
+        "evaluations_since_best",
+        "last_evaluation_step",
+    )
+
+    def serialize(self) -> str:
+        """JSON text; floats keep every bit."""
+        return json.dumps({name: getattr(self, name) for name in self._FIELDS}, sort_keys=True)
+
+    def deserialize(self, string_value: str) -> None:
+        """Takes over what was saved, except what this run says of itself."""
+        saved = json.loads(string_value)
+        for name in self._FIELDS[2:]:
+            setattr(self, name, saved[name])

@@ -1,0 +1,130 @@
+"""The inner loop under Orbit's Controller: so many steps, stream by stream."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orbit
+import tensorflow as tf
+
+from trainers.loop import meter
+from trainers.loop.inputs import StreamOrder, StreamReader
+from trainers.loop.preemption import StopSignal
+from trainers.loop.progress import Progress
+from trainers.loop.step import TrainStep
+
+
+class Diverged(Exception):
+    """A loss or gradient stopped being a number.
+
+    Attributes:
+        step, stream: where it happened.
+        loss: the step's loss.
+        example_ids: of the whole batch, where batches carry them.
+    """
+
+    def __init__(self, step: int, stream: str, loss: float, example_ids: list[int]):
+        """Keeps what is needed to name the batch."""
+        super().__init__(f"step {step} of stream {stream!r} has loss {loss}")
+        self.step, self.stream, self.loss, self.example_ids = step, stream, loss, example_ids
+
+
+class Trainer(orbit.AbstractTrainer):
+    """Runs compiled steps in the streams' order and settles their outputs once per inner loop.
+
+    Attributes:
+        meter: averages since the last log line.
+        throughput: rates since the last log line.
+        last_loss: loss of the newest settled step.
+        last_batch: stream and batch of the newest step, for pictures.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[str, TrainStep],
+        order: StreamOrder,
+        reader: StreamReader,
+        *,
+        stop: StopSignal,
+        progress: Progress,
+        sizes: Mapping[str, Mapping[str, float]],
+        stop_on_nan: bool,
+        start_step: int,
+    ):
+        """Takes, by stream, `sizes`: examples, tokens and flops of one step over all replicas."""
+        self.meter = meter.Meter()
+        self.throughput = meter.Throughput()
+        self.last_loss = float("nan")
+        self.last_batch: tuple[str, Any] | None = None
+        self._steps, self._order, self._reader = steps, order, reader
+        self._stop, self._progress, self._sizes = stop, progress, sizes
+        self._stop_on_nan = stop_on_nan
+        self._several = len(order.names) > 1
+        self._next_step = start_step
+
+    def train(self, num_steps: tf.Tensor) -> None:
+        """Runs `num_steps` steps; called by the Controller.
+
+        Raises:
+            StopRequested: after a complete step, when a signal asked for it.
+            Diverged: at the first step whose loss or gradients are not finite.
+        """
+        pending: list[tuple[int, str, Any, Mapping[str, tf.Tensor]]] = []
+        waited = self._reader.wait_seconds
+        try:
+            for _ in range(int(num_steps)):
+                pending.append(self._one_step())
+                self._stop.check_here()
+        finally:
+            self.throughput.add_wait(self._reader.wait_seconds - waited)
+            self._settle(pending)
+        self._stop.check_all()
+
+    def _one_step(self) -> tuple[int, str, Any, Mapping[str, tf.Tensor]]:
+        step = self._next_step
+        stream = self._order.stream(step)
+        batch = self._reader.next(stream)
+        outputs = self._steps[stream](batch)
+        self._next_step = step + 1
+        self.last_batch = (stream, batch)
+        self._progress.update(step + 1, self.last_loss)
+        return step, stream, batch.get("example_id"), outputs
+
+    def _settle(self, pending: Sequence[tuple[int, str, Any, Mapping[str, tf.Tensor]]]) -> None:
+        """Reads the outputs, which waits for the device, and adds them up."""
+        for step, stream, example_ids, outputs in pending:
+            values = {name: value.numpy() for name, value in outputs.items()}
+            total, weight = (float(item) for item in values["term/loss"])
+            self.last_loss = total / weight if weight else 0.0
+            if self._stop_on_nan and not meter.is_finite(values):
+                raise Diverged(step, stream, self.last_loss, _flat_ids(example_ids))
+            self.meter.add(stream if self._several else None, values)
+            self.throughput.add(**self._sizes[stream])
+
+    def pause(self) -> "Pause":
+        """A context whose duration counts as no step's."""
+        return Pause(self.throughput)
+
+
+class Pause:
+    """Takes time out of the throughput: evaluation, checkpoints, pictures."""
+
+    def __init__(self, throughput: meter.Throughput):
+        """Starts when entered."""
+        self._throughput = throughput
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._throughput.add_pause(time.perf_counter() - self._start)
+
+
+def _flat_ids(example_ids: Any) -> list[int]:
+    """Identifiers of this process's examples, from a tensor or per-replica values."""
+    if example_ids is None:
+        return []
+    values = getattr(example_ids, "values", None)
+    tensors = list(values) if isinstance(values, tuple) else [example_ids]
+    return np.concatenate([np.asarray(tensor).reshape(-1) for tensor in tensors]).tolist()

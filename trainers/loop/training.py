@@ -1,0 +1,309 @@
+"""A training run from its folder's state to its last checkpoint."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import orbit
+import orbit.controller
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers import distribution
+from trainers.config import ExperimentConfig, to_yaml
+from trainers.evaluation import panels
+from trainers.loop import costs
+from trainers.loop.assembly import Assembly, step_costs
+from trainers.loop.checkpoints import Checkpoints, build_checkpoint, write_text
+from trainers.loop.evaluation import Evaluation
+from trainers.loop.identity import flatten, identity_of
+from trainers.loop.inputs import StreamOrder, StreamReader
+from trainers.loop.metrics_log import MetricsLog
+from trainers.loop.preemption import (
+    DIVERGED_EXIT_CODE,
+    PREEMPTED_EXIT_CODE,
+    StopRequested,
+    StopSignal,
+)
+from trainers.loop.progress import Progress
+from trainers.loop.run_folder import write_config
+from trainers.loop.state import RunState
+from trainers.loop.trainer import Diverged, Trainer
+
+
+class Training:
+    """Restores, trains with Orbit's Controller, logs, evaluates and saves."""
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        evaluators: Mapping[str, Any],
+        *,
+        model_dir: str,
+    ):
+        """Restores the newest good checkpoint of `model_dir`; writes nothing but what it cleans."""
+        config = assembly.config
+        self._assembly, self._config, self._model_dir = assembly, config, model_dir
+        self._chief = distribution.is_chief(assembly.strategy)
+        self._progress = Progress(config.trainer.train_steps, enabled=self._chief)
+        identity = identity_of(config, assembly.inputs.fingerprint)
+        self._state = RunState(identity, to_yaml(config), config.trainer.seed)
+        checkpoint = build_checkpoint(
+            assembly.model, assembly.optimizers, assembly.averages, assembly.step, self._state
+        )
+        self._checkpoints = Checkpoints(
+            model_dir, checkpoint, config.trainer.checkpoint, assembly.strategy, self._progress.say
+        )
+        restored = self._checkpoints.restore_latest(identity)
+        if restored:
+            self._progress.say(f"resumed from {restored}")
+        self._log = MetricsLog(model_dir, enabled=self._chief)
+        self._log.resume(self.step)
+        self._evaluation = Evaluation(
+            assembly,
+            evaluators,
+            model_dir=model_dir,
+            state=self._state,
+            checkpoints=self._checkpoints,
+            log=self._log,
+        )
+        self._profiling = False
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return int(self._assembly.step.numpy())
+
+    def run(self) -> int:
+        """Trains to the end and returns the exit code: 0, or one of trainers/loop/preemption.py."""
+        if self.step >= self._config.trainer.train_steps:
+            self._progress.say(
+                f"{self._model_dir} is already at step {self.step}: nothing to train"
+            )
+            return 0
+        if self._chief:
+            write_config(self._config, self._model_dir)
+        self._log.hyper_parameters(flatten(_shown(self._config)))
+        stop = StopSignal(self._assembly.strategy)
+        self._trainer = self._build_trainer(stop)
+        controller = self._build_controller()
+        with stop.listening():
+            try:
+                self._train(controller)
+            except StopRequested:
+                self._save()
+                self._progress.say(
+                    f"asked to stop: saved step {self.step}; the same command resumes"
+                )
+                return PREEMPTED_EXIT_CODE
+            except Diverged as error:
+                self._progress.say(self._report_divergence(error))
+                return DIVERGED_EXIT_CODE
+            finally:
+                self._stop_profile()
+                self._log.close()
+        return 0
+
+    def _build_trainer(self, stop: StopSignal) -> Trainer:
+        assembly, seed = self._assembly, self._config.trainer.seed
+        weights = {name: stream.weight for name, stream in self._config.streams.items()}
+        order = StreamOrder(weights, seed)
+        reader = StreamReader(
+            self._config.streams,
+            assembly.inputs,
+            assembly.strategy,
+            seed=seed,
+            positions=order.counts(self.step),
+        )
+        trainer = Trainer(
+            assembly.train_steps,
+            order,
+            reader,
+            stop=stop,
+            progress=self._progress,
+            sizes={name: self._sizes(name) for name in assembly.train_steps},
+            stop_on_nan=self._config.trainer.nan_gradients == "stop",
+            start_step=self.step,
+        )
+        trainer.meter.state = self._state.meter
+        self._order = order
+        runtime = self._config.runtime
+        peak = runtime.peak_flops_per_second or costs.measure_peak_flops_per_second(
+            half_precision=runtime.mixed_precision
+        )
+        # Virtual devices share one machine's peak.
+        self._peak = peak if runtime.num_virtual_devices else peak * assembly.num_replicas
+        return trainer
+
+    def _sizes(self, stream: str) -> dict[str, float]:
+        batch_size = self._config.streams[stream].input.batch_size
+        flops = step_costs(self._assembly, stream).flops * self._assembly.num_replicas
+        tokens = batch_size * self._assembly.task.tokens_per_example(stream)
+        return {"examples": batch_size, "tokens": tokens, "flops": flops}
+
+    def _build_controller(self) -> orbit.Controller:
+        # Orbit prints every inner loop to standard output, which would tear the line of progress.
+        orbit.controller._log = lambda message: None
+        return orbit.Controller(
+            global_step=self._assembly.step,
+            trainer=self._trainer,
+            strategy=self._assembly.strategy,
+            steps_per_loop=self._steps_to_boundary,
+            train_actions=[self._act],
+        )
+
+    def _steps_to_boundary(self, step: int) -> int:
+        """Steps until somebody wants a look: the NaN guard, the log, pictures or the profiler."""
+        summaries = self._config.trainer.summaries
+        intervals = [self._config.trainer.steps_per_loop, summaries.log_interval_steps]
+        intervals += [summaries.panel_interval_steps] if summaries.panel_interval_steps else []
+        distances = [interval - int(step) % interval for interval in intervals]
+        if summaries.profile_steps:
+            start = summaries.profile_start_step
+            edges = (start, start + summaries.profile_steps)
+            distances += [edge - int(step) for edge in edges if edge > step]
+        return min(distances)
+
+    def _train(self, controller: orbit.Controller) -> None:
+        """To the next evaluation or checkpoint, again and again."""
+        total = self._config.trainer.train_steps
+        intervals = [self._config.trainer.checkpoint.interval_steps, *self._evaluation.intervals()]
+        self._progress.start(self.step)
+        self._trainer.throughput.reset()
+        self._start_profile(self.step)
+        while self.step < total:
+            step = self.step
+            target = min(total, *(step + interval - step % interval for interval in intervals))
+            controller.train(steps=target, checkpoint_at_completion=False)
+            with self._trainer.pause():
+                self._evaluate(target, final=target == total)
+                stopping = self._evaluation.should_stop()
+                if target == total or stopping or not target % intervals[0]:
+                    self._save()
+            if stopping:
+                self._progress.say(
+                    f"stopped early at step {target}: no better "
+                    f"{self._config.trainer.checkpoint.best_metric} since step {self._state.best['step']}"
+                )
+                return
+
+    def _act(self, output: Any) -> None:
+        """After each inner loop: scalars, pictures and the profiler's window, where due."""
+        step, summaries = self.step, self._config.trainer.summaries
+        self._start_profile(step)
+        if step >= summaries.profile_start_step + summaries.profile_steps:
+            self._stop_profile()
+        if step % summaries.log_interval_steps == 0 or step == self._config.trainer.train_steps:
+            self._log_scalars(step)
+        if summaries.panel_interval_steps and step % summaries.panel_interval_steps == 0:
+            with self._trainer.pause():
+                self._show_panels(step)
+
+    def _log_scalars(self, step: int) -> None:
+        scalars = self._trainer.meter.means()
+        scalars.update(self._trainer.throughput.rates(self._peak))
+        for name, optimizer in self._assembly.optimizers.items():
+            scalars[f"train/learning_rate/{name}"] = float(optimizer.learning_rate(step - 1))
+        if self._config.trainer.summaries.parameter_norms:
+            scalars.update(parameter_norms(self._assembly.model))
+        self._log.write("train", step, scalars)
+        self._progress.log(step, scalars.get("train/loss", float("nan")))
+        self._trainer.meter.reset()
+        self._trainer.throughput.reset()
+
+    def _show_panels(self, step: int) -> None:
+        if self._trainer.last_batch is None or not self._chief:
+            return
+        stream, batch = self._trainer.last_batch
+        local = {
+            name: self._assembly.strategy.experimental_local_results(value)[0]
+            for name, value in batch.items()
+        }
+        shown = self._assembly.task.summaries(self._assembly.model, local, stream=stream)
+        panels.write_panels(shown, self._log.writer("train"), step=step, prefix=f"{stream}/")
+        self._log.flush("train")
+
+    def _evaluate(self, step: int, *, final: bool) -> None:
+        names = self._evaluation.due(step, final=final)
+        if names:
+            self._state_now()
+            scores = self._evaluation.run(step, names)
+            self._progress.table(f"evaluation at step {step}", scores)
+
+    def _state_now(self) -> None:
+        self._state.positions = self._order.counts(self.step)
+        self._state.meter = self._trainer.meter.state
+
+    def _save(self) -> None:
+        self._state_now()
+        self._checkpoints.save(self.step)
+
+    def _start_profile(self, step: int) -> None:
+        summaries = self._config.trainer.summaries
+        wanted = self._chief and summaries.profile_steps and step == summaries.profile_start_step
+        if wanted and not self._profiling:
+            tf.profiler.experimental.start(os.path.join(self._model_dir, "train"))
+            self._profiling = True
+
+    def _stop_profile(self) -> None:
+        if self._profiling:
+            tf.profiler.experimental.stop()
+            self._profiling = False
+
+    def _report_divergence(self, error: Diverged) -> str:
+        """Writes `nan-step-<step>.json` and says what it holds."""
+        stream = self._config.streams[error.stream]
+        described = []
+        if error.example_ids:
+            infos = self._assembly.inputs.describe(error.example_ids, stream.input)
+            described = [getattr(info, "key", str(info)) for info in infos]
+        path = os.path.join(self._model_dir, f"nan-step-{error.step}.json")
+        content = {
+            "step": error.step,
+            "stream": error.stream,
+            "loss": repr(error.loss),
+            "example_ids": error.example_ids,
+            "example_keys": described,
+        }
+        if self._chief:
+            write_text(path, json.dumps(content, indent=1) + "\n")
+        return (
+            f"stopped at step {error.step}: stream {error.stream!r} gave loss {error.loss} or gradients that "
+            f"are no numbers; its examples {', '.join(described[:4])} … are listed in {path}; the last "
+            "checkpoint is intact: look at these examples, lower the learning rate or clip gradients"
+        )
+
+
+def parameter_norms(model: Any) -> dict[str, float]:
+    """Norm of the variables of each top-level part of the model, by the first part of their paths."""
+    parts: dict[str, list[tf.Tensor]] = {}
+    for variable in model.trainable_variables:
+        names = variable.path.split("/")
+        part = names[1] if len(names) > 2 else names[0]
+        parts.setdefault(part, []).append(variable.value.read_value())
+    return {
+        f"train/parameter_norm/{part}": float(tf.linalg.global_norm(values))
+        for part, values in parts.items()
+    }
+
+
+def _shown(config: ExperimentConfig) -> dict[str, Any]:
+    shown = dataclasses.asdict(config)
+    return {key: shown[key] for key in ("task", "streams", "trainer", "runtime")}
+
+
+def check_reachable(config: ExperimentConfig, evaluates: bool) -> None:
+    """Raises UserError for settings that this run would never come to."""
+    trainer = config.trainer
+    start = trainer.summaries.profile_start_step
+    if trainer.summaries.profile_steps and start >= trainer.train_steps:
+        raise UserError(
+            f"trainer.summaries.profile_start_step is {start}, but the run has only {trainer.train_steps} "
+            "steps; start the window earlier"
+        )
+    if trainer.evaluation.early_stopping_patience and not evaluates:
+        raise UserError(
+            "trainer.evaluation.early_stopping_patience needs evaluations; use --mode=train_and_eval"
+        )

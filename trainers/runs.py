@@ -1,0 +1,107 @@
+"""Run folders: building what a config describes, and loading what a run has learned."""
+
+import dataclasses
+import os
+
+import keras
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers import distribution, registry
+from trainers.config import ExperimentConfig, load_config
+from trainers.loop import checkpoints
+from trainers.optimization.averages import Averages
+from trainers.tasks.base import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained model and where it comes from.
+
+    Attributes:
+        config: the run's resolved experiment.
+        task: built from it.
+        model: with the checkpoint's weights, or their averages.
+        step: training step of the weights.
+        checkpoint: path they were read from.
+    """
+
+    config: ExperimentConfig
+    task: Task
+    model: keras.Model
+    step: int
+    checkpoint: str
+
+
+def build_task(config: ExperimentConfig) -> Task:
+    """The task of `config`. Raises UserError when task and streams do not fit."""
+    system = registry.system(config.task.name)
+    return registry.resolve(system.task)(config.task, config.streams)
+
+
+def build_model(task: Task, config: ExperimentConfig) -> keras.Model:
+    """The model with initial weights that are a function of `trainer.seed`."""
+    keras.utils.set_random_seed(config.trainer.seed & 0x7FFFFFFF)
+    with distribution.precision(config.runtime.mixed_precision):
+        return task.build_model()
+
+
+def load_run(model_dir: str, checkpoint: str = "latest", use_ema: bool = True) -> Run:
+    """Builds a run's model and restores its weights.
+
+    Args:
+        model_dir: run folder with `config.yaml` and `checkpoints/`; may be a remote URL.
+        checkpoint: `latest`, `best`, or the path (without suffix) of one checkpoint.
+        use_ema: take the averaged weights when the run keeps averages.
+
+    Raises:
+        UserError: no run there, no such checkpoint, or one that cannot be read.
+    """
+    config_path = os.path.join(model_dir, "config.yaml")
+    if not tf.io.gfile.exists(config_path):
+        raise UserError(
+            f"{model_dir} is no run folder: it has no config.yaml; give one of `mmstack train`"
+        )
+    config = load_config([config_path])
+    path = find_checkpoint(model_dir, checkpoint)
+    task = build_task(config)
+    model = build_model(task, config)
+    step = restore_weights(model, config, path, use_ema=use_ema)
+    return Run(config=config, task=task, model=model, step=step, checkpoint=path)
+
+
+def find_checkpoint(model_dir: str, checkpoint: str) -> str:
+    """Path of `latest`, `best` or a given checkpoint. Raises UserError when there is none."""
+    if checkpoint in ("latest", "best"):
+        folder = os.path.join(model_dir, "checkpoints" if checkpoint == "latest" else "best")
+        steps = checkpoints.list_steps(folder)
+        if not steps:
+            raise UserError(f"{folder} has no checkpoint; train longer, or name another checkpoint")
+        return checkpoints.path_of(folder, steps[-1])
+    if not tf.io.gfile.exists(f"{checkpoint}.index"):
+        raise UserError(
+            f"checkpoint {checkpoint} does not exist; use latest, best, or a path such as "
+            f"{checkpoints.path_of(os.path.join(model_dir, 'checkpoints'), 1000)}"
+        )
+    return checkpoint
+
+
+def restore_weights(
+    model: keras.Model, config: ExperimentConfig, path: str, *, use_ema: bool = True
+) -> int:
+    """Restores the model from `path`, averages where kept and wanted; returns the step."""
+    parts: dict[str, tf.Module] = {}
+    if use_ema and config.trainer.ema.decay > 0:
+        parts["ema"] = Averages(config.trainer.ema, model.trainable_variables)
+    step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    restored = tf.train.Checkpoint(model=model, step=step, **parts)
+    try:
+        restored.restore(path).assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"checkpoint {path} cannot be read into this model ({reason}); use another checkpoint"
+        ) from error
+    if parts:
+        parts["ema"].assign_to_variables()
+    return int(step.numpy())
