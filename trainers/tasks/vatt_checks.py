@@ -73,8 +73,11 @@ def check_stream(config: Any, name: str, inputs: InputConfig) -> None:
 
 
 def check_vocabulary(config: Any, name: str, inputs: InputConfig) -> None:
-    """Raises UserError when the stream's tokenizer makes ids that the model's word table lacks."""
-    if inputs.text is None:
+    """Raises UserError when the stream's tokenizer makes ids that the model's word table lacks.
+
+    A stream without a vocabulary file passes: whoever reads its strings reports that.
+    """
+    if inputs.text is None or not inputs.text.vocabulary:
         return
     size = build_tokenizer(inputs.text.tokenizer, inputs.text.vocabulary).vocabulary_size
     rows = model_config.resolve(config.model).text.vocabulary_size
