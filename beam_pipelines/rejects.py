@@ -12,6 +12,7 @@ class RejectCode(enum.StrEnum):
     FILE_TOO_LARGE = "file_too_large"
     NOT_MEDIA = "not_media"
     NO_STREAMS = "no_streams"
+    CORRUPT_CONTAINER = "corrupt_container"
     NO_FRAMES = "no_frames"
     NO_SAMPLES = "no_samples"
     ENCRYPTED = "encrypted"

@@ -1,0 +1,333 @@
+"""One pass over an open file: packets to tracks, tracks to windows, windows judged as clips."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import av
+import numpy as np
+from PIL import Image
+
+from beam_pipelines.media import image as images
+from beam_pipelines.media.container import Rejection, Source, reason_of
+from beam_pipelines.media.probe import media_info
+from beam_pipelines.media.tracks import SoundTrack, Track, VideoTrack
+from beam_pipelines.media.types import DecodeRequest, MediaInfo
+from beam_pipelines.media.windows import FrameGrid, SourceFrame, WindowFrames
+from beam_pipelines.rejects import Reject, RejectCode
+
+# Decoding starts this long before the first window, so that audio decoders have settled.
+_PREROLL_SECONDS = 0.25
+_SHORTEST_SEEK_SECONDS = 3.0
+# Streams may be interleaved unevenly; past this the missing one has ended.
+_INTERLEAVE_SECONDS = 10.0
+# A stated length may differ from the decoded one by rounding, padding, or a missing last packet.
+_LENGTH_TOLERANCE_SECONDS = 0.25
+_LENGTH_TOLERANCE_SHARE = 0.01
+_MISSING_FRAMES = 2
+_LATE_VIDEO_SECONDS = 0.5
+_ANIMATION_TICK_SECONDS = 0.001
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to decode and for which windows.
+
+    Attributes:
+        request: form and limits.
+        windows: start and end (None: to the end) in seconds.
+        finish: turns uint8[height, width, 3] into what a clip keeps; called once per frame.
+    """
+
+    request: DecodeRequest
+    windows: Sequence[tuple[float, float | None]]
+    finish: Callable[[np.ndarray], object]
+
+    @property
+    def first_seconds(self) -> float:
+        return min(start for start, _ in self.windows)
+
+    @property
+    def last_seconds(self) -> float | None:
+        """Where decoding may stop; None is the end of the file."""
+        ends = [end for _, end in self.windows]
+        return None if None in ends else max(ends)
+
+    def frame_windows(self) -> list[WindowFrames]:
+        rate = self.request.frame_rate_hz
+        return [WindowFrames(start, end, rate) for start, end in self.windows]
+
+    def check_length(self, duration_seconds: float | None) -> None:
+        """Raises Rejection when a window covers more media than the request allows."""
+        limit = self.request.max_seconds
+        for start, end in self.windows:
+            ends = [value for value in (end, duration_seconds) if value is not None]
+            if ends and min(ends) - start > limit:
+                detail = f"{min(ends) - start:.1f} s, the limit is {limit:g} s"
+                raise Rejection(RejectCode.TOO_LONG, detail)
+
+
+@dataclasses.dataclass
+class Clip:
+    """One decoded window: finished frames, times, waveform."""
+
+    frames: list
+    times: list[float]
+    waveform: np.ndarray | None
+    sample_rate_hz: int
+    info: MediaInfo
+    warnings: list[str]
+
+
+def image_clips(image: Image.Image, plan: Plan) -> list[Clip | Reject]:
+    """Clips of an open picture; a still one shows from 0 on, for as long as any window lasts."""
+    if not plan.request.want_video:
+        raise Rejection(RejectCode.NO_STREAMS, "a picture, and only sound is wanted")
+    info = images.image_info(image)
+    if info.is_image:
+        picture, warnings = images.decode_still(image, plan.request)
+        value = plan.finish(picture)
+        clip = Clip([value], [0.0], None, 0, info, warnings)
+        return [clip if start == 0 else _after_end(start) for start, _ in plan.windows]
+    windows = plan.frame_windows()
+    grid = FrameGrid(windows, _ANIMATION_TICK_SECONDS)
+    end = 0.0
+    for start, end, picture in images.animation(image, plan.request):
+        plan.check_length(end)
+        grid.add(SourceFrame(start, lambda picture=picture: plan.finish(picture)))
+    grid.finish(end)
+    info = dataclasses.replace(info, duration_seconds=end, frame_rate_hz=info.num_frames / end)
+    return [
+        Clip(w.values, w.times, None, 0, info, []) if w.frames else _after_end(w.start)
+        for w in windows
+    ]
+
+
+def _after_end(start: float) -> Reject:
+    return Reject(RejectCode.TOO_SHORT, f"the media ends before {start:.3f} s")
+
+
+def media_clips(source: Source, plan: Plan, warnings: list[str]) -> list[Clip | Reject]:
+    """Clips of an open container.
+
+    Raises:
+        Rejection: the whole file is rejected.
+    """
+    return _Pass(source, plan, warnings).run()
+
+
+class _Pass:
+    """One run through the packets of a file."""
+
+    def __init__(self, source: Source, plan: Plan, warnings: list[str]):
+        self._source, self._plan, self._warnings = source, plan, warnings
+        request = plan.request
+        self._windows = plan.frame_windows()
+        self._video = self._sound = None
+        if source.video is not None and request.want_video:
+            context = source.video.codec_context
+            _check_stated_pixels(context.width, context.height, request.max_pixels)
+            self._video = VideoTrack(source, request, self._windows, plan.finish)
+        if source.audio is not None and request.want_audio:
+            self._sound = SoundTrack(source, request, list(plan.windows))
+        self._tracks: list[Track] = [t for t in (self._video, self._sound) if t is not None]
+        if not self._tracks:
+            raise Rejection(RejectCode.NO_STREAMS, "no stream of a kind that is wanted")
+        self._reached_end = False
+
+    def run(self) -> list[Clip | Reject]:
+        if self._source.states_length:
+            self._plan.check_length(self._source.stated_duration_seconds())
+        self._seek()
+        self._read()
+        if self._video is not None:
+            self._video.finish()
+        if self._sound is not None:
+            is_mov = self._source.container.format.name.startswith("mov")
+            stated = self._source.stated_end_seconds(self._source.audio) if is_mov else None
+            self._sound.finish(stated if self._reached_end else None)
+        self._note_absent()
+        truncated = self._shortfall()
+        if self._plan.request.damage_scope == "file":
+            self._reject_file(truncated)
+        return [self._clip(number, truncated) for number in range(len(self._windows))]
+
+    def _seek(self) -> None:
+        target = self._plan.first_seconds - _PREROLL_SECONDS
+        if target < _SHORTEST_SEEK_SECONDS:
+            return
+        offset = int((target + self._source.zero_seconds) * av.time_base)
+        try:
+            self._source.container.seek(offset, backward=True)
+        except av.error.FFmpegError as error:
+            self._warnings.append(f"cannot seek, read from the start: {reason_of(error)}")
+            return
+        if self._video is not None:
+            self._video.settling = True
+
+    def _read(self) -> None:
+        by_index = {track.stream.index: track for track in self._tracks}
+        packets = self._source.container.demux([track.stream for track in self._tracks])
+        try:
+            for packet in packets:
+                if packet.size and self._is_done(packet):
+                    return
+                by_index[packet.stream.index].push(packet)
+                self._check_running_length()
+        except av.error.MemoryError:
+            raise
+        except av.error.FFmpegError as error:
+            self._warnings.append(f"reading stopped early: {reason_of(error)}")
+        self._reached_end = True
+
+    def _is_done(self, packet: av.Packet) -> bool:
+        last = self._plan.last_seconds
+        if last is None:
+            return False
+        if all(track.position_seconds > last for track in self._tracks):
+            return True
+        if packet.dts is None or packet.time_base is None:
+            return False
+        seconds = float(packet.dts * packet.time_base) - self._source.zero_seconds
+        return seconds > last + _INTERLEAVE_SECONDS
+
+    def _check_running_length(self) -> None:
+        # Only what has been decoded is known to exist: a header may lie either way.
+        if self._plan.last_seconds is None:
+            self._plan.check_length(max(track.position_seconds for track in self._tracks))
+
+    def _note_absent(self) -> None:
+        """Streams without packets are as good as absent, unless nothing else is left."""
+        empty = [track for track in self._tracks if not track.num_packets]
+        if len(empty) == len(self._tracks):
+            raise self._nothing_there()
+        for track in empty:
+            self._warnings.append(f"the {track.stream.type} stream is empty and was left out")
+
+    def _nothing_there(self) -> Rejection:
+        if self._plan.first_seconds > 0 or not self._reached_end:
+            reject = _after_end(self._plan.first_seconds)
+            return Rejection(reject.code, reject.detail)
+        if self._video is not None:
+            return Rejection(RejectCode.NO_FRAMES, "the video stream has no packets")
+        return Rejection(RejectCode.NO_SAMPLES, "the audio stream has no packets")
+
+    def _shortfall(self) -> str | None:
+        """A sentence when the header promised more than decoded, else None."""
+        if not self._reached_end or not any(track.num_decoded for track in self._tracks):
+            return None
+        last = self._plan.last_seconds
+        for stated, end, kind in self._promises():
+            stated = stated if last is None else min(stated, last)
+            tolerance = _LENGTH_TOLERANCE_SECONDS + _LENGTH_TOLERANCE_SHARE * stated
+            if end < stated - tolerance:
+                return f"{kind} ends at {end:.3f} s, the header promises {stated:.3f} s"
+        return None
+
+    def _promises(self) -> list[tuple[float, float, str]]:
+        """Stated end, decoded end and name, of each stream that has a stated end."""
+        promises = []
+        for track in self._tracks:
+            stated = self._source.stated_end_seconds(track.stream)
+            if stated is not None and track.num_packets:
+                promises.append((stated, track.end_seconds, track.stream.type))
+        duration = self._source.stated_duration_seconds()
+        only_ours = len(self._source.container.streams) == len(self._tracks)
+        if not promises and self._source.states_length and duration and only_ours:
+            promises.append((duration, max(t.end_seconds for t in self._tracks), "the file"))
+        return promises
+
+    def _reject_file(self, truncated: str | None) -> None:
+        if truncated:
+            raise Rejection(RejectCode.TRUNCATED, truncated)
+        self._reject_missing_packets()
+        for track in self._tracks:
+            self._reject_damage(track, 0.0, None)
+            if track.num_packets and not track.num_decoded:
+                raise _nothing_decoded(track)
+        self._reject_missing_frames()
+
+    def _reject_damage(self, track: Track, start: float, end: float | None) -> None:
+        share = track.damaged_share(start, end)
+        if not share:
+            return
+        detail = f"{share:.1%} of the {track.stream.type} is damaged: {track.last_error}"
+        if share > self._plan.request.max_damaged_share:
+            is_video = track is self._video
+            code = RejectCode.CORRUPT_VIDEO if is_video else RejectCode.CORRUPT_AUDIO
+            raise Rejection(code, detail)
+        self._warnings.append(detail)
+
+    def _has_whole_table(self) -> bool:
+        """Whether all of a file with a table of samples (ISO media) has been read."""
+        is_mov = self._source.container.format.name.startswith("mov")
+        return is_mov and self._reached_end and not self._plan.first_seconds
+
+    def _reject_missing_packets(self) -> None:
+        """A table of samples that does not lead to them."""
+        for track in self._tracks if self._has_whole_table() else ():
+            missing = track.stream.frames - track.num_packets
+            if track.num_packets and missing > _MISSING_FRAMES:
+                detail = f"the {track.stream.type} index lists {track.stream.frames} packets, "
+                detail += f"{track.num_packets} can be found"
+                raise Rejection(RejectCode.CORRUPT_CONTAINER, detail)
+
+    def _reject_missing_frames(self) -> None:
+        """Packets that gave no frame, without any error."""
+        video = self._video
+        if video is None or not self._has_whole_table():
+            return
+        missing = video.stream.frames - video.num_discarded - video.num_decoded
+        missing -= len(video.damage_seconds)
+        if missing > _MISSING_FRAMES:
+            detail = f"{missing} of {video.stream.frames} listed frames did not decode"
+            raise Rejection(RejectCode.TRUNCATED, detail)
+        if missing > 0:
+            self._warnings.append(f"{missing} of {video.stream.frames} listed frames are missing")
+
+    def _clip(self, number: int, truncated: str | None) -> Clip | Reject:
+        start, end = self._plan.windows[number]
+        if self._plan.request.damage_scope == "window":
+            try:
+                self._reject_window(start, end, truncated)
+            except Rejection as rejection:
+                return rejection.reject
+        window = self._windows[number]
+        samples = self._sound.samples if self._sound is not None else []
+        waveform = samples[number].waveform() if samples else None
+        if not window.frames and waveform is None:
+            return _after_end(start)
+        rate = self._sound.rate_hz if waveform is not None else 0
+        warnings = self._clip_warnings(window)
+        return Clip(window.values, window.times, waveform, rate, self._info(), warnings)
+
+    def _reject_window(self, start: float, end: float | None, truncated: str | None) -> None:
+        for track in self._tracks:
+            self._reject_damage(track, start, end)
+        reached = max(track.end_seconds for track in self._tracks)
+        if truncated and (end is None or end > reached + _LENGTH_TOLERANCE_SECONDS):
+            raise Rejection(RejectCode.TRUNCATED, truncated)
+
+    def _clip_warnings(self, window: WindowFrames) -> list[str]:
+        warnings = list(self._warnings)
+        for track in self._tracks:
+            warnings += track.warnings
+        late = self._video.first_seconds if self._video is not None else None
+        if window.frames and late is not None and late - window.start > _LATE_VIDEO_SECONDS:
+            warnings.append(f"video begins at {late:.3f} s: its first frame stands before that")
+        return warnings
+
+    def _info(self) -> MediaInfo:
+        scaler = self._video.scaler if self._video is not None else None
+        return media_info(self._source, scaler.orientation if scaler else None)
+
+
+def _check_stated_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        detail = f"{width}x{height} pixels, the limit is {max_pixels}"
+        raise Rejection(RejectCode.TOO_MANY_PIXELS, detail)
+
+
+def _nothing_decoded(track: Track) -> Rejection:
+    if track.stream.type == "video":
+        return Rejection(RejectCode.NO_FRAMES, "no frame came out of the video stream")
+    return Rejection(RejectCode.NO_SAMPLES, "no sample came out of the audio stream")

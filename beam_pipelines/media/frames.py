@@ -1,0 +1,154 @@
+"""Frame geometry, scaling and JPEG: a decoded picture becomes uint8[height, width, 3]."""
+
+import dataclasses
+import io
+import math
+
+import av
+import numpy as np
+from PIL import Image
+
+from beam_pipelines.media.container import Rejection
+from beam_pipelines.rejects import RejectCode
+
+_MAX_SIDE = 65_000  # JPEG's own limit is 65,535
+_BT601, _BT709, _UNSPECIFIED = 5, 1, 2
+_HD_HEIGHT = 576
+
+
+@dataclasses.dataclass(frozen=True)
+class Orientation:
+    """How a stored picture is turned for display: a horizontal flip, then quarter turns.
+
+    Attributes:
+        quarter_turns: counter-clockwise, 0 to 3.
+        flip: whether the picture is mirrored left to right before it is turned.
+    """
+
+    quarter_turns: int = 0
+    flip: bool = False
+
+    @property
+    def swaps_sides(self) -> bool:
+        return self.quarter_turns % 2 == 1
+
+    def apply(self, picture: np.ndarray) -> np.ndarray:
+        """Turns uint8[height, width, channels]."""
+        if self.flip:
+            picture = picture[:, ::-1]
+        return np.ascontiguousarray(np.rot90(picture, self.quarter_turns))
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """The display matrix of a frame as flip and quarter turns (to the nearest 90 degrees)."""
+    for entry in frame.side_data:
+        if entry.type.name == "DISPLAYMATRIX":
+            matrix = np.frombuffer(bytes(entry)[:36], np.int32).astype(np.float64)
+            return orientation_of_matrix(*matrix[[0, 1, 3, 4]])
+    return Orientation()
+
+
+def orientation_of_matrix(a: float, b: float, c: float, d: float) -> Orientation:
+    """The matrix maps a stored point (x, y), y down, to (a x + c y, b x + d y)."""
+    flip = a * d - b * c < 0
+    if flip:
+        a, b = -a, -b
+    if a == 0 and b == 0:
+        return Orientation()
+    quarter_turns = round(math.degrees(math.atan2(-b, a)) / 90) % 4
+    return Orientation(quarter_turns, flip)
+
+
+def output_size(
+    width: int, height: int, aspect_ratio: float, short_side: int | None
+) -> tuple[int, int]:
+    """Width and height in square pixels, reduced so that the short side is `short_side`.
+
+    The stored height is kept and the width takes the pixel aspect ratio. Never enlarges.
+
+    Raises:
+        Rejection: a side would be longer than a JPEG can be.
+    """
+    shown_width = width * aspect_ratio
+    scale = 1.0
+    if short_side is not None:
+        scale = min(1.0, short_side / min(shown_width, height))
+    size = max(1, round(shown_width * scale)), max(1, round(height * scale))
+    if max(size) > _MAX_SIDE:
+        detail = f"{size[0]}x{size[1]} square pixels, sides are limited to {_MAX_SIDE}"
+        raise Rejection(RejectCode.TOO_MANY_PIXELS, detail)
+    return size
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raises Rejection when a picture is larger than the limit."""
+    if width * height > max_pixels:
+        detail = f"{width}x{height} pixels, the limit is {max_pixels}"
+        raise Rejection(RejectCode.TOO_MANY_PIXELS, detail)
+
+
+class FrameScaler:
+    """Scales, converts and turns the frames of one stream; all come out at one size.
+
+    The size is fixed by the first frame. Scaling happens on the stored planes inside one swscale
+    call, so that no full-size RGB picture is ever made; area averaging avoids aliasing.
+    Transparent pixels are laid on black.
+    """
+
+    def __init__(self, aspect_ratio: float, short_side: int | None, max_pixels: int):
+        self._aspect_ratio = aspect_ratio
+        self._short_side = short_side
+        self._max_pixels = max_pixels
+        self._size: tuple[int, int] | None = None
+        self._reformatter = av.video.reformatter.VideoReformatter()
+        self.orientation = Orientation()
+
+    def start(self, frame: av.VideoFrame) -> None:
+        """Takes size and orientation from the first frame."""
+        self.orientation = orientation_of(frame)
+        self._size = output_size(frame.width, frame.height, self._aspect_ratio, self._short_side)
+
+    def check(self, frame: av.VideoFrame) -> None:
+        """Raises Rejection when the frame is too large; streams may change their size."""
+        check_pixels(frame.width, frame.height, self._max_pixels)
+        if self._size is None:
+            self.start(frame)
+
+    def scale(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8[height, width, 3] of the frame as shown."""
+        has_alpha = any(component.is_alpha for component in frame.format.components)
+        small = self._reformatter.reformat(
+            frame,
+            *self._size,
+            "rgba" if has_alpha else "rgb24",
+            src_colorspace=_colorspace(frame),
+            src_color_range=frame.color_range,
+            interpolation="AREA",
+            threads=1,
+        )
+        picture = small.to_ndarray()
+        if has_alpha:
+            picture = on_black(picture)
+        if self.orientation != Orientation():
+            picture = self.orientation.apply(picture)
+        return picture
+
+
+def _colorspace(frame: av.VideoFrame) -> int:
+    # Untagged video is BT.709 above standard definition, by what encoders and players agree on.
+    if frame.colorspace != _UNSPECIFIED:
+        return frame.colorspace
+    return _BT709 if frame.height > _HD_HEIGHT else _BT601
+
+
+def on_black(picture: np.ndarray) -> np.ndarray:
+    """uint8[height, width, 3] from uint8[height, width, 4] with straight alpha, over black."""
+    weighted = picture[..., :3].astype(np.uint16) * picture[..., 3:]
+    return ((weighted + 127) // 255).astype(np.uint8)
+
+
+def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
+    """One baseline JPEG file of uint8[height, width, 3]."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

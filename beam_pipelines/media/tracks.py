@@ -1,0 +1,198 @@
+"""Packets of one stream go in; frames or samples go to the windows; damage is counted."""
+
+import bisect
+import math
+from collections.abc import Callable
+
+import av
+import numpy as np
+
+from beam_pipelines.media.audio import AudioTrack
+from beam_pipelines.media.container import Rejection, Source, aspect_ratio, reason_of
+from beam_pipelines.media.frames import FrameScaler
+from beam_pipelines.media.types import DecodeRequest
+from beam_pipelines.media.windows import FrameGrid, SourceFrame, WindowFrames, WindowSamples
+from beam_pipelines.rejects import RejectCode
+
+_DEFAULT_FRAME_RATE_HZ = 25.0
+_ENCODER_PADDING_SECONDS = 0.15
+
+
+class Track:
+    """What both kinds of stream share: feeding packets and keeping account of damage.
+
+    Attributes:
+        good_seconds, damage_seconds: times of what decoded well, and of each error or doubtful
+            frame, in order.
+        num_packets: packets with data that were fed; num_discarded of them are decoded only
+            for others to refer to.
+        last_error: what the decoder said last.
+    """
+
+    def __init__(self, stream, zero_seconds: float):
+        self.stream = stream
+        self.zero_seconds = zero_seconds
+        self.good_seconds: list[float] = []
+        self.damage_seconds: list[float] = []
+        self.num_packets = 0
+        self.num_discarded = 0
+        self.num_decoded = 0
+        self.last_error = ""
+        self.warnings: list[str] = []
+
+    def push(self, packet: av.Packet) -> None:
+        """Decodes one packet of the stream; an empty one repeats what was before it."""
+        if packet.size == 0:
+            if packet.pts is None and packet.dts is None:  # the demuxer's mark of the end
+                self._decode(packet)
+            return
+        if packet.has_sidedata("encryption_info"):
+            raise Rejection(RejectCode.ENCRYPTED, f"the {self.stream.type} stream is encrypted")
+        self.num_packets += 1
+        self.num_discarded += packet.is_discard
+        if packet.is_corrupt and not self.stream.codec_context.name.startswith("pcm_"):
+            self._note_damage("a packet is incomplete")
+        self._decode(packet)
+
+    def _decode(self, packet: av.Packet) -> None:
+        try:
+            frames = packet.decode()
+        except av.error.MemoryError:
+            raise
+        except av.error.FFmpegError as error:
+            self._note_damage(reason_of(error))
+            return
+        for frame in frames:
+            self._take(frame)
+
+    def _note_damage(self, message: str) -> None:
+        self.last_error = message
+        self.damage_seconds.append(self.position_seconds)
+
+    def damaged_share(self, start: float, end: float | None) -> float:
+        """Share of damage among all that was decoded between two times."""
+        bounds = start, math.inf if end is None else end
+        good, bad = (
+            bisect.bisect_left(times, bounds[1]) - bisect.bisect_left(times, bounds[0])
+            for times in (self.good_seconds, self.damage_seconds)
+        )
+        return bad / (good + bad) if bad else 0.0
+
+
+class VideoTrack(Track):
+    """The video stream: frames in order of time, onto the grids of the windows.
+
+    A frame after an error is doubtful until the next intact key frame, since frames refer to
+    earlier ones; so is a frame that the decoder flags as concealed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        request: DecodeRequest,
+        windows: list[WindowFrames],
+        finish: Callable[[np.ndarray], object],
+    ):
+        super().__init__(source.video, source.zero_seconds)
+        context = self.stream.codec_context
+        context.thread_type = "FRAME" if request.decoder_threads > 1 else "SLICE"
+        context.thread_count = request.decoder_threads
+        context.options = {"max_pixels": str(request.max_pixels)}
+        self.scaler = FrameScaler(aspect_ratio(self.stream), request.short_side, request.max_pixels)
+        self._grid = FrameGrid(windows, float(self.stream.time_base or 0))
+        self._finish = finish
+        rate = self.stream.average_rate or self.stream.guessed_rate
+        self._interval = 1.0 / float(rate or _DEFAULT_FRAME_RATE_HZ)
+        self._doubtful = False
+        self.settling = False
+        self.first_seconds: float | None = None
+        self.position_seconds = 0.0
+        self.end_seconds = 0.0
+
+    def _take(self, frame: av.VideoFrame) -> None:
+        self.scaler.check(frame)
+        seconds = self._seconds(frame)
+        if self.settling:  # after a seek the first frames may refer to some before it
+            if not frame.key_frame or frame.is_corrupt:
+                return
+            self.settling, self._doubtful, self.damage_seconds = False, False, []
+        if self.first_seconds is not None and seconds <= self.position_seconds:
+            self._note_damage(f"time stamps go back to {seconds:.3f} s")
+            return
+        if self.first_seconds is None:
+            self.first_seconds = seconds
+        self._judge(frame, seconds)
+        self.num_decoded += 1
+        self._grid.add(SourceFrame(seconds, lambda: self._finish(self.scaler.scale(frame))))
+        self.end_seconds = seconds + self._duration(frame)
+
+    def _seconds(self, frame: av.VideoFrame) -> float:
+        if frame.time is None:
+            return self.num_decoded * self._interval
+        return frame.time - self.zero_seconds
+
+    def _duration(self, frame: av.VideoFrame) -> float:
+        stated = float(frame.duration * frame.time_base) if frame.duration else 0.0
+        return stated or self._interval
+
+    def _judge(self, frame: av.VideoFrame, seconds: float) -> None:
+        self.position_seconds = seconds
+        if frame.is_corrupt:
+            self._doubtful = True
+            self.last_error = self.last_error or "a frame is damaged and was concealed"
+        elif frame.key_frame:
+            self._doubtful = False
+        (self.damage_seconds if self._doubtful else self.good_seconds).append(seconds)
+
+    def _note_damage(self, message: str) -> None:
+        self._doubtful = True
+        super()._note_damage(message)
+
+    def finish(self) -> None:
+        """Hands out the last frame."""
+        self._grid.finish(self.end_seconds)
+
+
+class SoundTrack(Track):
+    """The audio stream: mono samples at the target rate, into the windows."""
+
+    def __init__(
+        self, source: Source, request: DecodeRequest, spans: list[tuple[float, float | None]]
+    ):
+        super().__init__(source.audio, source.zero_seconds)
+        self._spans = spans
+        self.samples: list[WindowSamples] = []
+        self._audio = AudioTrack(
+            request.sample_rate_hz, source.zero_seconds, request.max_seconds, self._emit
+        )
+
+    @property
+    def position_seconds(self) -> float:
+        return self._audio.end_seconds
+
+    end_seconds = position_seconds
+
+    @property
+    def rate_hz(self) -> int:
+        return self._audio.rate_hz
+
+    def _take(self, frame: av.AudioFrame) -> None:
+        self.good_seconds.append(self.position_seconds)
+        self.num_decoded += frame.samples
+        self._audio.add(frame)
+
+    def _emit(self, position: int, samples: np.ndarray) -> None:
+        if not self.samples:
+            self.samples = [WindowSamples(*span, self.rate_hz) for span in self._spans]
+        for window in self.samples:
+            window.add(position, samples)
+
+    def finish(self, stated_end_seconds: float | None) -> None:
+        """Hands out the last samples; padding of the encoder beyond the stated end is cut."""
+        self._audio.finish()
+        self.warnings += self._audio.warnings
+        if stated_end_seconds is None:
+            return
+        if 0 < self.end_seconds - stated_end_seconds < _ENCODER_PADDING_SECONDS:
+            for window in self.samples:
+                window.cut(round(stated_end_seconds * self.rate_hz))
