@@ -14,6 +14,8 @@ class EvaluatorConfig:
     Attributes:
         kind: `zero_shot`, `retrieval`, `linear_probe` or `loss`.
         input: test examples; its text part also gives tokenizer and vocabulary of the prompts.
+        every_steps: evaluate when the step is a multiple of this, instead of
+            `trainer.evaluation.interval_steps`; 0 follows the trainer.
         max_examples: only the first so many examples; 0 takes all.
         num_pictures: examples shown in TensorBoard; 0 writes no pictures.
 
@@ -37,6 +39,7 @@ class EvaluatorConfig:
 
     kind: str = "zero_shot"
     input: InputConfig = dataclasses.field(default_factory=InputConfig)
+    every_steps: int = 0
     max_examples: int = 0
     num_pictures: int = 4
 
