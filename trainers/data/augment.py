@@ -1,4 +1,4 @@
-"""Spatial and colour augmentation, the same for all frames of a clip.
+"""Spatial, colour and sound augmentation; pictures change alike in all frames of a clip.
 
 Crops are boxes of the stored frame, resized bilinearly afterwards; so only the box needs decoding.
 Source: VATT, appendix A.2.1, and its reference presets.
@@ -16,6 +16,7 @@ CONTRAST_RANGE = (0.6, 1.4)
 HUE_DELTA = 0.2
 SCALE_PROBABILITY = 0.8
 SCALE_RANGE = (0.8, 1.2)
+NOISE_WINDOWS = 2**16
 
 
 def training_box(
@@ -138,13 +139,33 @@ def _jitter(frames: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(frames, 0.0, 1.0) * 2.0 - 1.0
 
 
-def audio_noise(samples: tf.Tensor, std_share: float, seed: tf.Tensor) -> tf.Tensor:
+def noise_bank(num_samples: int, seed: int) -> tf.Tensor:
+    """Gaussian noise from which every example takes a window.
+
+    Fresh noise for every sample would cost more than all the rest of reading audio.
+
+    Args:
+        num_samples: length of the windows.
+        seed: experiment seed.
+
+    Returns:
+        float32[num_samples + NOISE_WINDOWS - 1] of standard deviation 1.
+    """
+    return tf.random.stateless_normal([num_samples + NOISE_WINDOWS - 1], [seed % 2**31, 0])
+
+
+def audio_noise(
+    samples: tf.Tensor, std_share: float, bank: tf.Tensor, draws: tf.Tensor
+) -> tf.Tensor:
     """Adds Gaussian noise in proportion to the clip's largest absolute sample.
 
     Args:
         samples: float32[samples].
         std_share: standard deviation as a share of that sample.
-        seed: int32[2] this example's seed.
+        bank: float32[any] from `noise_bank`.
+        draws: float32[purposes] this example's uniform numbers: they choose window and sign.
     """
     std = std_share * tf.reduce_max(tf.abs(samples))
-    return samples + std * tf.random.stateless_normal(tf.shape(samples), seed)
+    std *= tf.sign(draws[purposes.NOISE_SIGN] - 0.5)
+    first = tf.cast(draws[purposes.NOISE] * NOISE_WINDOWS, tf.int32)
+    return samples + std * bank[first : first + tf.size(samples)]

@@ -1,5 +1,7 @@
 """From sampled bytes to model inputs, one example at a time; runs inside the batch's graph."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from mm_models.signal import frames as frame_ops
@@ -61,16 +63,16 @@ def sound_windows(
     samples: tf.Tensor,
     pcm16: tf.Tensor,
     offsets: tf.Tensor,
-    noise_seed: tf.Tensor | None,
+    add_noise: Callable[[tf.Tensor], tf.Tensor] | None,
 ) -> tf.Tensor:
     """Cuts windows out of one waveform and adds the training noise.
 
     Args:
-        audio: window size, stride and noise.
+        audio: window size and stride.
         samples: float32[any] stored as floats; empty where stored as PCM.
         pcm16: string[] stored as 16-bit integers; empty where stored as floats.
         offsets: int32[windows] first samples.
-        noise_seed: int32[2], or None for no noise.
+        add_noise: applied to each window; None for no noise.
 
     Returns:
         float32[windows, samples].
@@ -80,8 +82,8 @@ def sound_windows(
         waveform.window(samples, offset, audio.num_samples, audio.sample_stride)
         for offset in tf.unstack(offsets)
     ]
-    if noise_seed is not None and audio.noise_std_share:
-        cuts = [augment.audio_noise(cut, audio.noise_std_share, noise_seed) for cut in cuts]
+    if add_noise is not None:
+        cuts = [add_noise(cut) for cut in cuts]
     return tf.stack(cuts)
 
 

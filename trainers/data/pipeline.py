@@ -118,7 +118,9 @@ def _assemble(
     wanted = parse.wanted(config)
     parser = parse.Parser(wanted, [dict(dataset.feature_names) for dataset in datasets])
     reader = BatchReader(indexes, datasets, order, part, parser, seed)
-    processor = BatchProcessor(config, datasets, parser, part.batch_size, training=training)
+    processor = BatchProcessor(
+        config, datasets, parser, part.batch_size, seed=seed, training=training
+    )
     load = functools.partial(_load, reader, processor, part.batch_size)
     # Nothing in it needs AutoGraph, whose rewriting takes seconds.
     load = tf.autograph.experimental.do_not_convert(load)

@@ -1,12 +1,13 @@
 """From serialized records to one batch of model inputs; runs as a graph on the host."""
 
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from beam_pipelines import records
 from mm_models.signal import windows
-from trainers.data import decode, purposes, sample
+from trainers.data import augment, decode, sample
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parse import Parser, scalar
 from trainers.data.reader import RawBatch
@@ -23,6 +24,7 @@ class BatchProcessor:
         parser: Parser,
         batch_size: int,
         *,
+        seed: int,
         training: bool,
     ):
         """Loads the vocabulary where text is read. Raises UserError where it cannot be."""
@@ -30,6 +32,9 @@ class BatchProcessor:
         self._parser = parser
         self._batch_size = batch_size
         self._training = training
+        self._noise_bank = None
+        if training and config.audio is not None and config.audio.noise_std_share:
+            self._noise_bank = augment.noise_bank(config.audio.num_samples, seed)
         self._captions = CaptionReader(config.text, datasets) if config.text is not None else None
 
     def __call__(self, raw: RawBatch) -> dict[str, tf.Tensor]:
@@ -149,13 +154,21 @@ class BatchProcessor:
     def _decode_audio(self, example: dict[str, tf.Tensor], parsed) -> tf.Tensor:
         first, count = example["first"], example["count"]
         samples = parsed[records.WAVEFORM_FLOATS].flat_values[first : first + count]
-        # Shifted, because the seed itself decides the crop of the same example.
-        seed = example["seed"] + [purposes.COUNT, 0] if self._training else None
         windows = decode.sound_windows(
-            self._config.audio, samples, example["pcm16"], example["audio_offsets"], seed
+            self._config.audio,
+            samples,
+            example["pcm16"],
+            example["audio_offsets"],
+            self._noise(example["draws"]),
         )
         crops = self._config.video.num_crops if self._config.video is not None else 1
         return tf.repeat(windows, crops, axis=0) if crops > 1 else windows
+
+    def _noise(self, draws: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor] | None:
+        if self._noise_bank is None:
+            return None
+        share = self._config.audio.noise_std_share
+        return lambda samples: augment.audio_noise(samples, share, self._noise_bank, draws)
 
     def _labels(self, labels: tf.RaggedTensor) -> tf.Tensor:
         """int32[batch, num_labels], padded with -1; further labels are dropped."""

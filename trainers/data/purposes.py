@@ -14,5 +14,7 @@
     SATURATION,
     CONTRAST,
     HUE,
-) = range(13)
-COUNT = 13
+    NOISE,
+    NOISE_SIGN,
+) = range(15)
+COUNT = 15
