@@ -1,6 +1,7 @@
 """What a spoken-digits corpus contains: one dataclass and its named presets."""
 
 import dataclasses
+import math
 
 from mm_models.errors import UserError
 
@@ -151,8 +152,8 @@ def _check(config: DigitsConfig) -> None:
         value = getattr(config, field.name)
         if field.name.endswith("_share") and not 0 <= value <= 1:
             _fail(field.name, value, "give a share between 0 and 1")
-        elif field.type in (int, float) and value < 0:
-            _fail(field.name, value, "give a number that is not negative")
+        elif field.type in (int, float) and not 0 <= value < math.inf:
+            _fail(field.name, value, "give a finite number that is not negative")
     _check_video(config)
     _check_digits(config)
     _check_words(config)

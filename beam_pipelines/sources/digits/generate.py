@@ -87,6 +87,7 @@ def generate_remote_corpus(
     if info is not None:
         _require_same(config, info.get("config", {}), output)
         return False
+    publish.require_writable(output)
     folder = publish.local_folder(output)
     generate_corpus(config, folder, num_workers, progress)
     publish.upload(folder, output)

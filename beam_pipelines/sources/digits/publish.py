@@ -25,20 +25,31 @@ def read_remote_info(output: str) -> dict | None:
     """Content of the `corpus.json` at a remote address, or None when there is none.
 
     Raises:
-        UserError: the address cannot be read.
+        UserError: the address cannot be read, or holds a damaged `corpus.json`.
     """
-    from apache_beam.io.filesystems import FileSystems
+    from beam_pipelines import files
 
-    path = FileSystems.join(output, "corpus.json")
+    path = files.join(output, "corpus.json")
     try:
-        if not FileSystems.exists(path):
-            return None
-        with FileSystems.open(path) as stream:
-            return json.loads(stream.read())
-    except Exception as error:  # Every file system raises errors of its own.
-        raise UserError(
-            f"cannot read {path} ({error}); check the address and its access."
-        ) from error
+        return json.loads(files.read_bytes(path)) if files.exists(path) else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} ({error}); check the address.") from error
+
+
+def require_writable(output: str) -> None:
+    """Writes and removes a small file, so that a bad address fails before a corpus is made for it.
+
+    Raises:
+        UserError: the address cannot be written.
+    """
+    from beam_pipelines import files
+
+    probe = files.join(output, ".tmp-probe")
+    try:
+        files.write_bytes(probe, b"probe")
+        files.delete_file(probe)
+    except OSError as error:
+        raise UserError(f"cannot write to {output} ({error}); check the address.") from error
 
 
 def upload(folder: Path, output: str) -> None:
@@ -47,14 +58,13 @@ def upload(folder: Path, output: str) -> None:
     Raises:
         UserError: the address cannot be written.
     """
-    from apache_beam.io.filesystems import FileSystems
+    from beam_pipelines import files
 
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    files.sort(key=lambda path: _LAST.index(path.name) if path.name in _LAST else -1)
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    found.sort(key=lambda path: _LAST.index(path.name) if path.name in _LAST else -1)
     try:
-        for path in files:
-            address = FileSystems.join(output, *path.relative_to(folder).parts)
-            with FileSystems.create(address) as stream:
-                stream.write(path.read_bytes())
-    except Exception as error:  # Every file system raises errors of its own.
+        for path in found:
+            address = files.join(output, path.relative_to(folder).as_posix())
+            files.write_bytes(address, path.read_bytes())
+    except OSError as error:
         raise UserError(f"cannot write to {output} ({error}); check the address.") from error

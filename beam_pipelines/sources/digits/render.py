@@ -7,7 +7,7 @@ import numpy as np
 from beam_pipelines.sources.digits.config import DigitsConfig
 from beam_pipelines.sources.digits.scene import SceneObject
 
-# Ink from which on a pixel counts as the digit's own when visibility is measured.
+# Share of a digit's strongest ink from which on a pixel counts as its own in measuring visibility.
 SOLID_INK = 0.5
 # Share of a digit's solid ink that a nearer one must hide for the two to overlap.
 HIDDEN_SHARE = 0.05
@@ -123,8 +123,9 @@ def _sight(
     """The sighting, and bool[height, width] of the digit's solid ink in the frame."""
     inside, ink = window
     solid = np.zeros((frame_size, frame_size), bool)
-    solid[inside] = ink >= SOLID_INK
-    all_ink = np.count_nonzero(shown.ink >= SOLID_INK)
+    least_ink = SOLID_INK * shown.ink.max()
+    solid[inside] = ink >= least_ink
+    all_ink = np.count_nonzero(shown.ink >= least_ink)
     free, hidden_by = solid.copy(), []
     for other_id, cover in nearer:
         free &= ~cover
