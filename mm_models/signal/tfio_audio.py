@@ -1,8 +1,8 @@
 """The one module that imports tensorflow-io.
 
-Its native libraries were built against an older TensorFlow and do not load, which it announces with
-two warnings; the spectrogram and mask functions used here are plain TensorFlow and need none of them.
-Exactly those two warnings are silenced, so that nobody looks for a fault that is not there.
+Its native libraries were built against an older TensorFlow and do not load, which it announces
+with two warnings; the spectrogram and mask functions used here are plain TensorFlow and need none
+of them. Exactly those two warnings are silenced, so that nobody looks for a fault there.
 """
 
 import warnings

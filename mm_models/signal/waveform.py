@@ -1,4 +1,4 @@
-"""Mono waveforms inside graphs: decode and fit to a length. Training and export run the same ops."""
+"""Mono waveforms inside graphs: decode, fit to a length. Training and export run the same ops."""
 
 from typing import NamedTuple
 

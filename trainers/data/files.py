@@ -16,8 +16,8 @@ def is_remote(path: str) -> bool:
 class FileSet:
     """Files read at offsets by several threads at once.
 
-    Local files are read with `pread`, remote ones through TensorFlow's file systems. Files stay open,
-    except where there are too many of them.
+    Local files are read with `pread`, remote ones through TensorFlow's file systems. Files stay
+    open, except where there are too many of them.
     """
 
     def __init__(self, paths: list[str]):

@@ -11,7 +11,8 @@ class MixtureBlock:
     """Shares of the data sets within every block of consecutive examples.
 
     A block gives each data set a fixed number of places (largest remainder of its weight), spread
-    evenly with a little jitter, so that every batch comes close to the shares and long runs meet them.
+    evenly with a little jitter, so that every batch comes close to the shares and long runs meet
+    them.
     """
 
     def __init__(self, weights: list[float], length: int = 4096):

@@ -1,7 +1,8 @@
-"""The order of training examples as a pure function of (seed, step, position). Imports no TensorFlow.
+"""The order of training examples as a function of (seed, step, position). Imports no TensorFlow.
 
-Nothing is remembered between steps: the example at any step is computed from integers, so resuming at
-step 1,000,000 costs what step 0 costs, and any number of hosts or replicas sees the same global batch.
+Nothing is remembered between steps: the example at any step is computed from integers, so resuming
+at step 1,000,000 costs what step 0 costs, and any number of hosts or replicas sees the same global
+batch.
 """
 
 import dataclasses
@@ -17,8 +18,8 @@ _ROUNDS = 8
 def permute(positions: np.ndarray, num_items: int, keys: np.ndarray) -> np.ndarray:
     """Looks positions up in pseudo-random permutations, without building these.
 
-    A Feistel network permutes the smallest power of four that holds `num_items`; results outside the
-    range are permuted again until they fall inside, which keeps it a permutation of the range.
+    A Feistel network permutes the smallest power of four that holds `num_items`; results outside
+    the range are permuted again until they fall inside, which keeps it a permutation of the range.
 
     Args:
         positions: int64[positions] in [0, num_items).

@@ -11,9 +11,13 @@ from trainers.data.config import InputConfig
 from trainers.data.index import RecordIndex
 from trainers.data.mixture import MixtureBlock
 from trainers.data.order import EvaluationOrder, TrainingOrder
+from trainers.data.plan import input_fingerprint, plan
 from trainers.data.processing import BatchProcessor
 from trainers.data.reader import BatchReader, RawBatch, Slice
+from trainers.data.stored import open_indexes
 from trainers.data.validation import validate
+
+__all__ = ["build_eval_dataset", "build_train_dataset", "input_fingerprint", "plan", "slice_of"]
 
 _ENDLESS = 2**62
 
@@ -84,11 +88,6 @@ def build_eval_dataset(
     part = slice_of(input_config, input_context)
     elements = tf.data.Dataset.range(order.num_batches * part.replicas_per_host)
     return _assemble(elements, input_config, indexes, order, part, seed=0, training=False)
-
-
-def open_indexes(input_config: InputConfig) -> list[RecordIndex]:
-    """Opens every data set of a stream, in the order of the configuration."""
-    return [RecordIndex.open(dataset) for dataset in input_config.datasets.values()]
 
 
 def slice_of(input_config: InputConfig, context: tf.distribute.InputContext | None) -> Slice:

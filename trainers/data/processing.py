@@ -78,7 +78,7 @@ class BatchProcessor:
         return batch
 
     def _sampled_frames(self, parsed, raw: RawBatch) -> tuple[tf.Tensor, tf.Tensor]:
-        """string[batch, windows * frames] of the sampled JPEGs, and int32[batch, windows] offsets."""
+        """string[batch, windows * frames] sampled JPEGs and int32[batch, windows] offsets."""
         video = self._config.video
         stored = parsed[records.FRAMES]
         num_frames = tf.cast(stored.row_lengths(), tf.int32)

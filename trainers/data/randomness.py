@@ -27,6 +27,7 @@ def _as_uint64(value: int | np.ndarray) -> np.ndarray:
 
 
 def splitmix(state: np.ndarray) -> np.ndarray:
+    """One step of the SplitMix64 generator: uint64[...] to uint64[...], a bijection."""
     state = state + _GOLDEN
     state = (state ^ (state >> np.uint64(30))) * _MIX_A
     state = (state ^ (state >> np.uint64(27))) * _MIX_B

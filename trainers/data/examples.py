@@ -1,0 +1,112 @@
+"""What an example is, in words, for pictures and tables."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from beam_pipelines import records
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.reader import EXAMPLE_ID_STRIDE
+from trainers.data.stored import open_indexes
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleInfo:
+    """The readable part of one record.
+
+    Attributes:
+        example_id: as in the batch; -1 is padding, with nothing else filled in.
+        dataset: name of its data set.
+        key: unique key of the clip.
+        media: media file the clip was cut from.
+        start_seconds, end_seconds: place of the clip in that file.
+        captions, languages, styles, relations: one entry per caption, in stored order, unfiltered;
+            empty strings where the record does not say.
+        label_indices, label_texts: one entry per label.
+        voices: speakers heard.
+    """
+
+    example_id: int
+    dataset: str = ""
+    key: str = ""
+    media: str = ""
+    start_seconds: float = 0.0
+    end_seconds: float = 0.0
+    captions: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    relations: tuple[str, ...] = ()
+    label_indices: tuple[int, ...] = ()
+    label_texts: tuple[str, ...] = ()
+    voices: tuple[str, ...] = ()
+
+
+class ExampleCatalog:
+    """Looks examples up by id; opens the data sets once."""
+
+    def __init__(self, input_config: InputConfig):
+        """Raises UserError where a data set cannot be opened."""
+        self._datasets = list(input_config.datasets.items())
+        self._indexes = open_indexes(input_config)
+
+    def describe(self, example_ids: Iterable[int]) -> list[ExampleInfo]:
+        """Reads the records of `example_ids`.
+
+        Raises:
+            CorruptRecord: a record fails its checksum.
+        """
+        return [self._describe(int(example_id)) for example_id in np.asarray(example_ids).ravel()]
+
+    def _describe(self, example_id: int) -> ExampleInfo:
+        if example_id < 0:
+            return ExampleInfo(example_id)
+        dataset, number = divmod(example_id, EXAMPLE_ID_STRIDE)
+        name, config = self._datasets[dataset]
+        content = self._indexes[dataset].read_one(number)
+        context = tf.train.SequenceExample.FromString(content).context.feature
+        return _info(example_id, name, config, context)
+
+
+def describe(example_ids: Iterable[int], input_config: InputConfig) -> list[ExampleInfo]:
+    """Describes a few examples; use `ExampleCatalog` to do so repeatedly.
+
+    Args:
+        example_ids: ids as in a batch's `example_id`.
+        input_config: the input the batch was read with.
+    """
+    return ExampleCatalog(input_config).describe(example_ids)
+
+
+def _info(example_id: int, name: str, config: DatasetConfig, context) -> ExampleInfo:
+    def feature(key: str):
+        return context[config.feature_names.get(key, key)]
+
+    def texts(key: str) -> tuple[str, ...]:
+        return tuple(text.decode("utf-8", "replace") for text in feature(key).bytes_list.value)
+
+    def integers(key: str) -> tuple[int, ...]:
+        return tuple(feature(key).int64_list.value)
+
+    captions = texts(records.CAPTION)
+
+    def per_caption(key: str) -> tuple[str, ...]:
+        found = texts(key)[: len(captions)]
+        return found + ("",) * (len(captions) - len(found))
+
+    return ExampleInfo(
+        example_id=example_id,
+        dataset=name,
+        key="".join(texts(records.CLIP_KEY)[:1]),
+        media="".join(texts(records.MEDIA_FILENAME)[:1]),
+        start_seconds=sum(integers(records.CLIP_START)[:1]) / 1e6,
+        end_seconds=sum(integers(records.CLIP_END)[:1]) / 1e6,
+        captions=captions,
+        languages=per_caption(records.CAPTION_LANGUAGE),
+        styles=per_caption(records.CAPTION_STYLE),
+        relations=per_caption(records.CAPTION_RELATION),
+        label_indices=integers(records.LABEL_INDEX),
+        label_texts=texts(records.LABEL_TEXT),
+        voices=texts(records.UTTERANCE_VOICE),
+    )

@@ -1,0 +1,162 @@
+"""What a stream will read, in words, and the identity of its order."""
+
+import dataclasses
+import hashlib
+import json
+
+from mm_models.text.tokenizers import build_tokenizer
+from trainers.data.config import InputConfig
+from trainers.data.index import RecordIndex
+from trainers.data.stored import open_indexes
+from trainers.data.validation import validate
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetPlan:
+    """One data set of a stream.
+
+    Attributes:
+        name, path, split: as configured.
+        num_records, num_shards: what is there.
+        share: share of the stream's examples.
+        steps_per_epoch: steps until each of its records was read once.
+    """
+
+    name: str
+    path: str
+    split: str
+    num_records: int
+    num_shards: int
+    share: float
+    steps_per_epoch: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DataPlan:
+    """What a stream reads; `str` gives it as lines of text.
+
+    Attributes:
+        datasets: one entry per data set.
+        batch_size: global batch size.
+        shapes: tensor name to the shape and dtype of one global batch.
+        batch_bytes: size of one global batch.
+        vocabulary_size: token ids, or None without text.
+    """
+
+    datasets: list[DatasetPlan]
+    batch_size: int
+    shapes: dict[str, str]
+    batch_bytes: int
+    vocabulary_size: int | None
+
+    def __str__(self) -> str:
+        """A line per data set and per tensor."""
+        lines = [
+            f"data set {each.name}: {each.num_records:,} records in {each.num_shards} shards of "
+            f"{each.path} ({each.split}), {each.share:.1%} of the examples, "
+            f"{each.steps_per_epoch:,.1f} steps per epoch"
+            for each in self.datasets
+        ]
+        lines += [f"  {name}: {shape}" for name, shape in self.shapes.items()]
+        lines.append(f"  batch of {self.batch_size}: {self.batch_bytes / 2**20:,.1f} MiB")
+        if self.vocabulary_size is not None:
+            lines.append(f"  vocabulary: {self.vocabulary_size:,} ids")
+        return "\n".join(lines)
+
+
+def plan(input_config: InputConfig, name: str = "input") -> DataPlan:
+    """Opens everything a stream needs and says what it will read. Writes nothing.
+
+    Args:
+        input_config: one stream's or evaluator's input.
+        name: where it stands in the experiment's configuration, for messages.
+
+    Raises:
+        UserError: a wrong field, a missing or empty split, a vocabulary that cannot be read, a
+            wrong sample rate, frames too small.
+    """
+    validate(input_config, name)
+    indexes = open_indexes(input_config, name)
+    vocabulary_size = None
+    if input_config.text is not None:
+        text = input_config.text
+        vocabulary_size = build_tokenizer(text.tokenizer, text.vocabulary).vocabulary_size
+    shapes = _shapes(input_config)
+    return DataPlan(
+        datasets=_dataset_plans(input_config, indexes),
+        batch_size=input_config.batch_size,
+        shapes={tensor: f"{dtype}{list(shape)}" for tensor, (dtype, shape) in shapes.items()},
+        batch_bytes=sum(_num_bytes(dtype, shape) for dtype, shape in shapes.values()),
+        vocabulary_size=vocabulary_size,
+    )
+
+
+def input_fingerprint(input_config: InputConfig) -> str:
+    """A hash of what defines the order of examples; equal hashes resume exactly.
+
+    It covers the names, weights and shards (files and sizes, not folders) of the data sets and the
+    batch size. Folders may move, and sampling and decoding may change, without touching the order.
+
+    Raises:
+        UserError: as `plan` does.
+    """
+    validate(input_config)
+    datasets = {}
+    indexes = open_indexes(input_config)
+    for (name, dataset), index in zip(input_config.datasets.items(), indexes, strict=True):
+        shards = [
+            (shard.path.rsplit("/", 1)[-1], shard.num_records, int(shard.offsets[-1]))
+            for shard in index.shards
+        ]
+        datasets[name] = {"weight": float(dataset.weight), "shards": shards}
+    content = {"batch_size": input_config.batch_size, "datasets": list(datasets.items())}
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def _dataset_plans(config: InputConfig, indexes: list[RecordIndex]) -> list[DatasetPlan]:
+    total = sum(dataset.weight for dataset in config.datasets.values())
+    plans = []
+    for (name, dataset), index in zip(config.datasets.items(), indexes, strict=True):
+        share = dataset.weight / total
+        steps = index.num_records / (config.batch_size * share)
+        plans.append(
+            DatasetPlan(
+                name,
+                dataset.path,
+                dataset.split,
+                index.num_records,
+                len(index.shards),
+                share,
+                steps,
+            )
+        )
+    return plans
+
+
+def _shapes(config: InputConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
+    batch = (config.batch_size,)
+    views = (config.num_views,) if config.num_views > 1 else ()
+    shapes = {}
+    if config.video is not None:
+        video = config.video
+        size = (video.num_frames, video.height, video.width, 3)
+        shapes["video"] = ("float32", batch + views + size)
+    if config.audio is not None:
+        shapes["audio"] = ("float32", batch + views + (config.audio.num_samples,))
+    if config.text is not None:
+        candidates = batch + (config.text.num_candidates,)
+        shapes["text"] = ("int32", candidates + (config.text.num_tokens,))
+        shapes["text_candidate_mask"] = ("float32", candidates)
+    if config.num_labels:
+        shapes["label"] = ("int32", batch + (config.num_labels,))
+    for name in ("video", "audio", "text"):
+        if name in shapes:
+            shapes[f"{name}_mask"] = ("float32", batch)
+    return shapes | {"example_id": ("int64", batch), "example_mask": ("float32", batch)}
+
+
+def _num_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    size = int(dtype[-2:]) // 8
+    for length in shape:
+        size *= length
+    return size
