@@ -2,13 +2,14 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import posixpath
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -66,6 +67,11 @@ def write_bytes(path: str, content: bytes) -> None:
     """Writes a whole file."""
     with open_write(path) as file:
         file.write(content)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Writes a JSON file that a person can read."""
+    write_bytes(path, json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 def exists(path: str) -> bool:

@@ -125,11 +125,12 @@ def _reject_constant(word: str) -> None:
     raise ValueError(f"{word} is not a JSON number")
 
 
-def scan(path: str, *, measure_media: bool = False) -> ManifestSummary:
+def scan(path: str, *, require_media: bool = True, measure_media: bool = False) -> ManifestSummary:
     """Checks a whole manifest in one pass, keeping a few numbers per item.
 
     Args:
         path: manifest.
+        require_media: whether lines without `media` are an error.
         measure_media: look up the sizes of local media files, to balance work.
 
     Raises:
@@ -138,7 +139,7 @@ def scan(path: str, *, measure_media: bool = False) -> ManifestSummary:
     digest, offsets, sizes, hashes, media_bytes = hashlib.sha256(), [], [], [], []
     labels: dict[int, str] = {}
     split_items: dict[str, int] = {}
-    for line in read(path, digest=digest):
+    for line in read(path, require_media=require_media, digest=digest):
         offsets.append(line.offset)
         sizes.append(line.size_bytes)
         hashes.append(stable_hash(line.item["id"]))

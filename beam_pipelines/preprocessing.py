@@ -2,11 +2,12 @@
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from beam_pipelines import files, manifest, windows
 from beam_pipelines.clips import Clip, record_values
-from beam_pipelines.media.isolated import IsolatedDecoder
+from beam_pipelines.media.isolated import DecoderError, IsolatedDecoder
 from beam_pipelines.media.types import ClipMedia, DecodeRequest
 from beam_pipelines.rejects import Reject, RejectCode
 from beam_pipelines.serialize import serialize
@@ -16,6 +17,7 @@ from beam_pipelines.words import normalised_words
 
 ITEM, ITEM_WITH_RECORDS, RECORD = "items", "items_with_records", "records"
 REJECTED_ITEM, REJECTED_CLIP = "rejected_items", "rejected_clips"
+_WINDOWS_PER_PASS = 32
 OUTCOMES = (ITEM, ITEM_WITH_RECORDS, RECORD, REJECTED_ITEM, REJECTED_CLIP)
 
 
@@ -132,13 +134,11 @@ class ItemProcessor:
         if isinstance(cuts, Reject):
             _reject(outcome, item, cuts)
             return
-        media_sha256 = None
-        for number, window in enumerate(cuts):
-            media = self._decoder.run("decode_clip", path, self._request(window))
+        media_sha256 = files.sha256(path)
+        for number, (window, media) in enumerate(self._decoded(path, cuts)):
             if isinstance(media, Reject):
                 _reject(outcome, item, media, number)
                 continue
-            media_sha256 = media_sha256 or files.sha256(path)
             clip = _clip(item, number, window, media, media_sha256, self._config.frame_rate_hz)
             context, lists = record_values(
                 clip,
@@ -151,21 +151,43 @@ class ItemProcessor:
     def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
         duration_seconds = None
         if windows.needs_duration(self._config.windows):
-            info = self._decoder.run("probe", path, self._request(windows.Window(0.0, None)))
+            info = self._run("probe", path)
             if isinstance(info, Reject):
                 return info
             duration_seconds = 0.0 if info.is_image else info.duration_seconds
+            if duration_seconds is None:
+                detail = "the file does not state its length, which cutting windows needs"
+                return Reject(RejectCode.BAD_METADATA, detail)
         return windows.windows(self._config.windows, item, duration_seconds)
 
-    def _request(self, window: windows.Window) -> DecodeRequest:
+    def _decoded(
+        self, path: str, cuts: list[windows.Window]
+    ) -> Iterator[tuple[windows.Window, ClipMedia | Reject]]:
+        """Decodes windows in passes of bounded size."""
+        request = self._request()
+        for first in range(0, len(cuts), _WINDOWS_PER_PASS):
+            batch = cuts[first : first + _WINDOWS_PER_PASS]
+            ends = [(window.start_seconds, window.end_seconds) for window in batch]
+            clips = self._run("clip_windows", path, request, ends)
+            if isinstance(clips, Reject):
+                clips = [clips] * len(batch)
+            yield from zip(batch, clips, strict=True)
+
+    def _run(self, function_name: str, path: str, *arguments: object) -> Any:
+        """Calls the decoder; a file that brings out a defect in it costs that file, not the job."""
+        try:
+            return self._decoder.run(function_name, path, *arguments)
+        except DecoderError as error:
+            last_line = str(error).strip().splitlines()[-1]
+            return Reject(RejectCode.DECODER_CRASHED, f"{function_name} raised: {last_line}")
+
+    def _request(self) -> DecodeRequest:
         config = self._config
         return DecodeRequest(
             frame_rate_hz=config.frame_rate_hz,
             short_side=config.short_side,
             sample_rate_hz=config.sample_rate_hz,
             jpeg_quality=config.jpeg_quality,
-            start_seconds=window.start_seconds,
-            end_seconds=window.end_seconds,
             max_seconds=config.max_seconds,
             max_pixels=config.max_pixels,
             want_video=config.want_video,

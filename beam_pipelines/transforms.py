@@ -143,7 +143,7 @@ class WriteShard(beam.DoFn):
             files.join(self._work_folder, "staged"),
         )
         about = {"split": split, "shard": shard, "num_shards": total, **info.__dict__}
-        write_json(files.join(self._work_folder, f"shards/{name}.json"), about)
+        files.write_json(files.join(self._work_folder, f"shards/{name}.json"), about)
 
 
 class WriteStatistics(beam.DoFn):
@@ -155,7 +155,7 @@ class WriteStatistics(beam.DoFn):
     def process(self, element):
         split, accumulator = element
         path = files.join(self._work_folder, f"statistics/{split}.json")
-        write_json(path, statistics.to_json(accumulator))
+        files.write_json(path, statistics.to_json(accumulator))
 
 
 class WriteRejects(beam.DoFn):
@@ -175,8 +175,3 @@ class WriteRejects(beam.DoFn):
 def reject_order(reject: dict[str, Any]) -> tuple:
     """Sorting key of lines of `rejects.jsonl`."""
     return reject["id"], reject.get("clip", -1), reject["media"], reject["detail"]
-
-
-def write_json(path: str, value: Any) -> None:
-    """Writes a JSON file that a person can read."""
-    files.write_bytes(path, json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n")

@@ -1,14 +1,48 @@
-"""Words of a caption, split the way the word tokenizer of the models splits them."""
+"""Words of a text, split the way the models' tokenizers split it. Imports no TensorFlow."""
 
 import string
+import unicodedata
 
+_ASCII_SPACE = "\t\n\v\f\r "
+_SPACE_TO_BLANK = str.maketrans(dict.fromkeys(_ASCII_SPACE, " "))
 _DELETE_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_CJK_RANGES = (
+    *((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F)),
+    *((0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
+)
 
 
 def normalised_words(text: str) -> list[str]:
-    """Words of `text`: POSIX punctuation deleted, lower-cased, split on white space.
+    """Words of `text`: ASCII punctuation deleted, lower-cased, split on ASCII white space.
 
-    Source: VATT, section 3.1 of its appendix on inputs; the word tokenizer of `mm_models/text`
-        agrees.
+    This is what the word tokenizer of the models does inside the graph.
+
+    Source: VATT, appendix A.2.1.
     """
-    return text.translate(_DELETE_PUNCTUATION).lower().split()
+    plain = text.translate(_DELETE_PUNCTUATION).lower().translate(_SPACE_TO_BLANK)
+    return [word for word in plain.split(" ") if word]
+
+
+def wordpiece_words(text: str) -> list[str]:
+    """Words of `text` before WordPiece splits them, as BERT's uncased tokenizer makes them.
+
+    Lower-cased, accents stripped, control characters dropped; every punctuation mark and every
+    Chinese character stands alone.
+    """
+    pieces = []
+    for character in unicodedata.normalize("NFD", text.lower()):
+        category = unicodedata.category(character)
+        if character.isspace():
+            pieces.append(" ")
+        elif _stands_alone(character, category):
+            pieces.append(f" {character} ")
+        elif category not in ("Mn", "Cc", "Cf"):
+            pieces.append(character)
+    return "".join(pieces).split()
+
+
+def _stands_alone(character: str, category: str) -> bool:
+    if category.startswith("P") or character in string.punctuation:
+        return True
+    code = ord(character)
+    return any(first <= code <= last for first, last in _CJK_RANGES)

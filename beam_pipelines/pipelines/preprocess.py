@@ -165,12 +165,12 @@ def _finish(
             f"manifest {config.manifest_path}: none of its {counts[ITEM]} items gave a record "
             f"({_codes(reject_codes)}); check that the media paths are relative to its folder"
         )
-    transforms.write_json(
+    files.write_json(
         files.join(folder, STATISTICS_FILE), {"splits": by_split, "rejects": reject_codes}
     )
     _join_rejects(folder, work)
     info = _dataset_info(config, summary, splits, counts)
-    transforms.write_json(files.join(folder, records.DATASET_INFO), info)
+    files.write_json(files.join(folder, records.DATASET_INFO), info)
     return info | {"reject_codes": reject_codes}
 
 

@@ -1,0 +1,129 @@
+"""`mmstack inspect`: what is inside records."""
+
+import argparse
+import itertools
+
+from mm_models.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("--data", required=True, help="record folder, local or URL")
+    parser.add_argument("--split", default="", help="default: the first one there is")
+    parser.add_argument("--num_records", type=int, default=8)
+    parser.add_argument("--key", default="", help="show the record with this key only")
+    parser.add_argument(
+        "--output", default="", help="also draw frames, waveform and captions into this PNG file"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table and draws the sheet."""
+    if args.num_records < 1:
+        raise UserError(f"--num_records {args.num_records}: expected at least 1")
+    from beam_pipelines.pipelines.runner import import_beam
+
+    import_beam()
+    from beam_pipelines import reading
+
+    folder = args.data.rstrip("/")
+    info = reading.read_dataset_info(folder)
+    split = args.split or next(iter(info["splits"]))
+    if args.key:
+        examples = [reading.find(folder, split, args.key)]
+    else:
+        examples = list(itertools.islice(reading.iterate(folder, split), args.num_records))
+    if not examples:
+        raise UserError(f"--split {split}: {folder} has no records in it")
+    for line in [*summary_lines(info), "", *table_lines(examples)]:
+        print(line)
+    if args.key:
+        print("\n".join(detail_lines(*examples[0])))
+    if args.output:
+        _write_sheet(examples, args.output)
+        print(f"wrote {args.output}")
+    return 0
+
+
+def _write_sheet(examples: list, output: str) -> None:
+    import io
+
+    from beam_pipelines import files
+    from beam_pipelines.contact_sheet import contact_sheet
+
+    png = io.BytesIO()
+    contact_sheet(examples).save(png, "PNG")
+    try:
+        files.write_bytes(output, png.getvalue())
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written: {error}") from error
+
+
+def summary_lines(info: dict) -> list[str]:
+    """Lines about the whole data set."""
+    counts = info["counts"]
+    media = ", ".join(f"{name} {value}" for name, value in info["media"].items())
+    lines = [
+        f"{info['name']}: {counts['items']} items, {counts['rejected_items']} rejected, "
+        f"{counts['records']} records; {media}"
+    ]
+    for name, split in info["splits"].items():
+        size_bytes = sum(shard["size_bytes"] for shard in split["shards"])
+        lines.append(
+            f"  {name}: {split['num_records']} records, {len(split['shards'])} shards, "
+            f"{size_bytes / 1e6:.1f} MB"
+        )
+    return lines
+
+
+def table_lines(examples: list) -> list[str]:
+    """A table with one line per record."""
+    from beam_pipelines import records
+
+    def row(context: dict) -> tuple[str, ...]:
+        frames, height, width = (
+            context[key][0] for key in (records.NUM_FRAMES, records.HEIGHT, records.WIDTH)
+        )
+        rate = context[records.SAMPLE_RATE][0]
+        seconds = context[records.NUM_SAMPLES][0] / rate if rate else 0.0
+        captions = [caption.decode() for caption in context.get(records.CAPTION, [])]
+        return (
+            context[records.CLIP_KEY][0].decode(),
+            f"{frames} x {height}x{width}" if frames else "-",
+            f"{seconds:.2f} s" if rate else "-",
+            ",".join(label.decode() for label in context.get(records.LABEL_TEXT, [])) or "-",
+            str(len(captions)),
+            " ".join(captions[0].split())[:60] if captions else "-",
+        )
+
+    rows = [("key", "frames", "sound", "labels", "captions", "first caption")]
+    rows += [row(context) for context, _ in examples]
+    widths = [max(len(cells[i]) for cells in rows) for i in range(len(rows[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+
+
+def detail_lines(context: dict, lists: dict) -> list[str]:
+    """Every feature of one record: dtype, length, and the first values."""
+    lines = []
+    for key, values in sorted(context.items()):
+        lines.append(f"  {key} [{len(values)}] {_preview(values)}")
+    for key, steps in sorted(lists.items()):
+        lines.append(f"  {key} [{len(steps)} steps x {len(steps[0])}] {_preview(steps[0])}")
+    return lines
+
+
+def _preview(values: list) -> str:
+    shown = [_short(value) for value in values[:6]]
+    return ", ".join(shown) + (", ..." if len(values) > 6 else "")
+
+
+def _short(value: bytes | int | float) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return str(value)
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = "\x00"
+    return text[:60] if text.isprintable() else f"<{len(value)} bytes>"
