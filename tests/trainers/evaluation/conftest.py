@@ -1,0 +1,24 @@
+import types
+
+import pytest
+
+from trainers.data import pipeline
+
+
+@pytest.fixture
+def plant(monkeypatch):
+    """Makes `build_eval_dataset` return a PlantedData's rows, and clips describe themselves."""
+
+    def use(data):
+        monkeypatch.setattr(pipeline, "build_eval_dataset", data.build_eval_dataset)
+
+    from trainers.data import examples
+
+    monkeypatch.setattr(
+        examples,
+        "describe",
+        lambda ids, config: [
+            types.SimpleNamespace(key=f"clip {i}", captions=[f"caption of clip {i}"]) for i in ids
+        ],
+    )
+    return use

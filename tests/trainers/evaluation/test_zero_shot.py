@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from mm_models.errors import UserError
+from tests.trainers.evaluation.planted import (
+    NAMES,
+    InputsAreEmbeddings,
+    PlantedData,
+    as_video,
+    inputs,
+    unit_vectors,
+    write_vocabulary,
+)
+from trainers.evaluation.base import EvaluationContext
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.zero_shot import ZeroShotEvaluator
+
+CLASSES = unit_vectors(10, seed=1)
+CONTEXT = EvaluationContext(jit_compile=False)
+
+
+def evaluator(tmp_path, **fields):
+    defaults = {"class_names": NAMES, "prompts": ["{}", "the digit {}"]}
+    config = EvaluatorConfig(
+        kind="zero_shot", input=inputs(write_vocabulary(tmp_path)), **(defaults | fields)
+    )
+    return ZeroShotEvaluator("zero_shot", config)
+
+
+def labels(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 10, (count, 1)).astype(np.int32)
+
+
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_planted_classes_are_found_without_padding_rows(tmp_path, plant, modality):
+    truth = labels(10)
+    vectors = CLASSES[truth[:, 0]]
+    plant(PlantedData(video=as_video(vectors), audio=vectors, label=truth))
+    scores = evaluator(tmp_path, modality=modality).evaluate(InputsAreEmbeddings(CLASSES), CONTEXT)
+    assert scores == {"num_examples": 10.0, "top1": 1.0, "top5": 1.0}
+
+
+def test_random_embeddings_are_at_chance(tmp_path, plant):
+    truth = labels(1000)
+    plant(PlantedData(video=as_video(unit_vectors(1000, seed=5)), label=truth))
+    under_test = evaluator(tmp_path)
+    scores = under_test.evaluate(InputsAreEmbeddings(CLASSES), CONTEXT)
+    assert under_test.chance() == {"top1": 0.1, "top5": 0.5}
+    assert scores["top1"] == pytest.approx(0.1, abs=0.04)
+    assert scores["top5"] == pytest.approx(0.5, abs=0.08)
+
+
+def test_equal_class_embeddings_score_nothing(tmp_path, plant):
+    truth = labels(20)
+    plant(PlantedData(video=as_video(unit_vectors(20)), label=truth))
+    scores = evaluator(tmp_path).evaluate(InputsAreEmbeddings(np.ones((10, 24))), CONTEXT)
+    assert scores["top1"] == 0.0
+
+
+def test_windows_are_averaged_before_they_are_normalised(tmp_path, plant):
+    right, wrong = CLASSES[3], CLASSES[7]
+    # Each window alone weighs the same after normalising; as they are, the right one is longer.
+    windows = np.stack([3.0 * right, 1.0 * wrong])[None]
+    plant(PlantedData(video=as_video(windows), label=np.array([[3]], np.int32)))
+    scores = evaluator(tmp_path).evaluate(InputsAreEmbeddings(CLASSES), CONTEXT)
+    assert scores["top1"] == 1.0
+    plant(PlantedData(video=as_video(windows), label=np.array([[7]], np.int32)))
+    assert evaluator(tmp_path).evaluate(InputsAreEmbeddings(CLASSES), CONTEXT)["top1"] == 0.0
+
+
+def test_prompts_are_averaged(tmp_path):
+    model = InputsAreEmbeddings(CLASSES)
+    found = evaluator(tmp_path).class_embeddings(model, CONTEXT)
+    np.testing.assert_allclose(found, CLASSES, atol=1e-6)
+
+
+def test_several_labels_add_mean_average_precision(tmp_path, plant):
+    truth = np.array([[0, 1], [2, -1], [3, -1]], np.int32)
+    vectors = np.stack([CLASSES[0] + CLASSES[1], CLASSES[2], CLASSES[3]])
+    plant(PlantedData(video=as_video(vectors), label=truth))
+    scores = evaluator(tmp_path).evaluate(InputsAreEmbeddings(CLASSES), CONTEXT)
+    assert scores["num_examples"] == 2
+    assert scores["top1"] == 1.0
+    assert scores["map"] == pytest.approx(1.0)
+
+
+def test_max_examples_takes_the_first(tmp_path, plant):
+    truth = np.array([[0], [1], [2], [3], [4], [5]], np.int32)
+    vectors = CLASSES[[0, 1, 2, 9, 9, 9]]
+    plant(PlantedData(video=as_video(vectors), label=truth))
+    model = InputsAreEmbeddings(CLASSES)
+    assert evaluator(tmp_path, max_examples=3).evaluate(model, CONTEXT)["top1"] == 1.0
+    assert evaluator(tmp_path).evaluate(model, CONTEXT)["top1"] == 0.5
+
+
+def test_user_mistakes_are_named(tmp_path):
+    with pytest.raises(UserError, match="prompts"):
+        evaluator(tmp_path, prompts=["no placeholder"])
+    with pytest.raises(UserError, match="modality"):
+        evaluator(tmp_path, modality="text")
+    with pytest.raises(UserError, match="class_names"):
+        evaluator(tmp_path, class_names=[])
