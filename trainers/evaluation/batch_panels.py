@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.metrics import retrieval
-from trainers.data import examples
 from trainers.data.config import InputConfig
 from trainers.evaluation import drawing, panels
+from trainers.evaluation.captions import clip_captions
 from trainers.evaluation.embeddings import MODALITIES, VIEW_RANK, forward_views
 
 NUM_CLIPS = 4
@@ -29,29 +29,29 @@ def batch_panels(
         input_config: what the batch was read with, for captions and the sample rate.
     """
     kept = {name: tensor[:MATRIX_CLIPS] for name, tensor in batch.items()}
-    infos = examples.describe(kept["example_id"].numpy().tolist(), input_config)
-    shown = _media_panels(kept, infos, input_config)
-    rows = "\n".join(f"| {i.key} | {' / '.join(i.captions)} |" for i in infos)
+    described = clip_captions(kept["example_id"].numpy().tolist(), input_config)
+    shown = _media_panels(kept, described, input_config)
+    rows = "\n".join(f"| {key} | {' / '.join(captions)} |" for key, captions in described)
     shown.append(panels.TextPanel("captions", f"| clip | captions |\n|---|---|\n{rows}"))
     inputs = {name: kept[name] for name in MODALITIES if name in kept}
     outputs = {name: value.numpy() for name, value in forward_views(model, inputs).items()}
     return shown + [_matrix(outputs, *pair) for pair in PAIRS if set(pair) <= set(outputs)]
 
 
-def _media_panels(kept: Mapping, infos: list, input_config: InputConfig) -> list[panels.Panel]:
+def _media_panels(kept: Mapping, described: list, input_config: InputConfig) -> list[panels.Panel]:
     shown, strips, spectrograms = [], [], []
-    for row, info in enumerate(infos[:NUM_CLIPS]):
+    for row, (key, captions) in enumerate(described[:NUM_CLIPS]):
         if "video" in kept and float(kept["video_mask"][row]) > 0:
-            strips.append(drawing.clip_strip(_first_view(kept, "video", row), info.captions[:5]))
+            strips.append(drawing.clip_strip(_first_view(kept, "video", row), captions[:5]))
         if "audio" in kept and float(kept["audio_mask"][row]) > 0:
             rate = input_config.audio.sample_rate_hz
             waveform = _first_view(kept, "audio", row)
             spectrograms.append(
-                drawing.spectrogram_image(waveform, rate, lines=[info.key, *info.captions[:1]])
+                drawing.spectrogram_image(waveform, rate, lines=[key, *captions[:1]])
             )
             if row < NUM_SOUNDS:
-                caption = " / ".join(info.captions)
-                shown.append(panels.SoundPanel(f"sound/{row}", waveform, rate, caption))
+                text = " / ".join(captions)
+                shown.append(panels.SoundPanel(f"sound/{row}", waveform, rate, text))
     if strips:
         shown.append(panels.ImagePanel("clips", drawing.stack(strips)))
     if spectrograms:

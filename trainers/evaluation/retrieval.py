@@ -9,6 +9,7 @@ from mm_models.errors import UserError
 from mm_models.metrics import retrieval
 from trainers.evaluation import drawing, panels, projector
 from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.captions import clip_captions
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.embeddings import EmbeddedExamples, Embedder
 
@@ -98,8 +99,8 @@ class RetrievalEvaluator(Evaluator):
         return rows[: self.config.gallery_size] if self.config.gallery_size else rows
 
     def _names(self, gallery: EmbeddedExamples) -> list[str]:
-        infos = examples_module().describe(gallery.example_ids.tolist(), self.config.input)
-        return [info.captions[0] if info.captions else info.key for info in infos]
+        described = clip_captions(gallery.example_ids.tolist(), self.config.input)
+        return [texts[0] if texts else key for key, texts in described]
 
     def _pictures(
         self, similarities: np.ndarray, gallery: EmbeddedExamples, query: str, target: str
@@ -173,10 +174,3 @@ def _query_picture(query: str, row: int, gallery: EmbeddedExamples, names: list[
         return drawing.under(np.full((2, 160, 3), 160, np.uint8), [f"query: {names[row]}"])
     strip = drawing.clip_strip(gallery.thumbnails[row], height_pixels=48)
     return drawing.under(strip, [f"query ({query} of this clip): {names[row]}"])
-
-
-def examples_module():
-    """`trainers.data.examples`, imported when a picture needs captions."""
-    from trainers.data import examples
-
-    return examples

@@ -1,5 +1,3 @@
-import types
-
 import pytest
 
 from trainers.data import pipeline
@@ -18,7 +16,7 @@ def plant(monkeypatch):
         examples,
         "describe",
         lambda ids, config: [
-            types.SimpleNamespace(key=f"clip {i}", captions=[f"caption of clip {i}"]) for i in ids
+            examples.ExampleInfo(i, captions=(f"caption of clip {i}",)) for i in ids
         ],
     )
     return use
