@@ -7,6 +7,7 @@ MODEL_INFO_FILE = "model_info.json"
 MODEL_CARD_FILE = "README.md"
 SIGNATURE_DOCS_FILE = "signatures.md"
 GOLDEN_FILE = "golden.npz"
+EXAMPLE_FOLDER = "example"
 TEMPORARY_PREFIX = ".tmp-"
 DEFAULT_SIGNATURE = "serving_default"
 DEFAULT_GRPC_PORT = 8500

@@ -20,7 +20,7 @@ class ModelInfo:
         num_frames, height, width: what one forward pass sees.
         sample_rate_hz, num_samples: the same for the waveform; 0 without audio.
         num_tokens: tokens kept of a text; 0 without text.
-        spaces: embedding outputs by signature.
+        outputs: output names by signature.
         tensorflow_version: version that wrote the graph.
         op_libraries: operation libraries beyond TensorFlow that a server needs.
         custom_ops: their operations.
@@ -37,7 +37,7 @@ class ModelInfo:
     sample_rate_hz: int
     num_samples: int
     num_tokens: int
-    spaces: dict[str, list[str]]
+    outputs: dict[str, list[str]]
     tensorflow_version: str
     op_libraries: list[str] = dataclasses.field(default_factory=list)
     custom_ops: list[str] = dataclasses.field(default_factory=list)

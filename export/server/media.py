@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from export import media_inputs
+from export import client_media
 from export.model_info import ModelInfo, read_model_info
 from export.server.core import Core
 from export.server.errors import invalid
@@ -33,7 +33,7 @@ class MediaPrediction:
             texts: sentences to compare with; may be empty.
 
         Returns:
-            Output name → values of the one row, per signature used.
+            `outputs`: values of the one row by `<signature>.<output>`; `warnings` of the decoder.
 
         Raises:
             RequestError: for media that cannot be decoded, with the pipeline's reject code.
@@ -45,7 +45,7 @@ class MediaPrediction:
         except UserError as error:
             raise invalid(f"model {version.model_name!r} takes no media files: {error}") from None
         clip = self._decode(media, info)
-        requests = media_inputs.requests_for(clip, list(texts), version.signatures)
+        requests = client_media.requests_for(clip, list(texts), version.signatures)
         return {"outputs": self._run(version, requests), "warnings": list(clip.warnings)}
 
     def close(self) -> None:
@@ -55,15 +55,15 @@ class MediaPrediction:
                 self._decoder.__exit__(None, None, None)
                 self._decoder = None
 
-    def _decode(self, media: bytes, info: ModelInfo) -> media_inputs.Clip:
+    def _decode(self, media: bytes, info: ModelInfo) -> client_media.Clip:
         with tempfile.NamedTemporaryFile(prefix="mmstack-media-") as file, self._lock:
             file.write(media)
             file.flush()
             if self._decoder is None:
-                self._decoder = media_inputs.isolated_decoder(DECODE_TIMEOUT_SECONDS)
+                self._decoder = client_media.isolated_decoder(DECODE_TIMEOUT_SECONDS)
                 self._decoder.__enter__()
             try:
-                return media_inputs.decode(
+                return client_media.decode(
                     file.name, info, self._core.limits.max_media_seconds, self._decoder
                 )
             except UserError as error:
@@ -74,7 +74,7 @@ class MediaPrediction:
         for signature_name, arrays in requests.items():
             _, future = self._core.submit(version, signature_name, lambda _, given=arrays: given)
             for name, array in self._core.wait(future).items():
-                values[name] = array[0].tolist()
+                values[f"{signature_name}.{name}"] = array[0].tolist()
         if not values:
-            raise invalid(f"the model has none of {sorted(media_inputs.SIGNATURES)}")
+            raise invalid(f"the model has none of {sorted(client_media.SIGNATURES)}")
         return values

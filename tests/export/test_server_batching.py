@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 
+from export.arrays import object_array
 from export.batching_parameters import BatchingParameters
 from export.client import GrpcClient, RequestFailed
-from export.media_inputs import object_array
 from export.server.embedded import EmbeddedServer, ServerConfig
 from export.server.errors import Code, RequestError
 from export.server.executor import Executor

@@ -13,8 +13,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from export.arrays import object_array
 from export.client import RequestFailed, RestClient
-from export.media_inputs import object_array
 from mm_models.errors import UserError
 
 

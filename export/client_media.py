@@ -5,13 +5,14 @@ from collections.abc import Collection
 
 import numpy as np
 
+from export.arrays import object_array
 from export.model_info import ModelInfo
 from mm_models.errors import UserError
 
 JPEG_QUALITY = 95
 MAX_PIXELS = 64 * 2**20
 MEMORY_BYTES = 4 * 2**30
-SIGNATURES = frozenset({"embed_video_jpeg", "embed_audio", "similarity_jpeg", "embed_text"})
+SIGNATURES = frozenset({"embed_video_jpeg", "embed_audio", "similarity", "similarity_audio"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def decode(path: str, info: ModelInfo, max_seconds: float, decoder) -> Clip:
     Raises:
         UserError: with the reject code when the file cannot be decoded.
     """
-    from beam_pipelines.media.decode import DecodeRequest
+    from beam_pipelines.media.types import DecodeRequest
     from beam_pipelines.rejects import Reject
 
     request = DecodeRequest(
@@ -58,20 +59,26 @@ def decode(path: str, info: ModelInfo, max_seconds: float, decoder) -> Clip:
         jpeg_quality=JPEG_QUALITY,
         max_seconds=max_seconds,
         max_pixels=MAX_PIXELS,
+        want_video=info.num_frames > 0,
+        want_audio=info.num_samples > 0,
     )
-    media = decoder.run("decode_clip", path, request)
+    media = decoder.run("clip_media", path, request)
     if isinstance(media, Reject):
         raise UserError(
             f"{path} cannot be decoded ({media.code.value}: {media.detail}); "
             "give an intact video, image or sound file"
         )
-    frames = list(media.frames_jpeg) if media.frames_jpeg else None
-    waveform = media.waveform if media.waveform is not None and len(media.waveform) else None
-    return Clip(
-        frames if info.num_frames else None,
-        waveform if info.num_samples else None,
-        tuple(media.warnings),
-    )
+    frames = _central(media.frames_jpeg, info.num_frames) if media.frames_jpeg else None
+    waveform = None
+    if media.waveform is not None and len(media.waveform):
+        waveform = _central(media.waveform, info.num_samples)
+    return Clip(frames, waveform, tuple(media.warnings))
+
+
+def _central(sequence, length: int):
+    """What the graph would choose; the rest need not travel."""
+    start = max((len(sequence) - length) // 2, 0)
+    return sequence[start : start + length]
 
 
 def requests_for(
@@ -79,19 +86,15 @@ def requests_for(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Signature name → arrays of one row, for everything the clip and the model share."""
     requests: dict[str, dict[str, np.ndarray]] = {}
+    encoded = object_array([text.encode() for text in texts])
     if clip.frames_jpeg:
         frames = object_array(clip.frames_jpeg)[None]
         requests["embed_video_jpeg"] = {"frames_jpeg": frames}
         if texts:
-            encoded = object_array([text.encode() for text in texts])
-            requests["similarity_jpeg"] = {"frames_jpeg": frames, "texts": encoded[None]}
+            requests["similarity"] = {"frames_jpeg": frames, "texts": encoded[None]}
     if clip.waveform is not None:
-        requests["embed_audio"] = {"waveform": np.asarray(clip.waveform, np.float32)[None]}
+        waveform = np.asarray(clip.waveform, np.float32)[None]
+        requests["embed_audio"] = {"waveform": waveform}
+        if texts:
+            requests["similarity_audio"] = {"waveform": waveform, "texts": encoded[None]}
     return {name: arrays for name, arrays in requests.items() if name in signatures}
-
-
-def object_array(values: list[bytes]) -> np.ndarray:
-    """object[len(values)] without NumPy looking inside."""
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array

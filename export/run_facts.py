@@ -1,0 +1,70 @@
+"""What a run's config and records say about the media a model expects."""
+
+import json
+from typing import Any
+
+import tensorflow as tf
+
+from export.model_info import ModelInfo
+from mm_models.errors import UserError
+
+DATASET_INFO = "dataset_info.json"
+
+
+def model_info(
+    run: Any, input_config: Any, frame_rate_hz: float | None, checkpoint: str
+) -> ModelInfo:
+    """Facts for clients.
+
+    Args:
+        run: from `trainers.runs.load_run`.
+        input_config: the stream's input that the model is exported for.
+        frame_rate_hz: rate of the stored frames, where no record folder tells it.
+        checkpoint: what was asked for.
+
+    Raises:
+        UserError: nothing tells the frame rate of a model with video.
+    """
+    modalities = run.model.config.modalities
+    video = input_config.video if "video" in modalities else None
+    audio = input_config.audio if "audio" in modalities else None
+    text = input_config.text if "text" in modalities else None
+    stored_hz = (frame_rate_hz or stored_frame_rate_hz(input_config)) if video else 0.0
+    return ModelInfo(
+        system=run.config.task.name,
+        experiment=run.config.name,
+        step=int(run.step),
+        checkpoint=checkpoint,
+        frame_rate_hz=stored_hz / video.frame_stride if video else 0.0,
+        num_frames=video.num_frames if video else 0,
+        height=video.height if video else 0,
+        width=video.width if video else 0,
+        sample_rate_hz=audio.sample_rate_hz if audio else 0,
+        num_samples=audio.num_samples if audio else 0,
+        num_tokens=text.num_tokens if text else 0,
+        outputs={},
+        tensorflow_version=tf.__version__,
+    )
+
+
+def stored_frame_rate_hz(input_config: Any) -> float:
+    """Frame rate of the records that a stream reads, from their `dataset_info.json`.
+
+    Raises:
+        UserError: no folder tells it, or folders differ.
+    """
+    rates = set()
+    for dataset in input_config.datasets.values():
+        file = f"{dataset.path}/{DATASET_INFO}"
+        try:
+            with tf.io.gfile.GFile(file) as stream:
+                rates.add(float(json.load(stream)["media"]["frame_rate_hz"]))
+        except (tf.errors.OpError, ValueError, KeyError, TypeError):
+            continue
+    if len(rates) != 1:
+        paths = [dataset.path for dataset in input_config.datasets.values()]
+        found = f"they differ: {sorted(rates)}" if rates else f"no {DATASET_INFO} in {paths}"
+        raise UserError(
+            f"the frame rate of the records is not known ({found}); give --frame_rate_hz"
+        )
+    return rates.pop()

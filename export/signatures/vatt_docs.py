@@ -1,0 +1,67 @@
+"""What VATT's signatures mean, for the documentation that travels with an export."""
+
+from export.model_info import ModelInfo
+from export.signatures.base import SignatureDoc
+
+
+def signature_docs(info: ModelInfo, temperature: float) -> dict[str, SignatureDoc]:
+    """Documentation of every signature a VATT model may have.
+
+    Args:
+        info: rates and sizes.
+        temperature: of the probabilities.
+    """
+    jpeg = (
+        f"string[batch, frames]: JPEG files at {info.frame_rate_hz:g} frames per second, "
+        f"of any size; the central {info.num_frames} are used, fewer go round"
+    )
+    frames = (
+        f"uint8[batch, frames, height, width, 3]: RGB at {info.frame_rate_hz:g} frames per second, "
+        f"of any size; the central {info.num_frames} are used, fewer go round"
+    )
+    waveform = (
+        f"float32[batch, samples]: mono in [-1, 1] at {info.sample_rate_hz} Hz; "
+        f"the central {info.num_samples} samples are used, fewer go round"
+    )
+    wav = f"string[batch]: 16-bit PCM WAV files at {info.sample_rate_hz} Hz; channels are averaged"
+    text = f"string[batch]: UTF-8; the first {info.num_tokens} tokens are used"
+    texts = f"string[batch, texts]: UTF-8 sentences to compare with, {info.num_tokens} tokens each"
+    compared = {
+        "similarity": "float32[batch, texts]: cosine similarity in [-1, 1]",
+        "probability": f"float32[batch, texts]: softmax(similarity / {temperature:g}) over texts",
+    }
+    video, audio = (_embeddings(modality) for modality in ("video", "audio"))
+    return {
+        "embed_video_jpeg": SignatureDoc("Embeds clips.", {"frames_jpeg": jpeg}, video),
+        "embed_video_frames": SignatureDoc("Embeds clips.", {"frames": frames}, video),
+        "embed_audio": SignatureDoc("Embeds sounds.", {"waveform": waveform}, audio),
+        "embed_audio_wav": SignatureDoc("Embeds sounds.", {"wav_bytes": wav}, audio),
+        "embed_text": SignatureDoc(
+            "Embeds sentences.", {"text": text}, {"text_vt": _embeddings("text")["text_vt"]}
+        ),
+        "similarity": SignatureDoc(
+            "Compares clips with sentences.", {"frames_jpeg": jpeg, "texts": texts}, compared
+        ),
+        "similarity_frames": SignatureDoc(
+            "Compares clips with sentences.", {"frames": frames, "texts": texts}, compared
+        ),
+        "similarity_audio": SignatureDoc(
+            "Compares sounds with sentences.", {"waveform": waveform, "texts": texts}, compared
+        ),
+        "classify": SignatureDoc(
+            "Finds each clip's best sentence.",
+            {"frames_jpeg": jpeg, "texts": texts},
+            {
+                "probability": compared["probability"],
+                "best_index": "int32[batch]: position of the most similar sentence",
+                "best_text": "string[batch]: that sentence",
+            },
+        ),
+    }
+
+
+def _embeddings(modality: str) -> dict[str, str]:
+    return {
+        f"{modality}_va": "float32[batch, dim]: place in the video-audio space, length 1",
+        f"{modality}_vt": "float32[batch, dim]: place in the video-text space, length 1",
+    }
