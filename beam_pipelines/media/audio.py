@@ -1,5 +1,6 @@
 """Audio frames become one mono waveform at the target rate, on the media's own clock."""
 
+import math
 from collections.abc import Callable
 
 import av
@@ -147,14 +148,21 @@ class AudioTrack:
         if seconds is not None:
             position = round((seconds - self._zero_seconds) * self.source_rate_hz)
         if self._next is None:
-            self._next = max(position, 0)
-            self._out_position = round(self._next * self.rate_hz / self.source_rate_hz)
+            self._begin(max(position, 0))
         tolerance = _GAP_SECONDS * self.source_rate_hz
         if abs(position - self._next) <= tolerance and position >= 0:
             position = self._next
         self._fill_gap(position)
         samples = samples[max(self._next - position, 0) :]
         self._push(samples)
+
+    def _begin(self, position: int) -> None:
+        """Starts on a sample that both rates share, so that no rounding shifts the sound."""
+        common = math.gcd(self.source_rate_hz, self.rate_hz)
+        num_steps = position // (self.source_rate_hz // common)
+        self._next = num_steps * (self.source_rate_hz // common)
+        self._out_position = num_steps * (self.rate_hz // common)
+        self._push(np.zeros(position - self._next, np.float32))
 
     def _fill_gap(self, position: int) -> None:
         gap = position - self._next

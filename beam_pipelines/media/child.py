@@ -59,7 +59,10 @@ def main() -> None:
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_REAL, timeout_seconds + _ORPHAN_SECONDS)
-        wire.write_message(replies, _call(name, arguments))
+        try:
+            wire.write_message(replies, _call(name, arguments))
+        except MemoryError:  # while packing: nothing has been written yet
+            wire.write_message(replies, {"result": _out_of_memory()})
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -74,10 +77,14 @@ def _call(name: str, arguments: list) -> dict:
     try:
         return {"result": _explain(resolve(name)(*arguments))}
     except MemoryError:
-        detail = "decoding needs more memory than its process may have"
-        return {"result": Reject(RejectCode.DECODE_MEMORY, detail)}
+        return {"result": _out_of_memory()}
     except Exception:
         return {"error": traceback.format_exc()}
+
+
+def _out_of_memory() -> Reject:
+    detail = "decoding needs more memory than its process may have"
+    return Reject(RejectCode.DECODE_MEMORY, detail)
 
 
 def _clear_log() -> None:

@@ -18,6 +18,11 @@ from beam_pipelines.rejects import Reject, RejectCode
 # Decoding starts this long before the first window, so that audio decoders have settled.
 _PREROLL_SECONDS = 0.25
 _SHORTEST_SEEK_SECONDS = 3.0
+# Elsewhere FFmpeg guesses where a time lies from the bit rate, and stamps what follows with it.
+_SEEKABLE = ("mov", "matroska", "avi", "wav", "flac", "ogg", "mpeg")
+_LATE_SEEK_SECONDS = 0.1
+# Decoding goes on this long after the last window, so that its last samples are resampled whole.
+_SETTLING_SECONDS = 0.05
 # Streams may be interleaved unevenly; past this the missing one has ended.
 _INTERLEAVE_SECONDS = 10.0
 # A stated length may differ from the decoded one by rounding, padding, or a missing last packet.
@@ -106,13 +111,20 @@ def _after_end(start: float) -> Reject:
     return Reject(RejectCode.TOO_SHORT, f"the media ends before {start:.3f} s")
 
 
-def media_clips(source: Source, plan: Plan, warnings: list[str]) -> list[Clip | Reject]:
-    """Clips of an open container.
+class SeekMissed(Exception):
+    """The seek led behind the first window: the file must be read from its start."""
+
+
+def media_clips(
+    source: Source, plan: Plan, warnings: list[str], *, may_seek: bool
+) -> list[Clip | Reject]:
+    """Clips of an open container, which is read from the first window's key frame if `may_seek`.
 
     Raises:
         Rejection: the whole file is rejected.
+        SeekMissed: call again with a newly opened file and `may_seek=False`.
     """
-    return _Pass(source, plan, warnings).run()
+    return _Pass(source, plan, warnings).run(may_seek)
 
 
 class _Pass:
@@ -134,11 +146,13 @@ class _Pass:
             raise Rejection(RejectCode.NO_STREAMS, "no stream of a kind that is wanted")
         self._reached_end = False
 
-    def run(self) -> list[Clip | Reject]:
+    def run(self, may_seek: bool) -> list[Clip | Reject]:
         if self._source.states_length:
             self._plan.check_length(self._source.stated_duration_seconds())
-        self._seek()
+        sought = may_seek and self._seek()
         self._read()
+        if sought and self._began_late():
+            raise SeekMissed
         if self._video is not None:
             self._video.finish()
         if self._sound is not None:
@@ -151,18 +165,23 @@ class _Pass:
             self._reject_file(truncated)
         return [self._clip(number, truncated) for number in range(len(self._windows))]
 
-    def _seek(self) -> None:
+    def _seek(self) -> bool:
         target = self._plan.first_seconds - _PREROLL_SECONDS
-        if target < _SHORTEST_SEEK_SECONDS:
-            return
+        seekable = self._source.container.format.name.startswith(_SEEKABLE)
+        if target < _SHORTEST_SEEK_SECONDS or not seekable:
+            return False
         offset = int((target + self._source.zero_seconds) * av.time_base)
         try:
             self._source.container.seek(offset, backward=True)
         except av.error.FFmpegError as error:
-            self._warnings.append(f"cannot seek, read from the start: {reason_of(error)}")
-            return
+            raise SeekMissed from error
         if self._video is not None:
             self._video.settling = True
+        return True
+
+    def _began_late(self) -> bool:
+        limit = self._plan.first_seconds + _LATE_SEEK_SECONDS
+        return any(t.first_seconds is None or t.first_seconds > limit for t in self._tracks)
 
     def _read(self) -> None:
         by_index = {track.stream.index: track for track in self._tracks}
@@ -183,7 +202,7 @@ class _Pass:
         last = self._plan.last_seconds
         if last is None:
             return False
-        if all(track.position_seconds > last for track in self._tracks):
+        if all(track.position_seconds > last + _SETTLING_SECONDS for track in self._tracks):
             return True
         if packet.dts is None or packet.time_base is None:
             return False

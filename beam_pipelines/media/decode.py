@@ -10,6 +10,7 @@ What is harmless is repaired and named in `warnings`: late sound is preceded by 
 the time stamps become silence, streams without packets are left out.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import av
@@ -17,7 +18,7 @@ import numpy as np
 
 from beam_pipelines.media import image as images
 from beam_pipelines.media import structure
-from beam_pipelines.media.clips import Clip, Plan, image_clips, media_clips
+from beam_pipelines.media.clips import Clip, Plan, SeekMissed, image_clips, media_clips
 from beam_pipelines.media.container import Rejection, open_source
 from beam_pipelines.media.frames import encode_jpeg
 from beam_pipelines.media.types import ClipMedia, DecodedMedia, DecodeRequest, check_window
@@ -118,6 +119,8 @@ def _open_and_decode(path: str, plan: Plan) -> list[Clip | Reject]:
     cut = structure.truncation(path)
     if cut is not None and plan.request.damage_scope == "file":
         raise Rejection(cut.code, cut.detail)
-    with open_source(path) as source:
-        note = structure.length_warning(path)
-        return media_clips(source, plan, [note] if note else [])
+    note = structure.length_warning(path)
+    for may_seek in (True, False):
+        with contextlib.suppress(SeekMissed), open_source(path) as source:
+            return media_clips(source, plan, [note] if note else [], may_seek=may_seek)
+    raise AssertionError("reading without a seek cannot miss")

@@ -13,6 +13,7 @@ from beam_pipelines.rejects import RejectCode
 
 _MAX_SIDE = 65_000  # JPEG's own limit is 65,535
 _BT601, _BT709, _UNSPECIFIED = 5, 1, 2
+_FULL_RANGE = 2
 _HD_HEIGHT = 576
 
 
@@ -90,9 +91,9 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 class FrameScaler:
     """Scales, converts and turns the frames of one stream; all come out at one size.
 
-    The size is fixed by the first frame. Scaling happens on the stored planes inside one swscale
-    call, so that no full-size RGB picture is ever made; area averaging avoids aliasing.
-    Transparent pixels are laid on black.
+    The size is fixed by the first frame. Planes are averaged down first and turned to RGB when
+    they are small, so that no full-size RGB picture is ever made and nothing aliases. Transparent
+    pixels are laid on black.
     """
 
     def __init__(self, aspect_ratio: float, short_side: int | None, max_pixels: int):
@@ -100,38 +101,64 @@ class FrameScaler:
         self._short_side = short_side
         self._max_pixels = max_pixels
         self._size: tuple[int, int] | None = None
-        self._reformatter = av.video.reformatter.VideoReformatter()
+        # Each keeps the tables of one conversion; sharing one would rebuild them per frame.
+        self._shrink = av.video.reformatter.VideoReformatter()
+        self._convert = av.video.reformatter.VideoReformatter()
         self.orientation = Orientation()
 
-    def start(self, frame: av.VideoFrame) -> None:
-        """Takes size and orientation from the first frame."""
-        self.orientation = orientation_of(frame)
-        self._size = output_size(frame.width, frame.height, self._aspect_ratio, self._short_side)
-
     def check(self, frame: av.VideoFrame) -> None:
-        """Raises Rejection when the frame is too large; streams may change their size."""
+        """Takes size and orientation from the first frame, and watches the size of all.
+
+        Raises:
+            Rejection: the frame is too large; streams may change their size.
+        """
         check_pixels(frame.width, frame.height, self._max_pixels)
         if self._size is None:
-            self.start(frame)
+            self.orientation = orientation_of(frame)
+            self._size = output_size(
+                frame.width, frame.height, self._aspect_ratio, self._short_side
+            )
 
     def scale(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8[height, width, 3] of the frame as shown."""
         has_alpha = any(component.is_alpha for component in frame.format.components)
-        small = self._reformatter.reformat(
-            frame,
-            *self._size,
-            "rgba" if has_alpha else "rgb24",
-            src_colorspace=_colorspace(frame),
-            src_color_range=frame.color_range,
-            interpolation="AREA",
-            threads=1,
-        )
-        picture = small.to_ndarray()
         if has_alpha:
-            picture = on_black(picture)
+            picture = on_black(self._to_rgb(frame, _colorspace(frame), "rgba"))
+        else:
+            picture = self._to_rgb(self._reduce(frame), _colorspace(frame), "rgb24")
         if self.orientation != Orientation():
             picture = self.orientation.apply(picture)
         return picture
+
+    def _reduce(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """The frame at its final size as planes, where that saves work."""
+        width, height = self._size
+        is_planar_colour = frame.format.name.startswith("yuv")
+        if not is_planar_colour or frame.width * frame.height <= 2 * width * height:
+            return frame
+        color_range = _color_range(frame)
+        return self._shrink.reformat(
+            frame,
+            width,
+            height,
+            "yuv420p",
+            src_color_range=color_range,
+            dst_color_range=color_range,
+            interpolation="AREA",
+            threads=1,
+        )
+
+    def _to_rgb(self, frame: av.VideoFrame, colorspace: int, pixel_format: str) -> np.ndarray:
+        small = self._convert.reformat(
+            frame,
+            *self._size,
+            pixel_format,
+            src_colorspace=colorspace,
+            src_color_range=_color_range(frame),
+            interpolation="AREA",
+            threads=1,
+        )
+        return small.to_ndarray()
 
 
 def _colorspace(frame: av.VideoFrame) -> int:
@@ -139,6 +166,10 @@ def _colorspace(frame: av.VideoFrame) -> int:
     if frame.colorspace != _UNSPECIFIED:
         return frame.colorspace
     return _BT709 if frame.height > _HD_HEIGHT else _BT601
+
+
+def _color_range(frame: av.VideoFrame) -> int:
+    return _FULL_RANGE if frame.format.name.startswith("yuvj") else frame.color_range
 
 
 def on_black(picture: np.ndarray) -> np.ndarray:

@@ -107,7 +107,7 @@ class IsolatedDecoder:
         if self._child is not None and self._child.poll() is None:
             return
         self._stop()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _stop)
         paths = [_ROOT, os.environ.get("PYTHONPATH", "")]
         limits = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
         self._child = subprocess.Popen(

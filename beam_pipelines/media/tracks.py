@@ -24,6 +24,7 @@ class Track:
     Attributes:
         good_seconds, damage_seconds: times of what decoded well, and of each error or doubtful
             frame, in order.
+        first_seconds: time of the first frame or sample, None before it.
         num_packets: packets with data that were fed; num_discarded of them are decoded only
             for others to refer to.
         last_error: what the decoder said last.
@@ -37,6 +38,7 @@ class Track:
         self.num_packets = 0
         self.num_discarded = 0
         self.num_decoded = 0
+        self.first_seconds: float | None = None
         self.last_error = ""
         self.warnings: list[str] = []
 
@@ -105,7 +107,6 @@ class VideoTrack(Track):
         self._interval = 1.0 / float(rate or _DEFAULT_FRAME_RATE_HZ)
         self._doubtful = False
         self.settling = False
-        self.first_seconds: float | None = None
         self.position_seconds = 0.0
         self.end_seconds = 0.0
 
@@ -180,6 +181,8 @@ class SoundTrack(Track):
         self.good_seconds.append(self.position_seconds)
         self.num_decoded += frame.samples
         self._audio.add(frame)
+        if self.first_seconds is None:
+            self.first_seconds = self.position_seconds - frame.samples / frame.sample_rate
 
     def _emit(self, position: int, samples: np.ndarray) -> None:
         if not self.samples:
