@@ -1,0 +1,142 @@
+"""A record folder: what its description promises against what is there."""
+
+import hashlib
+import json
+import posixpath
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from export.doctor.findings import Finding, note, ok, problem
+
+DATASET_INFO = "dataset_info.json"
+INDEX_SUFFIX = ".index"
+PREPROCESS_AGAIN = "run `mmstack preprocess` again into a new folder"
+_CHUNK_BYTES = 2**24
+
+
+def check_data(folder: str, *, hashes: bool = True) -> Iterator[Finding]:
+    """Findings about `folder`, which may be a remote URL.
+
+    Args:
+        folder: written by `mmstack preprocess`.
+        hashes: also read every byte and compare SHA-256.
+    """
+    import tensorflow as tf
+
+    file = posixpath.join(folder, DATASET_INFO)
+    try:
+        with tf.io.gfile.GFile(file) as stream:
+            info = json.load(stream)
+        splits = dict(info["splits"])
+    except tf.errors.OpError:
+        yield problem(
+            folder, f"no {DATASET_INFO}", "give the --output of `mmstack preprocess`, or run it"
+        )
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        yield problem(file, f"damaged ({type(error).__name__}: {error})", PREPROCESS_AGAIN)
+        return
+    if info.get("format_version") != 1:
+        version = info.get("format_version")
+        yield problem(file, f"format_version {version}, known is 1", PREPROCESS_AGAIN)
+    for split, description in splits.items():
+        yield from _check_split(folder, split, description, hashes)
+    yield from _check_counts(file, info, splits)
+    yield from _check_leftovers(folder)
+
+
+def _check_split(folder: str, split: str, description: Any, hashes: bool) -> Iterator[Finding]:
+    try:
+        shards, num_records = list(description["shards"]), int(description["num_records"])
+    except (KeyError, TypeError, ValueError) as error:
+        yield problem(f"{folder} {split}", f"unreadable entry ({error})", PREPROCESS_AGAIN)
+        return
+    if not num_records:
+        yield note(f"{folder} {split}", "holds no records", "check the manifest's splits")
+    findings = [f for shard in shards for f in _check_shard(folder, shard, hashes)]
+    yield from findings
+    in_shards = sum(int(shard.get("num_records", 0)) for shard in shards)
+    if in_shards != num_records:
+        yield problem(
+            f"{folder} {split}",
+            f"{num_records} records promised, its shards list {in_shards}",
+            PREPROCESS_AGAIN,
+        )
+    elif not findings:
+        how = "sizes, hashes and indexes" if hashes else "sizes and indexes"
+        message = f"{num_records} records in {len(shards)} shards, {how} as described"
+        yield ok(f"{folder} {split}", message)
+
+
+def _check_shard(folder: str, shard: dict[str, Any], hashes: bool) -> Iterator[Finding]:
+    import tensorflow as tf
+
+    path = posixpath.join(folder, str(shard.get("file")))
+    try:
+        size_bytes = tf.io.gfile.stat(path).length
+    except tf.errors.OpError:
+        yield problem(path, "missing", PREPROCESS_AGAIN)
+        return
+    if size_bytes != shard.get("size_bytes"):
+        yield problem(
+            path, f"{size_bytes} bytes, expected {shard.get('size_bytes')}", PREPROCESS_AGAIN
+        )
+    elif hashes and _sha256(path) != shard.get("sha256"):
+        yield problem(path, "its SHA-256 is not the one described", PREPROCESS_AGAIN)
+    yield from _check_index(path, int(shard.get("num_records", 0)), size_bytes)
+
+
+def _check_index(path: str, num_records: int, size_bytes: int) -> Iterator[Finding]:
+    import tensorflow as tf
+
+    file = f"{path}{INDEX_SUFFIX}"
+    try:
+        with tf.io.gfile.GFile(file, "rb") as stream:
+            content = stream.read()
+    except tf.errors.OpError:
+        yield note(file, "missing; readers have to scan the shard", PREPROCESS_AGAIN)
+        return
+    if len(content) != 8 * (num_records + 1):
+        expected = 8 * (num_records + 1)
+        yield problem(file, f"{len(content)} bytes, expected {expected}", PREPROCESS_AGAIN)
+        return
+    offsets = struct.unpack(f"<{num_records + 1}Q", content)
+    if offsets[0] != 0 or offsets[-1] != size_bytes or list(offsets) != sorted(set(offsets)):
+        yield problem(file, "offsets do not fit the shard", PREPROCESS_AGAIN)
+
+
+def _check_counts(file: str, info: dict[str, Any], splits: dict[str, Any]) -> Iterator[Finding]:
+    counts = info.get("counts") or {}
+    try:
+        total = sum(int(split["num_records"]) for split in splits.values())
+        balanced = counts["items"] == counts["items_with_records"] + counts["rejected_items"]
+        if counts["records"] != total or not balanced:
+            yield problem(file, f"counts do not add up: {counts}", PREPROCESS_AGAIN)
+    except (KeyError, TypeError, ValueError):
+        yield problem(file, "counts are missing or unreadable", PREPROCESS_AGAIN)
+        return
+    if counts["rejected_items"]:
+        yield note(
+            file,
+            f"{counts['rejected_items']} of {counts['items']} items were rejected",
+            "read rejects.jsonl",
+        )
+
+
+def _check_leftovers(folder: str) -> Iterator[Finding]:
+    import tensorflow as tf
+
+    leftovers = [name for name in tf.io.gfile.listdir(folder) if name.startswith(".tmp-")]
+    if leftovers:
+        yield note(folder, f"left-over temporary files {sorted(leftovers)[:3]}", "delete them")
+
+
+def _sha256(path: str) -> str:
+    import tensorflow as tf
+
+    digest = hashlib.sha256()
+    with tf.io.gfile.GFile(path, "rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

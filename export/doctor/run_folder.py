@@ -1,0 +1,87 @@
+"""A training run: config, checkpoints, metrics."""
+
+import json
+import posixpath
+from collections.abc import Iterator
+
+from export.doctor.findings import Finding, note, ok, problem
+from mm_models.errors import UserError
+
+FOLDERS = ("checkpoints", "best")
+
+
+def check_run(model_dir: str) -> Iterator[Finding]:
+    """Findings about `model_dir`, which may be a remote URL."""
+    import tensorflow as tf
+
+    from trainers.config import load_config
+
+    config_file = posixpath.join(model_dir, "config.yaml")
+    if not tf.io.gfile.exists(config_file):
+        yield problem(model_dir, "no config.yaml", "give the --model_dir of `mmstack train`")
+        return
+    try:
+        config = load_config([config_file])
+    except UserError as error:
+        yield problem(config_file, str(error), "restore the file; a run's config is not edited")
+    else:
+        yield ok(config_file, f"experiment {config.name!r}")
+    for folder in FOLDERS:
+        yield from _check_checkpoints(posixpath.join(model_dir, folder), folder)
+    yield from _check_metrics(posixpath.join(model_dir, "metrics.jsonl"))
+
+
+def _check_checkpoints(folder: str, role: str) -> Iterator[Finding]:
+    import tensorflow as tf
+
+    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    indexes = sorted(name for name in names if name.endswith(".index"))
+    if not indexes:
+        if role == "checkpoints":
+            remedy = "train until the first checkpoint (trainer.checkpoint.interval_steps)"
+            yield note(folder, "no checkpoint yet", remedy)
+        return
+    damaged = 0
+    for name in indexes:
+        path = posixpath.join(folder, name.removesuffix(".index"))
+        reason = _damage(path)
+        if reason:
+            damaged += 1
+            yield problem(path, f"damaged: {reason}", "delete it; training goes on from another")
+    if damaged < len(indexes):
+        yield ok(folder, f"{len(indexes) - damaged} of {len(indexes)} checkpoints are readable")
+    leftovers = [name for name in names if name.startswith(".tmp-") or "_temp" in name]
+    if leftovers:
+        yield note(folder, f"left-over temporary files {sorted(leftovers)[:3]}", "delete them")
+
+
+def _damage(path: str) -> str:
+    """Why a checkpoint cannot be read, every tensor included; empty when it can."""
+    import tensorflow as tf
+
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return ""
+
+
+def _check_metrics(file: str) -> Iterator[Finding]:
+    import tensorflow as tf
+
+    if not tf.io.gfile.exists(file):
+        yield note(file, "missing", "nothing was logged yet")
+        return
+    with tf.io.gfile.GFile(file) as stream:
+        lines = [line for line in stream.read().splitlines() if line.strip()]
+    for number, line in enumerate(lines, 1):
+        try:
+            json.loads(line)
+        except ValueError:
+            # The last line may be half written when the machine went down.
+            level = note if number == len(lines) else problem
+            yield level(file, f"line {number} is no JSON", "delete the line")
+            return
+    yield ok(file, f"{len(lines)} lines")
