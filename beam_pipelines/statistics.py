@@ -122,9 +122,8 @@ class CombineFacts(beam.CombineFn):
     def add_input(self, accumulator, facts: Facts):
         numbers, words = accumulator
         for name, values in facts.numbers.items():
-            distribution = numbers.setdefault(name, Distribution())
             for value in values:
-                distribution.add(value)
+                numbers.setdefault(name, Distribution()).add(value)
         for name, values in facts.words.items():
             words.setdefault(name, collections.Counter()).update(values)
         return accumulator

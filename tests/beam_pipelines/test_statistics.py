@@ -85,3 +85,9 @@ def test_loudness():
     assert loudness_dbfs(np.ones(10, np.float32) * 0.1) == pytest.approx(-20.0, abs=1e-4)
     assert loudness_dbfs(np.zeros(10, np.float32)) == -120.0
     assert loudness_dbfs(np.zeros(0, np.float32)) == -120.0
+
+
+def test_a_name_without_values_is_left_out():
+    combine = CombineFacts()
+    accumulator = combine.add_input(combine.create_accumulator(), Facts({"x": []}, {"w": []}))
+    assert to_json(accumulator)["numbers"] == {}
