@@ -112,7 +112,7 @@ _SINGLE = {
 
 PRESETS: dict[str, dict] = {
     "default": {},
-    "full": {"digit_only_caption_share": 0.0},
+    "full": {},
     "single": _SINGLE,
     "described": {**_SINGLE, "digit_only_caption_share": 0.0, "neighbour_captions": 1},
     "pairs": {"min_digits": 2, "max_digits": 2, "enter_share": 0.2},

@@ -7,6 +7,8 @@ import av
 import numpy as np
 
 _AUDIO_BIT_RATE = 48000
+# The search that `fast` leaves out takes half of a clip's time and sounds no better on speech.
+_AUDIO_OPTIONS = {"aac_coder": "fast"}
 _VIDEO_OPTIONS = {"preset": "ultrafast", "crf": "20", "threads": "1"}
 
 
@@ -28,7 +30,9 @@ def encode_mp4(
         pictures = container.add_stream("libx264", rate=rate, options=_VIDEO_OPTIONS)
         pictures.height, pictures.width = video.shape[1:3]
         pictures.pix_fmt = "yuv420p"
-        sound = container.add_stream("aac", rate=sample_rate_hz, layout="mono")
+        sound = container.add_stream(
+            "aac", rate=sample_rate_hz, layout="mono", options=_AUDIO_OPTIONS
+        )
         sound.bit_rate = _AUDIO_BIT_RATE
         for stream in (pictures, sound):
             stream.codec_context.flags |= av.codec.context.Flags.bitexact
