@@ -73,18 +73,23 @@ class AxisPositions(keras.layers.Layer):
             )
 
     def build(self, input_shape=None):
-        self.tables = [
-            self.add_weight(
-                name=f"{name}_embeddings",
+        # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
+        for axis, num_rows in self.axes.items():
+            table = self.add_weight(
+                name=f"{axis}_embeddings",
                 shape=(num_rows, self.dim),
                 initializer=keras.initializers.TruncatedNormal(stddev=self.dim**-0.5),
                 autocast=False,
             )
-            for name, num_rows in self.axes.items()
-        ]
+            setattr(self, f"{axis}_embeddings", table)
         if self.use_layer_norm:
             self.layer_norm.build((None, self.dim))
         self.built = True
+
+    @property
+    def tables(self) -> list[keras.Variable]:
+        """float32[rows, dim] per axis, in token order."""
+        return [getattr(self, f"{axis}_embeddings") for axis in self.axes]
 
     def rows(self, grid) -> tf.Tensor:
         """float32[prod(grid), dim]: the summed rows before normalisation."""

@@ -146,12 +146,17 @@ class TransformerStack(keras.layers.Layer):
         self.options = options = _as_options(options)
         self.final_norm_kind = final_norm
         policy = self.dtype_policy
-        self.blocks = [
-            TransformerBlock(options, name=f"block_{index}", dtype=policy)
-            for index in range(num_layers)
-        ]
+        # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
+        for index in range(num_layers):
+            name = f"block_{index}"
+            setattr(self, name, TransformerBlock(options, name=name, dtype=policy))
         self.final_norm = normalization.make_norm(final_norm, name="final_norm", dtype=policy)
         self.dropout = StatelessDropout(options.dropout_rate, name="dropout", dtype=policy)
+
+    @property
+    def blocks(self) -> list[TransformerBlock]:
+        """The blocks in order."""
+        return [getattr(self, f"block_{index}") for index in range(self.num_layers)]
 
     def build(self, input_shape=None):
         for block in self.blocks:

@@ -40,13 +40,18 @@ class VattEncoders(keras.Model):
             self.encoder.build()
             self.pooled_dims = dict.fromkeys(config.modalities, self.encoder.output_dim)
             return
-        self.towers = {
-            name: Tower(name, config, name=f"{name}_tower", dtype=self.dtype_policy)
-            for name in config.modalities
-        }
-        for tower in self.towers.values():
+        self.pooled_dims = {}
+        # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
+        for modality in config.modalities:
+            name = f"{modality}_tower"
+            tower = Tower(modality, config, name=name, dtype=self.dtype_policy)
             tower.build()
-        self.pooled_dims = {name: tower.output_dim for name, tower in self.towers.items()}
+            setattr(self, name, tower)
+            self.pooled_dims[modality] = tower.output_dim
+
+    def tower(self, modality: str) -> Tower:
+        """A modality's tower (modality-specific variant)."""
+        return getattr(self, f"{modality}_tower")
 
     def features(self, modality, inputs, *, pooled_only=False, training=False, seed=None):
         """All output rows of one modality.
@@ -68,7 +73,7 @@ class VattEncoders(keras.Model):
         options = {"pooled_only": pooled_only, "training": training, "seed": seed}
         if self.config.variant == "agnostic":
             return self.encoder(inputs, modality=modality, **options)
-        return self.towers[modality](inputs, **options)
+        return self.tower(modality)(inputs, **options)
 
     def encode(self, inputs, *, training=False, seed=None):
         """Pooled rows by modality; local to a replica and always compilable.
@@ -123,8 +128,8 @@ class VattEncoders(keras.Model):
     def word_table(self) -> keras.Variable:
         """float32[vocabulary, embedding_dim]."""
         if self.config.variant == "agnostic":
-            return self.encoder.tokens["text"].words.embeddings
-        return self.towers["text"].tokens.words.embeddings
+            return self.encoder.text_tokens.words.embeddings
+        return self.text_tower.tokens.words.embeddings
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}

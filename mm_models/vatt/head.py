@@ -6,14 +6,9 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.layers.batch_norm import SyncBatchNorm
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import HeadConfig
-
-
-def _batch_norm(name: str, dtype) -> keras.layers.BatchNormalization:
-    return keras.layers.BatchNormalization(
-        momentum=0.9, epsilon=1e-5, synchronized=True, name=name, dtype=dtype
-    )
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -33,7 +28,7 @@ class LinearNorm(keras.layers.Layer):
         self.dense = keras.layers.Dense(
             units, use_bias=not batch_norm, name="dense", dtype=self.dtype_policy
         )
-        self.norm = _batch_norm("norm", self.dtype_policy) if batch_norm else None
+        self.norm = SyncBatchNorm(name="norm", dtype=self.dtype_policy) if batch_norm else None
 
     def build(self, input_shape):
         self.dense.build((None, input_shape[-1]))
@@ -43,10 +38,7 @@ class LinearNorm(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         values = self.dense(tf.nn.relu(inputs) if self.relu else inputs)
-        if self.norm is None:
-            return values
-        flat = self.norm(tf.reshape(values, [-1, self.units]), training=training)
-        return tf.reshape(flat, tf.shape(values))
+        return values if self.norm is None else self.norm(values, training=training)
 
     def get_config(self):
         return {
@@ -89,14 +81,20 @@ class Head(keras.layers.Layer):
         if isinstance(config, dict):
             config = vatt_config.from_dict(config, HeadConfig)
         self.config, self.preset, self.input_dims = config, preset, dict(input_dims)
-        self.maps = self._joint_maps() if config.kind == "mlp_joint" else self._fac_maps()
+        maps = self._joint_maps() if config.kind == "mlp_joint" else self._fac_maps()
+        self._map_names = tuple(maps)
+        # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
+        for name, layer in maps.items():
+            setattr(self, name, layer)
 
     def _map(self, name, units, **options):
         return LinearNorm(units, name=name, dtype=self.dtype_policy, **options)
 
     def _joint_maps(self):
         return {
-            modality: self._map(f"{modality}_to_joint", self.config.joint_dim, relu=True)
+            f"{modality}_to_joint": self._map(
+                f"{modality}_to_joint", self.config.joint_dim, relu=True
+            )
             for modality in self.input_dims
         }
 
@@ -116,12 +114,17 @@ class Head(keras.layers.Layer):
             maps["audio_to_va"] = self._map("audio_to_va", fine, batch_norm=not reference)
         return maps
 
+    @property
+    def maps(self) -> dict[str, LinearNorm]:
+        """The maps by name, such as `video_hidden`, `video_to_va`, `va_to_vt` and `text_to_vt`."""
+        return {name: getattr(self, name) for name in self._map_names}
+
     def build(self, input_shape=None):
         fine = self.config.video_audio_dim
-        inner = {"video_hidden": "video", "text_to_vt": "text", "audio_to_va": "audio"}
         for name, layer in self.maps.items():
-            modality = inner.get(name, name)
-            layer.build((None, self.input_dims.get(modality, fine)))
+            modality = name.split("_")[0]
+            follows = name in ("video_to_va", "va_to_vt")
+            layer.build((None, fine if follows else self.input_dims[modality]))
         self.built = True
 
     def call(self, pooled, training=False):
@@ -139,18 +142,18 @@ class Head(keras.layers.Layer):
         }
         outputs = {}
         for modality, rows in pooled.items():
-            joint = self.maps[modality](rows, training=training)
+            joint = getattr(self, f"{modality}_to_joint")(rows, training=training)
             outputs.update(dict.fromkeys(spaces[modality], joint))
         return outputs
 
     def _fac(self, pooled, training):
         def apply(name, rows):
-            return self.maps[name](rows, training=training)
+            return getattr(self, name)(rows, training=training)
 
         outputs = {}
         if "video" in pooled:
             outputs["video_va"] = apply("video_to_va", apply("video_hidden", pooled["video"]))
-            if "va_to_vt" in self.maps:
+            if "va_to_vt" in self._map_names:
                 outputs["video_vt"] = apply("va_to_vt", outputs["video_va"])
         if "audio" in pooled:
             outputs["audio_va"] = apply("audio_to_va", pooled["audio"])

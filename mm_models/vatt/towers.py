@@ -159,19 +159,19 @@ class SharedEncoder(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.config = config = _as_config(config)
         policy = self.dtype_policy
-        self.tokens = {
-            modality: make_tokens(config, modality, dtype=policy) for modality in config.modalities
-        }
         self.stack = make_stack(config, "shared", dtype=policy)
-        self.post_projections = {
-            modality: keras.layers.Dense(
+        # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
+        for modality in config.modalities:
+            tokens = make_tokens(config, modality, dtype=policy)
+            setattr(self, f"{modality}_tokens", tokens)
+            name = f"{modality}_post_projection"
+            projection = keras.layers.Dense(
                 config.shared.post_dim,
                 activation=activation_function("gelu"),
-                name=f"{modality}_post_projection",
+                name=name,
                 dtype=policy,
             )
-            for modality in config.modalities
-        }
+            setattr(self, name, projection)
 
     @property
     def output_dim(self) -> int:
@@ -180,13 +180,14 @@ class SharedEncoder(keras.layers.Layer):
 
     def build(self, input_shape=None):
         for modality in self.config.modalities:
-            self.tokens[modality].build()
-            self.post_projections[modality].build((None, None, self.config.shared.dim))
+            getattr(self, f"{modality}_tokens").build()
+            projection = getattr(self, f"{modality}_post_projection")
+            projection.build((None, None, self.config.shared.dim))
         self.stack.build()
         self.built = True
 
     def call(self, inputs, modality=None, pooled_only=False, training=False, seed=None):
-        tokens = self.tokens[modality](
+        tokens = getattr(self, f"{modality}_tokens")(
             inputs, training=training, seed=randomness.fold_in_optional(seed, "tokens")
         )
         rows = self.stack(
@@ -196,7 +197,7 @@ class SharedEncoder(keras.layers.Layer):
             training=training,
             seed=randomness.fold_in_optional(seed, "stack"),
         )
-        return self.post_projections[modality](rows)
+        return getattr(self, f"{modality}_post_projection")(rows)
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
