@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     if writer is not None:
         write_scalars(writer, scores, loaded.step)
     output = args.output or os.path.join(args.model_dir, "eval", f"scores-{loaded.step}.json")
-    write_json(output, {"checkpoint": loaded.checkpoint, "step": loaded.step, "scores": scores})
+    found = {"scores": scores, "chance": chance}
+    write_json(output, {"checkpoint": loaded.checkpoint, "step": loaded.step, **found})
     print(f"{loaded.checkpoint}, step {loaded.step}")
     print(table(scores, chance))
     print(f"written to {output}")
