@@ -17,7 +17,14 @@ from beam_pipelines.sources.digits.config import make_config
 from beam_pipelines.sources.digits.progress import Progress
 from mm_models.errors import UserError
 
-_SMALL = {"num_train": 27, "num_val": 2, "num_test": 3}
+_SMALL = {"num_train": 7, "num_val": 2, "num_test": 3}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_parts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate, "_CLIPS_PER_PART", 5)
+        yield
 
 
 def _generate(folder, num_workers=1, preset="default", **overrides):
@@ -36,7 +43,7 @@ def _digests(folder):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def corpus(tmp_path_factory, small_parts):
     folder = tmp_path_factory.mktemp("digits") / "corpus"
     _generate(folder)
     return folder
@@ -45,7 +52,7 @@ def corpus(tmp_path_factory):
 def test_same_seed_same_bytes_whatever_the_number_of_workers(corpus, tmp_path):
     _generate(tmp_path / "other", num_workers=2)
     assert _digests(tmp_path / "other") == _digests(corpus)
-    assert len(_digests(corpus)) == 27 + 2 + 3 + 2
+    assert len(_digests(corpus)) == 7 + 2 + 3 + 2
 
 
 def test_another_seed_another_corpus(corpus, tmp_path):
@@ -62,8 +69,8 @@ def test_clips_do_not_depend_on_how_many_there_are(corpus, tmp_path):
 
 def test_the_manifest_is_valid_and_complete(corpus):
     items = [line.item for line in manifest.read(str(corpus / generate.MANIFEST))]
-    assert [item["split"] for item in items] == ["train"] * 27 + ["val"] * 2 + ["test"] * 3
-    assert len({item["id"] for item in items}) == 32
+    assert [item["split"] for item in items] == ["train"] * 7 + ["val"] * 2 + ["test"] * 3
+    assert len({item["id"] for item in items}) == 12
     assert all((corpus / item["media"]).stat().st_size > 1000 for item in items)
     assert max(len(item["objects"]) for item in items) == 4
     assert min(len(item["objects"]) for item in items) == 1
@@ -73,7 +80,7 @@ def test_corpus_info(corpus):
     info = json.loads((corpus / generate.CORPUS_INFO).read_text())
     content = (corpus / generate.MANIFEST).read_bytes()
     assert info["manifest_sha256"] == hashlib.sha256(content).hexdigest()
-    assert info["num_clips"] == {"train": 27, "val": 2, "test": 3}
+    assert info["num_clips"] == {"train": 7, "val": 2, "test": 3}
     assert len(info["voices"]["test_only"]) >= 2 and info["labels"][3] == "three"
     assert info["config"]["frame_size"] == 64
 
@@ -157,7 +164,7 @@ def test_restart_continues_and_gives_the_same_corpus(corpus, tmp_path, monkeypat
 
     monkeypatch.setattr(generate, "make_clip", counts)
     _, shown = _generate(tmp_path / "corpus")
-    assert len(made_again) == 5 and "continuing after 27 of 32 clips" in shown
+    assert len(made_again) == 5 and "continuing after 7 of 12 clips" in shown
     assert _digests(tmp_path / "corpus") == _digests(corpus)
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
