@@ -26,11 +26,11 @@ def normalised_words(text: str) -> list[str]:
 def wordpiece_words(text: str) -> list[str]:
     """Words of `text` before WordPiece splits them, as BERT's uncased tokenizer makes them.
 
-    Lower-cased, accents stripped, control characters dropped; every punctuation mark and every
+    Case-folded, accents stripped, control characters dropped; every punctuation mark and every
     Chinese character stands alone.
     """
     pieces = []
-    for character in unicodedata.normalize("NFD", text.lower()):
+    for character in unicodedata.normalize("NFD", text.casefold()):
         category = unicodedata.category(character)
         if character.isspace():
             pieces.append(" ")

@@ -44,7 +44,8 @@ def test_subrip(tmp_path):
 def test_webvtt(tmp_path):
     content = (
         "WEBVTT - title\n\nNOTE a note\n\nSTYLE\n::cue{}\n\n"
-        "name\n01:02.5 --> 01:03.25 line:80%\n<v Ann>Hi <00:01>there\n\n01:04.000 --> 01:05.000\n \n"
+        "name\n01:02.5 --> 01:03.25 line:80%\n<v Ann>Hi <00:01>there\n\n"
+        "01:04.000 --> 01:05.000\n \n"
     )
     expected = [{"text": "Hi there", "start_seconds": 62.5, "end_seconds": 63.25}]
     assert captions_of(tmp_path, "a.vtt", content.encode()).content == {"captions": expected}
