@@ -56,7 +56,8 @@ def _first_orientation(source: Source, max_pixels: int) -> Orientation | None:
     context.options = {"max_pixels": str(max_pixels)}
     for number, packet in enumerate(source.container.demux(source.video)):
         try:
-            frames = packet.decode() if packet.size else []
+            is_end = packet.pts is None and packet.dts is None
+            frames = packet.decode() if packet.size or is_end else []
         except av.error.MemoryError:
             raise
         except av.error.FFmpegError:
