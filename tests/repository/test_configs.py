@@ -1,0 +1,47 @@
+"""Every experiment loads and says how it is run; every field of every config is read by code."""
+
+import dataclasses
+import pathlib
+import re
+
+import pytest
+
+from mm_models.vatt import config as vatt_config
+from trainers import config as trainer_config
+from trainers.data import config as data_config
+from trainers.evaluation import config as evaluation_config
+
+ROOT = pathlib.Path(__file__).parents[2]
+EXPERIMENTS = sorted((ROOT / "configs").rglob("*.yaml"))
+SCHEMAS = (vatt_config, trainer_config, data_config, evaluation_config)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_experiment_loads_and_its_header_says_how_to_run_it(path):
+    config = trainer_config.load_config([str(path)])
+    assert config.streams
+    header = path.read_text(encoding="utf-8").split("\nname:")[0]
+    assert all(line.startswith("#") for line in header.splitlines() if line)
+    assert f"--config_file={path.relative_to(ROOT)}" in header
+
+
+def _fields():
+    for module in SCHEMAS:
+        for name, schema in vars(module).items():
+            if dataclasses.is_dataclass(schema) and schema.__module__ == module.__name__:
+                for field in dataclasses.fields(schema):
+                    yield name, field.name
+
+
+def test_every_config_field_is_read_outside_its_declaration():
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for room in ("mm_models", "trainers", "export")
+        for path in sorted((ROOT / room).rglob("*.py"))
+    )
+    unread = [
+        f"{schema}.{field}"
+        for schema, field in set(_fields())
+        if not re.search(rf"\.{field}\b|[\"']{field}[\"']", code)
+    ]
+    assert not unread, sorted(unread)
