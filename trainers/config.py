@@ -1,7 +1,8 @@
 """What an experiment is: typed, strict, written back whole into its run folder.
 
-`load_config` merges defaults ← presets ← YAML files ← `--set` overrides (trainers/config_sources.py) and
-`check_config` refuses what could only fail later (trainers/config_checks.py).
+`load_config` merges defaults ← presets ← YAML files ← `--set` overrides
+(trainers/config_sources.py) and `check_config` refuses what could only fail later
+(trainers/config_checks.py).
 """
 
 import dataclasses
@@ -70,15 +71,15 @@ SCHEDULE_PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclasses.dataclass
 class ParameterGroupConfig:
-    """Variables that are treated apart; the first group whose pattern matches a variable's path takes it.
+    """Variables that are treated apart, chosen by their paths.
 
     Attributes:
         pattern: regular expression searched in the variable's path, such as `^video/` or `bias$`.
         learning_rate_multiplier: factor on the optimizer's rate.
         weight_decay: whether the optimizer's weight decay applies.
         frozen: leave these variables as they are.
-        clip_global_norm: clip these gradients by their own joint norm, apart from the optimizer's; 0: as
-            the optimizer does, negative: never.
+        clip_global_norm: clip these gradients by their own joint norm; 0: with the rest of the
+            optimizer's, negative: never.
     """
 
     pattern: str = ""
@@ -98,8 +99,8 @@ class OptimizerConfig:
         weight_decay: decoupled decay per unit of learning rate; 0 for none.
         beta_1, beta_2, epsilon: moments of `adam`, `adamw` and `lamb`.
         momentum, nesterov: of `sgd`.
-        clip_global_norm: clip the gradients by their joint norm, after reduction over replicas; 0: off.
-        groups: parameter groups by name, in the order of their names; a variable that none of them takes
+        clip_global_norm: clip the gradients by their joint norm, summed over replicas; 0: off.
+        groups: parameter groups by name, the first that matches wins; a variable that none matches
             follows the fields above.
     """
 
@@ -194,8 +195,8 @@ class TrainerConfig:
         steps_per_loop: steps between looks at the losses (NaN guard) and at requests to stop.
         seed: what initial weights, data order, augmentation and dropout derive from.
         optimizers: by name; none means one called `main` with default fields.
-        accumulation_steps: parts each replica's batch is cut into, one after the other, to save memory.
-            Contrastive negatives are those of one part.
+        accumulation_steps: parts each replica's batch is cut into, one after the other, to save
+            memory. Contrastive negatives are those of one part.
         nan_gradients: `stop` ends the run at the first non-finite loss or gradient; `zero` replaces
             non-finite gradient entries by 0, counts them and goes on.
     """
@@ -217,17 +218,18 @@ class RuntimeConfig:
     """Where it runs; changing it does not make another experiment.
 
     Attributes:
-        distribution_strategy: `one_device`, `mirrored`, `multi_worker_mirrored` (reads `TF_CONFIG`) or
-            `tpu`.
-        num_virtual_devices: split the CPU into so many devices, so that `mirrored` has replicas on a
-            machine without accelerators; 0 leaves it whole.
+        distribution_strategy: `one_device`, `mirrored`, `multi_worker_mirrored` (reads `TF_CONFIG`)
+            or `tpu`.
+        num_virtual_devices: split the CPU into so many devices, so that `mirrored` has replicas on
+            a machine without accelerators; 0 leaves it whole.
         tpu: name or address of the TPU, or `local`.
         mixed_precision: compute in bfloat16, keep weights in float32.
-        jit_compile: compile with XLA. The whole step on one device; the encoders, forward and backward,
-            with several replicas.
+        jit_compile: compile with XLA. The whole step on one device; the encoders, forward and
+            backward, with several replicas.
         deterministic: bit-equal results from equal seeds, at some cost in speed.
         num_threads: threads per operation; 0 lets TensorFlow choose.
-        peak_flops_per_second: of one device, for model FLOPs utilisation; 0 measures a matrix product.
+        peak_flops_per_second: of one device, for model FLOPs utilisation; 0 measures a matrix
+            product.
     """
 
     distribution_strategy: str = "one_device"
@@ -282,7 +284,8 @@ def load_config(
     """Merges the files in order, then the overrides (`a.b=c`), into a checked ExperimentConfig.
 
     Raises:
-        UserError: for a missing or malformed file, an unknown key, a wrong type or a value that cannot work.
+        UserError: for a missing or malformed file, an unknown key, a wrong type or a value that
+            cannot work.
     """
     from trainers import config_checks, config_sources
 

@@ -71,8 +71,8 @@ def _check_trainer(trainer: TrainerConfig) -> None:
     _one_of(trainer.nan_gradients, ("stop", "zero"), "trainer.nan_gradients")
     if trainer.evaluation.early_stopping_patience and not trainer.checkpoint.best_metric:
         raise UserError(
-            "trainer.evaluation.early_stopping_patience needs trainer.checkpoint.best_metric; name the "
-            "metric to watch, such as eval/zero_shot/top1"
+            "trainer.evaluation.early_stopping_patience needs trainer.checkpoint.best_metric; name "
+            "the metric to watch, such as eval/zero_shot/top1"
         )
 
 
@@ -87,8 +87,8 @@ def _check_runtime(config: ExperimentConfig) -> None:
         )
     if runtime.num_virtual_devices and runtime.distribution_strategy != "mirrored":
         raise UserError(
-            f"runtime.num_virtual_devices is {runtime.num_virtual_devices} but only the mirrored strategy "
-            "uses it; set runtime.distribution_strategy to mirrored, or the number to 0"
+            f"runtime.num_virtual_devices is {runtime.num_virtual_devices} but only the mirrored "
+            "strategy uses it; set runtime.distribution_strategy to mirrored, or the number to 0"
         )
 
 
@@ -111,6 +111,13 @@ def _check_schedule(schedule: ScheduleConfig, field: str) -> None:
     _one_of(schedule.kind, SCHEDULES, f"{field}.kind")
     for name in ("learning_rate", "final_learning_rate", "warmup_steps", "total_steps"):
         _at_least(getattr(schedule, name), 0, f"{field}.{name}")
+    if schedule.kind in ("constant", "rsqrt") and (
+        schedule.final_learning_rate or schedule.total_steps
+    ):
+        raise UserError(
+            f"{field}.final_learning_rate and total_steps mean nothing to {schedule.kind}; leave "
+            f"them out, or choose another {field}.kind"
+        )
 
 
 def _check_pattern(pattern: str, field: str) -> None:

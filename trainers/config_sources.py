@@ -44,6 +44,12 @@ def merge(config_files: list[str], overrides: list[str]) -> ExperimentConfig:
     for source in sources:
         merged = _merge_one(merged, source)
     config = OmegaConf.to_object(merged)
+    # A field of type Any keeps what is put into it untyped, so evaluators get their type here.
+    element = OmegaConf.structured(typing.get_args(hints["evaluators"])[1])
+    config.evaluators = {
+        name: OmegaConf.to_object(OmegaConf.merge(element, given))
+        for name, given in merged.evaluators.items()
+    }
     if not config.trainer.optimizers:
         config.trainer.optimizers = {"main": OptimizerConfig()}
     return config
@@ -68,7 +74,8 @@ def read_file(path: str) -> Source:
 
 
 def read_override(text: str) -> Source:
-    """Parses `a.b=value`; the value is YAML, so `[1,2]`, `null`, `1e-4` and `{x: 1}` mean what they say."""
+    """Parses `a.b=value`; the value is YAML, so `[1,2]`, `null`, `1e-4` and `{x: 1}` mean what they
+    say."""
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise UserError(
@@ -78,9 +85,13 @@ def read_override(text: str) -> Source:
         node: Any = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))["value"]
     except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException) as error:
         raise UserError(f"--set {text!r}: the value is not valid YAML; quote it") from error
-    for part in reversed(key.split(".")):
-        node = {part: node}
-    return Source(f"--set {text}", node)
+    return Source(f"--set {text}", _nest(key, node))
+
+
+def _nest(path: str, value: Any) -> dict[str, Any]:
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
 
 
 def _experiment_hints(sources: list[Source]) -> dict[str, Any]:
@@ -163,9 +174,10 @@ def _defaults(hints: Mapping[str, Any], sources: list[Source]) -> DictConfig:
         union = OmegaConf.merge(union, OmegaConf.create(source.tree))
     presets: dict[str, Any] = {}
     _collect_presets(OmegaConf.to_container(union), hints, presets, "", sources[0].name)
-    # Outer presets first: a preset inside a part refines what the whole's preset chose for that part.
+    # Outer presets first: a preset inside a part refines what the whole's preset chose for that
+    # part.
     for path in sorted(presets, key=lambda path: path.count(".")):
-        OmegaConf.update(merged, path, presets[path], merge=True, force_add=True)
+        merged = OmegaConf.merge(merged, OmegaConf.create(_nest(path, presets[path])))
     return merged
 
 
@@ -176,7 +188,8 @@ def _collect_presets(
     prefix: str,
     source: str,
 ) -> None:
-    """Finds mappings whose type has `from_preset` and that name a preset: path → preset's instance."""
+    """Finds mappings whose type has `from_preset` and that name a preset: path → preset's
+    instance."""
     for key, child in tree.items():
         hint = _mapping_type(hints[key])
         if not isinstance(child, Mapping) or hint is None:
@@ -201,7 +214,7 @@ def _mapping_type(hint: Any) -> Any:
 
 def _preset(hint: Any, name: str, path: str, source: str) -> Any:
     try:
-        return OmegaConf.structured(hint.from_preset(name))
+        return dataclasses.asdict(hint.from_preset(name))
     except KeyError as error:
         raise UserError(
             f"{source}: {path}.preset is {name!r}, which {hint.__name__} does not have"

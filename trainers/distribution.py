@@ -34,7 +34,11 @@ def _mirrored(num_virtual_devices: int) -> tf.distribute.Strategy:
         return tf.distribute.MirroredStrategy()
     _split_cpu(num_virtual_devices)
     devices = [f"/cpu:{index}" for index in range(num_virtual_devices)]
-    return tf.distribute.MirroredStrategy(devices)
+    # TensorFlow keeps CPU collectives in one table per process, where a second strategy's calls
+    # collide with the first one's. On one machine a plain sum needs no collectives.
+    return tf.distribute.MirroredStrategy(
+        devices, cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
 
 
 def _split_cpu(num_devices: int) -> None:
@@ -63,7 +67,8 @@ def _check_tf_config() -> None:
             raise TypeError(f"cluster.worker is {workers!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"multi_worker_mirrored reads the environment variable TF_CONFIG, which is {text!r}; set it to "
+            f"multi_worker_mirrored reads the environment variable TF_CONFIG, which is {text!r}; "
+            "set it to "
             '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker", "index": 0}}'
         ) from error
 
@@ -75,8 +80,8 @@ def _tpu(name: str) -> tf.distribute.Strategy:
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
         raise UserError(
-            f"no TPU answers to runtime.tpu={name!r} ({str(error).splitlines()[0]}); name one that is "
-            "running, or use `local` on a TPU machine"
+            f"no TPU answers to runtime.tpu={name!r} ({str(error).splitlines()[0]}); name one that "
+            "is running, or use `local` on a TPU machine"
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 
@@ -94,8 +99,9 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 def gather(value: tf.Tensor) -> tf.Tensor:
     """Concatenates every replica's `value` along the batch axis, differentiably.
 
-    The adjoint sums the cotangents of all replicas and takes the own slice, so that the summed gradient
-    of the replicas equals that of one device holding the global batch. Identity with one replica.
+    The adjoint sums the cotangents of all replicas and takes the own slice, so that the summed
+    gradient of the replicas equals that of one device holding the global batch. Identity with one
+    replica.
 
     Args:
         value: [batch, ...] this replica's rows; every replica has equally many.

@@ -90,9 +90,10 @@ def restore_weights(
     model: keras.Model, config: ExperimentConfig, path: str, *, use_ema: bool = True
 ) -> int:
     """Restores the model from `path`, averages where kept and wanted; returns the step."""
-    parts: dict[str, tf.Module] = {}
+    averages = None
     if use_ema and config.trainer.ema.decay > 0:
-        parts["ema"] = Averages(config.trainer.ema, model.trainable_variables)
+        averages = Averages(config.trainer.ema, model.trainable_variables)
+    parts = {"ema": averages.values} if averages is not None else {}
     step = tf.Variable(0, dtype=tf.int64, trainable=False)
     restored = tf.train.Checkpoint(model=model, step=step, **parts)
     try:
@@ -102,6 +103,6 @@ def restore_weights(
         raise UserError(
             f"checkpoint {path} cannot be read into this model ({reason}); use another checkpoint"
         ) from error
-    if parts:
-        parts["ema"].assign_to_variables()
+    if averages is not None:
+        averages.assign_to_variables()
     return int(step.numpy())

@@ -1,6 +1,8 @@
-"""A contrastive toy system for the loop's tests: two towers over synthetic vectors, and its own CLI.
+"""A contrastive toy system for the loop's tests: two towers over synthetic vectors, and its own
+CLI.
 
-Run as `python -m tests.trainers.toy_task --config_file=… --model_dir=…` it is `mmstack train` for the toy.
+Run as `python -m tests.trainers.toy_task --config_file=… --model_dir=…` it is `mmstack train` for
+the toy.
 """
 
 import dataclasses
@@ -36,7 +38,11 @@ class ToyModel(keras.Model):
     def __init__(self, width: int, batch_norm: bool, **kwargs):
         super().__init__(**kwargs)
         self.left = keras.Sequential(
-            [keras.layers.Dense(width, activation="gelu"), keras.layers.Dense(DIM)], name="left"
+            [
+                keras.layers.Dense(width, activation="gelu", name="inner"),
+                keras.layers.Dense(DIM, name="outer"),
+            ],
+            name="left",
         )
         self.right = keras.layers.Dense(DIM, name="right")
         self.norm = (
@@ -62,9 +68,9 @@ class ToyTask(Task):
         return left, model.right(batch["y"])
 
     def terms(self, model, outputs, batch, *, stream, training, gather) -> StepTerms:
-        left, right = outputs
+        left, right = (tf.cast(value, tf.float32) for value in outputs)
         if model.norm is not None:
-            left = model.norm(left, training=training)
+            left = tf.cast(model.norm(left, training=training), tf.float32)
         weight = batch["weight"]
         if self.config.contrastive:
             logits = tf.matmul(left, gather(right), transpose_b=True) / self.config.temperature
@@ -74,7 +80,7 @@ class ToyTask(Task):
             losses = tf.reduce_sum(tf.square(left - right), -1)
         if self.config.nan_from_step >= 0:
             bad = batch["step"] >= self.config.nan_from_step
-            losses = tf.where(bad, float("nan"), losses)
+            losses *= tf.where(bad, float("nan"), 1.0)
         loss = Term(tf.reduce_sum(losses * weight), tf.reduce_sum(weight))
         margin = Term(tf.reduce_sum(tf.abs(left[:, 0])), tf.cast(tf.shape(left)[0], tf.float32))
         return StepTerms(loss, {"margin": margin})
@@ -107,12 +113,18 @@ def host_batch(batch_size: int, *, seed: int, step: int) -> dict[str, np.ndarray
     """The global batch of a step: x, y float32[batch, 8] related by a fixed map."""
     random = np.random.default_rng([seed, step])
     x = random.normal(size=(batch_size, DIM)).astype(np.float32)
-    mix = np.random.default_rng(7).normal(size=(DIM, DIM)).astype(np.float32) / np.sqrt(DIM)
+    mix = np.random.default_rng(7).normal(size=(DIM, DIM)) / np.sqrt(DIM)
     y = x @ mix + 0.1 * random.normal(size=x.shape).astype(np.float32)
     weight = (random.uniform(size=batch_size) < 0.8).astype(np.float32)
     weight[0] = 1.0
     ids = step * 1000 + np.arange(batch_size, dtype=np.int64)
-    return {"x": x, "y": y, "weight": weight, "example_id": ids, "step": np.full(batch_size, step)}
+    return {
+        "x": x,
+        "y": y.astype(np.float32),
+        "weight": weight,
+        "example_id": ids,
+        "step": np.full(batch_size, step),
+    }
 
 
 class ToyInputs:

@@ -20,7 +20,7 @@ from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import NamedOptimizer
 
 NAME = "ckpt"
-STATE_KEY = "state/.ATTRIBUTES/PYTHON_STATE"
+STATE_KEY = "state/.ATTRIBUTES/py_state"
 _INDEX = re.compile(rf"^{NAME}-(\d+)\.index$")
 # Only files of our own making are ever removed.
 _OWN_FILE = re.compile(rf"^{NAME}-(\d+)(_temp.*|\.data-\d+-of-\d+.*|\.index\.tempstate.*)$")
@@ -39,12 +39,13 @@ def build_checkpoint(
         name: [group.optimizer for group in optimizer.groups]
         for name, optimizer in optimizers.items()
     }
-    parts = {"ema": averages} if averages is not None else {}
+    parts = {"ema": averages.values} if averages is not None else {}
     return tf.train.Checkpoint(model=model, optimizers=slots, step=step, state=state, **parts)
 
 
 def list_steps(folder: str) -> list[int]:
-    """Steps of the checkpoints in `folder` whose index exists, ascending; does not trust the pointer file."""
+    """Steps of the checkpoints in `folder` whose index exists, ascending; does not trust the
+    pointer file."""
     if not tf.io.gfile.isdir(folder):
         return []
     matches = (_INDEX.match(name) for name in tf.io.gfile.listdir(folder))
@@ -160,7 +161,8 @@ class Checkpoints:
                 tf.io.gfile.rename(source, target, overwrite=True)
 
     def save(self, step: int) -> str:
-        """Writes a checkpoint and drops those beyond `keep`; does nothing when `step` is saved already."""
+        """Writes a checkpoint and drops those beyond `keep`; does nothing when `step` is saved
+        already."""
         if self._manager is None:
             self._manager = self._open(self.folder, self._config.keep)
         if step not in list_steps(self.folder):
@@ -184,8 +186,8 @@ class Checkpoints:
             yield
         except tf.errors.OpError as error:
             raise UserError(
-                f"cannot write a checkpoint into {folder} ({_reason(error)}); earlier checkpoints are "
-                "intact: make room or rights there and start again"
+                f"cannot write a checkpoint into {folder} ({_reason(error)}); earlier checkpoints "
+                "are intact: make room or rights there and start again"
             ) from error
 
     def _open(self, folder: str, keep: int) -> tf.train.CheckpointManager:

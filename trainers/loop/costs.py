@@ -18,7 +18,8 @@ class GraphCosts:
 
     Attributes:
         flops: 2 x multiply-adds of matrix products and convolutions.
-        activation_bytes: forward tensors that the backward pass reads; what memory has to hold between.
+        activation_bytes: forward tensors that the backward pass reads; what memory has to hold
+            between.
     """
 
     flops: float
@@ -114,7 +115,8 @@ def _bytes(tensor: tf.Tensor) -> int:
 
 
 def measure_peak_flops_per_second(*, half_precision: bool, size: int = 1024) -> float:
-    """Rate of a square matrix product on this process's first device: the yardstick of utilisation."""
+    """Rate of a square matrix product on this process's first device: the yardstick of
+    utilisation."""
     kind = tf.bfloat16 if half_precision else tf.float32
     matrix = tf.cast(np.linspace(-1.0, 1.0, size * size).reshape(size, size), kind)
     product = tf.function(lambda left: tf.reduce_sum(tf.matmul(left, left)))

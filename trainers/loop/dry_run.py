@@ -59,10 +59,12 @@ def _stream(
     return [
         f"stream {name}: {share:.0%} of the steps, about {round(share * steps * size):,} examples",
         f"  data sets: {sets or 'none named'}",
-        f"  global batch {size} = {assembly.num_replicas} x {size // assembly.num_replicas}; {shapes}",
-        f"  {tokens:,} tokens per example; {flops * assembly.num_replicas / 1e9:,.3f} GFLOP per step, "
-        "forward and backward",
-        f"  per replica: batch {_size(batch)}, activations kept for the backward pass {_size(activations)}",
+        f"  global batch {size} = {assembly.num_replicas} x {size // assembly.num_replicas}; "
+        f"{shapes}",
+        f"  {tokens:,} tokens per example; {flops * assembly.num_replicas / 1e9:,.3f} GFLOP per "
+        "step, forward and backward",
+        f"  per replica: batch {_size(batch)}, activations kept for the backward pass "
+        f"{_size(activations)}",
     ]
 
 

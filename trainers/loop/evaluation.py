@@ -76,7 +76,8 @@ class Evaluation:
         return scores
 
     def _consider(self, step: int, scores: Mapping[str, float]) -> None:
-        """Keeps the checkpoint when the watched metric is the best so far, and counts when it is not."""
+        """Keeps the checkpoint when the watched metric is the best so far, and counts when it is
+        not."""
         trainer = self._assembly.config.trainer
         metric, mode = trainer.checkpoint.best_metric, trainer.checkpoint.best_mode
         evaluator = metric.removeprefix("eval/").split("/")[0]
@@ -84,8 +85,8 @@ class Evaluation:
             return
         if metric not in scores:
             raise UserError(
-                f"trainer.checkpoint.best_metric is {metric!r}, which the evaluator does not report; "
-                f"it reports {sorted(scores)}"
+                f"trainer.checkpoint.best_metric is {metric!r}, which the evaluator does not "
+                f"report; it reports {sorted(scores)}"
             )
         value = scores[metric]
         sign = 1.0 if mode == "max" else -1.0
@@ -124,8 +125,8 @@ def check_best_metric(config: ExperimentConfig, evaluators: Mapping[str, Any]) -
     parts = metric.split("/")
     if metric and (len(parts) < 3 or parts[0] != "eval" or parts[1] not in evaluators):
         raise UserError(
-            f"trainer.checkpoint.best_metric is {metric!r}; write eval/<evaluator>/<metric> with an "
-            f"evaluator among {sorted(evaluators)}"
+            f"trainer.checkpoint.best_metric is {metric!r}; write eval/<evaluator>/<metric> with "
+            f"an evaluator among {sorted(evaluators)}"
         )
 
 

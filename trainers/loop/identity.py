@@ -26,8 +26,8 @@ def identity_of(
 ) -> dict[str, str | int | float | bool | list | None]:
     """Every setting that may not change between a checkpoint and its resumption.
 
-    Steps, intervals, rates, evaluators and runtime may change; model, losses, data order, seed and the
-    optimizers' variables may not.
+    Steps, intervals, rates, evaluators and runtime may change; model, losses, data order, seed and
+    the optimizers' variables may not.
     """
     identity: dict[str, Any] = {"trainer.seed": config.trainer.seed}
     identity["trainer.ema"] = config.trainer.ema.decay > 0
@@ -47,13 +47,14 @@ def identity_of(
 
 
 def check_identity(ours: Mapping[str, Any], saved: Mapping[str, Any], path: str) -> None:
-    """Raises UserError naming the first setting in which a checkpoint's experiment is another one."""
+    """Raises UserError naming the first setting in which a checkpoint's experiment is another
+    one."""
     for key in sorted(set(ours) | set(saved)):
         here, there = ours.get(key), saved.get(key)
         if here != there:
             raise UserError(
-                f"{path} is a checkpoint of another experiment: {key} is {there!r} there and {here!r} here; "
-                "give another --model_dir, or put the setting back"
+                f"{path} is a checkpoint of another experiment: {key} is {there!r} there and "
+                f"{here!r} here; give another --model_dir, or put the setting back"
             )
 
 

@@ -12,7 +12,8 @@ from trainers.config import StreamConfig
 
 
 class Inputs(Protocol):
-    """What the loop asks of a data source; records are one (RecordInputs), tests bring their own."""
+    """What the loop asks of a data source; records are one (RecordInputs), tests bring their
+    own."""
 
     def check(self, input_config: Any, field: str) -> None:
         """Raises UserError for values that cannot work; `field` is where the config stands."""
@@ -67,8 +68,9 @@ class RecordInputs:
 class StreamOrder:
     """Which stream each step takes: a function of (seed, step) that follows the weights closely.
 
-    Step t looks where (hash(seed) + t * 2^64 / golden ratio) mod 2^64 falls among the streams' shares of
-    the range. After t steps a stream has had its share of them within O(log t), without any state.
+    Step t looks where (hash(seed) + t * 2^64 / golden ratio) mod 2^64 falls among the streams'
+    shares of the range. After t steps a stream has had its share of them within O(log t), without
+    any state.
     """
 
     _INCREMENT = np.uint64(0x9E3779B97F4A7C15)

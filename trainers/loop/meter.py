@@ -10,7 +10,8 @@ import numpy as np
 class Meter:
     """Weighted sums of a step's terms since the last log line.
 
-    `state` goes into the checkpoint, so that a resumed run logs the averages an uninterrupted one would.
+    `state` goes into the checkpoint, so that a resumed run logs the averages an uninterrupted one
+    would.
     """
 
     def __init__(self):
@@ -49,7 +50,8 @@ class Meter:
 
 
 def _entry(name: str, value: np.ndarray) -> tuple[str, float, float]:
-    """Tag, sum and weight of one output; terms carry their own weight, other scalars count once a step."""
+    """Tag, sum and weight of one output; terms carry their own weight, other scalars count once a
+    step."""
     if name.startswith("term/"):
         total, weight = (float(item) for item in value)
         return name.removeprefix("term/"), total, weight

@@ -14,7 +14,8 @@ from trainers.loop.checkpoints import write_text
 class MetricsLog:
     """Writes each log line once, also when a run is resumed from before its last line.
 
-    Scalars have the same name in `metrics.jsonl` and in TensorBoard. Every line is flushed when written.
+    Scalars have the same name in `metrics.jsonl` and in TensorBoard. Every line is flushed when
+    written.
     """
 
     def __init__(self, model_dir: str, *, enabled: bool, file_name: str = "metrics.jsonl"):

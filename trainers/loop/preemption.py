@@ -31,7 +31,8 @@ class StopSignal:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Installs the handlers; outside the main thread, where Python allows none, does nothing."""
+        """Installs the handlers; outside the main thread, where Python allows none, does
+        nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -48,7 +49,8 @@ class StopSignal:
         self._received = True
 
     def check_here(self) -> None:
-        """Raises StopRequested when this process was asked; with several workers, only `check_all` does."""
+        """Raises StopRequested when this process was asked; with several workers, only `check_all`
+        does."""
         if self._received and self._agree is None:
             raise StopRequested
 

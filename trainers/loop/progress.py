@@ -9,7 +9,8 @@ from typing import TextIO
 class Progress:
     """Step, rate, time left and loss.
 
-    On a terminal the line is redrawn at most five times a second; elsewhere a line is printed per log.
+    On a terminal the line is redrawn at most five times a second; elsewhere a line is printed per
+    log.
     """
 
     _REDRAW_SECONDS = 0.2

@@ -27,7 +27,8 @@ def check_writable(model_dir: str) -> None:
         tf.io.gfile.remove(probe)
     except tf.errors.OpError as error:
         raise UserError(
-            f"--model_dir {model_dir} cannot be written ({str(error).splitlines()[0]}); give another folder"
+            f"--model_dir {model_dir} cannot be written ({str(error).splitlines()[0]}); give "
+            "another folder"
         ) from error
 
 

@@ -18,8 +18,9 @@ Batch = Mapping[str, tf.Tensor]
 class TrainStep:
     """One optimizer update on one batch of one stream.
 
-    With one device the whole step is one compiled function. With several replicas the encoders compile,
-    forward and backward, and collectives and update stay outside, where every platform has kernels for them.
+    With one device the whole step is one compiled function. With several replicas the encoders
+    compile, forward and backward, and collectives and update stay outside, where every platform has
+    kernels for them.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class TrainStep:
             batch: tensors by name, or their per-replica values.
 
         Returns:
-            `term/<name>`: float32[2] global sum and weight of the loss (`term/loss`) and of each metric;
+            `term/<name>`: float32[2] global sum and weight of the loss (`term/loss`) and of each
+                metric;
             `gradient_norm/<optimizer>`: float32[]; `nonfinite_gradients`: float32[] entries.
         """
         return self.function(batch)
@@ -102,10 +104,11 @@ class TrainStep:
         return outputs
 
     def reduced_gradients(self, batch: Batch) -> tuple[dict[str, Term], dict[str, tf.Tensor]]:
-        """Global terms and the gradients of the global mean loss by variable path; in replica context.
+        """Global terms and the gradients of the global mean loss by variable path; in replica
+        context.
 
-        Gradients of local sums are summed over accumulation parts and replicas, and divided once by the
-        global weight, so that the result does not depend on how the batch is cut.
+        Gradients of local sums are summed over accumulation parts and replicas, and divided once by
+        the global weight, so that the result does not depend on how the batch is cut.
         """
         context = tf.distribute.get_replica_context()
         seed = distribution.fold_seed(
@@ -184,7 +187,8 @@ class TrainStep:
         )
 
     def local_gradients(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """One replica's forward and backward pass without collectives or update, to count its costs."""
+        """One replica's forward and backward pass without collectives or update, to count its
+        costs."""
         return self._local(batch, tf.zeros([2], tf.int32), self._encode_part)[1]
 
     def _encode_part(self, batch: Batch, seed: tf.Tensor) -> Any:

@@ -1,5 +1,6 @@
 """The inner loop under Orbit's Controller: so many steps, stream by stream."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -85,7 +86,9 @@ class Trainer(orbit.AbstractTrainer):
         step = self._next_step
         stream = self._order.stream(step)
         batch = self._reader.next(stream)
-        outputs = self._steps[stream](batch)
+        first = not self._steps[stream].num_traces
+        with self.pause() if first else contextlib.nullcontext():
+            outputs = self._steps[stream](batch)
         self._next_step = step + 1
         self.last_batch = (stream, batch)
         self._progress.update(step + 1, self.last_loss)

@@ -110,12 +110,18 @@ class Training:
         assembly, seed = self._assembly, self._config.trainer.seed
         weights = {name: stream.weight for name, stream in self._config.streams.items()}
         order = StreamOrder(weights, seed)
+        positions = order.counts(self.step)
+        if self._state.positions not in ({}, positions):
+            raise UserError(
+                f"the checkpoint at step {self.step} has read {self._state.positions} batches, but "
+                f"the streams' weights say {positions}; put streams.<name>.weight back"
+            )
         reader = StreamReader(
             self._config.streams,
             assembly.inputs,
             assembly.strategy,
             seed=seed,
-            positions=order.counts(self.step),
+            positions=positions,
         )
         trainer = Trainer(
             assembly.train_steps,
@@ -185,7 +191,8 @@ class Training:
             if stopping:
                 self._progress.say(
                     f"stopped early at step {target}: no better "
-                    f"{self._config.trainer.checkpoint.best_metric} since step {self._state.best['step']}"
+                    f"{self._config.trainer.checkpoint.best_metric} since step "
+                    f"{self._state.best['step']}"
                 )
                 return
 
@@ -270,14 +277,16 @@ class Training:
         if self._chief:
             write_text(path, json.dumps(content, indent=1) + "\n")
         return (
-            f"stopped at step {error.step}: stream {error.stream!r} gave loss {error.loss} or gradients that "
-            f"are no numbers; its examples {', '.join(described[:4])} … are listed in {path}; the last "
-            "checkpoint is intact: look at these examples, lower the learning rate or clip gradients"
+            f"stopped at step {error.step}: stream {error.stream!r} gave loss {error.loss} or "
+            f"gradients that are no numbers; its examples {', '.join(described[:4])} … are listed "
+            f"in {path}; the last checkpoint is intact: look at these examples, lower the learning "
+            "rate or clip gradients"
         )
 
 
 def parameter_norms(model: Any) -> dict[str, float]:
-    """Norm of the variables of each top-level part of the model, by the first part of their paths."""
+    """Norm of the variables of each top-level part of the model, by the first part of their
+    paths."""
     parts: dict[str, list[tf.Tensor]] = {}
     for variable in model.trainable_variables:
         names = variable.path.split("/")
@@ -300,10 +309,11 @@ def check_reachable(config: ExperimentConfig, evaluates: bool) -> None:
     start = trainer.summaries.profile_start_step
     if trainer.summaries.profile_steps and start >= trainer.train_steps:
         raise UserError(
-            f"trainer.summaries.profile_start_step is {start}, but the run has only {trainer.train_steps} "
-            "steps; start the window earlier"
+            f"trainer.summaries.profile_start_step is {start}, but the run has only "
+            f"{trainer.train_steps} steps; start the window earlier"
         )
     if trainer.evaluation.early_stopping_patience and not evaluates:
         raise UserError(
-            "trainer.evaluation.early_stopping_patience needs evaluations; use --mode=train_and_eval"
+            "trainer.evaluation.early_stopping_patience needs evaluations; use "
+            "--mode=train_and_eval"
         )

@@ -9,16 +9,19 @@ import tensorflow as tf
 from trainers.config import EmaConfig
 
 
-class Averages(tf.Module):
+class Averages:
     """average ← decay * average + (1 - decay) * variable, after every step.
 
-    Works inside a replica's step under every strategy, where the average that Keras' optimizers keep fails.
-    Batch-norm statistics and other untrained variables are averages already and stay as they are.
+    Works inside a replica's step under every strategy, where the average that Keras' optimizers
+    keep fails. Batch-norm statistics and other untrained variables are averages already and stay as
+    they are.
+
+    Attributes:
+        values: averages in the order of the variables; what a checkpoint keeps.
     """
 
     def __init__(self, config: EmaConfig, variables: Sequence[keras.Variable]):
         """Starts from the variables' values; call under the strategy's scope."""
-        super().__init__(name="averages")
         self._config = config
         self._variables = list(variables)
         self.values = [
@@ -35,7 +38,8 @@ class Averages(tf.Module):
         return tf.minimum(decay, (1.0 + step) / (10.0 + step))
 
     def update(self, step: tf.Tensor) -> None:
-        """Moves the averages towards the variables; call in replica context after the optimizers."""
+        """Moves the averages towards the variables; call in replica context after the
+        optimizers."""
         tf.__internal__.distribute.interim.maybe_merge_call(
             self._update, tf.distribute.get_strategy(), self.decay(step)
         )

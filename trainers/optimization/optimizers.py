@@ -1,7 +1,7 @@
 """Named optimizers over disjoint variables, each cut into parameter groups.
 
-A parameter group is a Keras optimizer of its own, so that rates and decay per group need nothing that
-Keras does not offer.
+A parameter group is a Keras optimizer of its own, so that rates and decay per group need nothing
+that Keras does not offer.
 """
 
 import re
@@ -104,7 +104,8 @@ class NamedOptimizer:
 
 
 def clip_scale(gradients: Sequence[tf.Tensor], norm: float) -> tf.Tensor | None:
-    """float32[] factor that brings the joint norm down to `norm`; None when nothing is to be clipped."""
+    """float32[] factor that brings the joint norm down to `norm`; None when nothing is to be
+    clipped."""
     if norm <= 0 or not gradients:
         return None
     return norm / tf.maximum(tf.linalg.global_norm(gradients), norm)
@@ -120,12 +121,13 @@ def build_optimizers(
     """Builds every named optimizer over the variables the task gives its name.
 
     Raises:
-        UserError: names of task and config differ, a variable has two optimizers, or none is trained.
+        UserError: names of task and config differ, a variable has two optimizers, or none is
+            trained.
     """
     if set(configs) != set(variables):
         raise UserError(
-            f"trainer.optimizers names {sorted(configs)}, but the task trains with {sorted(variables)}; "
-            "use the task's names"
+            f"trainer.optimizers names {sorted(configs)}, but the task trains with "
+            f"{sorted(variables)}; use the task's names"
         )
     _check_disjoint(variables)
     built = {
@@ -146,8 +148,8 @@ def _check_disjoint(variables: Mapping[str, Sequence[keras.Variable]]) -> None:
         for variable in members:
             if owner.setdefault(id(variable), name) != name:
                 raise UserError(
-                    f"variable {variable.path} belongs to the optimizers {owner[id(variable)]!r} and "
-                    f"{name!r}; the variables of named optimizers must be disjoint"
+                    f"variable {variable.path} belongs to the optimizers {owner[id(variable)]!r} "
+                    f"and {name!r}; the variables of named optimizers must be disjoint"
                 )
             if paths.setdefault(variable.path, id(variable)) != id(variable):
                 raise UserError(
@@ -168,8 +170,9 @@ def _assign(
     for key, taken_variables in members.items():
         if not taken_variables:
             raise UserError(
-                f"trainer.optimizers.{name}.groups.{key}.pattern {config.groups[key].pattern!r} matches no "
-                f"variable that an earlier group left; paths look like {variables[0].path!r}"
+                f"trainer.optimizers.{name}.groups.{key}.pattern {config.groups[key].pattern!r} "
+                "matches no variable that an earlier group left; paths look like "
+                f"{variables[0].path!r}"
             )
     groups = [(config.groups[key], members[key]) for key in members]
     return [*groups, (ParameterGroupConfig(), rest)]

@@ -13,8 +13,8 @@ Schedule = Callable[[tf.Tensor], tf.Tensor]
 def build_schedule(config: ScheduleConfig, train_steps: int) -> Schedule:
     """A function from step (int[] or float[]) to learning rate (float32[]), finite at every step.
 
-    The rate rises linearly from 0 over `warmup_steps`, then follows the kind's curve from `learning_rate`
-    to `final_learning_rate` at `total_steps`, and stays there.
+    The rate rises linearly from 0 over `warmup_steps`, then follows the kind's curve from
+    `learning_rate` to `final_learning_rate` at `total_steps`, and stays there.
     Source: VATT, section 4.1 (quarter cosine) and the released code's half cosine.
     """
     total = config.total_steps or train_steps

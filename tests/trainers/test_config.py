@@ -1,0 +1,214 @@
+"""Experiments: strict merging, presets, round trip, and refusal of what cannot work."""
+
+import dataclasses
+
+import pytest
+
+from mm_models.errors import UserError
+from tests.trainers import toy_task
+from trainers import registry
+from trainers.config import ExperimentConfig, load_config, to_yaml
+from trainers.config_checks import check_batches
+from trainers.loop.identity import flatten
+
+BASE = """
+name: toy
+task: {name: toy}
+streams:
+  main: {input: {batch_size: 16}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch):
+    monkeypatch.setattr(registry, "SYSTEMS", dict(registry.SYSTEMS))
+    toy_task.register()
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load_text(
+        text: str = BASE, overrides: list[str] | None = None, **kwargs
+    ) -> ExperimentConfig:
+        path = tmp_path / "experiment.yaml"
+        path.write_text(text)
+        return load_config([str(path)], overrides, **kwargs)
+
+    return load_text
+
+
+def test_defaults_files_and_overrides_merge_in_order(tmp_path, load):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(BASE + "trainer: {train_steps: 5, seed: 3}\n")
+    second.write_text("trainer: {train_steps: 6}\n")
+    config = load_config([str(first), str(second)], ["trainer.seed=4"])
+    assert (config.trainer.train_steps, config.trainer.seed, config.trainer.steps_per_loop) == (
+        6,
+        4,
+        10,
+    )
+    assert isinstance(config.task, toy_task.ToyTaskConfig)
+    assert list(config.trainer.optimizers) == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("trainer: {train_stps: 5}", "did you mean trainer.train_steps?"),
+        ("streams: {main: {input: {video: {hight: 5}}}}", "streams.main.input.video.height?"),
+        ("task: {widht: 5}", "did you mean task.width?"),
+        ("trainer: {optimizers: {main: {groups: {a: {frozn: 1}}}}}", "groups.a.frozen?"),
+        (
+            "trainer: {train_steps: many}",
+            "trainer.train_steps is 'many' (str); expected a whole number",
+        ),
+        ("trainer: {train_steps: 1.5}", "expected a whole number"),
+        ("trainer: {seed: true}", "trainer.seed is True (bool); expected a whole number"),
+        ("runtime: {jit_compile: 3}", "runtime.jit_compile is 3 (int); expected true or false"),
+        ("streams: 3", "streams is 3 (int); expected a mapping by name"),
+        ("streams: {main: {input: {video: 3}}}", "expected a VideoInputConfig mapping"),
+        ("streams: {main: {input: {batch_size: null}}}", "expected a whole number"),
+        (
+            "evaluators: {zs: {prompts: hello}}",
+            "evaluators.zs.prompts is 'hello' (str); expected a list",
+        ),
+        ("evaluators: {zs: {kindd: x}}", "did you mean evaluators.zs.kind?"),
+        ("task: {name: tooy}", "'tooy', which is no known system"),
+        ("trainer: [", "is not valid YAML"),
+    ],
+)
+def test_mistakes_name_the_file_the_key_and_the_remedy(tmp_path, text, expected):
+    base, wrong = tmp_path / "base.yaml", tmp_path / "wrong.yaml"
+    base.write_text(BASE)
+    wrong.write_text(text)
+    with pytest.raises(UserError) as error:
+        load_config([str(base), str(wrong)])
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+    if "no known system" not in expected:
+        assert str(wrong) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("trainer.train_steps", "is no override"),
+        ("trainer..seed=1", "is no override"),
+        (
+            "trainer.sed=1",
+            "--set trainer.sed=1: unknown key trainer.sed; did you mean trainer.seed?",
+        ),
+        ("trainer.seed=abc", "trainer.seed is 'abc' (str); expected a whole number"),
+    ],
+)
+def test_mistaken_overrides_are_named(load, override, expected):
+    with pytest.raises(UserError) as error:
+        load(overrides=[override])
+    assert expected in str(error.value)
+
+
+def test_missing_empty_and_nameless_files_are_refused(tmp_path, load):
+    with pytest.raises(UserError, match="cannot read --config_file"):
+        load_config([str(tmp_path / "none.yaml")])
+    with pytest.raises(UserError, match="is empty or no mapping"):
+        load("")
+    with pytest.raises(UserError, match="has no task.name"):
+        load("trainer: {seed: 1}\n")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["trainer.train_steps=0"], "trainer.train_steps is 0; it must be at least 1"),
+        (["trainer.optimizers.main.kind=adan"], "trainer.optimizers.main.kind is 'adan'"),
+        (["trainer.optimizers.main.schedule.kind=cosine"], "schedule.kind is 'cosine'"),
+        (["trainer.optimizers.main.schedule.preset=papr"], "preset is 'papr'"),
+        (["trainer.optimizers.main.momentum=0.9"], "momentum is 0.9, which adam does not use"),
+        (["trainer.optimizers.main.schedule.final_learning_rate=0.1"], "mean nothing to constant"),
+        (["trainer.optimizers.main.groups.a.pattern=("], "no regular expression"),
+        (["trainer.ema.decay=1.0"], "trainer.ema.decay is 1.0"),
+        (["trainer.nan_gradients=maybe"], "trainer.nan_gradients is 'maybe'"),
+        (["trainer.evaluation.early_stopping_patience=2"], "needs trainer.checkpoint.best_metric"),
+        (["runtime.distribution_strategy=ps"], "runtime.distribution_strategy is 'ps'"),
+        (["runtime.tpu=local"], "set it to tpu"),
+        (["runtime.num_virtual_devices=2"], "only the mirrored strategy"),
+        (["streams.main.weight=0"], "every streams.<name>.weight is 0"),
+        (["streams.main.weight=-1"], "streams.main.weight is -1.0"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(load, overrides, expected):
+    with pytest.raises(UserError) as error:
+        load(overrides=overrides)
+    assert expected in str(error.value)
+
+
+def test_batches_must_divide_over_replicas_and_parts(load):
+    config = load(overrides=["trainer.accumulation_steps=2"])
+    check_batches(config, 4)
+    with pytest.raises(UserError, match="batch_size is 16, which 3 replicas times"):
+        check_batches(config, 3)
+
+
+def test_presets_fill_in_and_what_stands_beside_them_wins(load):
+    text = BASE + "trainer: {optimizers: {main: {schedule: {preset: paper, warmup_steps: 7}}}}\n"
+    schedule = load(text).trainer.optimizers["main"].schedule
+    assert (schedule.kind, schedule.total_steps, schedule.warmup_steps) == (
+        "quarter_cosine",
+        500_000,
+        7,
+    )
+    changed = load(text, ["trainer.optimizers.main.schedule.preset=reference_code"])
+    assert changed.trainer.optimizers["main"].schedule.kind == "half_cosine"
+    assert changed.trainer.optimizers["main"].schedule.warmup_steps == 7
+
+
+def test_numbers_in_scientific_notation_are_numbers(load):
+    config = load(overrides=["trainer.optimizers.main.schedule.learning_rate=1e-4"])
+    assert config.trainer.optimizers["main"].schedule.learning_rate == 1e-4
+
+
+def test_the_resolved_yaml_is_runnable_and_equal(load):
+    text = (
+        BASE
+        + """
+evaluators: {zs: {kind: zero_shot, prompts: ["a {}", "{}"]}}
+trainer:
+  optimizers: {main: {kind: adamw, schedule: {preset: reference_code}, groups: {b: {pattern:
+      "bias$"}}}}
+"""
+    )
+    config = load(text, ["streams.main.input.video={height: 32}", "streams.main.weight=2"])
+    again = load(to_yaml(config))
+    assert again == config
+    assert to_yaml(again) == to_yaml(config)
+
+
+def test_every_leaf_can_be_overridden(tmp_path, load):
+    whole = load(
+        BASE + "evaluators: {e: {kind: loss}}\n"
+        "trainer: {optimizers: {main: {groups: {g: {pattern: a}}}}}\n",
+        ["streams.main.input={video: {}, audio: {}, text: {}, datasets: {d: {path: p}}}"],
+    )
+    path = tmp_path / "whole.yaml"
+    path.write_text(to_yaml(whole))
+    overrides, expected = [], {}
+    for key, value in flatten(dataclasses.asdict(whole)).items():
+        if key in ("task.name",) or key.endswith("preset") or value in (None, {}):
+            continue
+        changed = _changed(value)
+        expected[key] = changed
+        text = str(changed).lower() if isinstance(changed, bool) else changed
+        overrides.append(f"{key}={text}")
+    got = flatten(dataclasses.asdict(load_config([str(path)], overrides, check=False)))
+    assert len(expected) > 80
+    assert {key: got[key] for key in expected} == expected
+
+
+def _changed(value):
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, list):
+        return [*value, *(value[:1] or [])]
+    return f"{value}x"
