@@ -1,6 +1,7 @@
 """One pass over an open file: packets to tracks, tracks to windows, windows judged as clips."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import av
@@ -47,11 +48,11 @@ class Plan:
     windows: Sequence[tuple[float, float | None]]
     finish: Callable[[np.ndarray], object]
 
-    @property
+    @functools.cached_property
     def first_seconds(self) -> float:
         return min(start for start, _ in self.windows)
 
-    @property
+    @functools.cached_property
     def last_seconds(self) -> float | None:
         """Where decoding may stop; None is the end of the file."""
         ends = [end for _, end in self.windows]
@@ -190,8 +191,9 @@ class _Pass:
             for packet in packets:
                 if packet.size and self._is_done(packet):
                     return
-                by_index[packet.stream.index].push(packet)
-                self._check_running_length()
+                track = by_index[packet.stream.index]
+                track.push(packet)
+                self._check_running_length(track)
         except av.error.MemoryError:
             raise
         except av.error.FFmpegError as error:
@@ -209,10 +211,10 @@ class _Pass:
         seconds = float(packet.dts * packet.time_base) - self._source.zero_seconds
         return seconds > last + _INTERLEAVE_SECONDS
 
-    def _check_running_length(self) -> None:
+    def _check_running_length(self, track: Track) -> None:
         # Only what has been decoded is known to exist: a header may lie either way.
         if self._plan.last_seconds is None:
-            self._plan.check_length(max(track.position_seconds for track in self._tracks))
+            self._plan.check_length(track.position_seconds)
 
     def _note_absent(self) -> None:
         """Streams without packets are as good as absent, unless nothing else is left."""

@@ -131,10 +131,10 @@ class FrameScaler:
         return picture
 
     def _reduce(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """The frame at its final size as planes, where that saves work."""
+        """The frame at its final size as planes: scaling and converting at once is slower."""
         width, height = self._size
         is_planar_colour = frame.format.name.startswith("yuv")
-        if not is_planar_colour or frame.width * frame.height <= 2 * width * height:
+        if not is_planar_colour or (frame.width, frame.height) == (width, height):
             return frame
         color_range = _color_range(frame)
         return self._shrink.reformat(

@@ -108,7 +108,15 @@ class VideoTrack(Track):
         self._doubtful = False
         self.settling = False
         self.position_seconds = 0.0
-        self.end_seconds = 0.0
+        self._last_ticks = 0
+        self._tick_seconds = float(self.stream.time_base or 0)
+
+    @property
+    def end_seconds(self) -> float:
+        """End of the last frame."""
+        if not self.num_decoded:
+            return 0.0
+        return self.position_seconds + (self._last_ticks * self._tick_seconds or self._interval)
 
     def _take(self, frame: av.VideoFrame) -> None:
         self.scaler.check(frame)
@@ -125,16 +133,12 @@ class VideoTrack(Track):
         self._judge(frame, seconds)
         self.num_decoded += 1
         self._grid.add(SourceFrame(seconds, lambda: self._finish(self.scaler.scale(frame))))
-        self.end_seconds = seconds + self._duration(frame)
+        self._last_ticks = frame.duration or 0
 
     def _seconds(self, frame: av.VideoFrame) -> float:
         if frame.time is None:
             return self.num_decoded * self._interval
         return frame.time - self.zero_seconds
-
-    def _duration(self, frame: av.VideoFrame) -> float:
-        stated = float(frame.duration * frame.time_base) if frame.duration else 0.0
-        return stated or self._interval
 
     def _judge(self, frame: av.VideoFrame, seconds: float) -> None:
         self.position_seconds = seconds
