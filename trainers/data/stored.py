@@ -42,7 +42,7 @@ def _check_media(config: InputConfig, dataset: DatasetConfig, media: dict, name:
         wanted = min(config.video.height, config.video.width)
         if wanted > _MAX_ENLARGEMENT * short_side:
             raise UserError(
-                f"{name}: {dataset.path} stores frames with a short side of {short_side} pixels and "
-                f"the input asks for {config.video.height}x{config.video.width}; "
+                f"{name}: {dataset.path} stores frames with a short side of {short_side} pixels "
+                f"and the input asks for {config.video.height}x{config.video.width}; "
                 "ask for smaller frames, or preprocess with a larger --short_side"
             )
