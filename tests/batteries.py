@@ -72,8 +72,7 @@ def check_gradients(layer: keras.Layer, call: Callable, inputs) -> None:
         loss = tf.add_n(
             [
                 tf.reduce_sum(
-                    tf.cast(value, tf.float32)
-                    * tf.random.stateless_normal(value.shape, (index, 5))
+                    tf.cast(value, tf.float32) * tf.random.stateless_normal(value.shape, (index, 5))
                 )
                 for index, value in enumerate(outputs)
             ]

@@ -1,0 +1,134 @@
+"""Parameter, token and operation counts against the published sizes."""
+
+import pytest
+import tensorflow as tf
+
+from mm_models.vatt import costs
+from mm_models.vatt.classifier import VattClassifier
+from mm_models.vatt.config import (
+    AudioTowerConfig,
+    VattConfig,
+    VideoTowerConfig,
+    named_config,
+    resolve,
+)
+from mm_models.vatt.towers import Tower, make_stack
+
+NON_TRAINABLE = 65536 * 300 + 2 * (512 + 512 + 256)
+
+
+def encoder_size(layers: int, dim: int, hidden: int) -> int:
+    attention, norms = 4 * (dim * dim + dim), 4 * dim
+    return layers * (attention + 2 * dim * hidden + hidden + dim + norms) + 2 * dim
+
+
+@pytest.mark.parametrize(
+    ("name", "trainable", "variables", "head"),
+    [
+        ("bbs", 193_877_292, 480, 1_314_048),
+        ("mbs", 260_905_772, 480, 1_445_120),
+        ("lbs", 412_060_460, 672, 1_445_120),
+        ("unified_base", 93_965_568, 244, 1_707_264),
+        ("unified_medium", 162_990_336, 244, 1_707_264),
+        ("unified_large", 314_145_024, 436, 1_707_264),
+    ],
+)
+def test_whole_models(name, trainable, variables, head):
+    counts = costs.count_parameters(named_config(name))
+    assert counts.trainable == trainable
+    assert counts.non_trainable == NON_TRAINABLE == 19_663_360
+    assert counts.num_variables == variables
+    assert counts.by_part["head"] == head
+
+
+@pytest.mark.parametrize(
+    ("size", "encoder", "video", "audio"),
+    [
+        ("small", 18_915_328, 20_508_672, 19_597_312),
+        ("base", 85_056_000, 87_446_016, 86_078_976),
+        ("medium", 151_156_736, 154_343_424, 152_520_704),
+        ("large", 302_311_424, 305_498_112, 303_675_392),
+    ],
+)
+def test_towers(size, encoder, video, audio):
+    config = resolve(
+        VattConfig(video=VideoTowerConfig(size=size), audio=AudioTowerConfig(size=size))
+    )
+    tower = config.video
+    assert encoder_size(tower.num_layers, tower.dim, tower.mlp_dim) == encoder
+    with tf.Graph().as_default():
+        stack = make_stack(config, "video", dtype="float32")
+        towers = [stack, *(Tower(modality, config) for modality in ("video", "audio", "text"))]
+        for one in towers:
+            one.build()
+        sizes = [costs.scalars(one.trainable_weights) for one in towers]
+    assert sizes == [encoder, video, audio, 19_038_252]
+
+
+def test_classifiers_for_fine_tuning():
+    config = named_config("bbs")
+    counts = costs.count(lambda: VattClassifier(config, "video", 400))
+    assert (counts.trainable, counts.num_variables) == (87_753_616, 204)
+    config.video.height = config.video.width = 320
+    counts = costs.count(lambda: VattClassifier(config, "video", 400))
+    assert counts.by_part["video_tower"] == 87_455_232
+    small = named_config("debug")
+    logits = VattClassifier(small, "audio", 527)({"audio": tf.zeros([2, 3, 1024])})
+    assert logits.shape == (2, 527)
+    bias = VattClassifier(small, "audio", 527).classifier.bias.numpy()
+    assert abs(bias[0] + 6.2653) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("modality", "training", "tokens"),
+    [
+        ("video", False, 1569),
+        ("video", True, 785),
+        ("audio", False, 1201),
+        ("audio", True, 601),
+        ("text", True, 17),
+    ],
+)
+def test_tokens_of_the_published_model(modality, training, tokens):
+    config = named_config("mbs")
+    assert costs.tokens_per_example(config, [modality], training) == tokens
+
+
+def test_tokens_of_other_resolutions_and_several_captions():
+    config = named_config("mbs")
+    config.video.height = config.video.width = 320
+    assert costs.tokens_per_example(config, ["video"], False) == 3201
+    config.video.height = config.video.width = 384
+    config.video.num_frames = 4
+    assert costs.tokens_per_example(config, ["video"], False) == 577
+    config = named_config("mbs")
+    assert costs.tokens_per_example(config, ["video", "text"], True, 5) == 785 + 5 * 17
+
+
+@pytest.mark.parametrize("name", ["debug", "unified_debug"])
+@pytest.mark.parametrize("modality", ["video", "audio", "text"])
+def test_flops_are_those_of_the_graph(name, modality):
+    from mm_models.vatt.model import VattModel
+
+    config = named_config(name)
+    model = VattModel(config)
+    shapes = {"video": [1, 4, 16, 16, 3], "audio": [1, 1024], "text": [1, 8]}
+    kind = tf.int32 if modality == "text" else tf.float32
+    step = tf.function(
+        lambda values: model({modality: values}),
+        input_signature=[tf.TensorSpec(shapes[modality], kind)],
+    )
+    graph = step.get_concrete_function().graph
+    assert model.flops_per_example([modality], False) == matrix_flops(graph)
+
+
+def matrix_flops(graph) -> int:
+    """Twice the multiply-adds of the matrix products that a graph runs on data."""
+    total = 0
+    for op in graph.get_operations():
+        if op.type in ("MatMul", "BatchMatMulV2") and "relative_bias" not in op.name:
+            left = op.inputs[0].shape
+            transposed = op.type == "MatMul" and op.get_attr("transpose_a")
+            inner = left[-2] if transposed else left[-1]
+            total += 2 * op.outputs[0].shape.num_elements() * inner
+    return total
