@@ -43,8 +43,9 @@ class ProgressFile:
         """Writes the counts."""
         if self._path is not None:
             self._written = time.monotonic()
-            with open(self._path, "w", encoding="ascii") as file:
-                file.write(f"{self._items} {self._bytes}")
+            # Of fixed width and never cut, so that a reader always finds whole numbers.
+            with open(self._path, "r+b" if os.path.exists(self._path) else "wb") as file:
+                file.write(b"%020d %020d" % (self._items, self._bytes))
 
 
 class ProcessLines(beam.DoFn):

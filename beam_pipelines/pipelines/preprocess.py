@@ -78,10 +78,19 @@ def run(config: JobConfig) -> dict[str, Any]:
             int(summary.media_bytes.sum()),
         ):
             _build(pipeline, config, summary, folder, work)
-            pipeline.run().wait_until_finish()
+            _run_pipeline(pipeline, config.manifest_path, summary.sha256)
         info = _finish(config, summary, folder, work)
         files.delete_tree(work)
     return info
+
+
+def _run_pipeline(pipeline: beam.Pipeline, manifest_path: str, manifest_sha256: str) -> None:
+    """Runs the pipeline; lines are read by offset, so a manifest may not change meanwhile."""
+    try:
+        pipeline.run().wait_until_finish()
+    finally:
+        if files.sha256(manifest_path) != manifest_sha256:
+            raise UserError(f"manifest {manifest_path} changed while the job ran; run it again")
 
 
 def _build(

@@ -289,3 +289,19 @@ def test_counts_survive_worker_processes(corpus, whole, tmp_path):
 def test_user_errors_name_the_folder_that_is_no_record_folder(tmp_path):
     with pytest.raises(UserError, match="name a folder that `mmstack preprocess` wrote"):
         reading.read_dataset_info(str(tmp_path))
+
+
+def test_a_manifest_that_changes_meanwhile_is_named(tmp_path, capsys, monkeypatch):
+    write_clip(tmp_path / "a.mp4")
+    path = write_lines(tmp_path / "manifest.jsonl", [{"id": "a", "media": "a.mp4"}])
+    scan = preprocess.manifest.scan
+
+    def scan_then_change(*arguments, **options):
+        found = scan(*arguments, **options)
+        write_lines(path, [{"id": "longer", "media": "a.mp4"}])
+        return found
+
+    monkeypatch.setattr(preprocess.manifest, "scan", scan_then_change)
+    assert run(tmp_path, tmp_path / "records") == 2
+    assert "changed while the job ran" in capsys.readouterr().err
+    assert not (tmp_path / "records").exists()
