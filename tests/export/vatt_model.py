@@ -1,45 +1,45 @@
-"""An untrained `debug` VATT model with its inputs, as a run would give it."""
+"""A run folder with an untrained `debug` VATT model, as training would leave it."""
 
-import dataclasses
-from typing import Any
+import pathlib
 
 import keras
+import tensorflow as tf
 
 from mm_models.vatt.config import named_config
 from mm_models.vatt.model import VattModel
-from tests.trainers.record_factory import write_word_vocabulary
-from trainers.config import ExperimentConfig, StreamConfig
-from trainers.data.config import AudioInputConfig, InputConfig, TextInputConfig, VideoInputConfig
+from tests.trainers.record_factory import write_record_folder, write_word_vocabulary
+from trainers.config import ExperimentConfig, StreamConfig, to_yaml
+from trainers.data.config import (
+    AudioInputConfig,
+    DatasetConfig,
+    InputConfig,
+    TextInputConfig,
+    VideoInputConfig,
+)
 from trainers.tasks.vatt import VattTaskConfig
 
-
-@dataclasses.dataclass
-class FakeRun:
-    config: Any
-    model: Any
-    step: int
-    checkpoint: str = "untrained"
+STEP = 7
 
 
-def debug_run(folder, name="debug", seed=0):
-    """A run whose model has the random weights of `seed` and whose batch-norm statistics moved."""
+def write_run(folder: pathlib.Path, name: str = "debug", sample_rate_hz: int = 8000) -> str:
+    """Writes records, vocabulary, config and a checkpoint with moved batch-norm statistics."""
     model_config = named_config(name)
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(0)
     model = VattModel(model_config)
     for variable in model.variables:
         if "moving_mean" in variable.path:
-            variable.assign(keras.random.normal(variable.shape, stddev=0.1, seed=seed))
-    resolved = model.config
+            variable.assign(keras.random.normal(variable.shape, stddev=0.1, seed=1))
+    video, audio, text = model.config.video, model.config.audio, model.config.text
     inputs = InputConfig(
+        datasets={"records": DatasetConfig(path=write_record_folder(folder / "records"))},
+        batch_size=4,
         video=VideoInputConfig(
-            num_frames=resolved.video.num_frames,
-            height=resolved.video.height,
-            width=resolved.video.width,
-            crop="center",
+            num_frames=video.num_frames, height=video.height, width=video.width, crop="center"
         ),
-        audio=AudioInputConfig(num_samples=resolved.audio.num_samples, sample_rate_hz=8000),
+        audio=AudioInputConfig(num_samples=audio.num_samples, sample_rate_hz=sample_rate_hz),
         text=TextInputConfig(
-            num_tokens=resolved.text.num_tokens,
+            num_candidates=1,
+            num_tokens=text.num_tokens,
             vocabulary=write_word_vocabulary(folder / "words.txt"),
         ),
     )
@@ -48,4 +48,10 @@ def debug_run(folder, name="debug", seed=0):
         task=VattTaskConfig(model=model_config),
         streams={"main": StreamConfig(input=inputs)},
     )
-    return FakeRun(config=config, model=model, step=7)
+    run = folder / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    step = tf.Variable(STEP, dtype=tf.int64, trainable=False)
+    checkpoint = tf.train.Checkpoint(model=model, step=step)
+    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(STEP)
+    return str(run)

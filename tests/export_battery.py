@@ -1,0 +1,73 @@
+"""Checks that every exported system must pass."""
+
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from export import layout
+from export.server.loaded import LoadedVersion, read_warmup_requests
+from export.signatures.base import Arrays, Signatures
+
+TOLERANCE = 1e-5
+
+
+def check_export(signatures: Signatures, version: LoadedVersion) -> None:
+    """Files, documentation, free batch axis, and rows that do not influence each other.
+
+    That answers equal the checkpoint's is proven by the export itself, in a fresh process.
+    """
+    path = pathlib.Path(version.path)
+    assert path.name == str(version.number)
+    assert not [p for p in path.parent.iterdir() if p.name.startswith(layout.TEMPORARY_PREFIX)]
+    names = set(version.signatures)
+    assert names == {layout.DEFAULT_SIGNATURE, *signatures.docs()}
+    warmed = read_warmup_requests(str(path))
+    assert {request.model_spec.signature_name for request in warmed} == names
+    assert version.batching is not None
+    for name, requests in signatures.examples().items():
+        _check_docs(signatures, version, name)
+        assert version.signatures[name].has_rows, name
+        _check_rows(version, name, requests[-1])
+
+
+def _check_docs(signatures: Signatures, version: LoadedVersion, name: str) -> None:
+    doc, signature = signatures.docs()[name], version.signatures[name]
+    assert set(doc.inputs) == set(signature.inputs), name
+    assert set(doc.outputs) == set(signature.outputs), name
+    for key, meaning in (doc.inputs | doc.outputs).items():
+        field = signature.inputs.get(key) or signature.outputs[key]
+        assert meaning.startswith(f"{field.dtype_name}["), (name, key, meaning)
+        assert meaning.partition("]")[0].count(",") + 1 == len(field.shape), (name, key, meaning)
+
+
+def _check_rows(version: LoadedVersion, name: str, inputs: Mapping[str, np.ndarray]) -> None:
+    """The whole batch, each row alone and the rows in reverse agree."""
+    signature = version.signatures[name]
+    whole = version.run(signature, inputs)
+    reverse = version.run(signature, {key: value[::-1] for key, value in inputs.items()})
+    num_rows = len(next(iter(inputs.values())))
+    alone = [
+        version.run(signature, {key: value[row : row + 1] for key, value in inputs.items()})
+        for row in range(num_rows)
+    ]
+    for key, value in whole.items():
+        assert len(value) == num_rows
+        assert_close(value, reverse[key][::-1])
+        assert_close(value, np.concatenate([row[key] for row in alone]))
+
+
+def assert_close(answer: np.ndarray, expected: np.ndarray) -> None:
+    """Equal strings and integers, floats within 1e-5."""
+    if np.asarray(expected).dtype.kind == "f":
+        np.testing.assert_allclose(answer, expected, atol=TOLERANCE, rtol=0)
+    else:
+        np.testing.assert_array_equal(answer, expected)
+
+
+def unit_length(arrays: Arrays) -> None:
+    """Every embedding has length 1."""
+    for name, value in arrays.items():
+        norms = tf.norm(value, axis=-1).numpy()
+        np.testing.assert_allclose(norms, 1.0, atol=1e-5, err_msg=name)
