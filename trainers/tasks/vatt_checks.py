@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from mm_models.text.tokenizers import build_tokenizer
-
 from mm_models.errors import UserError
+from mm_models.text.tokenizers import build_tokenizer
 from mm_models.vatt import config as model_config
-from trainers.data.config import InputConfig
+from trainers.data.config import AudioInputConfig, InputConfig
 
 NORMALIZATIONS = ("mean", "sum")
 
@@ -58,13 +57,7 @@ def check_stream(config: Any, name: str, inputs: InputConfig) -> None:
                 f"streams.{name}.input.video.{field}", getattr(inputs.video, field), patch
             )
     if inputs.audio is not None:
-        field = f"streams.{name}.input.audio.num_samples"
-        if model.audio.input != "waveform":
-            raise UserError(
-                f"task.model.audio.input is {model.audio.input!r}, but streams read waveforms; set "
-                "it to waveform"
-            )
-        _check_divides(field, inputs.audio.num_samples, model.audio.patch_samples)
+        _check_audio(f"streams.{name}.input.audio", inputs.audio, model.audio)
     if inputs.text is not None and inputs.text.num_tokens != model.text.num_tokens:
         raise UserError(
             f"streams.{name}.input.text.num_tokens is {inputs.text.num_tokens}, but "
@@ -85,6 +78,16 @@ def check_vocabulary(config: Any, name: str, inputs: InputConfig) -> None:
         raise UserError(
             f"{inputs.text.vocabulary} of streams.{name} has {size} entries, more than "
             f"task.model.text.vocabulary_size = {rows}; raise the latter to {size} or more"
+        )
+
+
+def _check_audio(field: str, inputs: AudioInputConfig, tower: Any) -> None:
+    if tower.input == "waveform":
+        _check_divides(f"{field}.num_samples", inputs.num_samples, tower.patch_samples)
+    elif inputs.sample_rate_hz != tower.sample_rate_hz:
+        raise UserError(
+            f"{field}.sample_rate_hz is {inputs.sample_rate_hz}, but the model's spectrograms are "
+            f"for task.model.audio.sample_rate_hz = {tower.sample_rate_hz}; make them equal"
         )
 
 

@@ -1,0 +1,118 @@
+import glob
+import io
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from tests.trainers.evaluation.planted import (
+    InputsAreEmbeddings,
+    as_video,
+    captions_of,
+    inputs,
+    unit_vectors,
+)
+from trainers.evaluation import drawing, panels
+from trainers.evaluation.batch_panels import batch_panels
+
+
+def written(folder):
+    """Tag to summary value of every event file in `folder`."""
+    values = {}
+    for path in glob.glob(f"{folder}/events*"):
+        for record in tf.data.TFRecordDataset(path):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            values |= {value.tag: value for value in event.summary.value}
+    return values
+
+
+def picture_of(value):
+    encoded = tf.make_ndarray(value.tensor)[2]
+    return np.asarray(Image.open(io.BytesIO(encoded)))
+
+
+def test_panels_can_be_read_back(tmp_path):
+    image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    waveform = np.sin(np.arange(800) / 10).astype(np.float32)
+    shown = [
+        panels.ImagePanel("picture", image),
+        panels.SoundPanel("sound", waveform, 8000, "a tone"),
+        panels.TextPanel("words", "| a |"),
+    ]
+    writer = tf.summary.create_file_writer(str(tmp_path))
+    panels.write_panels(shown, writer, step=3, prefix="clips/")
+    writer.close()
+    values = written(tmp_path)
+    np.testing.assert_array_equal(picture_of(values["clips/picture"]), image)
+    encoded = tf.make_ndarray(values["clips/sound"].tensor)[0][0]
+    samples, rate = tf.audio.decode_wav(encoded)
+    assert int(rate) == 8000
+    np.testing.assert_allclose(samples[:, 0], waveform, atol=1e-4)
+    assert tf.make_ndarray(values["clips/words"].tensor)[()] == b"| a |"
+
+
+def test_a_strip_shows_the_frames_in_order():
+    frames = np.stack([np.full((8, 8, 3), value, np.float32) for value in (-1, 0, 1)])
+    strip = drawing.clip_strip(frames, height_pixels=16)
+    assert strip.shape == (16, 3 * 16 + 2 * drawing.MARGIN_PIXELS, 3)
+    assert [int(strip[8, x, 0]) for x in (8, 28, 48)] == [0, 128, 255]
+    thinned = drawing.clip_strip(np.repeat(frames, 10, axis=0), max_frames=4, height_pixels=16)
+    assert thinned.shape[1] == 4 * 16 + 3 * drawing.MARGIN_PIXELS
+
+
+def test_long_captions_are_wrapped_under_the_picture():
+    picture = np.zeros((10, 200, 3), np.uint8)
+    short = drawing.under(picture, ["drei"])
+    long = drawing.under(picture, ["eine rote Drei gleitet langsam über die dunkle Fläche " * 3])
+    assert short.shape[1] == long.shape[1] == 200
+    assert long.shape[0] > short.shape[0] + 50
+    assert (short[10:] < 128).any()  # ink
+
+
+def test_accents_are_drawn_as_letters():
+    blank = np.zeros((2, 200, 3), np.uint8)
+    pictures = {text: drawing.under(blank, [text]).tobytes() for text in ("ü", "ñ", "é", "u")}
+    assert len(set(pictures.values())) == 4
+
+
+def test_a_spectrogram_shows_the_pitch():
+    rate = 8000
+    tone = np.sin(2 * np.pi * 1000 * np.arange(rate) / rate)
+    picture = drawing.spectrogram_image(tone, rate, height_pixels=100)
+    brightest = picture[:100].astype(int).sum(axis=(1, 2)).argmax()
+    assert abs(brightest - 75) <= 2  # 1 kHz of 4 kHz, counted from the bottom
+
+
+def test_a_similarity_matrix_is_bright_on_its_diagonal():
+    picture = drawing.similarity_image(np.eye(4), low=0.0, high=1.0)
+    cell = 32
+    light = picture[: 4 * cell].astype(int).sum(axis=2)
+    assert light[cell // 2, cell // 2] > 2 * light[cell // 2, cell + cell // 2]
+
+
+def test_a_batch_shows_clips_sounds_captions_and_matrices(plant):
+    vectors = unit_vectors(6)
+    sounds = 0.1 * unit_vectors(6, seed=2)
+    ones = tf.ones(6)
+    batch = {
+        "video": tf.constant(as_video(vectors)),
+        "audio": tf.constant(sounds),
+        "text": tf.constant(captions_of(range(6))),
+        "video_mask": ones,
+        "audio_mask": tf.constant([1.0, 0, 1, 1, 1, 1]),
+        "text_mask": ones,
+        "example_id": tf.range(6, dtype=tf.int64),
+    }
+    shown = batch_panels(InputsAreEmbeddings(unit_vectors(10)), batch, inputs())
+    by_tag = {panel.tag: panel for panel in shown}
+    assert set(by_tag) == {
+        "clips",
+        "spectrograms",
+        "sound/0",  # example 1 has no sound
+        "captions",
+        "similarities/video_vt_text_vt",
+        "similarities/video_va_audio_va",
+    }
+    np.testing.assert_array_equal(by_tag["sound/0"].waveform, sounds[0])
+    assert by_tag["captions"].markdown.count("\n") == 7
+    assert "caption of clip 5" in by_tag["captions"].markdown
