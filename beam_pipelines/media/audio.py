@@ -178,7 +178,9 @@ class AudioTrack:
             self.warnings.append(
                 f"audio pauses for {gap_seconds:.3f} s at {self.end_seconds:.3f} s: silence"
             )
-            self._push(np.zeros(gap, np.float32))
+            while gap > 0:  # in blocks: a window keeps only its own part of a long pause
+                self._push(np.zeros(min(gap, _BLOCK_SAMPLES), np.float32))
+                gap -= _BLOCK_SAMPLES
 
     def _push(self, samples: np.ndarray) -> None:
         if not len(samples):

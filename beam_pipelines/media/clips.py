@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from beam_pipelines.media import image as images
-from beam_pipelines.media.container import Rejection, Source, reason_of
+from beam_pipelines.media.container import Rejection, Source, packets_of, reason_of
 from beam_pipelines.media.probe import media_info
 from beam_pipelines.media.tracks import SoundTrack, Track, VideoTrack
 from beam_pipelines.media.types import DecodeRequest, MediaInfo
@@ -186,7 +186,7 @@ class _Pass:
 
     def _read(self) -> None:
         by_index = {track.stream.index: track for track in self._tracks}
-        packets = self._source.container.demux([track.stream for track in self._tracks])
+        packets = packets_of(self._source, [track.stream for track in self._tracks])
         try:
             for packet in packets:
                 if packet.size and self._is_done(packet):

@@ -84,6 +84,19 @@ def open_source(path: str) -> Iterator[Source]:
         yield _source(path, container)
 
 
+def packets_of(source: Source, streams: list) -> Iterator[av.Packet]:
+    """The packets of some streams in file order; ends with an empty one for each stream.
+
+    Raises:
+        Rejection: the file turns out to hold streams that its start does not announce.
+    """
+    try:
+        yield from source.container.demux(streams)
+    except IndexError as error:  # PyAV looks the stream up in the list it made at the start
+        detail = "packets of a stream that the header does not announce"
+        raise Rejection(RejectCode.CORRUPT_CONTAINER, detail) from error
+
+
 def _open_rejection(path: str, error: Exception) -> Rejection:
     reason = reason_of(error)
     if isinstance(error, av.error.EOFError):

@@ -59,14 +59,16 @@ def _rejection(error: Exception) -> Rejection:
     return Rejection(RejectCode.TRUNCATED if truncated else RejectCode.CORRUPT_IMAGE, message)
 
 
-def is_animated(image: Image.Image) -> bool:
-    """Whether the picture has more than one frame that plays by itself.
+def num_playing_frames(image: Image.Image) -> int:
+    """How many frames play by themselves: 1 for a still picture; pages of a TIFF do not play.
 
     Raises:
         Rejection: the frames cannot be counted.
     """
+    if image.format == "TIFF":
+        return 1
     try:
-        return bool(getattr(image, "is_animated", False)) and image.format != "TIFF"
+        return int(getattr(image, "n_frames", 1))
     except MemoryError:
         raise
     except Exception as error:  # a GIF is counted by walking through its broken blocks
@@ -75,7 +77,8 @@ def is_animated(image: Image.Image) -> bool:
 
 def image_info(image: Image.Image) -> MediaInfo:
     """What the header of an open picture says."""
-    animated = is_animated(image)
+    num_frames = num_playing_frames(image)
+    animated = num_frames > 1
     turn = 0 if animated else _TURNS.get(_orientation(image)[0], 0)
     width, height = image.size if turn % 180 == 0 else image.size[::-1]
     return MediaInfo(
@@ -89,7 +92,7 @@ def image_info(image: Image.Image) -> MediaInfo:
         coded_height=image.height,
         rotation_degrees=turn,
         pixel_format=image.mode,
-        num_frames=getattr(image, "n_frames", 1) if animated else 1,
+        num_frames=num_frames,
         num_video_streams=1,
     )
 
@@ -138,7 +141,7 @@ def animation(
     """
     size = output_size(*image.size, 1.0, request.short_side)
     start = 0.0
-    for number in range(image.n_frames):
+    for number in range(num_playing_frames(image)):
         try:
             image.seek(number)
             image.load()

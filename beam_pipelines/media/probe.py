@@ -4,7 +4,7 @@ import av
 
 from beam_pipelines.media import image as images
 from beam_pipelines.media import structure
-from beam_pipelines.media.container import Rejection, Source, aspect_ratio, open_source
+from beam_pipelines.media.container import Rejection, Source, aspect_ratio, open_source, packets_of
 from beam_pipelines.media.frames import Orientation, check_pixels, orientation_of, output_size
 from beam_pipelines.media.types import DecodeRequest, MediaInfo
 from beam_pipelines.rejects import Reject, RejectCode
@@ -54,7 +54,7 @@ def _first_orientation(source: Source, max_pixels: int) -> Orientation | None:
     context = source.video.codec_context
     check_pixels(context.width, context.height, max_pixels)
     context.options = {"max_pixels": str(max_pixels)}
-    for number, packet in enumerate(source.container.demux(source.video)):
+    for number, packet in enumerate(packets_of(source, [source.video])):
         try:
             is_end = packet.pts is None and packet.dts is None
             frames = packet.decode() if packet.size or is_end else []

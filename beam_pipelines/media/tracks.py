@@ -105,6 +105,7 @@ class VideoTrack(Track):
         self._finish = finish
         rate = self.stream.average_rate or self.stream.guessed_rate
         self._interval = 1.0 / float(rate or _DEFAULT_FRAME_RATE_HZ)
+        self._max_jump_seconds = request.max_seconds
         self._doubtful = False
         self.settling = False
         self.position_seconds = 0.0
@@ -130,10 +131,19 @@ class VideoTrack(Track):
             return
         if self.first_seconds is None:
             self.first_seconds = seconds
+        else:
+            self._check_jump(seconds)
         self._judge(frame, seconds)
         self.num_decoded += 1
         self._grid.add(SourceFrame(seconds, lambda: self._finish(self.scaler.scale(frame))))
         self._last_ticks = frame.duration or 0
+
+    def _check_jump(self, seconds: float) -> None:
+        """A frame held over a jump of hours would fill the grid, and memory, with itself."""
+        if seconds - self.position_seconds > self._max_jump_seconds:
+            jump = seconds - self.position_seconds
+            detail = f"time stamps jump by {jump:.1f} s at {self.position_seconds:.3f} s"
+            raise Rejection(RejectCode.CORRUPT_VIDEO, detail)
 
     def _seconds(self, frame: av.VideoFrame) -> float:
         if frame.time is None:
@@ -155,6 +165,7 @@ class VideoTrack(Track):
 
     def finish(self) -> None:
         """Hands out the last frame."""
+        self._check_jump(self.end_seconds)
         self._grid.finish(self.end_seconds)
 
 

@@ -223,6 +223,12 @@ def test_length_is_limited_where_none_is_stated(tmp_path):
     assert decode.decode(path, DecodeRequest(max_seconds=1.5)).code == RejectCode.TOO_LONG
 
 
+def test_jump_of_time_stamps(tmp_path):
+    path = ramp(tmp_path / "j.ts", [0, 40, 5_000_000])
+    reject = decode.decode(path, DecodeRequest(frame_rate_hz=10))
+    assert reject.code == RejectCode.CORRUPT_VIDEO and "jump by" in reject.detail
+
+
 def test_more_threads_give_the_same(tmp_path):
     path = ramp(tmp_path / "a.mp4", [40 * k for k in range(50)])
     one, two = (decode.decode(path, DecodeRequest(decoder_threads=n)) for n in (1, 2))
