@@ -43,6 +43,22 @@ def check_batches(config: ExperimentConfig, num_replicas: int) -> None:
             )
 
 
+def check_reachable(config: ExperimentConfig, *, evaluates: bool) -> None:
+    """Raises UserError for settings that this run would never come to."""
+    trainer = config.trainer
+    start = trainer.summaries.profile_start_step
+    if trainer.summaries.profile_steps and start >= trainer.train_steps:
+        raise UserError(
+            f"trainer.summaries.profile_start_step is {start}, but the run has only "
+            f"{trainer.train_steps} steps; start the window earlier"
+        )
+    if trainer.evaluation.early_stopping_patience and not evaluates:
+        raise UserError(
+            "trainer.evaluation.early_stopping_patience needs evaluations; use "
+            "--mode=train_and_eval"
+        )
+
+
 def _check_streams(config: ExperimentConfig) -> None:
     if not config.streams:
         raise UserError("streams is empty; an experiment needs at least one stream")

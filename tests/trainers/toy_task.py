@@ -130,8 +130,8 @@ def host_batch(batch_size: int, *, seed: int, step: int) -> dict[str, np.ndarray
 class ToyInputs:
     """Synthetic batches, cut as records are: per replica, in replica order."""
 
-    def check(self, input_config, field) -> None:
-        pass
+    def plan(self, input_config, field) -> str:
+        return f"endless synthetic batches of {input_config.batch_size}"
 
     def build_train_dataset(self, input_config, *, seed, start_step, input_context):
         size = input_config.batch_size

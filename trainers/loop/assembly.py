@@ -52,7 +52,7 @@ class Assembly:
 def prepare(config: ExperimentConfig, inputs: Inputs) -> tuple[tf.distribute.Strategy, Task]:
     """Strategy and task, and every check that needs no weights. Raises UserError."""
     for name, stream in config.streams.items():
-        inputs.check(stream.input, f"streams.{name}.input")
+        inputs.plan(stream.input, f"streams.{name}.input")
     distribution.configure_process(config.runtime)
     strategy = distribution.build_strategy(config.runtime)
     check_batches(config, strategy.num_replicas_in_sync)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -57,9 +58,14 @@ def path_of(folder: str, step: int) -> str:
     return os.path.join(folder, f"{NAME}-{step}")
 
 
-def read_state(path: str) -> dict[str, Any]:
-    """The JSON part of a checkpoint. Raises whatever damaged files make the reader raise."""
+def read_verified_state(path: str) -> dict[str, Any]:
+    """The JSON part of a checkpoint, after every tensor's checksum was found right.
+
+    Raises whatever damaged files make the reader raise.
+    """
     reader = tf.train.load_checkpoint(path)
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)
     return json.loads(reader.get_tensor(STATE_KEY))
 
 
@@ -121,37 +127,35 @@ class Checkpoints:
         steps = list_steps(self.folder)
         for step in reversed(steps):
             path = path_of(self.folder, step)
-            reason = self._try_restore(path, identity)
-            if reason is None:
-                return path
-            self._report(f"checkpoint {path} is damaged ({reason}); trying the one before it")
-            if self._chief:
-                self._set_aside(step)
+            # Verified first: a restore that fails half-way would leave half of its weights behind.
+            try:
+                saved = read_verified_state(path)["identity"]
+            # Damaged files make the reader raise anything; each is reported and none is trusted.
+            except Exception as error:
+                self._report(f"checkpoint {path} is damaged ({_reason(error)}); trying another")
+                if self._chief:
+                    self._set_aside(step)
+                continue
+            check_identity(identity, saved, path)
+            self.restore(path)
+            return path
         if steps:
             raise UserError(
                 f"every checkpoint in {self.folder} is damaged; start again in another --model_dir"
             )
         return None
 
-    def _try_restore(self, path: str, identity: Mapping[str, Any]) -> str | None:
-        """None on success, otherwise why the files cannot be read."""
-        try:
-            saved = read_state(path)["identity"]
-        # Damaged files make the reader raise anything; each is reported and none is trusted.
-        except Exception as error:
-            return _reason(error)
-        check_identity(identity, saved, path)
-        try:
-            self.restore(path)
-        except Exception as error:
-            return _reason(error)
-        return None
-
     def restore(self, path: str) -> None:
-        """Restores every object, or raises."""
+        """Restores every object. Raises UserError when the model has changed."""
         with self._strategy.scope():
             status = self._checkpoint.restore(path)
-            status.assert_existing_objects_matched()
+            try:
+                status.assert_existing_objects_matched()
+            except (AssertionError, ValueError) as error:
+                raise UserError(
+                    f"{path} is a checkpoint of another experiment: its variables are not this "
+                    f"model's ({_reason(error)}); give another --model_dir"
+                ) from error
 
     def _set_aside(self, step: int) -> None:
         for name in tf.io.gfile.listdir(self.folder):
@@ -201,6 +205,34 @@ class Checkpoints:
         return tf.train.CheckpointManager(
             self._checkpoint, folder, max_to_keep=keep, checkpoint_name=NAME
         )
+
+
+def copy_if_best(
+    model_dir: str, step: int, scores: Mapping[str, float], config: CheckpointConfig
+) -> None:
+    """Copies the checkpoint of `step` into `best/` when its score beats the one described there."""
+    folder, metric = os.path.join(model_dir, "best"), config.best_metric
+    if metric not in scores or not math.isfinite(scores[metric]):
+        return
+    described = os.path.join(folder, "best.json")
+    if tf.io.gfile.exists(described):
+        with tf.io.gfile.GFile(described, "r") as file:
+            best = json.load(file)["value"]
+        if (scores[metric] <= best) if config.best_mode == "max" else (scores[metric] >= best):
+            return
+    tf.io.gfile.makedirs(folder)
+    source = path_of(os.path.join(model_dir, "checkpoints"), step)
+    # The index comes last: without it the rest is a leftover.
+    names = sorted(tf.io.gfile.glob(f"{source}.data-*")) + [f"{source}.index"]
+    for name in names:
+        target = os.path.join(folder, os.path.basename(name))
+        tf.io.gfile.copy(name, f"{target}.tmp", overwrite=True)
+        tf.io.gfile.rename(f"{target}.tmp", target, overwrite=True)
+    text = json.dumps({"step": step, "metric": metric, "value": scores[metric]})
+    write_text(described, text + "\n")
+    for other in set(list_steps(folder)) - {step}:
+        for name in tf.io.gfile.glob(f"{path_of(folder, other)}.*"):
+            tf.io.gfile.remove(name)
 
 
 def write_text(path: str, text: str) -> None:

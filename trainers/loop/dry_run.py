@@ -51,16 +51,12 @@ def _stream(
     size = stream.input.batch_size
     steps = assembly.config.trainer.train_steps
     tokens = assembly.task.tokens_per_example(name)
-    sets = ", ".join(f"{key} ({part.path})" for key, part in stream.input.datasets.items())
-    shapes = ", ".join(
-        f"{key} {spec.dtype.name}{spec.shape.as_list()}"
-        for key, spec in sorted(replica_batch_spec(assembly, name).items())
-    )
+    plan = str(assembly.inputs.plan(stream.input, f"streams.{name}.input"))
     return [
         f"stream {name}: {share:.0%} of the steps, about {round(share * steps * size):,} examples",
-        f"  data sets: {sets or 'none named'}",
-        f"  global batch {size} = {assembly.num_replicas} x {size // assembly.num_replicas}; "
-        f"{shapes}",
+        *(f"  {line}" for line in plan.splitlines()),
+        f"  {size // assembly.num_replicas} of {size} examples on each of {assembly.num_replicas} "
+        "replica(s)",
         f"  {tokens:,} tokens per example; {flops * assembly.num_replicas / 1e9:,.3f} GFLOP per "
         "step, forward and backward",
         f"  per replica: batch {_size(batch)}, activations kept for the backward pass "

@@ -9,14 +9,15 @@ import tensorflow as tf
 
 from trainers import distribution
 from trainers.config import StreamConfig
+from trainers.data.errors import as_user_error
 
 
 class Inputs(Protocol):
     """What the loop asks of a data source; records are one (RecordInputs), tests bring their
     own."""
 
-    def check(self, input_config: Any, field: str) -> None:
-        """Raises UserError for values that cannot work; `field` is where the config stands."""
+    def plan(self, input_config: Any, field: str) -> Any:
+        """What will be read, as `str` shows it. Raises UserError naming `field` where it cannot."""
 
     def build_train_dataset(
         self,
@@ -38,11 +39,11 @@ class Inputs(Protocol):
 class RecordInputs:
     """Records, through trainers/data."""
 
-    def check(self, input_config, field) -> None:
-        """See `trainers.data.validation.validate`."""
-        from trainers.data import validation
+    def plan(self, input_config, field) -> Any:
+        """See `trainers.data.pipeline.plan`."""
+        from trainers.data import pipeline
 
-        validation.validate(input_config, field)
+        return pipeline.plan(input_config, field)
 
     def build_train_dataset(self, input_config, *, seed, start_step, input_context):
         """See `trainers.data.pipeline.build_train_dataset`."""
@@ -129,9 +130,19 @@ class StreamReader:
         }
 
     def next(self, stream: str) -> Any:
-        """The stream's next batch: tensors by name, or their per-replica values."""
+        """The stream's next batch: tensors by name, or their per-replica values.
+
+        Raises:
+            UserError: a corrupt record, where the data set's policy is to fail.
+        """
         start = time.perf_counter()
-        batch = next(self._iterators[stream])
+        try:
+            batch = next(self._iterators[stream])
+        except tf.errors.OpError as error:
+            mistake = as_user_error(error)
+            if mistake is None:
+                raise
+            raise mistake from error
         self.wait_seconds += time.perf_counter() - start
         return batch
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from trainers import runs
 from trainers.config import ExperimentConfig
-from trainers.config_checks import check_config
+from trainers.config_checks import check_config, check_reachable
 from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
 from trainers.loop import checkpoints, dry_run, run_folder
@@ -19,6 +19,7 @@ from trainers.loop.evaluation import check_best_metric, evaluate
 from trainers.loop.inputs import Inputs, RecordInputs
 from trainers.loop.metrics_log import MetricsLog
 from trainers.loop.progress import Progress
+from trainers.loop.training import Training
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
 
@@ -43,33 +44,23 @@ def run_experiment(
     """
     inputs = inputs or RecordInputs()
     check_config(config)
-    if mode == "train" or dry:
-        strategy, task = prepare(config, inputs)
-        evaluators = build_evaluators(config.evaluators, task) if dry else {}
-    else:
-        strategy, task = prepare(config, inputs)
-        evaluators = build_evaluators(config.evaluators, task)
+    check_reachable(config, evaluates=mode != "train")
+    if not dry:
+        run_folder.check_writable(model_dir)
+        run_folder.check_assets(config)
+    strategy, task = prepare(config, inputs)
+    evaluators = {} if mode == "train" else build_evaluators(config.evaluators, task)
+    if mode != "train":
         check_best_metric(config, evaluators)
-        if not evaluators:
-            raise UserError(
-                f"--mode={mode} needs evaluators; add one under `evaluators:` or use train"
-            )
+    if mode in ("eval", "continuous_eval") and not evaluators:
+        raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
+    assembly = assemble(config, inputs, strategy, task)
     if dry:
-        assembly = assemble(config, inputs, strategy, task)
         print(dry_run.report(assembly, evaluators))
         return 0
-    run_folder.check_writable(model_dir)
-    assembly = assemble(config, inputs, strategy, task)
     if mode in ("train", "train_and_eval"):
-        return _train(assembly, evaluators, model_dir)
+        return Training(assembly, evaluators, model_dir=model_dir).run()
     return _evaluate(assembly, evaluators, model_dir, once=mode == "eval")
-
-
-def _train(assembly: Assembly, evaluators: Mapping[str, Any], model_dir: str) -> int:
-    from trainers.loop.training import Training, check_reachable
-
-    check_reachable(assembly.config, bool(evaluators))
-    return Training(assembly, evaluators, model_dir=model_dir).run()
 
 
 def _evaluate(
@@ -84,7 +75,14 @@ def _evaluate(
     else:
         steps = _new_steps(folder, assembly.config, done=log.steps())
     for step in steps:
-        runs.restore_weights(assembly.model, assembly.config, checkpoints.path_of(folder, step))
+        try:
+            path = checkpoints.path_of(folder, step)
+            runs.restore_weights(assembly.model, assembly.config, path)
+        except UserError as error:
+            if once:
+                raise
+            progress.say(f"left out step {step}: {error}")
+            continue
         context = EvaluationContext(
             step=step,
             model_dir=model_dir,
@@ -95,6 +93,7 @@ def _evaluate(
         )
         scores = evaluate(assembly.model, evaluators, list(evaluators), context)
         log.write("eval", step, scores)
+        checkpoints.copy_if_best(model_dir, step, scores, assembly.config.trainer.checkpoint)
         progress.table(f"evaluation at step {step}", scores)
     log.close()
     return 0

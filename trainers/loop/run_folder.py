@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import os
 import posixpath
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -30,6 +31,29 @@ def check_writable(model_dir: str) -> None:
             f"--model_dir {model_dir} cannot be written ({str(error).splitlines()[0]}); give "
             "another folder"
         ) from error
+
+
+def check_assets(config: ExperimentConfig) -> None:
+    """Raises UserError for a vocabulary file that is not there."""
+    for part in (config.task, *config.streams.values(), *config.evaluators.values()):
+        for path in _assets(part):
+            if not tf.io.gfile.exists(path):
+                raise UserError(
+                    f"vocabulary file {path} does not exist; make it with `mmstack vocabulary`"
+                )
+
+
+def _assets(part: Any) -> Iterator[str]:
+    if dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            if field.name in _ASSET_FIELDS and isinstance(value, str) and value:
+                yield value
+            else:
+                yield from _assets(value)
+    elif isinstance(part, dict):
+        for value in part.values():
+            yield from _assets(value)
 
 
 def write_config(config: ExperimentConfig, model_dir: str) -> None:
@@ -69,10 +93,6 @@ def _copy(path: str, folder: str, copies: dict[str, str]) -> str:
         name = f"{len(copies)}-{name}"
     target = os.path.join(folder, name)
     if os.path.abspath(path) != os.path.abspath(target):
-        if not tf.io.gfile.exists(path):
-            raise UserError(
-                f"vocabulary file {path} does not exist; make it with `mmstack vocabulary`"
-            )
         tf.io.gfile.makedirs(folder)
         temporary = os.path.join(folder, f".tmp-{name}")
         tf.io.gfile.copy(path, temporary, overwrite=True)

@@ -83,13 +83,8 @@ class Training:
                 f"{self._model_dir} is already at step {self.step}: nothing to train"
             )
             return 0
-        if self._chief:
-            write_config(self._config, self._model_dir)
-        self._log.hyper_parameters(flatten(_shown(self._config)))
-        stop = StopSignal(self._assembly.strategy)
-        self._trainer = self._build_trainer(stop)
-        controller = self._build_controller()
-        with stop.listening():
+        controller = self.open()
+        with self._stop.listening():
             try:
                 self._train(controller)
             except StopRequested:
@@ -105,6 +100,15 @@ class Training:
                 self._stop_profile()
                 self._log.close()
         return 0
+
+    def open(self) -> orbit.Controller:
+        """Writes the resolved config, opens the data and returns the loop that `run` drives."""
+        if self._chief:
+            write_config(self._config, self._model_dir)
+        self._log.hyper_parameters(flatten(_shown(self._config)))
+        self._stop = StopSignal(self._assembly.strategy)
+        self._trainer = self._build_trainer(self._stop)
+        return self._build_controller()
 
     def _build_trainer(self, stop: StopSignal) -> Trainer:
         assembly, seed = self._assembly, self._config.trainer.seed
@@ -301,19 +305,3 @@ def parameter_norms(model: Any) -> dict[str, float]:
 def _shown(config: ExperimentConfig) -> dict[str, Any]:
     shown = dataclasses.asdict(config)
     return {key: shown[key] for key in ("task", "streams", "trainer", "runtime")}
-
-
-def check_reachable(config: ExperimentConfig, evaluates: bool) -> None:
-    """Raises UserError for settings that this run would never come to."""
-    trainer = config.trainer
-    start = trainer.summaries.profile_start_step
-    if trainer.summaries.profile_steps and start >= trainer.train_steps:
-        raise UserError(
-            f"trainer.summaries.profile_start_step is {start}, but the run has only "
-            f"{trainer.train_steps} steps; start the window earlier"
-        )
-    if trainer.evaluation.early_stopping_patience and not evaluates:
-        raise UserError(
-            "trainer.evaluation.early_stopping_patience needs evaluations; use "
-            "--mode=train_and_eval"
-        )

@@ -52,9 +52,9 @@ def test_twice_50_steps_equal_100_bit_by_bit(tmp_path):
     assert {step: parts[step] for step in (30, 90)} == {step: whole[step] for step in (30, 90)}
 
 
-def test_resumes_on_another_number_of_replicas(finished, tmp_path, run_copy):
+def test_resumes_on_another_number_of_replicas(tmp_path):
     two = ["runtime.distribution_strategy=mirrored", "runtime.num_virtual_devices=2"]
-    plain = [SCHEDULE, "trainer.ema.decay=0.9"]
+    plain = ["trainer.ema.decay=0.9", "trainer.optimizers.main={kind: sgd, momentum: 0.9}"]
     run_toy(toy_config(tmp_path, *plain, "trainer.train_steps=10"), tmp_path / "mixed")
     run_toy(toy_config(tmp_path, *plain, *two), tmp_path / "mixed")
     run_toy(toy_config(tmp_path, *plain), tmp_path / "single")

@@ -1,0 +1,178 @@
+"""Runs as processes: killed, asked to stop, and two of them as one."""
+
+import json
+import os
+import pathlib
+import random
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.trainers.loop.support import YAML, assert_same_tensors, losses, tensors
+from trainers.loop import checkpoints
+from trainers.loop.preemption import PREEMPTED_EXIT_CODE
+
+ROOT = pathlib.Path(__file__).parents[3]
+STEPS = 150
+EXACT = [
+    "runtime.deterministic=true",
+    "task.dropout_rate=0.2",
+    "trainer.ema.decay=0.95",
+    f"trainer.train_steps={STEPS}",
+    "trainer.checkpoint={interval_steps: 10, keep: 3}",
+    "trainer.steps_per_loop=3",
+]
+
+
+def _environment(**extra: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        **extra,
+    }
+
+
+class Zygote:
+    """Runs the toy's command in children; see tests/trainers/loop/zygote.py."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._config = folder / "toy.yaml"
+        self._config.write_text(YAML)
+        self._log = folder / "log.txt"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.trainers.loop.zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=_environment(),
+        )
+
+    def run(self, model_dir, *overrides, kill_after_seconds=None, signal=9) -> dict:
+        argv = [f"--config_file={self._config}", f"--model_dir={model_dir}", "--mode=train"]
+        argv += [f"--set={override}" for override in overrides]
+        request = {
+            "argv": argv,
+            "kill_after_seconds": kill_after_seconds,
+            "signal": signal,
+            "log": str(self._log),
+        }
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory):
+    zygote = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(zygote, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    answer = zygote.run(folder, *EXACT)
+    assert answer["code"] == 0, zygote.log()
+    return folder, answer["seconds"]
+
+
+def _kill_and_resume(zygote, uninterrupted, folder: pathlib.Path, kills: int) -> None:
+    whole, seconds = uninterrupted
+    delays = random.Random(kills)
+    killed = 0
+    while killed < kills:
+        last = checkpoints.list_steps(str(folder / "checkpoints"))
+        if last and last[-1] == STEPS:
+            folder = folder.parent / f"run-{killed}"
+        delay = delays.uniform(0.3, 0.9) * seconds
+        killed += zygote.run(folder, *EXACT, kill_after_seconds=delay)["code"] == -9
+    assert zygote.run(folder, *EXACT)["code"] == 0, zygote.log()
+    assert_same_tensors(tensors(folder, STEPS), tensors(whole, STEPS))
+    assert losses(folder) == losses(whole)
+    left = [path.name for path in (folder / "checkpoints").iterdir()]
+    assert not [name for name in left if "temp" in name or "tmp" in name]
+
+
+def test_three_kills_change_nothing(zygote, uninterrupted, tmp_path):
+    _kill_and_resume(zygote, uninterrupted, tmp_path / "run", 3)
+
+
+@pytest.mark.slow
+def test_ten_kills_change_nothing(zygote, uninterrupted, tmp_path):
+    _kill_and_resume(zygote, uninterrupted, tmp_path / "run", 10)
+
+
+def test_asked_to_stop_it_saves_and_the_same_command_goes_on(zygote, uninterrupted, tmp_path):
+    whole, seconds = uninterrupted
+    endless = [*EXACT[:3], "trainer.train_steps=1000000", *EXACT[5:]]
+    endless.append("trainer.checkpoint.interval_steps=1000000")
+    answer = zygote.run(tmp_path / "run", *endless, kill_after_seconds=seconds, signal=15)
+    assert answer["code"] == PREEMPTED_EXIT_CODE, zygote.log()
+    assert answer["seconds"] < seconds + 10
+    (step,) = checkpoints.list_steps(str(tmp_path / "run" / "checkpoints"))
+    assert f"saved step {step}" in zygote.log()
+    more = [*endless, f"trainer.train_steps={step + 7}"]
+    assert zygote.run(tmp_path / "run", *more)["code"] == 0
+    assert zygote.run(tmp_path / "straight", *more)["code"] == 0
+    assert_same_tensors(
+        tensors(tmp_path / "run", step + 7), tensors(tmp_path / "straight", step + 7)
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def test_two_processes_train_as_one(zygote, tmp_path):
+    config = tmp_path / "toy.yaml"
+    config.write_text(YAML)
+    overrides = ["task.batch_norm=true", "trainer.ema.decay=0.9", "trainer.train_steps=10"]
+    workers = [f"localhost:{port}" for port in _free_ports(2)]
+    processes = []
+    for index in range(2):
+        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        argv = [sys.executable, "-m", "tests.trainers.toy_task", f"--config_file={config}"]
+        argv += [f"--model_dir={tmp_path / 'two'}", "--mode=train_and_eval"]
+        argv += ["--distribution_strategy=multi_worker_mirrored"]
+        argv += [f"--set={override}" for override in overrides]
+        log = (tmp_path / f"worker-{index}.txt").open("w")
+        processes.append(
+            subprocess.Popen(
+                argv,
+                cwd=ROOT,
+                env=_environment(TF_CONFIG=json.dumps(cluster)),
+                stdout=log,
+                stderr=log,
+            )
+        )
+    codes = [process.wait(timeout=300) for process in processes]
+    assert codes == [0, 0], (tmp_path / "worker-0.txt").read_text()[-3000:]
+    assert zygote.run(tmp_path / "one", *overrides)["code"] == 0
+    two, one = tensors(tmp_path / "two", 10), tensors(tmp_path / "one", 10)
+    assert two.keys() == one.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    # Only the chief writes and reports.
+    assert "step 10/10" in (tmp_path / "worker-0.txt").read_text()
+    assert "step 10/10" not in (tmp_path / "worker-1.txt").read_text()
