@@ -86,7 +86,7 @@ def _reference_jitter(frames, draws):
     low = x.min(axis=-1, keepdims=True)
     saturation = np.where(top > 0, (top - low) / top, 0)
     factor = np.clip(saturation * (0.6 + 0.8 * draws[purposes.SATURATION]), 0, 1)
-    x = top - (top - x) * np.divide(factor, saturation, where=saturation > 0)
+    x = top - (top - x) * factor / np.where(saturation > 0, saturation, 1)
     mean = x.mean(axis=(1, 2), keepdims=True)
     x = mean + (x - mean) * (0.6 + 0.8 * draws[purposes.CONTRAST])
     return np.clip(x, 0, 1) * 2 - 1

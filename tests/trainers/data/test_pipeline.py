@@ -351,3 +351,54 @@ def test_remote_folders():
     write_word_vocabulary(f"{folder}/words.txt")
     config = _input(folder, video=_video(), text=_text(folder))
     assert sorted(_take(config, 1)[0]["example_id"]) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("video", "crop", "vgg"),
+        ("video", "crop", "inception"),
+        ("video", "crop", "random"),
+        ("video", "crop", "resize"),
+        ("video", "flip", True),
+        ("video", "color_jitter_probability", 1.0),
+        ("text", "tokenizer", "wordpiece"),
+    ],
+)
+def test_these_fields_change_the_batch(tmp_path_factory, part, field, value):
+    path = tmp_path_factory.mktemp("wide")
+    folder = write_record_folder(path, Recipe(splits={"train": 8}, num_frames=2, width=48))
+    pieces = ["[PAD]", "[UNK]", *(f"##{letter}" for letter in "aeghinortuvwxz"), *"efnostz"]
+    (path / "pieces.txt").write_text("\n".join(pieces) + "\n")
+    write_word_vocabulary(path / "words.txt")
+    config = _input(folder, **{part: _video(num_frames=2) if part == "video" else _text(folder)})
+    before = _take(config, 1)[0][part]
+    setattr(getattr(config, part), field, value)
+    if value == "wordpiece":
+        config.text.vocabulary = str(path / "pieces.txt")
+    after = _take(config, 1)[0][part]
+    assert not np.array_equal(before, after)
+    if part == "video":
+        # Whatever the change, it is the same for both frames: their only difference is the red.
+        shown = (after + 1) * 127.5
+        assert value == 1.0 or np.abs(shown[:, 0, ..., 1:] - shown[:, 1, ..., 1:]).max() < 8
+
+
+def test_parallelism_and_prefetching_are_as_configured(folder, monkeypatch):
+    seen = {}
+    real_map, real_prefetch = tf.data.Dataset.map, tf.data.Dataset.prefetch
+
+    def spy_map(self, function, num_parallel_calls=None, **fields):
+        seen.setdefault("parallel", num_parallel_calls)
+        return real_map(self, function, num_parallel_calls=num_parallel_calls, **fields)
+
+    def spy_prefetch(self, buffer_size):
+        seen["prefetch"] = buffer_size
+        return real_prefetch(self, buffer_size)
+
+    monkeypatch.setattr(tf.data.Dataset, "map", spy_map)
+    monkeypatch.setattr(tf.data.Dataset, "prefetch", spy_prefetch)
+    build_train_dataset(
+        _input(folder, text=_text(folder), num_parallel_calls=3, prefetch_batches=5), seed=0
+    )
+    assert seen == {"parallel": 3, "prefetch": 5}
