@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from beam_pipelines import files, manifest, windows
+from beam_pipelines.clip_facts import add_clip_facts
 from beam_pipelines.clips import Clip, record_values
 from beam_pipelines.media.isolated import DecoderError, IsolatedDecoder
 from beam_pipelines.media.types import ClipMedia, DecodeRequest
 from beam_pipelines.rejects import Reject, RejectCode
 from beam_pipelines.serialize import serialize
-from beam_pipelines.statistics import Facts, loudness_dbfs
+from beam_pipelines.statistics import Facts
 from beam_pipelines.windows import WindowConfig
-from beam_pipelines.words import normalised_words
 
 ITEM, ITEM_WITH_RECORDS, RECORD = "items", "items_with_records", "records"
 REJECTED_ITEM, REJECTED_CLIP = "rejected_items", "rejected_clips"
@@ -146,7 +146,7 @@ class ItemProcessor:
                 nearest_captions=self._config.windows.nearest_captions,
             )
             outcome.records.append(ClipRecord(clip.key, serialize(context, lists)))
-            _add_facts(outcome.facts, clip, media, os.path.getsize(path))
+            add_clip_facts(outcome.facts, clip, media, os.path.getsize(path))
 
     def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
         duration_seconds = None
@@ -239,54 +239,3 @@ def _decoded_seconds(media: ClipMedia, frame_rate_hz: float) -> float:
         len(media.waveform) / media.sample_rate_hz if media.waveform is not None else 0.0
     )
     return max(len(media.frames_jpeg) / frame_rate_hz, audio_seconds)
-
-
-def _add_facts(facts: Facts, clip: Clip, media: ClipMedia, file_bytes: int) -> None:
-    """Adds a clip to the item's facts."""
-    captions = clip.item.get("captions", [])
-    texts = [caption["text"] for caption in captions]
-    words = [normalised_words(text) for text in texts]
-    numbers = {
-        "clip_seconds": [clip.end_seconds - clip.start_seconds],
-        "media_seconds": [media.info.duration_seconds or 0.0],
-        "file_bytes": [file_bytes],
-        "captions_per_clip": [len(captions)],
-        "caption_characters": [len(text) for text in texts],
-        "caption_words": [len(split) for split in words],
-        "objects_per_clip": [len(clip.item.get("objects", []))],
-    }
-    if clip.frames_jpeg:
-        numbers |= {
-            "source_frame_rate_hz": [media.info.frame_rate_hz or 0.0],
-            "source_height": [media.info.height or 0],
-            "source_width": [media.info.width or 0],
-            "stored_frames": [len(clip.frames_jpeg)],
-            "stored_frame_bytes": [len(frame) for frame in clip.frames_jpeg],
-        }
-    if clip.waveform is not None:
-        numbers |= {
-            "stored_audio_seconds": [len(clip.waveform) / clip.sample_rate_hz],
-            "loudness_dbfs": [loudness_dbfs(clip.waveform)],
-        }
-    for name, values in numbers.items():
-        facts.numbers.setdefault(name, []).extend(values)
-    counted = {
-        "caption_vocabulary": [word for split in words for word in split],
-        "caption_languages": [caption.get("language", "") for caption in captions],
-        "caption_styles": [caption.get("style", "") for caption in captions],
-        "caption_relations": [caption.get("relation", "") for caption in captions],
-        "labels": [label["text"] for label in clip.item.get("labels", [])],
-        "modalities": _modalities(clip),
-        "warnings": [warning.split(":")[0] for warning in media.warnings],
-    }
-    for name, values in counted.items():
-        facts.words.setdefault(name, []).extend(values)
-
-
-def _modalities(clip: Clip) -> list[str]:
-    present = {
-        "video": bool(clip.frames_jpeg),
-        "audio": clip.waveform is not None,
-        "text": bool(clip.item.get("captions")),
-    }
-    return [name for name, is_present in present.items() if is_present]

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 def job_config(args: argparse.Namespace):
     """`JobConfig` from parsed arguments. Raises UserError."""
     from beam_pipelines import manifest
-    from beam_pipelines.pipelines.preprocess import JobConfig
+    from beam_pipelines.pipelines.job import JobConfig
     from beam_pipelines.pipelines.runner import parse_workers
     from beam_pipelines.preprocessing import PreprocessConfig
     from beam_pipelines.windows import WindowConfig

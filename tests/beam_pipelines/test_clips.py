@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from beam_pipelines import records, windows
-from beam_pipelines.clips import ABSENT, Clip, record_values, resample_track
+from beam_pipelines.clips import Clip, record_values
 from beam_pipelines.rejects import RejectCode
+from beam_pipelines.tracks import ABSENT, resample_track
 from beam_pipelines.windows import Window, WindowConfig
 
 

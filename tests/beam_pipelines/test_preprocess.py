@@ -13,6 +13,7 @@ from PIL import Image
 
 from beam_pipelines import reading, records
 from beam_pipelines.pipelines import preprocess
+from beam_pipelines.pipelines.finish import check_counts
 from mm_models.errors import UserError
 from mmstack import main
 from tests.beam_pipelines import memory_filesystem
@@ -234,10 +235,10 @@ def test_a_run_that_dies_leaves_only_work_that_the_next_run_removes(corpus, tmp_
 def test_lost_and_doubled_items_are_a_hard_error():
     counts = {"items": 3, "items_with_records": 2, "records": 2, "rejected_items": 1}
     splits = {"train": {"num_records": 2}}
-    preprocess.check_counts(counts, 3, splits)
+    check_counts(counts, 3, splits)
     for wrong, items_in, written in ((counts, 4, 2), (counts, 3, 1), (counts | {"items": 2}, 3, 2)):
         with pytest.raises(RuntimeError, match="counts disagree"):
-            preprocess.check_counts(wrong, items_in, {"train": {"num_records": written}})
+            check_counts(wrong, items_in, {"train": {"num_records": written}})
 
 
 def test_remote_paths_everywhere(corpus, whole, capsys):

@@ -1,0 +1,155 @@
+"""What the workers wrote → the files that describe a record folder."""
+
+import dataclasses
+import heapq
+import json
+from typing import Any
+
+from beam_pipelines import files, manifest, records, transforms
+from beam_pipelines.pipelines.job import JobConfig
+from beam_pipelines.preprocessing import (
+    ITEM,
+    ITEM_WITH_RECORDS,
+    OUTCOMES,
+    RECORD,
+    REJECTED_ITEM,
+)
+from beam_pipelines.reading import FORMAT_VERSION
+from beam_pipelines.shards import write_shard
+from mm_models.errors import UserError
+
+REJECTS_FILE, STATISTICS_FILE = "rejects.jsonl", "statistics.json"
+
+
+def finish(
+    config: JobConfig, summary: manifest.ManifestSummary, folder: str, work: str
+) -> dict[str, Any]:
+    """Joins the workers' small files, checks the counts, and writes what describes the data.
+
+    Args:
+        config: the job.
+        summary: what the scan of the manifest found.
+        folder: record folder with the shards.
+        work: folder with what the workers left.
+
+    Returns:
+        Content of `dataset_info.json`, with `reject_codes` added.
+
+    Raises:
+        UserError: when no item gave a record.
+        RuntimeError: when the counts disagree.
+    """
+    by_split = _read_parts(files.join(work, "statistics"))
+    run_words = by_split.pop(transforms.WHOLE_RUN)["words"]
+    counts = dict.fromkeys(OUTCOMES, 0) | dict(run_words["outcomes"]["top"])
+    reject_codes = dict(run_words["reject_codes"]["top"]) if "reject_codes" in run_words else {}
+    splits = _splits(config, folder, work)
+    check_counts(counts, len(summary.offsets), splits)
+    if not counts[RECORD]:
+        raise UserError(
+            f"manifest {config.manifest_path}: none of its {counts[ITEM]} items gave a record "
+            f"({_codes(reject_codes)}); check that the media paths are relative to its folder"
+        )
+    files.write_json(
+        files.join(folder, STATISTICS_FILE), {"splits": by_split, "rejects": reject_codes}
+    )
+    _join_rejects(folder, work)
+    info = _dataset_info(config, summary, splits, counts)
+    files.write_json(files.join(folder, records.DATASET_INFO), info)
+    return info | {"reject_codes": reject_codes}
+
+
+def _codes(reject_codes: dict[str, int]) -> str:
+    return ", ".join(f"{code} {number}" for code, number in sorted(reject_codes.items()))
+
+
+def _read_parts(folder: str) -> dict[str, Any]:
+    return {
+        path.rsplit("/", 1)[-1].removesuffix(".json"): json.loads(files.read_bytes(path))
+        for path, _ in files.list_files(folder)
+    }
+
+
+def _splits(config: JobConfig, folder: str, work: str) -> dict[str, Any]:
+    """`splits` of dataset_info.json; shards that no record fell into are written empty."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    totals: dict[str, int] = {}
+    for about in _read_parts(files.join(work, "shards")).values():
+        split = about.pop("split")
+        totals[split] = about.pop("num_shards")
+        found.setdefault(split, {})[about.pop("shard")] = about
+    splits = {}
+    for split in sorted(found, key=manifest.SPLITS.index):
+        for shard in range(totals[split]):
+            if shard not in found[split]:
+                name = records.shard_name(split, shard, totals[split])
+                found[split][shard] = write_shard(folder, name, [], work).__dict__
+        shards = [found[split][shard] for shard in range(totals[split])]
+        splits[split] = {
+            "num_records": sum(shard["num_records"] for shard in shards),
+            "shards": shards,
+        }
+    return splits
+
+
+def check_counts(counts: dict[str, int], items_in: int, splits: dict[str, Any]) -> None:
+    """Checks that no item and no record was lost or doubled.
+
+    Raises:
+        RuntimeError: when the counts disagree, which is a defect of the pipeline.
+    """
+    written = sum(split["num_records"] for split in splits.values())
+    accounted = counts[ITEM_WITH_RECORDS] + counts[REJECTED_ITEM]
+    if not items_in == counts[ITEM] == accounted or written != counts[RECORD]:
+        raise RuntimeError(
+            f"counts disagree: {items_in} items in the manifest, {counts[ITEM]} processed, "
+            f"{accounted} with records or rejected, {counts[RECORD]} records, {written} written"
+        )
+
+
+def _join_rejects(folder: str, work: str) -> None:
+    """Merges the sorted parts into one sorted file, a line at a time."""
+    parts = [files.open_read(path) for path, _ in files.list_files(files.join(work, "rejects"))]
+    with files.open_write(files.join(folder, REJECTS_FILE)) as output:
+        merged = heapq.merge(*parts, key=lambda line: transforms.reject_order(json.loads(line)))
+        for line in merged:
+            output.write(line)
+    for part in parts:
+        part.close()
+
+
+def _dataset_info(
+    config: JobConfig,
+    summary: manifest.ManifestSummary,
+    splits: dict[str, Any],
+    counts: dict[str, int],
+) -> dict[str, Any]:
+    preprocess = config.preprocess
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": config.output.rstrip("/").rsplit("/", 1)[-1],
+        "splits": splits,
+        "features": {
+            key: {
+                "where": feature.where,
+                "dtype": feature.dtype,
+                "axes": list(feature.axes),
+                "unit": feature.unit,
+            }
+            for key, feature in records.FEATURES.items()
+        },
+        "labels": summary.labels,
+        "media": {
+            "frame_rate_hz": preprocess.frame_rate_hz if preprocess.want_video else None,
+            "short_side": preprocess.short_side if preprocess.want_video else None,
+            "sample_rate_hz": preprocess.sample_rate_hz if preprocess.want_audio else None,
+            "audio_encoding": preprocess.audio_encoding,
+        },
+        "counts": counts,
+        "config": dataclasses.asdict(preprocess)
+        | {
+            "records_per_shard": config.records_per_shard,
+            "shards_per_split": config.shards_per_split,
+        },
+        "manifest_sha256": summary.sha256,
+    }
