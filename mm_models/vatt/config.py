@@ -296,6 +296,15 @@ def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
     for name in ("num_tokens", "vocabulary_size", "embedding_dim"):
         if getattr(text, name) < 1:
             raise UserError(f"text.{name} is {getattr(text, name)}; it must be at least 1")
+    if text.relative_buckets < 4 or text.relative_buckets % 4:
+        raise UserError(
+            f"text.relative_buckets is {text.relative_buckets}; it must be a multiple of 4"
+        )
+    if text.relative_max_distance <= text.relative_buckets // 4:
+        raise UserError(
+            f"text.relative_max_distance is {text.relative_max_distance}; it must be more than a "
+            f"quarter of text.relative_buckets = {text.relative_buckets}"
+        )
     return text
 
 

@@ -209,4 +209,6 @@ def text_mask(ids: tf.Tensor) -> tf.Tensor:
 
 
 def _as_config(config: VattConfig | dict) -> VattConfig:
-    return vatt_config.from_dict(config) if isinstance(config, dict) else config
+    if isinstance(config, dict):
+        config = vatt_config.from_dict(config)
+    return vatt_config.resolve(config)

@@ -150,7 +150,7 @@ def test_relative_bias_is_the_table_read_by_key_minus_query():
     "make",
     [
         lambda **kw: TransformerBlock(DROPPING, **kw),
-        lambda **kw: TransformerStack(2, DROPPING, final_norm="rms", **kw),
+        lambda **kw: TransformerStack(1, DROPPING, final_norm="rms", **kw),
         lambda **kw: Mlp(20, activation="gelu_tanh", dropout_rate=0.3, **kw),
         lambda **kw: Mlp(20, activation="relu", use_bias=False, **kw),
     ],

@@ -36,9 +36,9 @@ def test_two_orthogonal_pairs(symmetric, expected):
 def test_equal_vectors(candidates, mask, asymmetric, symmetric):
     anchors, partners = tf.ones([4, 3]), tf.ones([4, candidates, 3])
     mask = None if mask is None else tf.constant(mask)
-    assert value(anchors, partners, anchor_mask=mask) == pytest.approx(asymmetric, abs=1e-6)
+    assert value(anchors, partners, anchor_mask=mask) == pytest.approx(asymmetric, abs=3e-6)
     got = value(anchors, partners, anchor_mask=mask, symmetric=True)
-    assert got == pytest.approx(symmetric, abs=1e-6)
+    assert got == pytest.approx(symmetric, abs=3e-6)
 
 
 def test_total_of_audio_and_masked_text():
@@ -48,7 +48,7 @@ def test_total_of_audio_and_masked_text():
         text = nce_loss(ones, ones, anchor_mask=tf.constant(mask))
         assert float(audio.weight) == float(text.weight) == 4.0
         total = float((audio.sum + text.sum) / 2.0 / audio.weight)
-        assert total == pytest.approx(expected, abs=1e-6)
+        assert total == pytest.approx(expected, abs=3e-6)
 
 
 def log_sum_exp(values) -> float:

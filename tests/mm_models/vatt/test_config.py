@@ -26,7 +26,6 @@ SHAPE_FIELDS = {
     "audio.num_layers": 1,
     "audio.num_samples": 2048,
     "audio.patch_samples": 64,
-    "audio.input": "spectrogram",
     "text.num_layers": 3,
     "text.vocabulary_size": 70,
     "text.embedding_dim": 8,
@@ -106,7 +105,8 @@ def test_every_behaviour_field_changes_the_outputs():
     }
     plain = named_config("debug")
     for name in ("video", "audio", "text"):
-        plain = change(plain, f"{name}.num_layers", 2)
+        plain = change(plain, f"{name}.num_layers", 1)
+    plain = change(plain, "text.relative_buckets", 8)
     reference = VattModel(plain)
     weights = reference.get_weights()
 
@@ -143,6 +143,8 @@ def test_named_configs_resolve_once_and_survive_dicts(name):
         ("video.drop_token_rate", 1.0, "video.drop_token_rate is 1.0"),
         ("text.dropout_rate", -0.1, "text.dropout_rate is -0.1"),
         ("text.vocabulary_size", 0, "text.vocabulary_size is 0"),
+        ("text.relative_max_distance", 8, "text.relative_max_distance is 8"),
+        ("text.relative_buckets", 6, "text.relative_buckets is 6"),
         ("video.num_layers", 0, "video.num_layers is 0"),
         ("audio.input", "tape", "audio.input is 'tape'"),
     ],
