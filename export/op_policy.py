@@ -28,16 +28,6 @@ REFUSED_OPS = frozenset(
 )
 # These appear only in the function that restores variables.
 _RESTORE_OPS = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"})
-_TEXT_OPS_PREFIXES = (
-    "TFText>",
-    "Sentencepiece",
-    "Wordpiece",
-    "Whitespace",
-    "FastWordpiece",
-    "CaseFold",
-    "NormalizeUTF8",
-    "RegexSplit",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +65,8 @@ def check_ops(saved_model, where: str) -> OpReport:
             "export it without them"
         )
     custom = sorted(op for op in ops if not op.startswith("_") and not hasattr(tf.raw_ops, op))
-    unknown = [op for op in custom if not op.startswith(_TEXT_OPS_PREFIXES)]
-    if unknown:
-        raise UserError(f"{where}: no known library provides the operations {unknown}")
+    if custom:
+        _check_text_ops(custom, where)
     _check_restore_ops(saved_model, where)
     return OpReport(tuple(sorted(ops)), tuple(custom), ("tensorflow_text",) if custom else ())
 
@@ -86,6 +75,15 @@ def import_libraries(report: OpReport) -> None:
     """Registers the custom operations of a graph in this process."""
     if "tensorflow_text" in report.libraries:
         import tensorflow_text  # noqa: F401
+
+
+def _check_text_ops(custom: list[str], where: str) -> None:
+    import tensorflow_text  # noqa: F401
+    from tensorflow.python.framework import op_def_registry
+
+    unknown = [op for op in custom if op_def_registry.get(op) is None]
+    if unknown:
+        raise UserError(f"{where}: no known library provides the operations {unknown}")
 
 
 def _all_ops(saved_model) -> Iterator[str]:

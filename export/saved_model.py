@@ -68,9 +68,7 @@ def export_version(
         size_bytes = _size_bytes(work)
         target = os.path.join(base_path, str(version))
         if remote:
-            staged = os.path.join(base_path, os.path.basename(work))
-            _copy_tree(work, staged)
-            tf.io.gfile.rename(staged, target)
+            publish(work, base_path, version)
         else:
             os.rename(work, target)
     finally:
@@ -110,7 +108,9 @@ def check_target(base_path: str, version: int | None) -> int:
 
 def _write(signatures: Signatures, path: str, name: str, batching: BatchingParameters) -> ModelInfo:
     examples = signatures.examples()
-    tf.saved_model.save(signatures.module, path, signatures=signatures.functions())
+    # Nobody trains a served graph: gradients would only make it larger and slower to write.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(signatures.module, path, signatures.functions(), options)
     info = _checked_info(signatures, path)
     golden.write_golden(path, signatures, examples)
     # The default signature is a call of its own in a server, and has its own first time.
@@ -171,9 +171,23 @@ def _size_bytes(path: str) -> int:
     )
 
 
-def _copy_tree(source: str, target: str) -> None:
-    for folder, _, names in os.walk(source):
-        to = os.path.join(target, os.path.relpath(folder, source)) if folder != source else target
-        tf.io.gfile.makedirs(to)
-        for name in names:
-            tf.io.gfile.copy(os.path.join(folder, name), os.path.join(to, name), overwrite=True)
+def publish(source: str, base_path: str, version: int) -> None:
+    """Copies a finished local version to a remote folder.
+
+    Object stores rename by copying file after file, so `saved_model.pb`, without which a server
+    ignores the directory, goes last.
+
+    Args:
+        source: local version directory.
+        base_path: URL of the folder of versions.
+        version: number there.
+    """
+    target = os.path.join(base_path, str(version))
+    files = [
+        os.path.relpath(os.path.join(folder, name), source)
+        for folder, _, names in os.walk(source)
+        for name in names
+    ]
+    for file in sorted(files, key=lambda file: file == "saved_model.pb"):
+        tf.io.gfile.makedirs(os.path.dirname(os.path.join(target, file)))
+        tf.io.gfile.copy(os.path.join(source, file), os.path.join(target, file), overwrite=True)

@@ -98,7 +98,7 @@ class VattSignatures(Signatures):
         return next(name for name in preferred if name in self._specs())
 
     def docs(self) -> dict[str, SignatureDoc]:
-        docs = signature_docs(self._info, self._temperature)
+        docs = signature_docs(self._info, self._temperature, self._spaces())
         return {name: docs[name] for name in self._specs()}
 
     def examples(self) -> dict[str, list[Arrays]]:
@@ -125,6 +125,17 @@ class VattSignatures(Signatures):
         if "audio" in self._modalities:
             files["sound.wav"] = samples.wav_file(self._waveform(row=0), self._info.sample_rate_hz)
         return files
+
+    def _spaces(self) -> dict[str, list[str]]:
+        """Embedding outputs by modality; without text only a joint head has a second space."""
+        config = self._model.config
+        has_text = "text" in config.modalities
+        video_text = has_text or config.head.kind == "mlp_joint"
+        return {
+            "video": ["video_va", *(["video_vt"] if video_text else [])],
+            "audio": ["audio_va", *(["audio_vt"] if has_text else [])],
+            "text": ["text_vt"],
+        }
 
     def _specs(self) -> dict[str, list[tf.TensorSpec]]:
         """Input signatures by name; the order of the specs is that of the function's arguments."""

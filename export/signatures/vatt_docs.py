@@ -4,12 +4,15 @@ from export.model_info import ModelInfo
 from export.signatures.base import SignatureDoc
 
 
-def signature_docs(info: ModelInfo, temperature: float) -> dict[str, SignatureDoc]:
+def signature_docs(
+    info: ModelInfo, temperature: float, spaces: dict[str, list[str]]
+) -> dict[str, SignatureDoc]:
     """Documentation of every signature a VATT model may have.
 
     Args:
         info: rates and sizes.
         temperature: of the probabilities.
+        spaces: embedding outputs by modality.
     """
     jpeg = (
         f"string[batch, frames]: JPEG files at {info.frame_rate_hz:g} frames per second, "
@@ -30,15 +33,13 @@ def signature_docs(info: ModelInfo, temperature: float) -> dict[str, SignatureDo
         "similarity": "float32[batch, texts]: cosine similarity in [-1, 1]",
         "probability": f"float32[batch, texts]: softmax(similarity / {temperature:g}) over texts",
     }
-    video, audio = (_embeddings(modality) for modality in ("video", "audio"))
+    video, audio, text_spaces = (_embeddings(spaces[name]) for name in ("video", "audio", "text"))
     return {
         "embed_video_jpeg": SignatureDoc("Embeds clips.", {"frames_jpeg": jpeg}, video),
         "embed_video_frames": SignatureDoc("Embeds clips.", {"frames": frames}, video),
         "embed_audio": SignatureDoc("Embeds sounds.", {"waveform": waveform}, audio),
         "embed_audio_wav": SignatureDoc("Embeds sounds.", {"wav_bytes": wav}, audio),
-        "embed_text": SignatureDoc(
-            "Embeds sentences.", {"text": text}, {"text_vt": _embeddings("text")["text_vt"]}
-        ),
+        "embed_text": SignatureDoc("Embeds sentences.", {"text": text}, text_spaces),
         "similarity": SignatureDoc(
             "Compares clips with sentences.", {"frames_jpeg": jpeg, "texts": texts}, compared
         ),
@@ -60,8 +61,9 @@ def signature_docs(info: ModelInfo, temperature: float) -> dict[str, SignatureDo
     }
 
 
-def _embeddings(modality: str) -> dict[str, str]:
+def _embeddings(names: list[str]) -> dict[str, str]:
+    meanings = {"va": "video-audio", "vt": "video-text"}
     return {
-        f"{modality}_va": "float32[batch, dim]: place in the video-audio space, length 1",
-        f"{modality}_vt": "float32[batch, dim]: place in the video-text space, length 1",
+        name: f"float32[batch, dim]: place in the {meanings[name[-2:]]} space, length 1"
+        for name in names
     }
