@@ -1,6 +1,7 @@
 """A picture of records: frames with boxes, waveform and captions."""
 
 import io
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ MAX_FRAMES = 8
 _FRAME_HEIGHT, _WAVE_HEIGHT, _LINE_HEIGHT, _MARGIN = 112, 56, 18, 8
 _SHEET_WIDTH = 1200
 _MAX_CAPTIONS = 5
+_FONT_PIXELS = 13
+_SYSTEM_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc")
 _BACKGROUND, _INK, _FAINT, _WAVE = (255, 255, 255), (20, 20, 20), (120, 120, 120), (40, 90, 160)
 _BOX_COLOURS = ((230, 60, 60), (40, 160, 60), (60, 90, 230), (220, 150, 20), (150, 60, 190))
 
@@ -47,13 +50,32 @@ def waveform_samples(lists: dict) -> np.ndarray | None:
     return None
 
 
+def _font() -> tuple[ImageFont.ImageFont, bool]:
+    """(font, whether it has more than ASCII): a font of the system, or the small one of Pillow."""
+    for name in _SYSTEM_FONTS:
+        try:
+            return ImageFont.truetype(name, _FONT_PIXELS), True
+        except OSError:
+            continue
+    return ImageFont.load_default(_FONT_PIXELS), False
+
+
+def _ascii(text: str) -> str:
+    """Letters without their accents, and `?` for what is not Latin."""
+    decomposed = unicodedata.normalize("NFD", text.replace("ß", "ss"))
+    letters = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return letters.encode("ascii", "replace").decode()
+
+
 def _panel(context: dict, lists: dict) -> Image.Image:
     strip, wave = _frame_strip(lists), _wave(waveform_samples(lists))
     lines = [(_title(context), _INK), *((line, _FAINT) for line in _captions(context))]
     parts = [part for part in (strip, wave) if part is not None]
     height = sum(part.height for part in parts) + len(lines) * _LINE_HEIGHT + _MARGIN
     panel = Image.new("RGB", (_SHEET_WIDTH - 2 * _MARGIN, height), _BACKGROUND)
-    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
+    draw, (font, has_unicode) = ImageDraw.Draw(panel), _font()
+    if not has_unicode:
+        lines = [(_ascii(text), colour) for text, colour in lines]
     top = 0
     for text, colour in lines[:1]:
         draw.text((0, top), text, colour, font)

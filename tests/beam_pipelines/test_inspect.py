@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from beam_pipelines import contact_sheet as sheets
 from beam_pipelines import records
 from beam_pipelines.contact_sheet import contact_sheet
 from mmstack import main
@@ -82,3 +83,9 @@ def test_a_record_without_media_still_has_a_panel():
         records.CAPTION: [b"one"] * 7,
     }
     assert contact_sheet([(context, {})]).height == 8 + 7 * 18 + 8 + 8
+
+
+def test_captions_stay_legible_without_a_system_font(monkeypatch):
+    monkeypatch.setattr(sheets, "_SYSTEM_FONTS", ("no such font.ttf",))
+    assert sheets._font()[1] is False
+    assert sheets._ascii("die große grüne Eins – 日") == "die grosse grune Eins ? ?"
