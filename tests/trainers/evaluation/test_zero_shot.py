@@ -11,6 +11,7 @@ from tests.trainers.evaluation.planted import (
     unit_vectors,
     write_vocabulary,
 )
+from tests.trainers.tasks.batches import make_task
 from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.zero_shot import ZeroShotEvaluator
@@ -31,12 +32,13 @@ def labels(count, seed=0):
     return np.random.default_rng(seed).integers(0, 10, (count, 1)).astype(np.int32)
 
 
-@pytest.mark.parametrize("modality", ["video", "audio"])
-def test_planted_classes_are_found_without_padding_rows(tmp_path, plant, modality):
+@pytest.mark.parametrize(("modality", "jit"), [("video", False), ("audio", True)])
+def test_planted_classes_are_found_without_padding_rows(tmp_path, plant, modality, jit):
     truth = labels(10)
     vectors = CLASSES[truth[:, 0]]
     plant(PlantedData(video=as_video(vectors), audio=vectors, label=truth))
-    scores = evaluator(tmp_path, modality=modality).evaluate(InputsAreEmbeddings(CLASSES), CONTEXT)
+    context = EvaluationContext(jit_compile=jit)
+    scores = evaluator(tmp_path, modality=modality).evaluate(InputsAreEmbeddings(CLASSES), context)
     assert scores == {"num_examples": 10.0, "top1": 1.0, "top5": 1.0}
 
 
@@ -48,6 +50,15 @@ def test_random_embeddings_are_at_chance(tmp_path, plant):
     assert under_test.chance() == {"top1": 0.1, "top5": 0.5}
     assert scores["top1"] == pytest.approx(0.1, abs=0.04)
     assert scores["top5"] == pytest.approx(0.5, abs=0.08)
+
+
+def test_an_untrained_model_is_at_chance(tmp_path, plant):
+    truth = np.arange(200, dtype=np.int32)[:, None] % 10
+    clips = np.random.default_rng(0).uniform(-1, 1, (200, 4, 16, 16, 3)).astype(np.float32)
+    plant(PlantedData(video=clips, label=truth))
+    model = make_task().build_model()
+    scores = evaluator(tmp_path).evaluate(model, CONTEXT)
+    assert scores["top1"] == pytest.approx(0.1, abs=0.08)
 
 
 def test_equal_class_embeddings_score_nothing(tmp_path, plant):
