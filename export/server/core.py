@@ -45,6 +45,8 @@ class Core:
         signature_name: str,
         decode: Decode,
         timeout_seconds: float | None = None,
+        *,
+        may_block: bool = False,
     ) -> tuple[Signature, Future]:
         """Checks a request and queues it.
 
@@ -53,6 +55,7 @@ class Core:
             signature_name: empty for `serving_default`.
             decode: makes the arrays, given the signature.
             timeout_seconds: the client's, where it has one.
+            may_block: the calling thread has nothing better to do than to run the graph.
 
         Returns:
             The signature and the future of the outputs by name.
@@ -67,7 +70,12 @@ class Core:
         if timeout_seconds is not None:
             seconds = min(seconds, timeout_seconds)
         deadline = time.monotonic() + seconds
-        return signature, self.executor.submit(version, signature, arrays, num_rows, deadline)
+        future = self.executor.submit(
+            version, signature, arrays, num_rows, deadline, may_block=may_block
+        )
+        if future.done() and time.monotonic() >= deadline:
+            raise deadline_error()
+        return signature, future
 
     def wait(self, future: Future, timeout_seconds: float | None = None) -> dict[str, np.ndarray]:
         """The outputs of a submitted request. Raises RequestError."""

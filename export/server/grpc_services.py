@@ -68,6 +68,11 @@ class GrpcServices:
     ) -> predict_pb2.PredictResponse:
         """Runs a signature; `output_filter` keeps only the outputs it names."""
         version = self._version(request.model_spec)
+        outputs_of = version.signature(request.model_spec.signature_name).outputs
+        wanted = list(request.output_filter) or list(outputs_of)
+        unknown = sorted(set(wanted) - set(outputs_of))
+        if unknown:
+            raise invalid(f"output_filter names {unknown[:5]}, outputs are {list(outputs_of)}")
         time_remaining = context.time_remaining()
         # gRPC reports years where the client set no deadline.
         timeout = time_remaining if time_remaining and time_remaining < 1e6 else None
@@ -76,11 +81,8 @@ class GrpcServices:
             request.model_spec.signature_name,
             lambda signature: self._arrays(request, signature),
             timeout,
+            may_block=True,
         )
-        wanted = list(request.output_filter) or list(signature.outputs)
-        unknown = sorted(set(wanted) - set(signature.outputs))
-        if unknown:
-            raise invalid(f"output_filter names {unknown}, outputs are {list(signature.outputs)}")
         outputs = self._core.wait(future, timeout)
         response = predict_pb2.PredictResponse()
         _fill_spec(response.model_spec, version, signature.name)
