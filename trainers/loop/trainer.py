@@ -10,25 +10,11 @@ import orbit
 import tensorflow as tf
 
 from trainers.loop import meter
+from trainers.loop.divergence import Diverged
 from trainers.loop.inputs import StreamOrder, StreamReader
 from trainers.loop.preemption import StopSignal
 from trainers.loop.progress import Progress
 from trainers.loop.step import TrainStep
-
-
-class Diverged(Exception):
-    """A loss or gradient stopped being a number.
-
-    Attributes:
-        step, stream: where it happened.
-        loss: the step's loss.
-        example_ids: of the whole batch, where batches carry them.
-    """
-
-    def __init__(self, step: int, stream: str, loss: float, example_ids: list[int]):
-        """Keeps what is needed to name the batch."""
-        super().__init__(f"step {step} of stream {stream!r} has loss {loss}")
-        self.step, self.stream, self.loss, self.example_ids = step, stream, loss, example_ids
 
 
 class Trainer(orbit.AbstractTrainer):

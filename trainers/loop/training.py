@@ -1,36 +1,35 @@
 """A training run from its folder's state to its last checkpoint."""
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import orbit
 import orbit.controller
-import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers import distribution
 from trainers.config import ExperimentConfig, to_yaml
 from trainers.evaluation import panels
-from trainers.loop import costs
+from trainers.loop import costs, divergence
 from trainers.loop.assembly import Assembly, step_costs
-from trainers.loop.checkpoints import Checkpoints, build_checkpoint, write_text
+from trainers.loop.checkpoints import Checkpoints, build_checkpoint
 from trainers.loop.evaluation import Evaluation
 from trainers.loop.identity import flatten, identity_of
 from trainers.loop.inputs import StreamOrder, StreamReader
 from trainers.loop.metrics_log import MetricsLog
+from trainers.loop.norms import parameter_norms
 from trainers.loop.preemption import (
     DIVERGED_EXIT_CODE,
     PREEMPTED_EXIT_CODE,
     StopRequested,
     StopSignal,
 )
+from trainers.loop.profiler import ProfilerWindow
 from trainers.loop.progress import Progress
 from trainers.loop.run_folder import write_config
 from trainers.loop.state import RunState
-from trainers.loop.trainer import Diverged, Trainer
+from trainers.loop.trainer import Trainer
 
 
 class Training:
@@ -69,7 +68,8 @@ class Training:
             checkpoints=self._checkpoints,
             log=self._log,
         )
-        self._profiling = False
+        self._profiler = ProfilerWindow(config.trainer.summaries, model_dir, enabled=self._chief)
+        self._stop = StopSignal(assembly.strategy)
 
     @property
     def step(self) -> int:
@@ -83,21 +83,23 @@ class Training:
                 f"{self._model_dir} is already at step {self.step}: nothing to train"
             )
             return 0
-        controller = self.open()
+        if self._evaluation.should_stop():
+            self._progress.say(f"{self._model_dir} was stopped early: nothing to train")
+            return 0
         with self._stop.listening():
             try:
-                self._train(controller)
+                self._train(self.open())
             except StopRequested:
                 self._save()
                 self._progress.say(
                     f"asked to stop: saved step {self.step}; the same command resumes"
                 )
                 return PREEMPTED_EXIT_CODE
-            except Diverged as error:
-                self._progress.say(self._report_divergence(error))
+            except divergence.Diverged as error:
+                self._progress.say(self._describe(error))
                 return DIVERGED_EXIT_CODE
             finally:
-                self._stop_profile()
+                self._profiler.close()
                 self._log.close()
         return 0
 
@@ -106,11 +108,10 @@ class Training:
         if self._chief:
             write_config(self._config, self._model_dir)
         self._log.hyper_parameters(flatten(_shown(self._config)))
-        self._stop = StopSignal(self._assembly.strategy)
-        self._trainer = self._build_trainer(self._stop)
+        self._trainer = self._build_trainer()
         return self._build_controller()
 
-    def _build_trainer(self, stop: StopSignal) -> Trainer:
+    def _build_trainer(self) -> Trainer:
         assembly, seed = self._assembly, self._config.trainer.seed
         weights = {name: stream.weight for name, stream in self._config.streams.items()}
         order = StreamOrder(weights, seed)
@@ -131,7 +132,7 @@ class Training:
             assembly.train_steps,
             order,
             reader,
-            stop=stop,
+            stop=self._stop,
             progress=self._progress,
             sizes={name: self._sizes(name) for name in assembly.train_steps},
             stop_on_nan=self._config.trainer.nan_gradients == "stop",
@@ -170,10 +171,7 @@ class Training:
         intervals = [self._config.trainer.steps_per_loop, summaries.log_interval_steps]
         intervals += [summaries.panel_interval_steps] if summaries.panel_interval_steps else []
         distances = [interval - int(step) % interval for interval in intervals]
-        if summaries.profile_steps:
-            start = summaries.profile_start_step
-            edges = (start, start + summaries.profile_steps)
-            distances += [edge - int(step) for edge in edges if edge > step]
+        distances += [edge - int(step) for edge in self._profiler.edges(step)]
         return min(distances)
 
     def _train(self, controller: orbit.Controller) -> None:
@@ -182,7 +180,7 @@ class Training:
         intervals = [self._config.trainer.checkpoint.interval_steps, *self._evaluation.intervals()]
         self._progress.start(self.step)
         self._trainer.throughput.reset()
-        self._start_profile(self.step)
+        self._profiler.act(self.step)
         while self.step < total:
             step = self.step
             target = min(total, *(step + interval - step % interval for interval in intervals))
@@ -203,9 +201,7 @@ class Training:
     def _act(self, output: Any) -> None:
         """After each inner loop: scalars, pictures and the profiler's window, where due."""
         step, summaries = self.step, self._config.trainer.summaries
-        self._start_profile(step)
-        if step >= summaries.profile_start_step + summaries.profile_steps:
-            self._stop_profile()
+        self._profiler.act(step)
         if step % summaries.log_interval_steps == 0 or step == self._config.trainer.train_steps:
             self._log_scalars(step)
         if summaries.panel_interval_steps and step % summaries.panel_interval_steps == 0:
@@ -247,59 +243,15 @@ class Training:
         self._state.positions = self._order.counts(self.step)
         self._state.meter = self._trainer.meter.state
 
+    def _describe(self, error: divergence.Diverged) -> str:
+        if not self._chief:
+            return str(error)
+        stream = self._config.streams[error.stream]
+        return divergence.report(error, stream, self._assembly.inputs, self._model_dir)
+
     def _save(self) -> None:
         self._state_now()
         self._checkpoints.save(self.step)
-
-    def _start_profile(self, step: int) -> None:
-        summaries = self._config.trainer.summaries
-        wanted = self._chief and summaries.profile_steps and step == summaries.profile_start_step
-        if wanted and not self._profiling:
-            tf.profiler.experimental.start(os.path.join(self._model_dir, "train"))
-            self._profiling = True
-
-    def _stop_profile(self) -> None:
-        if self._profiling:
-            tf.profiler.experimental.stop()
-            self._profiling = False
-
-    def _report_divergence(self, error: Diverged) -> str:
-        """Writes `nan-step-<step>.json` and says what it holds."""
-        stream = self._config.streams[error.stream]
-        described = []
-        if error.example_ids:
-            infos = self._assembly.inputs.describe(error.example_ids, stream.input)
-            described = [getattr(info, "key", str(info)) for info in infos]
-        path = os.path.join(self._model_dir, f"nan-step-{error.step}.json")
-        content = {
-            "step": error.step,
-            "stream": error.stream,
-            "loss": repr(error.loss),
-            "example_ids": error.example_ids,
-            "example_keys": described,
-        }
-        if self._chief:
-            write_text(path, json.dumps(content, indent=1) + "\n")
-        return (
-            f"stopped at step {error.step}: stream {error.stream!r} gave loss {error.loss} or "
-            f"gradients that are no numbers; its examples {', '.join(described[:4])} … are listed "
-            f"in {path}; the last checkpoint is intact: look at these examples, lower the learning "
-            "rate or clip gradients"
-        )
-
-
-def parameter_norms(model: Any) -> dict[str, float]:
-    """Norm of the variables of each top-level part of the model, by the first part of their
-    paths."""
-    parts: dict[str, list[tf.Tensor]] = {}
-    for variable in model.trainable_variables:
-        names = variable.path.split("/")
-        part = names[1] if len(names) > 2 else names[0]
-        parts.setdefault(part, []).append(variable.value.read_value())
-    return {
-        f"train/parameter_norm/{part}": float(tf.linalg.global_norm(values))
-        for part, values in parts.items()
-    }
 
 
 def _shown(config: ExperimentConfig) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_a_run_logs_evaluates_and_keeps_the_best(tmp_path, capsys):
     assert "evaluation at step 16" in err
 
 
-def test_training_stops_early_without_improvement(tmp_path):
+def test_training_stops_early_without_improvement(tmp_path, capsys):
     overrides = [
         BEST.replace("min}", "max}"),
         "trainer.evaluation={interval_steps: 2, early_stopping_patience: 3}",
@@ -82,6 +82,9 @@ def test_training_stops_early_without_improvement(tmp_path):
     # The distance falls from the start, so that its first value stays the largest.
     assert checkpoints.list_steps(str(run / "checkpoints"))[-1] == 8
     assert json.loads((run / "best" / "best.json").read_text())["step"] == 2
+    assert run_toy(toy_config(tmp_path, *overrides), run, mode="train_and_eval") == 0
+    assert "was stopped early: nothing to train" in capsys.readouterr().err
+    assert checkpoints.list_steps(str(run / "checkpoints"))[-1] == 8
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_its_examples(tmp_path, capsys):

@@ -122,7 +122,7 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(zygote, uninterrupt
     endless.append("trainer.checkpoint.interval_steps=1000000")
     answer = zygote.run(tmp_path / "run", *endless, kill_after_seconds=seconds, signal=15)
     assert answer["code"] == PREEMPTED_EXIT_CODE, zygote.log()
-    assert answer["seconds"] < seconds + 10
+    assert answer["seconds"] < seconds + 60
     (step,) = checkpoints.list_steps(str(tmp_path / "run" / "checkpoints"))
     assert f"saved step {step}" in zygote.log()
     more = [*endless, f"trainer.train_steps={step + 7}"]
@@ -147,6 +147,8 @@ def test_two_processes_train_as_one(zygote, tmp_path):
     config = tmp_path / "toy.yaml"
     config.write_text(YAML)
     overrides = ["task.batch_norm=true", "trainer.ema.decay=0.9", "trainer.train_steps=10"]
+    # Adam would blow the rounding of a bias without gradient up to a full step.
+    overrides.append("trainer.optimizers.main={kind: sgd, momentum: 0.9}")
     workers = [f"localhost:{port}" for port in _free_ports(2)]
     processes = []
     for index in range(2):

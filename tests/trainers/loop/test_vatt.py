@@ -1,0 +1,85 @@
+"""VATT on records through the whole loop: compiled, on two replicas, resumed, loaded back."""
+
+import numpy as np
+import pytest
+
+from tests.trainers import record_factory
+from tests.trainers.loop.support import assert_same_tensors, losses, tensors
+from trainers import runs
+from trainers.config import load_config
+from trainers.loop.modes import run_experiment
+
+YAML = """
+name: vatt_test
+task:
+  name: vatt
+  model:
+    video: {{size: debug}}
+    audio: {{size: debug}}
+    text: {{size: debug}}
+    head: {{size: debug}}
+streams:
+  clips:
+    input:
+      batch_size: 8
+      datasets: {{small: {{path: {folder}}}}}
+      video: {{num_frames: 4, height: 16, width: 16, crop: center, flip: false}}
+      audio: {{num_samples: 1024, sample_rate_hz: 8000}}
+      text: {{num_candidates: 2, num_tokens: 8, vocabulary: {vocabulary}}}
+evaluators:
+  loss: {{kind: loss, num_pictures: 0, input: {{batch_size: 8, datasets: {{small: {{path: {folder},
+    split: test}}}}, video: {{num_frames: 4, height: 16, width: 16, crop: center}},
+    audio: {{num_samples: 1024, sample_rate_hz: 8000}},
+    text: {{num_candidates: 2, num_tokens: 8, vocabulary: {vocabulary}}}}}}}
+trainer:
+  train_steps: 4
+  checkpoint: {{interval_steps: 2, best_metric: eval/loss/loss, best_mode: min}}
+  summaries: {{log_interval_steps: 2, panel_interval_steps: 4}}
+  ema: {{decay: 0.9}}
+runtime: {{jit_compile: true, peak_flops_per_second: 1.0e9}}
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vatt")
+    data = record_factory.write_record_folder(folder / "data")
+    vocabulary = record_factory.write_word_vocabulary(folder / "words.txt")
+    path = folder / "vatt.yaml"
+    path.write_text(YAML.format(folder=data, vocabulary=vocabulary))
+    return folder, str(path)
+
+
+def _run(experiment, name, *overrides, mode="train"):
+    folder, path = experiment
+    config = load_config([path], list(overrides))
+    assert run_experiment(config, mode=mode, model_dir=str(folder / name)) == 0
+    return folder / name
+
+
+def test_compiled_whole_step_with_pictures_evaluation_and_best(experiment):
+    run = _run(experiment, "whole", mode="train_and_eval")
+    assert all(np.isfinite(value) for value in losses(run).values())
+    loaded = runs.load_run(str(run), "best")
+    assert loaded.step == 4
+    assert list((run / "assets").iterdir())
+
+
+def test_resumed_bit_by_bit(experiment):
+    plain = ["runtime.jit_compile=false", "trainer.summaries.panel_interval_steps=0"]
+    run = _run(experiment, "parts", *plain, "trainer.train_steps=2")
+    _run(experiment, "parts", *plain)
+    straight = _run(experiment, "straight", *plain)
+    assert_same_tensors(tensors(run, 4), tensors(straight, 4))
+
+
+def test_two_replicas_with_compiled_encoders(experiment):
+    two = ["runtime.distribution_strategy=mirrored", "runtime.num_virtual_devices=2"]
+    quiet = [
+        "task.model.video.drop_token_rate=0",
+        "task.model.audio.drop_token_rate=0",
+        "trainer.train_steps=2",
+        "trainer.summaries.panel_interval_steps=0",
+    ]
+    one = losses(_run(experiment, "one", *quiet))
+    assert losses(_run(experiment, "two", *quiet, *two)) == pytest.approx(one, rel=1e-4)
