@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from trainers import registry, runs
 
     output = args.output if "://" in args.output else os.path.abspath(args.output)
+    runs.find_checkpoint(args.model_dir, args.checkpoint)
     saved_model.check_target(output, args.version)
     loaded = runs.load_run(args.model_dir, args.checkpoint, use_ema=not args.no_ema)
     signatures_class = registry.resolve(registry.system(loaded.config.task.name).signatures)

@@ -1,0 +1,61 @@
+"""The command line as a whole: cheap help, one sentence for mistakes, exit code 2."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import mmstack
+
+ROOT = pathlib.Path(__file__).parents[2]
+HELP_OF_EVERY_COMMAND = """
+import contextlib, io, sys
+import mmstack
+for name in [None, *mmstack.COMMANDS]:
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        mmstack.main([*([name] if name else []), "--help"])
+    assert "usage: mmstack" in text.getvalue(), name
+heavy = {"tensorflow", "keras", "apache_beam", "av"} & set(sys.modules)
+print(sorted(heavy))
+"""
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    done = subprocess.run(
+        [sys.executable, "-c", HELP_OF_EVERY_COMMAND], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+MISTAKES = {
+    "no manifest": (
+        "preprocess",
+        "--manifest=missing.jsonl",
+        "--output=records",
+    ),
+    "no config": ("train", "--config_file=missing.yaml", "--model_dir=run"),
+    "no run": ("eval", "--model_dir=missing"),
+    "no run to export": ("export", "--model_dir=missing", "--output=exported"),
+    "nothing to serve": ("serve", "--export_dir=missing"),
+    "no media": ("query", "--video=missing.mp4", "--name=vatt"),
+    "no records": ("inspect", "--data=missing"),
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_sentence_and_exit_code_2(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert mmstack.main(list(words)) == 2
+    message = capsys.readouterr().err.strip()
+    assert message.startswith(f"mmstack {words[0]}: ")
+    assert "missing" in message
+    assert "Traceback" not in message and "\n" not in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_flag_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        mmstack.main(["doctor", "--colour=blue"])
+    assert stopped.value.code == 2
+    assert "--colour=blue" in capsys.readouterr().err
