@@ -131,9 +131,13 @@ class GrpcClient:
         self, address: str, model: str, version: int | None = None, timeout_seconds: float = 60.0
     ):
         import grpc
+        from tensorflow import make_ndarray
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+        from export.server.tensors import array_to_proto
+
         split_address(address)
+        self._make_ndarray, self._array_to_proto = make_ndarray, array_to_proto
         self.address = address
         self._model, self._version, self._timeout_seconds = model, version, timeout_seconds
         options = [
@@ -165,20 +169,16 @@ class GrpcClient:
         """The PredictRequest for `inputs`."""
         from tensorflow_serving.apis import predict_pb2
 
-        from export.server.tensors import array_to_proto
-
         request = predict_pb2.PredictRequest()
         self._fill_spec(request.model_spec)
         request.model_spec.signature_name = signature_name
         for name, value in inputs.items():
-            request.inputs[name].CopyFrom(array_to_proto(np.asarray(value)))
+            request.inputs[name].CopyFrom(self._array_to_proto(np.asarray(value)))
         return request
 
     def decode(self, response) -> dict[str, np.ndarray]:
         """Arrays by output name of a PredictResponse."""
-        from tensorflow import make_ndarray
-
-        return {name: make_ndarray(proto) for name, proto in response.outputs.items()}
+        return {name: self._make_ndarray(proto) for name, proto in response.outputs.items()}
 
     def status(self):
         """GetModelStatusResponse. Raises as `predict`."""

@@ -8,11 +8,14 @@ from concurrent import futures
 
 import grpc
 from aiohttp import web
+from tensorflow import make_ndarray
 
+from export.client import GrpcClient, RestClient
 from export.server.core import Core
 from export.server.executor import Executor
 from export.server.grpc_services import GrpcServices
 from export.server.limits import Limits
+from export.server.loaded import read_warmup_requests
 from export.server.media import MediaPrediction
 from export.server.metrics import Metrics
 from export.server.models import ModelConfig, Models
@@ -89,6 +92,7 @@ class EmbeddedServer:
         self.core = Core(models, executor, config.limits, metrics)
         self._start_grpc()
         self._start_rest()
+        self._ask_itself()
 
     def stop(self) -> None:
         """Turns readiness off, refuses new requests, lets those in flight finish."""
@@ -156,6 +160,19 @@ class EmbeddedServer:
         site = web.TCPSite(self._runner, self.config.host, self.config.rest_port)
         await site.start()
         self.rest_port = site._server.sockets[0].getsockname()[1]
+
+    def _ask_itself(self) -> None:
+        """One request by each protocol, so that a client's first one finds threads warm."""
+        host = "127.0.0.1" if self.config.host in ("", "0.0.0.0") else self.config.host
+        for model in self._model_configs:
+            version = self.core.models.get(model.name)
+            request = next(read_warmup_requests(version.path), None)
+            if request is None:
+                continue
+            arrays = {name: make_ndarray(proto) for name, proto in request.inputs.items()}
+            for kind, port in ((GrpcClient, self.grpc_port), (RestClient, self.rest_port)):
+                with kind(f"{host}:{port}", model.name) as client:
+                    client.predict(arrays, request.model_spec.signature_name)
 
     def _why_not_ready(self, models: Models) -> str:
         reasons = []
