@@ -48,9 +48,9 @@ def build_parser(argv: list[str], room: str | None = None) -> argparse.ArgumentP
 
 
 def main(argv: list[str] | None = None, room: str | None = None) -> int:
-    """Runs one subcommand and returns its exit code; a user's mistake prints one sentence, returns 2.
+    """Runs one subcommand and returns its exit code; a user's mistake is one sentence and code 2.
 
-    Options that a command does not know are kept in `args.passthrough` where it passes options on to a
+    Options a command does not know are kept in `args.passthrough` where it passes them on to a
     library, and are an error elsewhere.
     """
     argv = sys.argv[1:] if argv is None else argv

@@ -1,4 +1,4 @@
-"""Imported by conftest files before anything starts TensorFlow: four logical CPU devices, quiet logs."""
+"""Imported by conftest files before TensorFlow starts: four logical CPU devices, quiet logs."""
 
 import os
 
@@ -12,7 +12,7 @@ NUM_LOGICAL_DEVICES = 4
 
 
 def split_cpu(num_devices: int = NUM_LOGICAL_DEVICES) -> None:
-    """Splits the CPU into `num_devices` logical devices so that replicas can be tested on one machine."""
+    """Splits the CPU into `num_devices` logical devices, so that one machine can test replicas."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     if tf.config.get_logical_device_configuration(cpu) is None:
         tf.config.set_logical_device_configuration(
