@@ -1,7 +1,7 @@
 """`python -m benchmarks`: runs every benchmark in a process of its own, prints ratios, writes them.
 
-Each module offers `run() -> list[dict]` with the keys `name`, `ours`, `alternative`, `ratio`, `aim`,
-`met` and `unit`; `ours` and `alternative` are medians of alternating rounds.
+Each module offers `run() -> list[dict]` with the keys `name`, `ours`, `alternative`, `ratio`,
+`aim`, `met` and `unit`; `ours` and `alternative` are medians of alternating rounds.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""What is learned: Keras 3 layers, losses, metrics and models. The package itself imports nothing."""
+"""What is learned: Keras 3 layers, losses, metrics and models. The package imports nothing."""
