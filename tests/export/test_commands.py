@@ -73,6 +73,8 @@ def test_export_checks_its_flags(tmp_path, capsys):
     flags = [f"--model_dir={tmp_path}", f"--output={tmp_path}/out"]
     assert re.search("no (config.yaml|checkpoint)", _refused(capsys, "export", *flags))
     assert "--max_batch_size=0" in _refused(capsys, "export", *flags, "--max_batch_size=0")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "ckpt-1.index").touch()
     assert "--version=0" in _refused(capsys, "export", *flags, "--version=0")
     (tmp_path / "out" / "3").mkdir(parents=True)
     assert "already holds version 3" in _refused(capsys, "export", *flags, "--version=3")
