@@ -2,8 +2,8 @@
 
 import numpy as np
 import tensorflow as tf
-from mm_models.text.tokenizers import build_tokenizer
 
+from mm_models.text.tokenizers import build_tokenizer
 from trainers.data.config import TextInputConfig
 
 
