@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+# Enough for one quiet moment on a machine that does other things too.
+_PEAK_ROUNDS = 20
 _MATRIX_PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "_FusedMatMul")
 
 
@@ -121,7 +123,7 @@ def measure_peak_flops_per_second(*, half_precision: bool, size: int = 1024) -> 
     matrix = tf.cast(np.linspace(-1.0, 1.0, size * size).reshape(size, size), kind)
     product = tf.function(lambda left: tf.reduce_sum(tf.matmul(left, left)))
     best = math.inf
-    for _ in range(6):
+    for _ in range(_PEAK_ROUNDS):
         start = time.perf_counter()
         product(matrix).numpy()
         best = min(best, time.perf_counter() - start)
