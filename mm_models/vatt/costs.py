@@ -91,7 +91,9 @@ def _stack_flops(encoder, tokens: int) -> float:
 def _input_flops(config: VattConfig, modality: str, encoder, tokens: int) -> float:
     tower = getattr(config, modality)
     if modality == "text":
-        return 2.0 * tokens * tower.embedding_dim * encoder.dim
+        # With absolute positions the aggregate token joins behind the map.
+        mapped = tokens - 1 if config.variant == "agnostic" else tokens
+        return 2.0 * mapped * tower.embedding_dim * encoder.dim
     channels = 3 if modality == "video" else 1
     flops = 2.0 * (tokens - 1) * math.prod(tower.patch_shape) * channels * encoder.dim
     if config.variant == "agnostic":
