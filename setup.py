@@ -46,6 +46,8 @@ setuptools.setup(
         "prometheus-client~=0.26",
         "grpcio>=1.70",
         "psutil>=6",
+        # The typeface of TensorBoard's pictures and of contact sheets.
+        "matplotlib>=3.10",
     ],
     extras_require={
         "dev": ["pytest>=8.3", "hypothesis>=6.120", "ruff>=0.9"],
