@@ -49,8 +49,9 @@ def decode(path: str, info: ModelInfo, max_seconds: float, decoder) -> Clip:
     Raises:
         UserError: with the reject code when the file cannot be decoded.
     """
+    from beam_pipelines.media.isolated import DecoderError
     from beam_pipelines.media.types import DecodeRequest
-    from beam_pipelines.rejects import Reject
+    from beam_pipelines.rejects import Reject, RejectCode
 
     request = DecodeRequest(
         frame_rate_hz=info.frame_rate_hz or None,
@@ -62,7 +63,11 @@ def decode(path: str, info: ModelInfo, max_seconds: float, decoder) -> Clip:
         want_video=info.num_frames > 0,
         want_audio=info.num_samples > 0,
     )
-    media = decoder.run("clip_media", path, request)
+    try:
+        media = decoder.run("clip_media", path, request)
+    except DecoderError as error:
+        # A file that brings out a defect in the decoder must not end a server's request in a crash.
+        media = Reject(RejectCode.DECODER_CRASHED, str(error).strip().splitlines()[-1])
     if isinstance(media, Reject):
         raise UserError(
             f"{path} cannot be decoded ({media.code.value}: {media.detail}); "
