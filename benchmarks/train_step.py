@@ -12,7 +12,7 @@ from typing import Any
 
 AIM = 1.05
 ROUNDS = 5
-STEPS = 20
+STEPS = 50
 BATCH, TOKENS, DIM, LAYERS = 32, 64, 128, 2
 
 
@@ -97,7 +97,8 @@ class _Bare:
 
 
 class _Ours:
-    """The same under Orbit's Controller with our trainer, logging every `STEPS` steps."""
+    """The same under Orbit's Controller with our trainer, logging every `STEPS` steps, as runs do
+    by default."""
 
     def __init__(self):
         from trainers.config import ExperimentConfig, OptimizerConfig, ScheduleConfig, StreamConfig

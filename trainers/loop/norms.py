@@ -1,18 +1,33 @@
 """Norms of the model's parts, for the log."""
 
-from typing import Any
-
+import keras
 import tensorflow as tf
 
 
-def parameter_norms(model: Any) -> dict[str, float]:
+class ParameterNorms:
     """Norm of the variables of each top-level part of the model, by the start of their paths."""
-    parts: dict[str, list[tf.Tensor]] = {}
-    for variable in model.trainable_variables:
-        names = variable.path.split("/")
-        part = names[1] if len(names) > 2 else names[0]
-        parts.setdefault(part, []).append(variable.value.read_value())
-    return {
-        f"train/parameter_norm/{part}": float(tf.linalg.global_norm(values))
-        for part, values in parts.items()
-    }
+
+    def __init__(self, model: keras.Model):
+        """Groups the trainable variables; nothing is computed yet."""
+        self._parts: dict[str, list[keras.Variable]] = {}
+        for variable in model.trainable_variables:
+            names = variable.path.split("/")
+            part = names[1] if len(names) > 2 else names[0]
+            self._parts.setdefault(part, []).append(variable)
+        self._compute = tf.function(self._norms)
+
+    def __call__(self) -> dict[str, float]:
+        """Norms as they are logged."""
+        values = self._compute().numpy()
+        return {
+            f"train/parameter_norm/{part}": float(value)
+            for part, value in zip(self._parts, values, strict=True)
+        }
+
+    def _norms(self) -> tf.Tensor:
+        return tf.stack(
+            [
+                tf.linalg.global_norm([variable.value.read_value() for variable in variables])
+                for variables in self._parts.values()
+            ]
+        )

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mm_models.errors import UserError
 from trainers import distribution
 from trainers.config import TrainerConfig
 from trainers.optimization.averages import Averages
@@ -66,7 +67,8 @@ class TrainStep:
         Returns:
             `term/<name>`: float32[2] global sum and weight of the loss (`term/loss`) and of each
                 metric;
-            `gradient_norm/<optimizer>`: float32[]; `nonfinite_gradients`: float32[] entries.
+            `gradient_norm/<optimizer>`: float32[]; `nonfinite_gradients`: float32[] how many
+            entries were replaced (policy `zero`), or 1 when any norm is no number.
         """
         return self.function(batch)
 
@@ -90,15 +92,16 @@ class TrainStep:
     def _replica_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         terms, gradients = self.reduced_gradients(batch)
         outputs = {f"term/{name}": tf.stack(term) for name, term in terms.items()}
-        outputs["nonfinite_gradients"] = tf.add_n(
-            [_count_nonfinite(gradient) for gradient in gradients.values()]
-        )
+        replaced = None
         if self._trainer.nan_gradients == "zero":
+            replaced = tf.add_n([_count_nonfinite(value) for value in gradients.values()])
             gradients = {name: _zero_nonfinite(value) for name, value in gradients.items()}
-        for name, optimizer in self._optimizers.items():
-            norm = optimizer.apply(gradients)
-            if norm is not None:
-                outputs[f"gradient_norm/{name}"] = norm
+        norms = {name: each.apply(gradients) for name, each in self._optimizers.items()}
+        norms = {name: norm for name, norm in norms.items() if norm is not None}
+        outputs.update({f"gradient_norm/{name}": norm for name, norm in norms.items()})
+        # The norms are there anyway; counting entries would read every gradient once more.
+        any_nonfinite = _count_nonfinite(tf.add_n(list(norms.values())))
+        outputs["nonfinite_gradients"] = any_nonfinite if replaced is None else replaced
         if self._averages is not None:
             self._averages.update(self._step)
         return outputs
@@ -107,8 +110,9 @@ class TrainStep:
         """Global terms and the gradients of the global mean loss by variable path; in replica
         context.
 
-        Gradients of local sums are summed over accumulation parts and replicas, and divided once by
-        the global weight, so that the result does not depend on how the batch is cut.
+        The loss is the global sum over the global weight, so that the result does not depend on how
+        the batch is cut. With accumulation the weight is known only at the end, and the summed
+        gradients are divided by it.
         """
         context = tf.distribute.get_replica_context()
         seed = distribution.fold_seed(
@@ -123,11 +127,13 @@ class TrainStep:
             reduced = context.all_reduce(tf.distribute.ReduceOp.SUM, reduced)
         values = tf.unstack(reduced[0])
         terms = {name: Term(*values[2 * i : 2 * i + 2]) for i, name in enumerate(names)}
-        weight = terms["loss"].weight
-        gradients = {
-            path: tf.math.divide_no_nan(value, tf.cast(weight, value.dtype))
-            for path, value in zip(paths, reduced[1:], strict=True)
-        }
+        gradients = dict(zip(paths, reduced[1:], strict=True))
+        if self._trainer.accumulation_steps > 1:
+            weight = terms["loss"].weight
+            gradients = {
+                path: tf.math.divide_no_nan(value, tf.cast(weight, value.dtype))
+                for path, value in gradients.items()
+            }
         return terms, gradients
 
     def _accumulated(
@@ -172,7 +178,14 @@ class TrainStep:
                 gather=distribution.gather,
             )
             loss = tf.cast(result.loss.sum, tf.float32)
+            if self._trainer.accumulation_steps == 1:
+                loss = tf.math.divide_no_nan(loss, _over_replicas(result.loss.weight))
         gradients = tape.gradient(loss, variables)
+        if all(gradient is None for gradient in gradients):
+            raise UserError(
+                f"the loss of stream {self._stream!r} depends on no variable that is trained; look "
+                "at its objective and at frozen parameter groups"
+            )
         terms = {"loss": result.loss, **result.metrics}
         return (
             {
@@ -193,6 +206,15 @@ class TrainStep:
 
     def _encode_part(self, batch: Batch, seed: tf.Tensor) -> Any:
         return self._task.encode(self._model, batch, stream=self._stream, training=True, seed=seed)
+
+
+def _over_replicas(weight: tf.Tensor) -> tf.Tensor:
+    """float32[] sum of every replica's weight; no gradient flows through it."""
+    weight = tf.stop_gradient(tf.cast(weight, tf.float32))
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return weight
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
 
 
 def _count_nonfinite(gradient: tf.Tensor) -> tf.Tensor:

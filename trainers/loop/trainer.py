@@ -17,14 +17,21 @@ from trainers.loop.progress import Progress
 from trainers.loop.step import TrainStep
 
 
+class _Position:
+    """What changes with every step; plain, because tf.Module wraps whatever is assigned to it."""
+
+    def __init__(self, step: int):
+        self.step = step
+        self.loss = float("nan")
+        self.batch: tuple[str, Any] | None = None
+
+
 class Trainer(orbit.AbstractTrainer):
     """Runs compiled steps in the streams' order and settles their outputs once per inner loop.
 
     Attributes:
         meter: averages since the last log line.
         throughput: rates since the last log line.
-        last_loss: loss of the newest settled step.
-        last_batch: stream and batch of the newest step, for pictures.
     """
 
     def __init__(
@@ -42,13 +49,16 @@ class Trainer(orbit.AbstractTrainer):
         """Takes, by stream, `sizes`: examples, tokens and flops of one step over all replicas."""
         self.meter = meter.Meter()
         self.throughput = meter.Throughput()
-        self.last_loss = float("nan")
-        self.last_batch: tuple[str, Any] | None = None
         self._steps, self._order, self._reader = steps, order, reader
         self._stop, self._progress, self._sizes = stop, progress, sizes
         self._stop_on_nan = stop_on_nan
         self._several = len(order.names) > 1
-        self._next_step = start_step
+        self._position = _Position(start_step)
+
+    @property
+    def last_batch(self) -> tuple[str, Any] | None:
+        """Stream and batch of the newest step, for pictures."""
+        return self._position.batch
 
     def train(self, num_steps: tf.Tensor) -> None:
         """Runs `num_steps` steps; called by the Controller.
@@ -69,15 +79,15 @@ class Trainer(orbit.AbstractTrainer):
         self._stop.check_all()
 
     def _one_step(self) -> tuple[int, str, Any, Mapping[str, tf.Tensor]]:
-        step = self._next_step
+        step = self._position.step
         stream = self._order.stream(step)
         batch = self._reader.next(stream)
         first = not self._steps[stream].num_traces
         with self.pause() if first else contextlib.nullcontext():
             outputs = self._steps[stream](batch)
-        self._next_step = step + 1
-        self.last_batch = (stream, batch)
-        self._progress.update(step + 1, self.last_loss)
+        self._position.step = step + 1
+        self._position.batch = (stream, batch)
+        self._progress.update(step + 1, self._position.loss)
         return step, stream, batch.get("example_id"), outputs
 
     def _settle(self, pending: Sequence[tuple[int, str, Any, Mapping[str, tf.Tensor]]]) -> None:
@@ -85,9 +95,9 @@ class Trainer(orbit.AbstractTrainer):
         for step, stream, example_ids, outputs in pending:
             values = {name: value.numpy() for name, value in outputs.items()}
             total, weight = (float(item) for item in values["term/loss"])
-            self.last_loss = total / weight if weight else 0.0
+            self._position.loss = total / weight if weight else 0.0
             if self._stop_on_nan and not meter.is_finite(values):
-                raise Diverged(step, stream, self.last_loss, _flat_ids(example_ids))
+                raise Diverged(step, stream, self._position.loss, _flat_ids(example_ids))
             self.meter.add(stream if self._several else None, values)
             self.throughput.add(**self._sizes[stream])
 

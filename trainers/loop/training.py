@@ -18,7 +18,7 @@ from trainers.loop.evaluation import Evaluation
 from trainers.loop.identity import flatten, identity_of
 from trainers.loop.inputs import StreamOrder, StreamReader
 from trainers.loop.metrics_log import MetricsLog
-from trainers.loop.norms import parameter_norms
+from trainers.loop.norms import ParameterNorms
 from trainers.loop.preemption import (
     DIVERGED_EXIT_CODE,
     PREEMPTED_EXIT_CODE,
@@ -70,6 +70,7 @@ class Training:
         )
         self._profiler = ProfilerWindow(config.trainer.summaries, model_dir, enabled=self._chief)
         self._stop = StopSignal(assembly.strategy)
+        self._parameter_norms = ParameterNorms(assembly.model)
 
     @property
     def step(self) -> int:
@@ -214,7 +215,7 @@ class Training:
         for name, optimizer in self._assembly.optimizers.items():
             scalars[f"train/learning_rate/{name}"] = float(optimizer.learning_rate(step - 1))
         if self._config.trainer.summaries.parameter_norms:
-            scalars.update(parameter_norms(self._assembly.model))
+            scalars.update(self._parameter_norms())
         self._log.write("train", step, scalars)
         self._progress.log(step, scalars.get("train/loss", float("nan")))
         self._trainer.meter.reset()
