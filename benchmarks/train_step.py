@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 AIM = 1.05
-ROUNDS = 5
+ROUNDS = 9
 STEPS = 50
 BATCH, TOKENS, DIM, LAYERS = 32, 64, 128, 2
 
