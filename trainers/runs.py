@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers import distribution, registry
-from trainers.config import ExperimentConfig, load_config
+from trainers.config import ExperimentConfig
 from trainers.loop import checkpoints
+from trainers.loop.run_folder import read_config
 from trainers.optimization.averages import Averages
 from trainers.tasks.base import Task
 
@@ -62,7 +63,7 @@ def load_run(model_dir: str, checkpoint: str = "latest", use_ema: bool = True) -
         raise UserError(
             f"{model_dir} is no run folder: it has no config.yaml; give one of `mmstack train`"
         )
-    config = load_config([config_path])
+    config = read_config(model_dir)
     path = find_checkpoint(model_dir, checkpoint)
     task = build_task(config)
     model = build_model(task, config)

@@ -48,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
     import tensorflow as tf
 
     from trainers import distribution, runs
-    from trainers.config import load_config
     from trainers.evaluation.base import EvaluationContext
     from trainers.evaluation.build import build_evaluators
+    from trainers.loop.run_folder import read_config
 
     check_overrides(args.overrides)
     loaded = runs.load_run(args.model_dir, args.checkpoint, use_ema=not args.no_ema)
-    config = load_config([os.path.join(args.model_dir, "config.yaml")], args.overrides)
+    config = read_config(args.model_dir, args.overrides)
     distribution.configure_process(config.runtime)
     evaluators = build_evaluators(config.evaluators, loaded.task)
     evaluators = {name: evaluators[name] for name in select(list(evaluators), args.evaluators)}

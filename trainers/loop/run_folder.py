@@ -4,13 +4,13 @@ import copy
 import dataclasses
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.config import ExperimentConfig, to_yaml
+from trainers.config import ExperimentConfig, load_config, to_yaml
 from trainers.loop.checkpoints import write_text
 
 _ASSET_FIELDS = ("vocabulary",)
@@ -67,21 +67,36 @@ def with_copied_assets(config: ExperimentConfig, folder: str) -> ExperimentConfi
     config = copy.deepcopy(config)
     copies: dict[str, str] = {}
     for part in (config.task, *config.streams.values(), *config.evaluators.values()):
-        _copy_assets(part, folder, copies)
+        _replace_assets(part, lambda path: _copy(path, folder, copies))
     return config
 
 
-def _copy_assets(part: Any, folder: str, copies: dict[str, str]) -> None:
+def read_config(model_dir: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """The resolved config of a run, wherever its folder lies now and from wherever it is read."""
+    config = load_config([os.path.join(model_dir, "config.yaml")], overrides)
+    for part in (config.task, *config.streams.values(), *config.evaluators.values()):
+        _replace_assets(part, lambda path: _in_folder(path, model_dir))
+    return config
+
+
+def _in_folder(path: str, model_dir: str) -> str:
+    folder, name = posixpath.split(path)
+    here = os.path.join(model_dir, "assets", name)
+    is_asset = posixpath.basename(folder) == "assets" and tf.io.gfile.exists(here)
+    return here if is_asset else path
+
+
+def _replace_assets(part: Any, replace: Callable[[str], str]) -> None:
     if dataclasses.is_dataclass(part):
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
             if field.name in _ASSET_FIELDS and isinstance(value, str) and value:
-                setattr(part, field.name, _copy(value, folder, copies))
+                setattr(part, field.name, replace(value))
             else:
-                _copy_assets(value, folder, copies)
+                _replace_assets(value, replace)
     elif isinstance(part, dict):
         for value in part.values():
-            _copy_assets(value, folder, copies)
+            _replace_assets(value, replace)
 
 
 def _copy(path: str, folder: str, copies: dict[str, str]) -> str:

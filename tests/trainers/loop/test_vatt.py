@@ -66,6 +66,9 @@ def test_resumed_bit_by_bit_with_pictures_evaluation_and_best(experiment):
     loaded = runs.load_run(str(parts), "best")
     assert loaded.step == 4
     assert [path.name for path in (parts / "assets").iterdir()] == ["words.txt"]
+    moved = parts.rename(parts.with_name("moved"))
+    vocabulary = runs.load_run(str(moved)).config.streams["clips"].input.text.vocabulary
+    assert vocabulary == str(moved / "assets" / "words.txt")
 
 
 def test_the_whole_step_compiles(experiment):
