@@ -115,7 +115,7 @@ def test_full_queue_and_timeout_over_the_wire(tiny_path):
         def ask():
             with GrpcClient(f"127.0.0.1:{server.grpc_port}", "tiny") as client:
                 try:
-                    client.predict({"steps": np.array([12000], np.int32)}, "spin")
+                    client.predict({"steps": np.array([60000], np.int32)}, "spin")
                 except RequestFailed as error:
                     statuses.append(error.status)
 
