@@ -51,9 +51,10 @@ class Assembly:
 
 def prepare(config: ExperimentConfig, inputs: Inputs) -> tuple[tf.distribute.Strategy, Task]:
     """Strategy and task, and every check that needs no weights. Raises UserError."""
+    # Before the plan, which may run TensorFlow's first operation.
+    distribution.configure_process(config.runtime)
     for name, stream in config.streams.items():
         inputs.plan(stream.input, f"streams.{name}.input")
-    distribution.configure_process(config.runtime)
     strategy = distribution.build_strategy(config.runtime)
     check_batches(config, strategy.num_replicas_in_sync)
     return strategy, runs.build_task(config)
