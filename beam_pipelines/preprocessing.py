@@ -29,6 +29,8 @@ class PreprocessConfig:
         want_video, want_audio: whether records get frames, and sound.
         frame_rate_hz: rate of the stored frames.
         short_side: pixels of the shorter side of the stored frames.
+        region: top, left, height and width of the part of each picture to store, as shares of it;
+            None stores all of it.
         jpeg_quality: 1 to 100.
         sample_rate_hz: rate of the stored waveform.
         audio_encoding: `floats` or `pcm16`.
@@ -44,6 +46,7 @@ class PreprocessConfig:
     want_audio: bool = True
     frame_rate_hz: float = 10.0
     short_side: int = 256
+    region: tuple[float, float, float, float] | None = None
     jpeg_quality: int = 95
     sample_rate_hz: int = 48000
     audio_encoding: str = "floats"
@@ -118,6 +121,10 @@ class ItemProcessor:
             detail = f"an earlier line has the id {item['id']}"
             _reject(outcome, item, Reject(RejectCode.DUPLICATE_ID, detail))
             return outcome
+        if self._config.region is not None and item.get("objects"):
+            detail = "its objects have boxes in the whole picture, and a region of it is stored"
+            _reject(outcome, item, Reject(RejectCode.BAD_METADATA, detail))
+            return outcome
         media = manifest.media_path(self._manifest_path, item)
         try:
             with files.local_copy(media) as local_path:
@@ -186,6 +193,7 @@ class ItemProcessor:
         return DecodeRequest(
             frame_rate_hz=config.frame_rate_hz,
             short_side=config.short_side,
+            region=config.region,
             sample_rate_hz=config.sample_rate_hz,
             jpeg_quality=config.jpeg_quality,
             max_seconds=config.max_seconds,

@@ -22,9 +22,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     table.add_argument("--label_column", default="")
     table.add_argument("--split_column", default="", help="train, val or test")
+    table.add_argument(
+        "--split_names",
+        default="",
+        metavar="CELL=SPLIT,...",
+        help="what the split column's cells mean, such as 1=train,2=train,3=test",
+    )
+    table.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=PATTERN",
+        help="only rows whose cell matches the shell-style pattern; may be repeated",
+    )
     table.add_argument("--language_column", default="")
     table.add_argument("--delimiter", default=",")
     for source in (folder, table):
+        source.add_argument(
+            "--split_sizes",
+            default="",
+            metavar="SPLIT=ITEMS,...",
+            help="draw splits of exactly these sizes, such as train=420,test=140",
+        )
         source.add_argument("--output", required=True, help="manifest to write, local or URL")
         source.add_argument("--overwrite", action="store_true", help="replace an existing output")
     check = sources.add_parser("check", help="check a manifest")
@@ -70,6 +89,10 @@ def _make(args: argparse.Namespace) -> int:
     from beam_pipelines.sources.writer import write_manifest
 
     base, found = _folder_items(args) if args.source == "folder" else _table_items(args)
+    if args.split_sizes:
+        from beam_pipelines.sources.splits import draw_splits, parse_split_sizes
+
+        found = draw_splits(found, parse_split_sizes(args.split_sizes))
     number, rejects = write_manifest(args.output, base, found, overwrite=args.overwrite)
     print(f"items found     {number + len(rejects)}")
     print(f"items written   {number}")
@@ -99,7 +122,33 @@ def _table_items(args: argparse.Namespace):
         label=args.label_column,
         split=args.split_column,
         language=args.language_column,
+        split_names=_pairs("--split_names", args.split_names.split(",")),
+        where=_pairs("--where", args.where),
     )
+    _check_split_flags(args, mapping)
     if len(args.delimiter) != 1:
         raise UserError(f"--delimiter {args.delimiter!r}: expected one character")
     return files.parent(args.table), read_csv(args.table, mapping, delimiter=args.delimiter)
+
+
+def _pairs(flag: str, pieces: list[str]) -> dict[str, str]:
+    """`key=value` pieces as a dict; empty pieces are skipped."""
+    pairs = {}
+    for piece in filter(None, pieces):
+        key, equals, value = piece.partition("=")
+        if not key or not equals or key in pairs:
+            raise UserError(f"{flag} {piece!r}: expected name=value, and each name once")
+        pairs[key] = value
+    return pairs
+
+
+def _check_split_flags(args: argparse.Namespace, mapping) -> None:
+    from beam_pipelines.schema import SPLITS
+
+    if mapping.split_names and not mapping.split:
+        raise UserError("--split_names says what cells mean; name their column by --split_column")
+    unknown = sorted(set(mapping.split_names.values()) - set(SPLITS))
+    if unknown:
+        raise UserError(f"--split_names: {unknown[0]!r} is not one of {', '.join(SPLITS)}")
+    if args.split_sizes and mapping.split:
+        raise UserError("--split_sizes draws the splits that --split_column names; drop one")

@@ -23,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_media_arguments(group) -> None:
     group.add_argument("--frame_rate_hz", type=float, default=10.0)
     group.add_argument("--short_side", type=int, default=256, help="pixels of the stored frames")
+    group.add_argument(
+        "--region",
+        default="",
+        metavar="TOP,LEFT,HEIGHT,WIDTH",
+        help="store this part of the pictures only, as shares of them, such as 0.5,0.25,0.4,0.5; "
+        "--short_side is then the part's",
+    )
     group.add_argument("--jpeg_quality", type=int, default=95, help="1 to 95")
     group.add_argument("--sample_rate_hz", type=int, default=48000)
     group.add_argument("--audio_encoding", choices=_AUDIO_ENCODINGS, default="floats")
@@ -94,6 +101,7 @@ def job_config(args: argparse.Namespace):
             want_audio=not args.no_audio,
             frame_rate_hz=args.frame_rate_hz,
             short_side=args.short_side,
+            region=parse_region(args.region),
             jpeg_quality=args.jpeg_quality,
             sample_rate_hz=args.sample_rate_hz,
             audio_encoding=args.audio_encoding,
@@ -115,6 +123,23 @@ def job_config(args: argparse.Namespace):
         overwrite=args.overwrite,
         passthrough=tuple(args.passthrough),
     )
+
+
+def parse_region(text: str) -> tuple[float, ...] | None:
+    """Reads `top,left,height,width`; None when empty. Raises UserError."""
+    from beam_pipelines.media.types import check_region
+
+    if not text:
+        return None
+    try:
+        region = tuple(float(share) for share in text.split(","))
+        check_region(region)
+    except ValueError as error:
+        raise UserError(
+            f"--region {text}: expected top,left,height,width as shares of the picture, "
+            f"such as 0.5,0.25,0.4,0.5 ({error})"
+        ) from error
+    return region
 
 
 def _check_numbers(args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from beam_pipelines.media.container import Rejection
+from beam_pipelines.media.types import DecodeRequest
 from beam_pipelines.rejects import RejectCode
 
 _MAX_SIDE = 65_000  # JPEG's own limit is 65,535
@@ -61,11 +62,21 @@ def orientation_of_matrix(a: float, b: float, c: float, d: float) -> Orientation
 
 
 def output_size(
-    width: int, height: int, aspect_ratio: float, short_side: int | None
+    width: int,
+    height: int,
+    aspect_ratio: float,
+    short_side: int | None,
+    shares: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[int, int]:
     """Width and height in square pixels, reduced so that the short side is `short_side`.
 
     The stored height is kept and the width takes the pixel aspect ratio. Never enlarges.
+
+    Args:
+        width, height: stored pixels.
+        aspect_ratio: width over height of a stored pixel.
+        short_side: pixels wanted; None keeps the size.
+        shares: of the width and of the height that will be kept: the short side is theirs.
 
     Raises:
         Rejection: a side would be longer than a JPEG can be.
@@ -73,12 +84,40 @@ def output_size(
     shown_width = width * aspect_ratio
     scale = 1.0
     if short_side is not None:
-        scale = min(1.0, short_side / min(shown_width, height))
+        scale = min(1.0, short_side / min(shown_width * shares[0], height * shares[1]))
     size = max(1, round(shown_width * scale)), max(1, round(height * scale))
     if max(size) > _MAX_SIDE:
         detail = f"{size[0]}x{size[1]} square pixels, sides are limited to {_MAX_SIDE}"
         raise Rejection(RejectCode.TOO_MANY_PIXELS, detail)
     return size
+
+
+def kept_shares(region: tuple[float, float, float, float] | None) -> tuple[float, float]:
+    """Shares of the width and of the height that a region keeps."""
+    return (1.0, 1.0) if region is None else (region[3], region[2])
+
+
+def crop_region(
+    picture: np.ndarray, region: tuple[float, float, float, float] | None
+) -> np.ndarray:
+    """The region of uint8[height, width, channels], in whole pixels, at least one.
+
+    Args:
+        picture: as shown.
+        region: top, left, height and width as shares of the picture; None is all of it.
+    """
+    if region is None:
+        return picture
+    rows = _whole_pixels(region[0], region[2], picture.shape[0])
+    columns = _whole_pixels(region[1], region[3], picture.shape[1])
+    return np.ascontiguousarray(picture[rows, columns])
+
+
+def _whole_pixels(start: float, size: float, length: int) -> slice:
+    """The size is rounded, not the end, so that it does not depend on the place."""
+    count = min(length, max(1, round(size * length)))
+    first = min(round(start * length), length - count)
+    return slice(first, first + count)
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -96,10 +135,11 @@ class FrameScaler:
     pixels are laid on black.
     """
 
-    def __init__(self, aspect_ratio: float, short_side: int | None, max_pixels: int):
+    def __init__(self, aspect_ratio: float, request: DecodeRequest):
         self._aspect_ratio = aspect_ratio
-        self._short_side = short_side
-        self._max_pixels = max_pixels
+        self._short_side = request.short_side
+        self._region = request.region
+        self._max_pixels = request.max_pixels
         self._size: tuple[int, int] | None = None
         # Each keeps the tables of one conversion; sharing one would rebuild them per frame.
         self._shrink = av.video.reformatter.VideoReformatter()
@@ -115,12 +155,15 @@ class FrameScaler:
         check_pixels(frame.width, frame.height, self._max_pixels)
         if self._size is None:
             self.orientation = orientation_of(frame)
+            shares = kept_shares(self._region)
+            if self.orientation.swaps_sides:
+                shares = shares[::-1]
             self._size = output_size(
-                frame.width, frame.height, self._aspect_ratio, self._short_side
+                frame.width, frame.height, self._aspect_ratio, self._short_side, shares
             )
 
     def scale(self, frame: av.VideoFrame) -> np.ndarray:
-        """uint8[height, width, 3] of the frame as shown."""
+        """uint8[height, width, 3] of the frame, or of its region, as shown."""
         has_alpha = any(component.is_alpha for component in frame.format.components)
         if has_alpha:
             picture = on_black(self._to_rgb(frame, _colorspace(frame), "rgba"))
@@ -128,7 +171,7 @@ class FrameScaler:
             picture = self._to_rgb(self._reduce(frame), _colorspace(frame), "rgb24")
         if self.orientation != Orientation():
             picture = self.orientation.apply(picture)
-        return picture
+        return crop_region(picture, self._region)
 
     def _reduce(self, frame: av.VideoFrame) -> av.VideoFrame:
         """The frame at its final size as planes: scaling and converting at once is slower."""

@@ -8,7 +8,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from beam_pipelines.media.container import Rejection
-from beam_pipelines.media.frames import check_pixels, on_black, output_size
+from beam_pipelines.media.frames import (
+    check_pixels,
+    crop_region,
+    kept_shares,
+    on_black,
+    output_size,
+)
 from beam_pipelines.media.types import DecodeRequest, MediaInfo
 from beam_pipelines.rejects import RejectCode
 
@@ -110,14 +116,18 @@ def decode_still(image: Image.Image, request: DecodeRequest) -> tuple[np.ndarray
     """Pixels of a still picture, upright and reduced.
 
     Returns:
-        uint8[height, width, 3] RGB and warnings. EXIF orientation is applied; transparency lies
-        on black; CMYK is converted without a colour profile; 16-bit grey keeps its high byte.
+        uint8[height, width, 3] RGB of the region and warnings. EXIF orientation is applied;
+        transparency lies on black; CMYK is converted without a colour profile; 16-bit grey keeps
+        its high byte.
 
     Raises:
         Rejection: damaged data.
     """
     orientation, warning = _orientation(image)
-    size = output_size(*image.size, 1.0, request.short_side)
+    shares = kept_shares(request.region)
+    if _TURNS.get(orientation, 0) % 180:
+        shares = shares[::-1]
+    size = output_size(*image.size, 1.0, request.short_side, shares)
     try:
         image.draft("RGB", size)  # JPEG only: decodes at a half, quarter or eighth of the size
         image.load()
@@ -128,7 +138,7 @@ def decode_still(image: Image.Image, request: DecodeRequest) -> tuple[np.ndarray
     picture = _reduce(image, size)
     if orientation in _TRANSPOSES:
         picture = np.asarray(Image.fromarray(picture).transpose(_TRANSPOSES[orientation]))
-    return picture, [warning] if warning else []
+    return crop_region(picture, request.region), [warning] if warning else []
 
 
 def animation(
@@ -139,7 +149,7 @@ def animation(
     Raises:
         Rejection: damaged data.
     """
-    size = output_size(*image.size, 1.0, request.short_side)
+    size = output_size(*image.size, 1.0, request.short_side, kept_shares(request.region))
     start = 0.0
     for number in range(num_playing_frames(image)):
         try:
@@ -152,7 +162,7 @@ def animation(
         seconds = image.info.get("duration", 0) / 1000.0
         if seconds < _SHORTEST_FRAME_SECONDS:
             seconds = _DEFAULT_FRAME_SECONDS
-        yield start, start + seconds, _reduce(image, size)
+        yield start, start + seconds, crop_region(_reduce(image, size), request.region)
         start += seconds
 
 

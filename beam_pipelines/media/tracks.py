@@ -100,7 +100,7 @@ class VideoTrack(Track):
         context.thread_type = "FRAME" if request.decoder_threads > 1 else "SLICE"
         context.thread_count = request.decoder_threads
         context.options = {"max_pixels": str(request.max_pixels)}
-        self.scaler = FrameScaler(aspect_ratio(self.stream), request.short_side, request.max_pixels)
+        self.scaler = FrameScaler(aspect_ratio(self.stream), request)
         self._grid = FrameGrid(windows, float(self.stream.time_base or 0))
         self._finish = finish
         rate = self.stream.average_rate or self.stream.guessed_rate

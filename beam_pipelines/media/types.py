@@ -5,6 +5,9 @@ import math
 
 import numpy as np
 
+# Shares written with a few decimals may add up to a little more than 1.
+_ROUNDING = 1e-6
+
 
 @dataclasses.dataclass(frozen=True)
 class DecodeRequest:
@@ -15,6 +18,8 @@ class DecodeRequest:
             source frame at its own time.
         short_side: the short side of a frame is reduced to this many pixels; smaller frames are
             left as they are, since enlarging stores no information. None keeps the size.
+        region: top, left, height and width of the part of the picture to keep, as shares of the
+            picture as shown; None keeps all of it. `short_side` is then the region's.
         sample_rate_hz: rate of the mono waveform; None keeps the rate of the source.
         jpeg_quality: 1 to 95, for `ClipMedia`.
         start_seconds, end_seconds: the part to decode, from the start of the media; None is the
@@ -35,6 +40,7 @@ class DecodeRequest:
 
     frame_rate_hz: float | None = None
     short_side: int | None = None
+    region: tuple[float, float, float, float] | None = None
     sample_rate_hz: int | None = None
     jpeg_quality: int = 90
     start_seconds: float = 0.0
@@ -62,7 +68,20 @@ class DecodeRequest:
             raise ValueError(f"max_damaged_share must be 0 to 1, not {self.max_damaged_share!r}")
         if self.damage_scope not in ("file", "window"):
             raise ValueError(f"damage_scope must be file or window, not {self.damage_scope!r}")
+        check_region(self.region)
         check_window(self.start_seconds, self.end_seconds)
+
+
+def check_region(region: tuple[float, float, float, float] | None) -> None:
+    """Raises ValueError unless it is None, or a rectangle with an area inside the picture."""
+    if region is None:
+        return
+    if len(region) != 4 or not all(math.isfinite(value) for value in region):
+        raise ValueError(f"region must be top, left, height and width, not {region!r}")
+    top, left, height, width = region
+    inside = min(top, left) >= 0 and max(top + height, left + width) <= 1 + _ROUNDING
+    if not (inside and min(height, width) > 0):
+        raise ValueError(f"region must be a part of the picture, as shares of it, not {region!r}")
 
 
 def check_window(start_seconds: float, end_seconds: float | None) -> None:

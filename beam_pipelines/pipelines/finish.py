@@ -142,6 +142,7 @@ def _dataset_info(
         "media": {
             "frame_rate_hz": preprocess.frame_rate_hz if preprocess.want_video else None,
             "short_side": preprocess.short_side if preprocess.want_video else None,
+            "region": preprocess.region if preprocess.want_video else None,
             "sample_rate_hz": preprocess.sample_rate_hz if preprocess.want_audio else None,
             "audio_encoding": preprocess.audio_encoding,
         },

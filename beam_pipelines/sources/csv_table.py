@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import fnmatch
 import io
 import os
 import posixpath
@@ -26,8 +27,10 @@ class ColumnMapping:
         id: unique id; empty: the media path.
         captions: columns with one caption each; empty cells are skipped.
         label: class name; indices follow the sorted names of the table.
-        split: train, val or test.
+        split: train, val or test, or what `split_names` turns into one of them.
         language: language of the row's captions.
+        split_names: cell of the split column → split; empty takes the cells as they are.
+        where: column → shell-style pattern; rows that do not match all of them are left out.
     """
 
     media: str = "file"
@@ -36,17 +39,30 @@ class ColumnMapping:
     label: str = ""
     split: str = ""
     language: str = ""
+    split_names: dict[str, str] = dataclasses.field(default_factory=dict)
+    where: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def columns(self) -> list[str]:
         """All columns that are named."""
         named = (self.media, self.id, *self.captions, self.label, self.split, self.language)
-        return [name for name in named if name]
+        return [name for name in (*named, *self.where) if name]
+
+    def keeps(self, row: dict[str, str]) -> bool:
+        """Whether a row matches every pattern."""
+        return all(fnmatch.fnmatchcase(row[name], want) for name, want in self.where.items())
+
+    def split_of(self, row: dict[str, str]) -> str:
+        """The split a row names; empty where the mapping does not know its cell."""
+        cell = row[self.split].strip() if self.split else ""
+        return self.split_names.get(cell, "") if self.split_names else cell
 
 
 def read_csv(
     path: str, mapping: ColumnMapping, *, delimiter: str = ",", check_files: bool = True
 ) -> Iterator[dict[str, Any] | tuple[str, Reject]]:
     """Yields manifest items of a table in order, and (row name, Reject) for unusable rows.
+
+    Rows that `mapping.where` leaves out are neither; labels are those of the rows that stay.
 
     Args:
         path: table with a header row; local or URL. UTF-8, UTF-16 with a mark, or Latin-1.
@@ -55,12 +71,16 @@ def read_csv(
         check_files: reject rows whose local media file is absent.
 
     Raises:
-        UserError: when the table cannot be read or lacks a column.
+        UserError: when the table cannot be read, lacks a column, or no row matches.
     """
     encoding, rows = _rows(path, mapping, delimiter)
-    labels = sorted({row[mapping.label] for row in rows if mapping.label and row[mapping.label]})
+    rows = [(number, row) for number, row in enumerate(rows, start=2) if mapping.keeps(row)]
+    if mapping.where and not rows:
+        raise UserError(f"table {path} has no row that matches {mapping.where}")
+    cells = (row[mapping.label] for _, row in rows if mapping.label)
+    labels = sorted({cell for cell in cells if cell})
     folder = files.parent(path)
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         name = f"row {number}"
         reject = _row_reject(row, mapping, folder, check_files)
         yield (name, reject) if reject else _item(row, mapping, labels, encoding)
@@ -84,13 +104,14 @@ def _rows(path: str, mapping: ColumnMapping, delimiter: str) -> tuple[str, list[
 def _row_reject(
     row: dict[str, str], mapping: ColumnMapping, folder: str, check_files: bool
 ) -> Reject | None:
-    media, split = row[mapping.media].strip(), row.get(mapping.split, "")
+    media = row[mapping.media].strip()
     if not media or not media.isprintable():
         return Reject(RejectCode.BAD_METADATA, f"media path {media!r} is empty or not printable")
     if not files.is_remote(media) and posixpath.normpath(media).startswith(("..", "/")):
         return Reject(RejectCode.BAD_METADATA, f"media path {media} leaves the table's folder")
-    if mapping.split and split not in SPLITS:
-        return Reject(RejectCode.BAD_METADATA, f"split {split!r} is not {', '.join(SPLITS)}")
+    if mapping.split and mapping.split_of(row) not in SPLITS:
+        allowed = ", ".join(mapping.split_names or SPLITS)
+        return Reject(RejectCode.BAD_METADATA, f"split {row[mapping.split]!r} is not {allowed}")
     if any(len(row[column]) > MAX_CAPTION_CHARACTERS for column in mapping.captions):
         return Reject(RejectCode.BAD_CAPTIONS, f"more than {MAX_CAPTION_CHARACTERS} characters")
     local = files.join(folder, media)
@@ -111,7 +132,7 @@ def _item(
         text = row[mapping.label]
         item["labels"] = [{"index": labels.index(text), "text": text}]
     if mapping.split:
-        item["split"] = row[mapping.split]
+        item["split"] = mapping.split_of(row)
     if encoding != "utf-8":
         item["metadata"] = {"caption_encoding": encoding}
     return item
