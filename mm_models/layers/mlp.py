@@ -64,11 +64,15 @@ class Mlp(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=False, seed=None):
-        hidden = self._activate(self.wi(inputs))
-        hidden = self.dropout(
-            hidden, training=training, seed=randomness.fold_in_optional(seed, "hidden")
+        return self.wo(self.hidden(inputs, training=training, seed=seed))
+
+    def hidden(self, inputs, training=False, seed=None):
+        """float[..., hidden_dim] that the last Dense reads."""
+        return self.dropout(
+            self._activate(self.wi(inputs)),
+            training=training,
+            seed=randomness.fold_in_optional(seed, "hidden"),
         )
-        return self.wo(hidden)
 
     def get_config(self):
         return {

@@ -1,8 +1,10 @@
 """Pre-norm transformer blocks and stacks of them."""
 
 import dataclasses
+from typing import NamedTuple
 
 import keras
+import tensorflow as tf
 
 from mm_models.layers import normalization, randomness
 from mm_models.layers.attention import MultiHeadAttention
@@ -37,6 +39,21 @@ class BlockOptions:
     activation: str = "gelu"
     attention_dropout_rate: float = 0.0
     dropout_rate: float = 0.0
+
+
+class OpenRows(NamedTuple):
+    """Output rows just before the last Dense of the last block's feed-forward half.
+
+    Everything behind is per row and cheap, so that a loss can be differentiated by these rows, and
+    the gradient of that Dense be written down row by row, without a pass through the stack.
+
+    Attributes:
+        residual: float[..., dim] what the Dense's output is added to.
+        hidden: float[..., mlp_dim] what the Dense reads.
+    """
+
+    residual: tf.Tensor
+    hidden: tf.Tensor
 
 
 def _as_options(options: BlockOptions | dict) -> BlockOptions:
@@ -101,6 +118,20 @@ class TransformerBlock(keras.layers.Layer):
         training=False,
         seed=None,
     ):
+        rows = self.open(tokens, attention_mask, bias, num_outputs, training=training, seed=seed)
+        return self.close(rows, training=training, seed=seed)
+
+    def open(
+        self,
+        tokens,
+        attention_mask=None,
+        bias=None,
+        num_outputs=None,
+        training=False,
+        seed=None,
+    ) -> OpenRows:
+        """The first part of `call`, up to the last Dense."""
+
         def branch(name):
             return randomness.fold_in_optional(seed, name)
 
@@ -120,8 +151,19 @@ class TransformerBlock(keras.layers.Layer):
             seed=branch("attention"),
         )
         tokens += self.dropout(attended, training=training, seed=branch("attention_residual"))
-        mixed = self.mlp(self.mlp_norm(tokens), training=training, seed=branch("mlp"))
-        return tokens + self.dropout(mixed, training=training, seed=branch("mlp_residual"))
+        hidden = self.mlp.hidden(self.mlp_norm(tokens), training=training, seed=branch("mlp"))
+        return OpenRows(tokens, hidden)
+
+    def close(self, rows: OpenRows, training=False, seed=None):
+        """The rest of `call`."""
+        return rows.residual + self.drop_residual(
+            self.mlp.wo(rows.hidden), training=training, seed=seed
+        )
+
+    def drop_residual(self, values, training=False, seed=None):
+        """The dropout between the last Dense and the residual; linear, and its own adjoint."""
+        seed = randomness.fold_in_optional(seed, "mlp_residual")
+        return self.dropout(values, training=training, seed=seed)
 
     def get_config(self):
         return {**super().get_config(), "options": dataclasses.asdict(self.options)}
@@ -173,21 +215,41 @@ class TransformerStack(keras.layers.Layer):
         training=False,
         seed=None,
     ):
-        for index, block in enumerate(self.blocks):
-            last = index == self.num_layers - 1
-            tokens = block(
-                tokens,
-                attention_mask=attention_mask,
-                bias=bias,
-                num_outputs=num_outputs if last else None,
-                training=training,
-                seed=randomness.fold_in_optional(seed, index),
-            )
+        rows = self.open(tokens, attention_mask, bias, num_outputs, training=training, seed=seed)
+        return self.close(rows, training=training, seed=seed)
+
+    def open(
+        self,
+        tokens,
+        attention_mask=None,
+        bias=None,
+        num_outputs=None,
+        training=False,
+        seed=None,
+    ) -> OpenRows:
+        """The first part of `call`, up to the last Dense of the last block."""
+        common = {"attention_mask": attention_mask, "bias": bias, "training": training}
+        for index, block in enumerate(self.blocks[:-1]):
+            tokens = block(tokens, seed=randomness.fold_in_optional(seed, index), **common)
+        return self.blocks[-1].open(
+            tokens, num_outputs=num_outputs, seed=self._last_seed(seed), **common
+        )
+
+    def close(self, rows: OpenRows, training=False, seed=None):
+        """The rest of `call`."""
+        tokens = self.blocks[-1].close(rows, training=training, seed=self._last_seed(seed))
         return self.dropout(
             self.final_norm(tokens),
             training=training,
             seed=randomness.fold_in_optional(seed, "final"),
         )
+
+    def drop_residual(self, values, training=False, seed=None):
+        """The dropout behind the last Dense of the last block; its own adjoint."""
+        return self.blocks[-1].drop_residual(values, training=training, seed=self._last_seed(seed))
+
+    def _last_seed(self, seed):
+        return randomness.fold_in_optional(seed, self.num_layers - 1)
 
     def get_config(self):
         return {

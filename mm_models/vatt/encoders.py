@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.layers import randomness
+from mm_models.layers.transformer import OpenRows
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import MODALITIES, VattConfig
 from mm_models.vatt.towers import SharedEncoder, Tower
@@ -66,10 +67,7 @@ class VattEncoders(keras.Model):
         Returns:
             float[batch, 1 + tokens, dim]; row 0 is the pooled one.
         """
-        if modality not in self.config.modalities:
-            raise UserError(
-                f"the model has no {modality}; it was built for {self.config.modalities}"
-            )
+        self._require(modality)
         options = {"pooled_only": pooled_only, "training": training, "seed": seed}
         if self.config.variant == "agnostic":
             return self.encoder(inputs, modality=modality, **options)
@@ -89,26 +87,75 @@ class VattEncoders(keras.Model):
             seed = tf.cast(self.seed_generator.next(), tf.int32)
         return {
             modality: self._encode_one(
-                modality,
-                tf.convert_to_tensor(inputs[modality]),
-                training,
-                randomness.fold_in_optional(seed, modality),
+                modality, tf.convert_to_tensor(inputs[modality]), training, _seed(seed, modality)
             )
             for modality in MODALITIES
             if modality in inputs
         }
 
-    def _encode_one(self, modality, values, training, seed):
-        rank = _EXAMPLE_RANKS[modality]
-        extra = values.shape[1 : values.shape.rank - rank]
-        if len(extra) > 1:
-            raise UserError(
-                f"{modality} has shape {tuple(values.shape)}; at most one axis may stand between "
-                f"the batch and the {rank} axes of an example"
+    def open(self, inputs, *, training=False, seed=None) -> dict[str, OpenRows]:
+        """Pooled rows as they stand before the last Dense of their stack; see `close`.
+
+        Args:
+            inputs: see the class.
+            training: bool.
+            seed: int32[2]; needed in training.
+
+        Returns:
+            OpenRows by modality: residual float[batch, (views or candidates,) dim], hidden
+            float[batch, (views or candidates,) mlp_dim].
+        """
+        opened = {}
+        for modality in (name for name in MODALITIES if name in inputs):
+            self._require(modality)
+            folded, extra = _fold(modality, tf.convert_to_tensor(inputs[modality]))
+            options = {"pooled_only": True, "training": training, "seed": _seed(seed, modality)}
+            if self.config.variant == "agnostic":
+                rows = self.encoder.open(folded, modality, **options)
+            else:
+                rows = self.tower(modality).open(folded, **options)
+            opened[modality] = OpenRows(
+                *(tf.reshape(value, [-1, *extra, value.shape[-1]]) for value in rows)
             )
-        folded = tf.reshape(values, [-1, *values.shape[1 + len(extra) :]])
+        return opened
+
+    def close(self, opened, *, training=False, seed=None) -> dict[str, tf.Tensor]:
+        """`encode` from what `open` gave, with the same `training` and `seed`."""
+        pooled = {}
+        for modality, rows in opened.items():
+            folded = OpenRows(*(_as_rows(value) for value in rows))
+            options = {"training": training, "seed": _seed(seed, modality)}
+            if self.config.variant == "agnostic":
+                closed = self.encoder.close(folded, modality, **options)
+            else:
+                closed = self.tower(modality).close(folded, **options)
+            pooled[modality] = _like(closed, rows.residual)
+        return pooled
+
+    def drop_residual(self, modality, values, *, training=False, seed=None) -> tf.Tensor:
+        """The dropout of `close` between the last Dense and its residual; its own adjoint.
+
+        Args:
+            modality: whose rows they are.
+            values: float[batch, (views or candidates,) dim].
+            training, seed: those of `close`.
+        """
+        module = self.encoder if self.config.variant == "agnostic" else self.tower(modality)
+        dropped = module.drop_residual(
+            _as_rows(values), training=training, seed=_seed(seed, modality)
+        )
+        return _like(dropped, values)
+
+    def _encode_one(self, modality, values, training, seed):
+        folded, extra = _fold(modality, values)
         rows = self.features(modality, folded, pooled_only=True, training=training, seed=seed)
         return tf.reshape(rows, [-1, *extra, rows.shape[-1]])
+
+    def _require(self, modality):
+        if modality not in self.config.modalities:
+            raise UserError(
+                f"the model has no {modality}; it was built for {self.config.modalities}"
+            )
 
     def set_word_vectors(self, vectors) -> None:
         """Replaces the word table by `vectors: float[vocabulary, embedding_dim]`.
@@ -137,3 +184,27 @@ class VattEncoders(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
+
+
+def _seed(seed, modality):
+    return randomness.fold_in_optional(seed, modality)
+
+
+def _fold(modality, values):
+    """Input with views or candidates in the batch axis, and the size of that axis as a list."""
+    rank = _EXAMPLE_RANKS[modality]
+    extra = values.shape[1 : values.shape.rank - rank]
+    if len(extra) > 1:
+        raise UserError(
+            f"{modality} has shape {tuple(values.shape)}; at most one axis may stand between "
+            f"the batch and the {rank} axes of an example"
+        )
+    return tf.reshape(values, [-1, *values.shape[1 + len(extra) :]]), list(extra)
+
+
+def _as_rows(values):
+    return tf.reshape(values, [-1, 1, values.shape[-1]])
+
+
+def _like(rows, values):
+    return tf.reshape(rows, [-1, *values.shape[1:-1], rows.shape[-1]])

@@ -9,7 +9,7 @@ from mm_models.layers import randomness
 from mm_models.layers.aggregate_token import extend_mask
 from mm_models.layers.mlp import activation_function
 from mm_models.layers.relative_bias import RelativeBias
-from mm_models.layers.transformer import BlockOptions, TransformerStack
+from mm_models.layers.transformer import BlockOptions, OpenRows, TransformerStack
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import EncoderConfig, VattConfig
 from mm_models.vatt.tokens import PatchTokens, WordTokens
@@ -38,7 +38,7 @@ def make_tokens(config: VattConfig, modality: str, *, dtype) -> keras.layers.Lay
     common = {
         "dim": encoder.dim,
         "dropout_rate": encoder.dropout_rate,
-        "position_layer_norm": config.preset == "reference_code",
+        "position_layer_norm": config.position_layer_norm,
         "name": f"{modality}_tokens",
         "dtype": dtype,
     }
@@ -126,17 +126,30 @@ class Tower(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, pooled_only=False, training=False, seed=None):
+        rows = self.open(inputs, pooled_only=pooled_only, training=training, seed=seed)
+        return self.close(rows, training=training, seed=seed)
+
+    def open(self, inputs, pooled_only=False, training=False, seed=None) -> OpenRows:
+        """The first part of `call`, up to the last Dense of the stack."""
         tokens = self.tokens(
             inputs, training=training, seed=randomness.fold_in_optional(seed, "tokens")
         )
-        return self.stack(
+        return self.stack.open(
             tokens,
             attention_mask=text_mask(inputs) if self.modality == "text" else None,
             bias=None if self.relative_bias is None else self.relative_bias(tokens),
             num_outputs=1 if pooled_only else None,
             training=training,
-            seed=randomness.fold_in_optional(seed, "stack"),
+            seed=_stack_seed(seed),
         )
+
+    def close(self, rows: OpenRows, training=False, seed=None):
+        """The rest of `call`."""
+        return self.stack.close(rows, training=training, seed=_stack_seed(seed))
+
+    def drop_residual(self, values, training=False, seed=None):
+        """The dropout behind the last Dense of the stack; its own adjoint."""
+        return self.stack.drop_residual(values, training=training, seed=_stack_seed(seed))
 
     def get_config(self):
         return {
@@ -187,17 +200,30 @@ class SharedEncoder(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, modality=None, pooled_only=False, training=False, seed=None):
+        rows = self.open(inputs, modality, pooled_only=pooled_only, training=training, seed=seed)
+        return self.close(rows, modality, training=training, seed=seed)
+
+    def open(self, inputs, modality, pooled_only=False, training=False, seed=None) -> OpenRows:
+        """The first part of `call`, up to the last Dense of the stack."""
         tokens = getattr(self, f"{modality}_tokens")(
             inputs, training=training, seed=randomness.fold_in_optional(seed, "tokens")
         )
-        rows = self.stack(
+        return self.stack.open(
             tokens,
             attention_mask=text_mask(inputs) if modality == "text" else None,
             num_outputs=1 if pooled_only else None,
             training=training,
-            seed=randomness.fold_in_optional(seed, "stack"),
+            seed=_stack_seed(seed),
         )
+
+    def close(self, rows: OpenRows, modality, training=False, seed=None):
+        """The rest of `call`."""
+        rows = self.stack.close(rows, training=training, seed=_stack_seed(seed))
         return getattr(self, f"{modality}_post_projection")(rows)
+
+    def drop_residual(self, values, training=False, seed=None):
+        """The dropout behind the last Dense of the stack; its own adjoint."""
+        return self.stack.drop_residual(values, training=training, seed=_stack_seed(seed))
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
@@ -206,6 +232,10 @@ class SharedEncoder(keras.layers.Layer):
 def text_mask(ids: tf.Tensor) -> tf.Tensor:
     """float32[batch, 1 + tokens]: 1 at the aggregate token and wherever a caption has a word."""
     return extend_mask(tf.cast(ids != PAD_ID, tf.float32))
+
+
+def _stack_seed(seed):
+    return randomness.fold_in_optional(seed, "stack")
 
 
 def _as_config(config: VattConfig | dict) -> VattConfig:
