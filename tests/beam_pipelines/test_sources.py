@@ -6,9 +6,10 @@ import pathlib
 import pytest
 
 from beam_pipelines import manifest
-from beam_pipelines.rejects import RejectCode
+from beam_pipelines.rejects import Reject, RejectCode
 from beam_pipelines.sources.csv_table import ColumnMapping, read_csv
 from beam_pipelines.sources.folder import read_folder
+from beam_pipelines.sources.splits import draw_splits
 from mm_models.errors import UserError
 from mmstack import main
 
@@ -105,3 +106,84 @@ def test_real_folders():
     assert len({item["labels"][0]["text"] for item in items}) == 10
     (friday,) = (i for i in read_folder(str(DATA / "av_clips")) if i["id"] == "friday.mp4")
     assert len(friday["captions"]) == 5
+
+
+def test_csv_rows_by_pattern_and_splits_by_name(tmp_path):
+    table = tmp_path / "t.csv"
+    rows = ["good/a.wav,1,dog", "good/b.wav,4,cat", "bad/c.wav,1,elk", "good/d.wav,5,dog"]
+    table.write_text("\n".join(["file,fold,kind", *rows]) + "\n")
+    mapping = ColumnMapping(
+        captions=(),
+        label="kind",
+        split="fold",
+        split_names={"1": "train", "4": "test"},
+        where={"file": "good/*"},
+    )
+    a, b, d = read_csv(str(table), mapping, check_files=False)
+    assert (a["split"], b["split"]) == ("train", "test")
+    # Labels are those of the rows that stay: without the elk, the dog is second.
+    assert [item["labels"][0]["index"] for item in (a, b)] == [1, 0]
+    assert d[0] == "row 5" and "'5' is not 1, 4" in d[1].detail
+    with pytest.raises(UserError, match="no row that matches"):
+        list(read_csv(str(table), ColumnMapping(captions=(), where={"kind": "emu"})))
+
+
+def test_splits_of_exact_sizes_depend_on_the_ids_alone():
+    items = [{"id": f"clip {number}", "media": "x"} for number in range(20)]
+    reject = ("row 9", Reject(RejectCode.FILE_MISSING, "gone"))
+    drawn = list(draw_splits([*items, reject], {"train": 13, "test": 7}))
+    assert drawn.pop() == reject
+    assert [item["id"] for item in drawn] == [item["id"] for item in items]
+    splits = {item["id"]: item["split"] for item in drawn}
+    assert sorted(splits.values()).count("train") == 13
+    again = {
+        item["id"]: item["split"] for item in draw_splits(items[::-1], {"train": 13, "test": 7})
+    }
+    assert again == splits
+    smallest = sorted(splits, key=lambda name: manifest.stable_hash(name, "split"))[:13]
+    assert {name for name, split in splits.items() if split == "train"} == set(smallest)
+    with pytest.raises(UserError, match="asks for 12 items and there are 20"):
+        list(draw_splits(items, {"train": 12}))
+    with pytest.raises(UserError, match="names its split itself"):
+        list(draw_splits([items[0] | {"split": "val"}], {"train": 1}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--split_sizes=train=x"], "'train=x' is not split=items"),
+        (["--split_names=1=train"], "name their column by --split_column"),
+        (["--split_column=caption", "--split_names=1=dev"], "'dev' is not one of train, val, test"),
+        (["--split_column=caption", "--split_sizes=train=1"], "drop one"),
+        (["--where=file"], "--where 'file': expected name=value"),
+        (["--where=speaker=s1"], "no column 'speaker'"),
+    ],
+)
+def test_mistakes_in_table_flags_are_named(tmp_path, capsys, options, message):
+    make(tmp_path, a_DOT_wav=b"x", t_DOT_csv=b"file,caption\na.wav,one\n")
+    output = f"--output={tmp_path}/m.jsonl"
+    assert main(["manifest", "csv", f"--table={tmp_path}/t.csv", output, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="no ../shared/data")
+def test_manifests_of_real_tables(tmp_path):
+    def items(table, *options):
+        output = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl"
+        arguments = [f"--table={DATA / table}", f"--output={output}", *options]
+        assert main(["manifest", "csv", *arguments]) == 0
+        return [line.item for line in manifest.read(str(output))]
+
+    grid = items(
+        *("grid/transcripts.csv", "--where=file=s1/*", "--id_column=id"),
+        *("--caption_columns=transcript", "--split_sizes=train=420,test=140"),
+    )
+    assert sum(item["split"] == "test" for item in grid) == 140 and len(grid) == 560
+    words = {word for item in grid for word in item["captions"][0]["text"].split()}
+    assert len(words) == 51
+    esc10 = items(
+        *("esc10/labels.csv", "--caption_columns=", "--label_column=class_name"),
+        *("--split_column=fold", "--split_names=1=train,2=train,3=train,4=test"),
+    )
+    assert len(esc10) == 140 and sum(item["split"] == "test" for item in esc10) == 32
+    assert {item["labels"][0]["index"] for item in esc10} == set(range(10))
