@@ -23,6 +23,11 @@ SYSTEMS: dict[str, System] = {
         task_config="trainers.tasks.vatt:VattTaskConfig",
         signatures="export.signatures.vatt:VattSignatures",
     ),
+    "vatt_classification": System(
+        task="trainers.tasks.vatt_classification:VattClassificationTask",
+        task_config="trainers.tasks.vatt_classification:VattClassificationTaskConfig",
+        signatures="export.signatures.vatt_classification:VattClassificationSignatures",
+    ),
 }
 
 

@@ -83,14 +83,24 @@ def multi_label_scores(scores: np.ndarray, positives: np.ndarray) -> dict[str, f
         scores: float[examples, classes].
         positives: bool[examples, classes].
     """
-    columns = range(scores.shape[1])
-    precisions = [average_precision(scores[:, c], positives[:, c]) for c in columns]
-    areas = [roc_auc(scores[:, c], positives[:, c]) for c in columns]
+    each = [class_scores(scores[:, c], positives[:, c]) for c in range(scores.shape[1])]
     return {
-        "map": _mean_of_known(precisions),
-        "auc": _mean_of_known(areas),
-        "d_prime": _mean_of_known([d_prime(area) for area in areas]),
+        "map": _mean_of_known([row["average_precision"] for row in each]),
+        "auc": _mean_of_known([row["auc"] for row in each]),
+        "d_prime": _mean_of_known([row["d_prime"] for row in each]),
     }
+
+
+def class_scores(scores: np.ndarray, positives: np.ndarray) -> dict[str, float]:
+    """`average_precision`, `auc` and `d_prime` of one class; NaN where one does not exist.
+
+    Args:
+        scores: float[examples].
+        positives: bool[examples].
+    """
+    area = roc_auc(scores, positives)
+    precision = average_precision(scores, positives)
+    return {"average_precision": precision, "auc": area, "d_prime": d_prime(area)}
 
 
 def _counts_at_thresholds(scores: np.ndarray, positives: np.ndarray) -> tuple:

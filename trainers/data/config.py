@@ -15,6 +15,9 @@ class DatasetConfig:
         caption_styles: keep only captions of these styles (empty: all).
         caption_languages: keep only captions in these languages (empty: all).
         corrupt_policy: `fail`, or `skip` up to `corrupt_share_limit`.
+        share: read only this share of the records, chosen by a hash of their numbers and
+            `share_seed`, whatever their labels; a smaller share is part of every larger one.
+        share_seed: another seed chooses other records.
     """
 
     path: str = ""
@@ -25,6 +28,8 @@ class DatasetConfig:
     caption_languages: list[str] = dataclasses.field(default_factory=list)
     corrupt_policy: str = "fail"
     corrupt_share_limit: float = 0.001
+    share: float = 1.0
+    share_seed: int = 0
 
 
 @dataclasses.dataclass

@@ -17,6 +17,7 @@ from beam_pipelines import records
 from mm_models.errors import UserError
 from trainers.data.config import DatasetConfig
 from trainers.data.files import FileSet, is_remote
+from trainers.data.randomness import hash64
 from trainers.data.shards import (
     FOOTER_BYTES,
     HEADER_BYTES,
@@ -27,6 +28,8 @@ from trainers.data.shards import (
 )
 
 _REMOTE_READS = 16
+# Keeps the choice of records apart from other draws from the same seed.
+_SHARE_PURPOSE = -3
 _KEY_MARK = records.CLIP_KEY.encode() + b"\x12"
 
 
@@ -55,23 +58,33 @@ class RecordIndex:
     """The records of one split, by number, in the order of the shards.
 
     Attributes:
-        num_records: records in the split.
+        num_records: records in the split, or in the chosen share of it.
         shards: the shards in order.
         info: content of `dataset_info.json`; None for foreign shards.
     """
 
-    def __init__(self, shards: list[Shard], info: dict[str, Any] | None):
+    def __init__(
+        self,
+        shards: list[Shard],
+        info: dict[str, Any] | None,
+        share: float = 1.0,
+        share_seed: int = 0,
+    ):
         """Takes opened shards; see `open`."""
         self.shards = shards
         self.info = info
         self._starts = np.cumsum([0] + [shard.num_records for shard in shards]).tolist()
         self.num_records = self._starts[-1]
+        self._chosen = None
+        if share < 1:
+            self._chosen = choose_records(self.num_records, share, share_seed)
+            self.num_records = len(self._chosen)
         self._files = FileSet([shard.path for shard in shards])
         self._remote = any(is_remote(shard.path) for shard in shards)
 
     @classmethod
     def open(cls, dataset: DatasetConfig) -> "RecordIndex":
-        """Opens a record folder or a glob of TFRecord shards.
+        """Opens a record folder or a glob of TFRecord shards, or the chosen share of its records.
 
         Raises:
             UserError: nothing is there, the split is unknown or empty, or a shard is damaged.
@@ -82,7 +95,8 @@ class RecordIndex:
         else:
             info = read_dataset_info(dataset.path)
             paths = _split_shards(dataset, info)
-        index = cls([open_shard(path) for path in paths], info)
+        shards = [open_shard(path) for path in paths]
+        index = cls(shards, info, dataset.share, dataset.share_seed)
         if not index.num_records:
             raise UserError(
                 f"split {dataset.split!r} of {dataset.path} holds no records; choose another split "
@@ -92,6 +106,8 @@ class RecordIndex:
 
     def locate(self, record_number: int) -> tuple[int, int, int]:
         """Shard number, byte offset and size in bytes (with framing) of a record."""
+        if self._chosen is not None:
+            record_number = int(self._chosen[record_number])
         shard = bisect.bisect_right(self._starts, record_number) - 1
         offsets = self.shards[shard].offsets
         place = record_number - self._starts[shard]
@@ -122,6 +138,16 @@ class RecordIndex:
         """Names a record in an error."""
         shard, offset, _ = self.locate(record_number)
         return CorruptRecord(self.shards[shard].path, offset, find_key(content), reason)
+
+
+def choose_records(num_records: int, share: float, seed: int) -> np.ndarray:
+    """int64[chosen] record numbers in stored order: those with the smallest hashes.
+
+    At least one, where there are any; equal seeds give nested choices.
+    """
+    count = min(num_records, max(1, round(share * num_records)))
+    hashes = hash64(_SHARE_PURPOSE, seed, np.arange(num_records))
+    return np.sort(np.argsort(hashes, kind="stable")[:count])
 
 
 def _framing_fault(framed: bytes, size: int, content: bytes) -> str | None:

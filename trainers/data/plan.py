@@ -17,7 +17,7 @@ class DatasetPlan:
 
     Attributes:
         name, path, split: as configured.
-        num_records, num_shards: what is there.
+        num_records, num_shards: what is read.
         share: share of the stream's examples.
         steps_per_epoch: steps until each of its records was read once.
     """
@@ -94,8 +94,9 @@ def plan(input_config: InputConfig, name: str = "input") -> DataPlan:
 def input_fingerprint(input_config: InputConfig) -> str:
     """A hash of what defines the order of examples; equal hashes resume exactly.
 
-    It covers the names, weights and shards (files and sizes, not folders) of the data sets and the
-    batch size. Folders may move, and sampling and decoding may change, without touching the order.
+    It covers the names, weights, shares and shards (files and sizes, not folders) of the data sets
+    and the batch size. Folders may move, and sampling and decoding may change, without touching the
+    order.
 
     Raises:
         UserError: as `plan` does.
@@ -109,6 +110,9 @@ def input_fingerprint(input_config: InputConfig) -> str:
             for shard in index.shards
         ]
         datasets[name] = {"weight": float(dataset.weight), "shards": shards}
+        # Only where it matters, so that runs from before there were shares resume.
+        if dataset.share < 1:
+            datasets[name]["share"] = [float(dataset.share), dataset.share_seed]
     content = {"batch_size": input_config.batch_size, "datasets": list(datasets.items())}
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 

@@ -50,6 +50,8 @@ def _validate_dataset(dataset: DatasetConfig, name: str) -> None:
         raise UserError(f"{name}.weight is {dataset.weight}; it must be greater than 0")
     _one_of(f"{name}.corrupt_policy", dataset.corrupt_policy, CORRUPT_POLICIES)
     _share(f"{name}.corrupt_share_limit", dataset.corrupt_share_limit)
+    if not 0 < dataset.share <= 1:
+        raise UserError(f"{name}.share is {dataset.share}; it must be above 0 and at most 1")
     for key in dataset.feature_names:
         if key not in records.FEATURES:
             raise UserError(

@@ -30,7 +30,7 @@ def batch_panels(
     """
     kept = {name: tensor[:MATRIX_CLIPS] for name, tensor in batch.items()}
     described = clip_captions(kept["example_id"].numpy().tolist(), input_config)
-    shown = _media_panels(kept, described, input_config)
+    shown = media_panels(kept, described, input_config)
     rows = "\n".join(f"| {key} | {' / '.join(captions)} |" for key, captions in described)
     shown.append(panels.TextPanel("captions", f"| clip | captions |\n|---|---|\n{rows}"))
     inputs = {name: kept[name] for name in MODALITIES if name in kept}
@@ -38,11 +38,26 @@ def batch_panels(
     return shown + [_matrix(outputs, *pair) for pair in PAIRS if set(pair) <= set(outputs)]
 
 
-def _media_panels(kept: Mapping, described: list, input_config: InputConfig) -> list[panels.Panel]:
+def media_panels(
+    kept: Mapping[str, tf.Tensor],
+    described: list[tuple[str, list[str]]],
+    input_config: InputConfig,
+    *,
+    titled_clips: bool = False,
+) -> list[panels.Panel]:
+    """Clip strips, spectrograms and playable sounds of the first rows, with words under them.
+
+    Args:
+        kept: rows of a batch.
+        described: a title and further lines for each row.
+        input_config: what the batch was read with.
+        titled_clips: put the title under clips, as under sounds.
+    """
     shown, strips, spectrograms = [], [], []
     for row, (key, captions) in enumerate(described[:NUM_CLIPS]):
         if "video" in kept and float(kept["video_mask"][row]) > 0:
-            strips.append(drawing.clip_strip(_first_view(kept, "video", row), captions[:5]))
+            lines = [key, *captions] if titled_clips else captions
+            strips.append(drawing.clip_strip(_first_view(kept, "video", row), lines[:5]))
         if "audio" in kept and float(kept["audio_mask"][row]) > 0:
             rate = input_config.audio.sample_rate_hz
             waveform = _first_view(kept, "audio", row)

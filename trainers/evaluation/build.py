@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from mm_models.errors import UserError
 from trainers.evaluation.base import Evaluator
+from trainers.evaluation.classification import ClassificationEvaluator
 from trainers.evaluation.config import KINDS, EvaluatorConfig
 from trainers.evaluation.linear_probe import LinearProbeEvaluator
 from trainers.evaluation.loss import LossEvaluator
@@ -16,6 +17,8 @@ _CLASSES = {
     "retrieval": RetrievalEvaluator,
     "linear_probe": LinearProbeEvaluator,
 }
+# These ask the task what is learned.
+_TASK_CLASSES = {"loss": LossEvaluator, "classification": ClassificationEvaluator}
 
 
 def build_evaluators(configs: Mapping[str, EvaluatorConfig], task: Task) -> dict[str, Evaluator]:
@@ -23,15 +26,16 @@ def build_evaluators(configs: Mapping[str, EvaluatorConfig], task: Task) -> dict
 
     Args:
         configs: the experiment's `evaluators`.
-        task: gives the losses that `kind: loss` computes, and its own evaluators.
+        task: gives the losses that `kind: loss` computes, the classes that `kind: classification`
+            tells apart, and its own evaluators.
 
     Raises:
         UserError: for an unknown kind, or fields that do not fit the kind.
     """
     evaluators = dict(task.evaluators())
     for name, config in configs.items():
-        if config.kind == "loss":
-            evaluators[name] = LossEvaluator(name, config, task)
+        if config.kind in _TASK_CLASSES:
+            evaluators[name] = _TASK_CLASSES[config.kind](name, config, task)
         elif config.kind in _CLASSES:
             evaluators[name] = _CLASSES[config.kind](name, config)
         else:

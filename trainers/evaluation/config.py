@@ -4,7 +4,7 @@ import dataclasses
 
 from trainers.data.config import InputConfig
 
-KINDS = ("zero_shot", "retrieval", "linear_probe", "loss")
+KINDS = ("zero_shot", "retrieval", "linear_probe", "classification", "loss")
 
 
 @dataclasses.dataclass
@@ -12,7 +12,7 @@ class EvaluatorConfig:
     """One evaluator; `kind` picks the class and with it the fields that matter.
 
     Attributes:
-        kind: `zero_shot`, `retrieval`, `linear_probe` or `loss`.
+        kind: `zero_shot`, `retrieval`, `linear_probe`, `classification` or `loss`.
         input: test examples; its text part also gives tokenizer and vocabulary of the prompts.
         every_steps: evaluate when the step is a multiple of this, instead of
             `trainer.evaluation.interval_steps`; 0 follows the trainer.

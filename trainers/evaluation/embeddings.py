@@ -1,7 +1,7 @@
 """Runs a model over test examples and collects what comes out, without padding rows."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -17,6 +17,9 @@ MODALITIES = ("video", "audio", "text")
 VIEW_RANK = {"video": 6, "audio": 3}
 THUMBNAIL_FRAMES = 4
 THUMBNAIL_PIXELS = 96
+
+# A model and its inputs by modality -> outputs `float32[batch, views, dim]` by name.
+Views = Callable[[keras.Model, Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +65,9 @@ class EmbeddedExamples:
 class Embedder:
     """Compiles a model's forward pass once per input shape and keeps it between evaluations."""
 
-    def __init__(self):
+    def __init__(self, views: Views | None = None):
+        """Takes what to run; None runs `forward_views`."""
+        self._views = views or forward_views
         self._model = None
         self._forward = None
 
@@ -73,7 +78,7 @@ class Embedder:
         if self._model is not model:
             self._model = model
             self._forward = tf.function(
-                lambda tensors: forward_views(model, tensors), jit_compile=context.jit_compile
+                lambda tensors: self._views(model, tensors), jit_compile=context.jit_compile
             )
         if isinstance(context.strategy, tf.distribute.TPUStrategy):
             results = context.strategy.run(self._forward, args=(dict(inputs),))

@@ -20,17 +20,25 @@ def class_names(config: EvaluatorConfig) -> list[str]:
     """
     if config.class_names:
         return list(config.class_names)
-    for dataset in config.input.datasets.values():
+    for names in dataset_labels(config.input).values():
+        return names
+    raise UserError(
+        "class_names of the evaluator is empty and no data set lists labels in its "
+        f"{DATASET_INFO}; name the classes in the evaluator's class_names"
+    )
+
+
+def dataset_labels(input_config: InputConfig) -> dict[str, list[str]]:
+    """`labels` of the `dataset_info.json` of each data set that lists some, by its name."""
+    found = {}
+    for name, dataset in input_config.datasets.items():
         path = tf.io.gfile.join(dataset.path, DATASET_INFO)
         if tf.io.gfile.exists(path):
             with tf.io.gfile.GFile(path) as file:
                 names = json.load(file).get("labels", [])
             if names:
-                return list(names)
-    raise UserError(
-        "class_names of the evaluator is empty and no data set lists labels in its "
-        f"{DATASET_INFO}; name the classes in the evaluator's class_names"
-    )
+                found[name] = list(names)
+    return found
 
 
 def require_labels(input_config: InputConfig, evaluator_name: str) -> None:

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.metrics import classification, retrieval
-from trainers.evaluation import drawing, labels, panels
+from trainers.evaluation import class_panels, labels
 from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
 from trainers.evaluation.config import EvaluatorConfig
-from trainers.evaluation.embeddings import EmbeddedExamples, Embedder
+from trainers.evaluation.embeddings import Embedder
 from trainers.evaluation.prompts import PromptTokenizer
 
 SPACES = {"video": "video_vt", "audio": "audio_vt"}
@@ -65,7 +65,10 @@ class ZeroShotEvaluator(Evaluator):
         clip_embeddings = examples.outputs[SPACES[self.config.modality]].mean(axis=1)
         similarities = retrieval.cosine_similarities(clip_embeddings, class_embeddings)
         if context.summary_writer is not None and self.config.num_pictures > 0:
-            self.write(self._pictures(similarities, examples), context)
+            shown = class_panels.evaluation_panels(
+                similarities, examples, self._classes, self.config.num_pictures, "nearest prompt"
+            )
+            self.write(shown, context)
         return score(similarities, examples.labels)
 
     def class_embeddings(self, model: keras.Model, context: EvaluationContext) -> np.ndarray:
@@ -75,39 +78,23 @@ class ZeroShotEvaluator(Evaluator):
         outputs = self._embedder.forward(model, {"text": tokens}, context)
         return retrieval.l2_normalize(outputs["text_vt"].numpy().mean(axis=1))
 
-    def _pictures(self, similarities: np.ndarray, examples: EmbeddedExamples) -> list:
-        rows, truth = labels.single_labels(examples.labels)
-        guesses = similarities[rows].argmax(axis=1)
-        counts = np.zeros((len(self._classes), len(self._classes)))
-        np.add.at(counts, (truth, guesses), 1)
-        shown = [panels.ImagePanel("confusion", drawing.confusion_image(counts, self._classes))]
-        if examples.thumbnails is None:
-            return shown
-        strips = []
-        for row, true, guess in list(zip(rows, truth, guesses, strict=True)):
-            if len(strips) == self.config.num_pictures:
-                break
-            color = drawing.RIGHT if true == guess else drawing.WRONG
-            line = f"true {self._classes[true]}, nearest prompt {self._classes[guess]}"
-            strips.append(
-                drawing.under(drawing.clip_strip(examples.thumbnails[row]), [line], color=color)
-            )
-        return [*shown, panels.ImagePanel("clips", drawing.stack(strips))] if strips else shown
 
-
-def score(similarities: np.ndarray, label_table: np.ndarray) -> dict[str, float]:
+def score(
+    similarities: np.ndarray, label_table: np.ndarray, multi_label: bool = False
+) -> dict[str, float]:
     """Scores of `similarities: float[examples, classes]` against padded labels.
 
     Args:
         similarities: float[examples, classes].
         label_table: int32[examples, labels] padded with -1.
+        multi_label: add the scores of several labels also where no example has more than one.
     """
     rows, truth = labels.single_labels(label_table)
     scores = {"num_examples": len(rows)}
     for k in (1, 5):
         if k < similarities.shape[1]:
             scores[f"top{k}"] = classification.top_k_accuracy(similarities[rows], truth, k)
-    if (label_table >= 0).sum(axis=1).max(initial=0) > 1:
+    if multi_label or (label_table >= 0).sum(axis=1).max(initial=0) > 1:
         truth_table = labels.positives(label_table, similarities.shape[1])
         scores |= classification.multi_label_scores(similarities, truth_table)
     return to_floats(scores)

@@ -1,5 +1,6 @@
 """The modes of `mmstack train`: train, eval, train_and_eval, continuous_eval, and the dry run."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,8 @@ def run_experiment(
         run_folder.check_writable(model_dir)
         run_folder.check_assets(config)
     strategy, task = prepare(config, inputs)
+    # What the task found in its data, such as class names, stays with the run.
+    config = dataclasses.replace(config, task=task.config)
     evaluators = {} if mode == "train" else build_evaluators(config.evaluators, task)
     if mode != "train":
         check_best_metric(config, evaluators)

@@ -1,0 +1,117 @@
+"""A trained classifier on test examples."""
+
+import dataclasses
+import json
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers.data import pipeline
+from trainers.evaluation import class_panels, drawing, labels, panels, zero_shot
+from trainers.evaluation.base import EvaluationContext, Evaluator
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.embeddings import EmbeddedExamples, Embedder
+from trainers.loop.checkpoints import write_text
+from trainers.tasks.base import Task
+
+
+class ClassificationEvaluator(Evaluator):
+    """Top-1 and top-5 of clips with one label; of a task with many, mean average precision, AUC and
+    d-prime too.
+
+    Logits are averaged over the views of the input (windows times crops; VATT, appendix A.2.5).
+    TensorBoard gets the confusion, clips or spectrograms with both classes, and a table by class,
+    which is also written as JSON to `eval/<evaluator>-classes.json`.
+    """
+
+    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+        """Raises UserError when the task has no classes or the input lacks labels or modality."""
+        super().__init__(name, config)
+        if not hasattr(task, "class_names"):
+            raise UserError(
+                f"evaluators.{name}.kind is classification, but task {task.config.name!r} does "
+                "not classify; use zero_shot or linear_probe"
+            )
+        labels.require_labels(config.input, name)
+        if getattr(config.input, task.modality) is None:
+            raise UserError(
+                f"evaluators.{name}.input.{task.modality} is null, but the task classifies "
+                f"{task.modality}; describe that input"
+            )
+        _check_labels(name, config, task.class_names)
+        others = dict.fromkeys(("video", "audio", "text"))
+        others.pop(task.modality)
+        self._input = dataclasses.replace(config.input, **others)
+        self._task = task
+        self._embedder = Embedder(class_panels.class_views)
+
+    def chance(self) -> dict[str, float]:
+        count = len(self._task.class_names)
+        known = {"top1": 1.0 / count, "top5": min(1.0, 5.0 / count)}
+        return known | ({"auc": 0.5, "d_prime": 0.0} if self._task.is_multi_label else {})
+
+    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
+        examples = self._embedder.examples(
+            model,
+            self._input,
+            context,
+            max_examples=self.config.max_examples,
+            thumbnails=with_pictures,
+        )
+        examples = examples.take(np.flatnonzero(examples.masks[self._task.modality]))
+        logits = examples.outputs["logits"][:, 0]
+        self._report(logits, examples, context, with_pictures)
+        return zero_shot.score(logits, examples.labels, self._task.is_multi_label)
+
+    def _report(
+        self,
+        logits: np.ndarray,
+        examples: EmbeddedExamples,
+        context: EvaluationContext,
+        with_pictures: bool,
+    ) -> None:
+        names = self._task.class_names
+        table = class_panels.class_table(logits, examples.labels, names)
+        if context.model_dir:
+            path = os.path.join(context.model_dir, "eval", f"{self.name}-classes.json")
+            tf.io.gfile.makedirs(os.path.dirname(path))
+            write_text(path, json.dumps({"step": context.step, "classes": table}, indent=1) + "\n")
+        if with_pictures:
+            shown = class_panels.evaluation_panels(
+                logits, examples, names, self.config.num_pictures, "predicted"
+            )
+            shown += [class_panels.class_table_panel(table), *self._sounds(logits, examples)]
+            self.write(shown, context)
+
+    def _sounds(self, logits: np.ndarray, examples: EmbeddedExamples) -> list[panels.Panel]:
+        """Spectrograms of the first sounds with their classes."""
+        if self._task.modality != "audio":
+            return []
+        batch = next(iter(pipeline.build_eval_dataset(self._input)))
+        rows = {int(number): row for row, number in enumerate(batch["example_id"].numpy())}
+        said = class_panels.described(logits, examples.labels, self._task)
+        parts = []
+        for number, (title, lines) in zip(examples.example_ids.tolist(), said, strict=True):
+            if number not in rows or len(parts) == self.config.num_pictures:
+                break
+            waveform = batch["audio"][rows[number]].numpy()
+            first = waveform[0] if waveform.ndim == 2 else waveform
+            rate = self._input.audio.sample_rate_hz
+            parts.append(drawing.spectrogram_image(first, rate, lines=[title, *lines]))
+        return [panels.ImagePanel("spectrograms", drawing.stack(parts))] if parts else []
+
+
+def _check_labels(name: str, config: EvaluatorConfig, class_names: list[str]) -> None:
+    """Raises UserError when a data set counts its labels in another order than the task."""
+    for dataset, found in labels.dataset_labels(config.input).items():
+        same_words = set(found) == set(class_names)
+        if len(found) > len(class_names) or (same_words and found != class_names):
+            raise UserError(
+                f"evaluators.{name}.input.datasets.{dataset} lists other labels ({found[:3]}, ...) "
+                f"than the task's classes ({class_names[:3]}, ...); preprocess both with one list "
+                "of labels"
+            )

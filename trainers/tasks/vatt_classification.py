@@ -1,0 +1,165 @@
+"""Fine-tuning of a VATT encoder: classes of clips, sounds and stills."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mm_models.layers import mixup, randomness
+from mm_models.losses import classification
+from mm_models.vatt import costs
+from mm_models.vatt.classifier import VattClassifier
+from mm_models.vatt.config import VattConfig
+from trainers.tasks import vatt_classification_checks as checks
+from trainers.tasks.base import Gather, StepTerms, Task, Term
+
+
+@dataclasses.dataclass
+class VattClassificationTaskConfig:
+    """What is fine-tuned.
+
+    Attributes:
+        name: `vatt_classification`.
+        model: the pre-trained model's fields; only the encoder of `modality` is built. Where its
+            `drop_token_rate` is null, no token is left out (see `drop_token`).
+        modality: `video` (stills too: the reader repeats a record of one frame) or `audio`.
+        num_classes: 0 takes as many as there are names.
+        class_names: in index order; empty takes `labels` of the data sets' `dataset_info.json`, and
+            numbers where there are none. The run keeps the names it found.
+        loss: `softmax` (one class per example; several share the target) or `sigmoid` (any number).
+        label_smoothing: of `softmax`: share of the target spread evenly over the classes.
+        class_balanced: of `sigmoid`: examples of classes that are rare in the batch count more. The
+            counts are those of a replica's own batch, as in the reference, so this loss depends on
+            the number of replicas.
+        mixup_alpha, mixup_beta: blend every training example and its classes with another one of
+            the batch, by a share from Beta(alpha, beta); 0 and 0: off.
+        head_dropout_rate: dropout in front of the classifier.
+        drop_token: leave out tokens as in pre-training, as the reference code does; the paper does
+            not.
+
+    Source: VATT, section 4.1, appendices A.2.5, A.3 and A.3.1.
+    """
+
+    name: str = "vatt_classification"
+    model: VattConfig = dataclasses.field(default_factory=VattConfig)
+    modality: str = "video"
+    num_classes: int = 0
+    class_names: list[str] = dataclasses.field(default_factory=list)
+    loss: str = "softmax"
+    label_smoothing: float = 0.0
+    class_balanced: bool = False
+    mixup_alpha: float = 0.0
+    mixup_beta: float = 0.0
+    head_dropout_rate: float = 0.0
+    drop_token: bool = False
+
+
+class VattClassificationTask(Task):
+    """Cross-entropy on the classes of one modality's clips.
+
+    Rows that lack the modality, and under `softmax` rows without a label, do not count.
+
+    Attributes:
+        config: resolved: class names, their number and the DropToken rates are filled in.
+        class_names: in index order.
+        modality: what is looked at.
+        is_multi_label: whether an example may have any number of classes.
+    """
+
+    def __init__(self, config: VattClassificationTaskConfig, streams: Mapping[str, Any]):
+        """Raises UserError when the streams do not fit the model, or lack labels."""
+        checks.check_values(config)
+        for name, stream in streams.items():
+            checks.check_stream(config, name, stream.input)
+        super().__init__(checks.resolve(config, streams), streams)
+        self.class_names: list[str] = self.config.class_names
+        self.modality: str = self.config.modality
+        self.is_multi_label: bool = self.config.loss == "sigmoid"
+
+    def build_model(self) -> VattClassifier:
+        """The classifier with every weight created."""
+        return VattClassifier(
+            self.config.model,
+            self.config.modality,
+            self.config.num_classes,
+            self.config.head_dropout_rate,
+        )
+
+    def encode(
+        self,
+        model: keras.Model,
+        batch: Mapping[str, tf.Tensor],
+        *,
+        stream: str,
+        training: bool,
+        seed: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """`logits` and `targets: float32[batch, classes]`, and `mask: float32[batch]`.
+
+        Mix-up happens here, where the seed is, and so to inputs and targets alike.
+        """
+        inputs = batch[self.modality]
+        mask = batch["example_mask"] * batch[f"{self.modality}_mask"]
+        targets = classification.label_targets(batch["label"], self.config.num_classes)
+        if training and self.config.mixup_alpha > 0:
+            shares = mixup.beta_shares(
+                tf.shape(mask)[0],
+                self.config.mixup_alpha,
+                self.config.mixup_beta,
+                randomness.fold_in(seed, "mixup"),
+            )
+            # A row whose partner has nothing to give stays as it is.
+            shares = tf.where(tf.reverse(mask, axis=[0]) > 0, shares, tf.ones_like(shares))
+            inputs, targets = mixup.blend(inputs, shares), mixup.blend(targets, shares)
+        logits = model({self.modality: inputs}, training=training, seed=seed)
+        return {"logits": logits, "targets": targets, "mask": mask}
+
+    def terms(
+        self,
+        model: keras.Model,
+        outputs: Mapping[str, tf.Tensor],
+        batch: Mapping[str, tf.Tensor],
+        *,
+        stream: str,
+        training: bool,
+        gather: Gather,
+    ) -> StepTerms:
+        """The loss; metric `accuracy`: how often the highest score is a class of the example.
+
+        With mix-up it must be the class of the larger part.
+        """
+        logits, targets, mask = (outputs[name] for name in ("logits", "targets", "mask"))
+        if self.is_multi_label:
+            loss = classification.sigmoid_loss(logits, targets, mask, self.config.class_balanced)
+        else:
+            loss = classification.softmax_loss(logits, targets, mask, self.config.label_smoothing)
+        return StepTerms(Term(*loss), {"accuracy": accuracy(logits, targets, mask)})
+
+    def tokens_per_example(self, stream: str) -> int:
+        return costs.num_tokens(self.config.model, self.modality, training=True)
+
+    def evaluators(self) -> dict[str, Any]:
+        """None of its own: `kind: classification` is configured (trainers/evaluation)."""
+        return {}
+
+    def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> list:
+        """Panels: clips or spectrograms with true and predicted class, sounds, confusion."""
+        from trainers.evaluation.class_panels import batch_panels
+
+        return batch_panels(model, batch, self.streams[stream].input, self)
+
+
+def accuracy(logits: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> Term:
+    """How often the highest score has the highest target; rows without a target do not count.
+
+    Args:
+        logits, targets: float[batch, classes].
+        mask: float32[batch].
+    """
+    best = tf.argmax(logits, axis=1, output_type=tf.int32)
+    highest = tf.reduce_max(targets, axis=1)
+    right = tf.gather(targets, best, axis=1, batch_dims=1) >= highest
+    mask = mask * tf.cast(highest > 0, tf.float32)
+    return Term(tf.reduce_sum(tf.cast(right, tf.float32) * mask), tf.reduce_sum(mask))
