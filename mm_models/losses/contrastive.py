@@ -6,6 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 MASKED_SCORE = -1e9
+DENOMINATORS = ("positives_once", "positives_twice")
 
 
 class LossTerm(NamedTuple):
@@ -14,10 +15,12 @@ class LossTerm(NamedTuple):
     Attributes:
         sum: float32[].
         weight: float32[], the local batch size, so that several terms of one batch simply add up.
+        rows: float32[batch] each row's part of `sum`; 0 where the row is masked.
     """
 
     sum: tf.Tensor
     weight: tf.Tensor
+    rows: tf.Tensor
 
 
 class _Side(NamedTuple):
@@ -69,13 +72,16 @@ def nce_loss(
     negative_mask: tf.Tensor | None = None,
     temperature: float | tf.Tensor = 0.07,
     symmetric: bool = False,
+    denominator: str = "positives_once",
     gather: Callable[[tf.Tensor], tf.Tensor] = _identity,
 ) -> LossTerm:
     """NCE, or MIL-NCE where a row has several candidates, on unit-length embeddings.
 
     Asymmetric (the default): the log-sum-exp over the row's anchor against all candidates together
-    with the row's candidates against all anchors, minus that over the row's own pairs (which the
-    set holds twice). Symmetric: the two directions each against their own set, added.
+    with the row's candidates against all anchors, minus that over the row's own pairs. Both halves
+    of the set hold those; `denominator` says whether they count once, as the paper has it, so that
+    the loss can reach 0, or twice, as in the reference code, where it cannot fall below ln 2.
+    Symmetric: the two directions each against their own set, added.
 
     A row masked by `anchor_mask` yields no loss and its candidates serve nobody, but its anchor
     still serves as a negative of the others' candidates; `negative_mask` removes it there too. The
@@ -89,10 +95,11 @@ def nce_loss(
         negative_mask: [batch] 1 where the row's anchor exists, such as `video_mask`; None: all.
         temperature: scores are divided by it.
         symmetric: which of the two forms.
+        denominator: one of DENOMINATORS; the symmetric form has every pair once in either case.
         gather: differentiable all-gather over the batch axis; identity on one device.
 
     Returns:
-        LossTerm(sum float32[], weight float32[]).
+        LossTerm(sum float32[], weight float32[], rows float32[batch]).
 
     Source: VATT, section 3.4, equations 4 to 6; MIL-NCE.
     """
@@ -114,8 +121,26 @@ def nce_loss(
     if symmetric:
         losses = _log_sum_exp(to_candidates) + _log_sum_exp(to_anchors) - 2.0 * positive
     else:
-        losses = _log_sum_exp(to_candidates, to_anchors) - positive
+        # Relative to the positives before exponentiating: a small loss keeps its digits.
+        relative = (to_candidates - positive[:, None], to_anchors - positive[:, None])
+        losses = _log_sum_exp(*relative)
+        if denominator == "positives_once":
+            losses = _take_one_away(losses, valid * negatives)
     return _reduce(losses, valid, gather(valid))
+
+
+def _take_one_away(log_ratios: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """log(exp(x) - 1) where `rows` is 1: the set without its second copy of the positives.
+
+    Args:
+        log_ratios: float32[batch] log of set over positives, at least ln 2 where the set holds the
+            positives twice.
+        rows: float32[batch] 1 where it does; a row whose anchor is no negative has them once.
+    """
+    holds_two = rows > 0.0
+    # Two wheres: a masked row would else send a gradient that is no number through the first one.
+    safe = tf.where(holds_two, log_ratios, tf.ones_like(log_ratios))
+    return tf.where(holds_two, safe + tf.math.log1p(-tf.exp(-safe)), log_ratios)
 
 
 def _reduce(losses: tf.Tensor, valid: tf.Tensor, everyone_valid: tf.Tensor) -> LossTerm:
@@ -124,4 +149,5 @@ def _reduce(losses: tf.Tensor, valid: tf.Tensor, everyone_valid: tf.Tensor) -> L
     scale = tf.math.divide_no_nan(global_batch, tf.reduce_sum(everyone_valid))
     # where, not a product: what a masked row computes must not reach the sum even if it overflows.
     kept = tf.where(valid > 0.0, losses * valid, tf.zeros_like(losses))
-    return LossTerm(tf.reduce_sum(kept) * scale, tf.cast(tf.size(valid), tf.float32))
+    rows = kept * scale
+    return LossTerm(tf.reduce_sum(rows), tf.cast(tf.size(valid), tf.float32), rows)

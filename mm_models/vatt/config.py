@@ -9,7 +9,9 @@ from mm_models.vatt import sizes
 
 MODALITIES = ("video", "audio", "text")
 VARIANTS = ("specific", "agnostic")
-PRESETS = ("reference_code", "paper")
+PRESETS = ("paper", "reference_code")
+# How often the contrastive losses count a row's own pairs among all of them.
+PRESET_DENOMINATORS = {"paper": "positives_once", "reference_code": "positives_twice"}
 
 
 @dataclasses.dataclass
@@ -17,7 +19,7 @@ class EncoderConfig:
     """A transformer stack.
 
     Attributes:
-        size: `small`, `base`, `medium`, `large`, `digits` or `debug`.
+        size: `small`, `base`, `medium`, `large`, `xlarge`, `digits` or `debug`.
         num_layers, dim, mlp_dim, num_heads, head_dim: null takes the size's value.
         dropout_rate: on token embeddings, in feed-forward halves, on residual branches and at the
             end.
@@ -162,12 +164,16 @@ class HeadConfig:
         size: `paper`, `digits` or `debug`.
         kind: `fac` (a video-audio space, and a video-text space behind it) or `mlp_joint` (one
             space).
+        preset: of `fac`: `paper` has batch norm behind every linear map and nothing between the two
+            spaces, `reference_code` batch norm on the video path only and a ReLU between them; null
+            takes the model's.
         video_audio_dim, video_text_dim: widths of the two spaces of `fac`.
         joint_dim: width of the space of `mlp_joint`.
     """
 
     size: str = "paper"
     kind: str = "fac"
+    preset: str | None = None
     video_audio_dim: int | None = None
     video_text_dim: int | None = None
     joint_dim: int | None = None
@@ -180,9 +186,10 @@ class VattConfig:
     Attributes:
         variant: `specific` (a tower per modality) or `agnostic` (one encoder for all, see
             `shared`).
-        preset: `reference_code` or `paper`, where the two differ: the paper adds positions as they
-            are and has batch norm behind every linear layer of the head and no ReLU between its two
-            spaces.
+        preset: `paper` or `reference_code`: what the fields below that are null take where the two
+            differ, and the losses' fields likewise.
+        position_layer_norm: normalise summed positions before they are added (`reference_code`), or
+            add them as they are (`paper`).
         modalities: towers to build.
         video, audio, text: towers; in the agnostic variant only what is not the encoder's.
         shared: the encoder of the agnostic variant.
@@ -190,7 +197,8 @@ class VattConfig:
     """
 
     variant: str = "specific"
-    preset: str = "reference_code"
+    preset: str = "paper"
+    position_layer_norm: bool | None = None
     modalities: list[str] = dataclasses.field(default_factory=lambda: list(MODALITIES))
     video: VideoTowerConfig = dataclasses.field(default_factory=VideoTowerConfig)
     audio: AudioTowerConfig = dataclasses.field(default_factory=AudioTowerConfig)
@@ -308,10 +316,23 @@ def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
     return text
 
 
+def _resolve_head(config: VattConfig) -> HeadConfig:
+    widths = _choose(sizes.HEADS, config.head.size, "head.size")
+    head = _fill(config.head, ("video_audio_dim", "video_text_dim", "joint_dim"), widths)
+    return _fill(head, ("preset",), (config.preset if head.kind == "fac" else None,))
+
+
 def _check_whole(config: VattConfig) -> None:
     _check_choice(config.variant, VARIANTS, "variant")
     _check_choice(config.preset, PRESETS, "preset")
     _check_choice(config.head.kind, ("fac", "mlp_joint"), "head.kind")
+    if config.head.preset is not None:
+        _check_choice(config.head.preset, PRESETS, "head.preset")
+        if config.head.kind == "mlp_joint":
+            raise UserError(
+                f"head.preset is {config.head.preset!r}, but the two presets have the same "
+                "'mlp_joint' head; leave it null"
+            )
     for modality in config.modalities:
         _check_choice(modality, MODALITIES, "modalities")
     if len(set(config.modalities)) != len(config.modalities) or not config.modalities:
@@ -343,11 +364,7 @@ def resolve(config: VattConfig) -> VattConfig:
     else:
         shared = _fill_encoder(shared, "shared")
         shared = _fill(shared, ("post_dim",), (sizes.POST_DIMS[sizes.geometry(shared.size)],))
-    head = _fill(
-        config.head,
-        ("video_audio_dim", "video_text_dim", "joint_dim"),
-        _choose(sizes.HEADS, config.head.size, "head.size"),
-    )
+    config = _fill(config, ("position_layer_norm",), (config.preset == "reference_code",))
     return dataclasses.replace(
         config,
         modalities=list(config.modalities),
@@ -355,7 +372,7 @@ def resolve(config: VattConfig) -> VattConfig:
         audio=audio,
         text=text,
         shared=shared,
-        head=head,
+        head=_resolve_head(config),
     )
 
 

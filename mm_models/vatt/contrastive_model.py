@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.losses.contrastive import nce_loss
+from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
 
@@ -19,7 +20,7 @@ class ContrastiveVatt(VattModel):
     Args:
         config: VattConfig, or the dict of one.
         temperature: similarities are divided by it.
-        symmetric: see `nce_loss`.
+        symmetric, denominator: see `nce_loss`; a null denominator is that of the model's preset.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class ContrastiveVatt(VattModel):
         config: VattConfig | dict,
         temperature: float = 0.07,
         symmetric: bool = False,
+        denominator: str | None = None,
         **kwargs,
     ):
         super().__init__(config, **kwargs)
         self.temperature = temperature
         self.symmetric = symmetric
+        self.denominator = denominator or vatt_config.PRESET_DENOMINATORS[self.config.preset]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         losses = []
@@ -47,6 +50,7 @@ class ContrastiveVatt(VattModel):
                 negative_mask=present,
                 temperature=self.temperature,
                 symmetric=self.symmetric,
+                denominator=self.denominator,
             )
             losses.append(term.sum / term.weight)
         return tf.add_n(losses) / len(losses)
@@ -56,4 +60,5 @@ class ContrastiveVatt(VattModel):
             **super().get_config(),
             "temperature": self.temperature,
             "symmetric": self.symmetric,
+            "denominator": self.denominator,
         }

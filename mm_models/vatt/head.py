@@ -61,7 +61,6 @@ class Head(keras.layers.Layer):
     Args:
         config: resolved HeadConfig.
         input_dims: pooled width by modality.
-        preset: `reference_code` or `paper`.
 
     Call arguments:
         pooled: modality to float[..., dim].
@@ -74,13 +73,11 @@ class Head(keras.layers.Layer):
     Source: VATT, section 3.4.
     """
 
-    def __init__(
-        self, config: HeadConfig | dict, input_dims: dict[str, int], preset: str, **kwargs
-    ):
+    def __init__(self, config: HeadConfig | dict, input_dims: dict[str, int], **kwargs):
         super().__init__(**kwargs)
         if isinstance(config, dict):
             config = vatt_config.from_dict(config, HeadConfig)
-        self.config, self.preset, self.input_dims = config, preset, dict(input_dims)
+        self.config, self.input_dims = config, dict(input_dims)
         maps = self._joint_maps() if config.kind == "mlp_joint" else self._fac_maps()
         self._map_names = tuple(maps)
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
@@ -102,7 +99,7 @@ class Head(keras.layers.Layer):
         if "video" not in self.input_dims:
             raise UserError("head.kind 'fac' needs video among the modalities; use 'mlp_joint'")
         fine, coarse = self.config.video_audio_dim, self.config.video_text_dim
-        reference = self.preset == "reference_code"
+        reference = self.config.preset == "reference_code"
         maps = {
             "video_hidden": self._map("video_hidden", fine),
             "video_to_va": self._map("video_to_va", fine, relu=True),
@@ -166,5 +163,4 @@ class Head(keras.layers.Layer):
             **super().get_config(),
             "config": dataclasses.asdict(self.config),
             "input_dims": self.input_dims,
-            "preset": self.preset,
         }

@@ -38,13 +38,7 @@ class VattModel(VattEncoders):
 
     def __init__(self, config: VattConfig | dict, **kwargs):
         super().__init__(config, **kwargs)
-        self.head = Head(
-            self.config.head,
-            self.pooled_dims,
-            self.config.preset,
-            name="head",
-            dtype=self.dtype_policy,
-        )
+        self.head = Head(self.config.head, self.pooled_dims, name="head", dtype=self.dtype_policy)
         self.head.build()
         self.built = True
 

@@ -34,6 +34,8 @@ class VattTaskConfig:
             `reference_code` and `sum` for `paper`.
         temperature: similarities are divided by it.
         symmetric: each direction against its own negatives, instead of both in one set.
+        denominator: whether that one set counts a row's own pairs once or twice (`positives_once`,
+            `positives_twice`); null follows the model preset, the paper having them once.
         mask_missing_captions: leave captions that a clip does not have out of its positives; null
             does so unless the model preset is `reference_code`.
     """
@@ -46,6 +48,7 @@ class VattTaskConfig:
     loss_normalization: str | None = None
     temperature: float = 0.07
     symmetric: bool = False
+    denominator: str | None = None
     mask_missing_captions: bool | None = None
 
 
@@ -138,6 +141,7 @@ class VattTask(Task):
                 **masks,
                 temperature=self.config.temperature,
                 symmetric=self.config.symmetric,
+                denominator=vatt_checks.denominator(self.config),
                 gather=gather,
             )
             total += weight * term.sum

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mm_models.errors import UserError
+from mm_models.losses.contrastive import DENOMINATORS
 from mm_models.text.tokenizers import build_tokenizer
 from mm_models.vatt import config as model_config
 from trainers.data.config import AudioInputConfig, InputConfig
@@ -15,6 +16,13 @@ def normalization(config: Any) -> str:
     if config.loss_normalization is not None:
         return config.loss_normalization
     return "sum" if config.model.preset == "paper" else "mean"
+
+
+def denominator(config: Any) -> str:
+    """How often a row's own pairs count in its denominator: configured, or the preset's way."""
+    if config.denominator is not None:
+        return config.denominator
+    return model_config.PRESET_DENOMINATORS[config.model.preset]
 
 
 def masks_captions(config: Any) -> bool:
@@ -31,6 +39,16 @@ def check_values(config: Any) -> None:
             f"task.loss_normalization is {config.loss_normalization!r}; choose one of "
             f"{list(NORMALIZATIONS)}"
         )
+    if config.denominator is not None:
+        if config.denominator not in DENOMINATORS:
+            raise UserError(
+                f"task.denominator is {config.denominator!r}; choose one of {list(DENOMINATORS)}"
+            )
+        if config.symmetric:
+            raise UserError(
+                f"task.denominator is {config.denominator!r}, but task.symmetric has every pair "
+                "once in each of its sets; leave task.denominator null, or symmetric false"
+            )
     if config.temperature <= 0:
         raise UserError(f"task.temperature is {config.temperature}; it must be above 0")
     for name in ("video_audio_weight", "video_text_weight", "audio_text_weight"):

@@ -11,41 +11,59 @@ from mm_models.losses.contrastive import nce_loss
 LN = math.log
 
 
+ONCE, TWICE = {"denominator": "positives_once"}, {"denominator": "positives_twice"}
+SYMMETRIC = {"symmetric": True}
+
+
 def value(*arguments, **options) -> float:
     term = nce_loss(*arguments, **options)
     return float(term.sum / term.weight)
 
 
 @pytest.mark.parametrize(
-    ("symmetric", "expected"), [(False, 0.693148), (True, 2 * math.log1p(math.exp(-1 / 0.07)))]
+    ("form", "expected"),
+    [
+        # One pair of score 1/t and two of score 0 around it; the second form has the first twice.
+        (ONCE, math.log1p(2 * math.exp(-1 / 0.07))),
+        (TWICE, 0.693148),
+        (SYMMETRIC, 2 * math.log1p(math.exp(-1 / 0.07))),
+    ],
 )
-def test_two_orthogonal_pairs(symmetric, expected):
+def test_two_orthogonal_pairs(form, expected):
     vectors = tf.eye(2)
-    assert value(vectors, 3.0 * vectors, symmetric=symmetric) == pytest.approx(expected, abs=2e-6)
+    assert value(vectors, 3.0 * vectors, **form) == pytest.approx(expected, abs=2e-6)
 
 
 @pytest.mark.parametrize("candidates", [1, 5])
 @pytest.mark.parametrize(
-    ("mask", "asymmetric", "symmetric"),
+    ("mask", "once", "twice", "symmetric"),
     [
-        (None, LN(8), 2 * LN(4)),
-        ([1.0, 1.0, 0.0, 0.0], LN(6), LN(2) + LN(4)),
-        ([0.0, 0.0, 0.0, 0.0], 0.0, 0.0),
+        # Four pairs of the row and four of the column are eight, or seven different ones.
+        (None, LN(7), LN(8), 2 * LN(4)),
+        ([1.0, 1.0, 0.0, 0.0], LN(5), LN(6), LN(2) + LN(4)),
+        ([0.0, 0.0, 0.0, 0.0], 0.0, 0.0, 0.0),
     ],
 )
-def test_equal_vectors(candidates, mask, asymmetric, symmetric):
+def test_equal_vectors(candidates, mask, once, twice, symmetric):
     anchors, partners = tf.ones([4, 3]), tf.ones([4, candidates, 3])
     mask = None if mask is None else tf.constant(mask)
-    assert value(anchors, partners, anchor_mask=mask) == pytest.approx(asymmetric, abs=3e-6)
-    got = value(anchors, partners, anchor_mask=mask, symmetric=True)
-    assert got == pytest.approx(symmetric, abs=3e-6)
+    for form, expected in ((ONCE, once), (TWICE, twice), (SYMMETRIC, symmetric)):
+        got = value(anchors, partners, anchor_mask=mask, **form)
+        assert got == pytest.approx(expected, abs=3e-6), form
+    assert value(anchors, partners, anchor_mask=mask) == pytest.approx(once, abs=3e-6)
+
+
+def test_a_learned_pair_leaves_nothing_only_where_it_counts_once():
+    apart = tf.eye(3)
+    assert value(apart, apart, temperature=0.01, **ONCE) == pytest.approx(0.0, abs=1e-6)
+    assert value(apart, apart, temperature=0.01, **TWICE) == pytest.approx(LN(2), abs=1e-6)
 
 
 def test_total_of_audio_and_masked_text():
     ones = tf.ones([4, 2])
     for mask, expected in (([1.0, 1.0, 0.0, 0.0], 1.935600), ([0.0] * 4, 1.039721)):
-        audio = nce_loss(ones, ones)
-        text = nce_loss(ones, ones, anchor_mask=tf.constant(mask))
+        audio = nce_loss(ones, ones, **TWICE)
+        text = nce_loss(ones, ones, anchor_mask=tf.constant(mask), **TWICE)
         assert float(audio.weight) == float(text.weight) == 4.0
         total = float((audio.sum + text.sum) / 2.0 / audio.weight)
         assert total == pytest.approx(expected, abs=3e-6)
@@ -56,7 +74,7 @@ def log_sum_exp(values) -> float:
     return float(values.max() + np.log(np.exp(values - values.max()).sum()))
 
 
-def plain(anchors, partners, valid, exists, serves, temperature, symmetric) -> float:
+def plain(anchors, partners, valid, exists, serves, temperature, form) -> float:
     """Loops in float64 that leave masked pairs out instead of lowering their scores."""
     anchors = anchors / np.linalg.norm(anchors, axis=-1, keepdims=True)
     partners = partners / np.linalg.norm(partners, axis=-1, keepdims=True)
@@ -78,9 +96,9 @@ def plain(anchors, partners, valid, exists, serves, temperature, symmetric) -> f
             anchors[j] @ partners[i, c] / temperature
             for j in range(batch)
             for c in own
-            if serves[j]
+            if serves[j] and (j != i or form != ONCE)
         ]
-        if symmetric:
+        if form == SYMMETRIC:
             sets = log_sum_exp(to_candidates) + log_sum_exp(to_anchors)
             losses.append(sets - 2 * log_sum_exp(positives))
         else:
@@ -99,9 +117,10 @@ def masked_batch(batch=8, candidates=3, dim=5):
     return anchors, partners, valid, exists, serves
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_equals_the_plain_form_with_every_mask(symmetric):
+@pytest.mark.parametrize("form", [ONCE, TWICE, SYMMETRIC], ids=str)
+def test_equals_the_plain_form_with_every_mask(form):
     anchors, partners, valid, exists, serves = masked_batch()
+    serves[1] = 0.0  # A valid row whose anchor serves nobody, itself included.
     got = value(
         tf.constant(anchors, tf.float32),
         tf.constant(partners, tf.float32),
@@ -109,15 +128,15 @@ def test_equals_the_plain_form_with_every_mask(symmetric):
         candidate_mask=tf.constant(exists),
         negative_mask=tf.constant(serves),
         temperature=0.2,
-        symmetric=symmetric,
+        **form,
     )
-    expected = plain(anchors, partners, valid, exists, serves, 0.2, symmetric)
+    expected = plain(anchors, partners, valid, exists, serves, 0.2, form)
     assert got == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("form", [ONCE, TWICE, SYMMETRIC], ids=str)
 @pytest.mark.parametrize("num_replicas", [2, 4])
-def test_slices_with_gathered_negatives_add_up_to_one_device(symmetric, num_replicas):
+def test_slices_with_gathered_negatives_add_up_to_one_device(form, num_replicas):
     anchors, partners, valid, exists, serves = masked_batch()
     everything = [
         tf.constant(array, tf.float32) for array in (anchors, partners, valid, exists, serves)
@@ -130,8 +149,8 @@ def test_slices_with_gathered_negatives_add_up_to_one_device(symmetric, num_repl
             anchor_mask=parts[2],
             candidate_mask=parts[3],
             negative_mask=parts[4],
-            symmetric=symmetric,
             gather=gather,
+            **form,
         )
 
     with tf.GradientTape() as tape:
@@ -179,12 +198,13 @@ def gather_of(slices, index):
     return gather
 
 
-def test_masked_rows_get_no_gradient_and_give_none():
+@pytest.mark.parametrize("form", [ONCE, TWICE], ids=str)
+def test_masked_rows_get_no_gradient_and_give_none(form):
     anchors = tf.Variable(tf.random.stateless_normal([4, 3], (1, 2)))
     partners = tf.Variable(tf.random.stateless_normal([4, 2, 3], (3, 4)))
     mask = tf.constant([1.0, 1.0, 0.0, 1.0])
     with tf.GradientTape() as tape:
-        term = nce_loss(anchors, partners, anchor_mask=mask, negative_mask=mask)
+        term = nce_loss(anchors, partners, anchor_mask=mask, negative_mask=mask, **form)
         loss = term.sum / term.weight
     anchor_gradient, partner_gradient = tape.gradient(loss, [anchors, partners])
     assert not np.any(anchor_gradient[2]) and not np.any(partner_gradient[2])
@@ -193,9 +213,12 @@ def test_masked_rows_get_no_gradient_and_give_none():
 
 def test_compiles_and_takes_half_precision():
     vectors = tf.random.stateless_normal([4, 8], (5, 6))
-    compiled = tf.function(lambda x: nce_loss(x, x, temperature=tf.constant(0.1)), jit_compile=True)
-    full = nce_loss(vectors, vectors, temperature=0.1)
-    assert float(compiled(vectors).sum) == pytest.approx(float(full.sum), rel=1e-5)
-    half = nce_loss(tf.cast(vectors, tf.bfloat16), tf.cast(vectors, tf.bfloat16), temperature=0.1)
-    assert half.sum.dtype == tf.float32
-    assert float(half.sum) == pytest.approx(float(full.sum), rel=0.05)
+
+    def loss(x):
+        return nce_loss(x, tf.reverse(x, [0]), temperature=tf.constant(0.1)).sum
+
+    full = float(loss(vectors))
+    assert float(tf.function(loss, jit_compile=True)(vectors)) == pytest.approx(full, rel=1e-5)
+    half = loss(tf.cast(vectors, tf.bfloat16))
+    assert half.dtype == tf.float32
+    assert float(half) == pytest.approx(full, rel=0.05)

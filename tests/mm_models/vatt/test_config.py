@@ -36,7 +36,9 @@ SHAPE_FIELDS = {
     "head.video_text_dim": 20,
     "modalities": ["video", "text"],
     "variant": "agnostic",
-    "preset": "paper",
+    "preset": "reference_code",
+    "position_layer_norm": True,
+    "head.preset": "reference_code",
     "video.size": "digits",
     "head.size": "digits",
 }
@@ -148,6 +150,7 @@ def test_named_configs_resolve_once_and_survive_dicts(name):
         ("variant", "both", "variant is 'both'"),
         ("preset", "exact", "preset is 'exact'"),
         ("head.kind", "none", "head.kind is 'none'"),
+        ("head.preset", "exact", "head.preset is 'exact'"),
         ("modalities", ["smell"], "modalities is 'smell'"),
         ("modalities", [], "at least one"),
         ("video.drop_token_rate", 1.0, "video.drop_token_rate is 1.0"),
@@ -168,6 +171,23 @@ def test_encoder_fields_of_a_tower_are_refused_in_the_agnostic_variant():
     config = change(named_config("unified_debug"), "video.num_layers", 3)
     with pytest.raises(UserError, match="set shared.num_layers instead"):
         resolve(config)
+
+
+def test_each_difference_of_the_presets_has_a_value_of_its_own():
+    """Positions and head of one preset in a model of the other, and back to it by both."""
+    for preset, other, normed in (
+        ("paper", "reference_code", True),
+        ("reference_code", "paper", 0),
+    ):
+        mixed = dataclasses.replace(named_config("debug"), preset=preset)
+        mixed = change(mixed, "position_layer_norm", bool(normed))
+        assert resolve(mixed).head.preset == preset
+        mixed = change(mixed, "head.preset", other)
+        whole = dataclasses.replace(named_config("debug"), preset=other)
+        assert shapes_of(mixed) == shapes_of(whole)
+    joint = change(change(named_config("debug"), "head.kind", "mlp_joint"), "head.preset", "paper")
+    with pytest.raises(UserError, match="the same 'mlp_joint' head"):
+        resolve(joint)
 
 
 def test_unknown_model_names_are_refused_and_fac_needs_video():

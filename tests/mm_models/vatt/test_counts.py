@@ -1,5 +1,8 @@
 """Parameter, token and operation counts against the published sizes."""
 
+import dataclasses
+import functools
+
 import pytest
 import tensorflow as tf
 
@@ -15,6 +18,11 @@ from mm_models.vatt.config import (
 from mm_models.vatt.towers import Tower, make_stack
 
 NON_TRAINABLE = 65536 * 300 + 2 * (512 + 512 + 256)
+
+
+def reference(name: str) -> VattConfig:
+    """The published counts are those of the released code."""
+    return dataclasses.replace(named_config(name), preset="reference_code")
 
 
 def encoder_size(layers: int, dim: int, hidden: int) -> int:
@@ -34,11 +42,19 @@ def encoder_size(layers: int, dim: int, hidden: int) -> int:
     ],
 )
 def test_whole_models(name, trainable, variables, head):
-    counts = costs.count_parameters(named_config(name))
+    counts = costs.count_parameters(reference(name))
     assert counts.trainable == trainable
     assert counts.non_trainable == NON_TRAINABLE == 19_663_360
     assert counts.num_variables == variables
     assert counts.by_part["head"] == head
+
+
+def test_the_paper_preset_moves_few_weights():
+    """No norm of summed positions; batch norm (two vectors) where audio and text had one bias."""
+    counts = costs.count_parameters(named_config("mbs"))
+    assert counts.trainable == 260_905_772 - 2 * 1024 - 2 * 768 + 512 + 256
+    assert counts.non_trainable == NON_TRAINABLE + 2 * (512 + 256)
+    assert counts.num_variables == 480 - 2 * 2 + 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -48,11 +64,16 @@ def test_whole_models(name, trainable, variables, head):
         ("base", 85_056_000, 87_446_016, 86_078_976),
         ("medium", 151_156_736, 154_343_424, 152_520_704),
         ("large", 302_311_424, 305_498_112, 303_675_392),
+        ("xlarge", 528_915_456, 533_695_488, 530_961_408),
     ],
 )
 def test_towers(size, encoder, video, audio):
     config = resolve(
-        VattConfig(video=VideoTowerConfig(size=size), audio=AudioTowerConfig(size=size))
+        VattConfig(
+            preset="reference_code",
+            video=VideoTowerConfig(size=size),
+            audio=AudioTowerConfig(size=size),
+        )
     )
     tower = config.video
     assert encoder_size(tower.num_layers, tower.dim, tower.mlp_dim) == encoder
@@ -66,12 +87,17 @@ def test_towers(size, encoder, video, audio):
 
 
 def test_classifiers_for_fine_tuning():
-    config = named_config("bbs")
+    config = reference("bbs")
     counts = costs.count(lambda: VattClassifier(config, "video", 400))
     assert (counts.trainable, counts.num_variables) == (87_753_616, 204)
     config.video.height = config.video.width = 320
     counts = costs.count(lambda: VattClassifier(config, "video", 400))
     assert counts.by_part["video_tower"] == 87_455_232
+    # Table 7 of the paper counts a head of 600 classes.
+    for size, millions in (("base", 87.9), ("medium", 155.0), ("large", 306.1)):
+        config = VattConfig(preset="reference_code", video=VideoTowerConfig(size=size))
+        counts = costs.count(functools.partial(VattClassifier, config, "video", 600))
+        assert round(counts.trainable / 1e6, 1) == millions
     small = named_config("debug")
     logits = VattClassifier(small, "audio", 527)({"audio": tf.zeros([2, 3, 1024])})
     assert logits.shape == (2, 527)

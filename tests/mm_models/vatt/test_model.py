@@ -42,9 +42,12 @@ def with_dropout(name: str, rate: float = 0.1) -> VattConfig:
     return config
 
 
-@pytest.mark.parametrize("name", ["debug", "unified_debug"])
-def test_battery(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "preset"), [("debug", "reference_code"), ("unified_debug", "paper")]
+)
+def test_battery(name, preset, tmp_path):
     config = with_dropout(name)
+    config.preset = preset
     batteries.check_model(
         lambda dtype: VattModel(config, dtype=dtype),
         batch_of(config),
@@ -56,7 +59,7 @@ def test_battery(name, tmp_path):
 @pytest.mark.parametrize("head", ["fac", "mlp_joint"])
 def test_paper_preset_and_joint_head(head):
     config = with_dropout("debug")
-    config.preset = "paper"
+    assert config.preset == "paper"
     config.head.kind = head
     config.video.drop_token_per_sample = True
     model, inputs = VattModel(config), batch_of(config)

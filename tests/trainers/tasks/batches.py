@@ -8,8 +8,9 @@ from trainers.data.config import AudioInputConfig, InputConfig, TextInputConfig,
 from trainers.tasks.vatt import VattTask, VattTaskConfig
 
 
-def model_config(variant="specific", *, drop_token_rate=0.0):
+def model_config(variant="specific", *, drop_token_rate=0.0, preset="reference_code"):
     config = named_config("debug" if variant == "specific" else "unified_debug")
+    config.preset = preset
     for part in (
         (config.video, config.audio, config.text) if variant == "specific" else (config.shared,)
     ):

@@ -5,7 +5,7 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests import task_battery
 from tests.trainers.tasks.batches import make_batch, make_task, model_config
-from trainers.tasks.vatt import in_batch_accuracy
+from trainers.tasks.vatt import VattTaskConfig, in_batch_accuracy
 
 
 class PlantedModel:
@@ -72,9 +72,12 @@ def test_sum_weights_and_presets():
     weights = {"video_audio_weight": 3.0, "video_text_weight": 0.5}
     assert loss(loss_normalization="sum", **weights) == pytest.approx(3.5 * one, rel=1e-5)
     assert loss(**weights) == pytest.approx(one, rel=1e-5)
-    paper = model_config()
-    paper.preset = "paper"
-    assert loss(model=paper) == pytest.approx(2 * one, rel=1e-5)
+    # The paper adds the losses, and counts a row's own pairs once: 7 different ones of 8.
+    paper = model_config(preset="paper")
+    assert VattTaskConfig().model.preset == "paper"
+    assert loss(model=paper) == pytest.approx(2 * np.log(7.0), rel=1e-5)
+    assert loss(model=paper, denominator="positives_twice") == pytest.approx(2 * one, rel=1e-5)
+    assert loss(denominator="positives_once") == pytest.approx(np.log(7.0), rel=1e-5)
 
 
 def test_temperature_scales_the_scores():
@@ -96,9 +99,12 @@ def test_missing_captions_count_only_in_the_reference_preset():
     without = planted_terms(make_task(mask_missing_captions=True), batch, embeddings).metrics[
         "vidtxt_loss"
     ]
+    paper = make_task(model=model_config(preset="paper"))
+    masked = planted_terms(paper, batch, embeddings).metrics["vidtxt_loss"]
     assert mean(with_missing) == pytest.approx(np.log(2 * 4 * 5) - np.log(5), rel=1e-5)
     # Own candidates are hidden in both directions: 4 real pairs each way, one positive.
     assert mean(without) == pytest.approx(np.log(8), rel=1e-5)
+    assert mean(masked) == pytest.approx(np.log(7), rel=1e-5)
 
 
 def test_padding_rows_change_nothing():
@@ -136,7 +142,8 @@ def test_accuracy_shares_ties_and_ignores_masked_rows():
 
 @pytest.mark.parametrize("variant", ["specific", "agnostic"])
 def test_battery(variant):
-    task = make_task(model=model_config(variant), audio_text_weight=0.5)
+    preset = "paper" if variant == "specific" else "reference_code"
+    task = make_task(model=model_config(variant, preset=preset), audio_text_weight=0.5)
     task_battery.check_task(task, make_batch(), stream="clips", gradient_rtol=1e-3)
 
 
@@ -197,6 +204,8 @@ def test_tokens_per_example():
     [
         ({"temperature": 0.0}, "task.temperature"),
         ({"loss_normalization": "max"}, "task.loss_normalization"),
+        ({"denominator": "thrice"}, "task.denominator"),
+        ({"denominator": "positives_once", "symmetric": True}, "task.denominator"),
         ({"video_text_weight": -1.0}, "task.video_text_weight"),
         ({"modalities": ("audio", "text")}, "streams.clips"),
     ],
