@@ -1,18 +1,23 @@
 """VATT pre-training: video, audio and text towers pulled together by contrastive losses."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.layers.transformer import OpenRows
 from mm_models.losses.contrastive import nce_loss
 from mm_models.vatt import costs
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
-from trainers.tasks import vatt_checks
+from trainers.optimization.gradient_rules import GradientRule
+from trainers.optimization.harmonization import config as harmonization_config
+from trainers.optimization.harmonization.config import HarmonizationConfig
+from trainers.optimization.harmonization.rule import HarmonizedGradients
+from trainers.tasks import vatt_checks, vatt_harmonization
 from trainers.tasks.base import Gather, StepTerms, Task, Term
 from trainers.tasks.vatt_spaces import with_audio_text
 
@@ -38,6 +43,7 @@ class VattTaskConfig:
             `positives_twice`); null follows the model preset, the paper having them once.
         mask_missing_captions: leave captions that a clip does not have out of its positives; null
             does so unless the model preset is `reference_code`.
+        harmonization: of the gradients of the video-audio and the video-text loss.
     """
 
     name: str = "vatt"
@@ -50,6 +56,7 @@ class VattTaskConfig:
     symmetric: bool = False
     denominator: str | None = None
     mask_missing_captions: bool | None = None
+    harmonization: HarmonizationConfig = dataclasses.field(default_factory=HarmonizationConfig)
 
 
 class _Pair(NamedTuple):
@@ -84,7 +91,11 @@ class VattTask(Task):
         """Raises UserError when the streams do not fit the model or leave nothing to learn."""
         super().__init__(config, streams)
         vatt_checks.check_values(config)
+        harmonization_config.check(config.harmonization, "task.harmonization")
+        vatt_harmonization.check_model(config.harmonization, config.model)
         for name, stream in streams.items():
+            field = f"streams.{name}.input"
+            vatt_harmonization.check_batch(config.harmonization, stream.input, field)
             vatt_checks.check_stream(config, name, stream.input)
             if not self._pairs(_modalities_of(stream.input)):
                 raise UserError(
@@ -131,6 +142,10 @@ class VattTask(Task):
         if self.config.audio_text_weight > 0:
             embeddings = with_audio_text(model, embeddings)
         pairs = self._pairs(frozenset(outputs))
+        divisor = 1.0
+        if vatt_checks.normalization(self.config) == "mean":
+            divisor = sum(pairs.values())
+        rows: dict[str, tf.Tensor] = {}
         metrics: dict[str, Term] = {"temperature": Term(*_constant(self.config.temperature))}
         total = tf.zeros([])
         for pair, weight in pairs.items():
@@ -144,14 +159,49 @@ class VattTask(Task):
                 denominator=vatt_checks.denominator(self.config),
                 gather=gather,
             )
-            total += weight * term.sum
-            metrics[f"{pair.short}_loss"] = Term(*term)
+            total += weight / divisor * term.sum
+            rows[pair.short] = weight / divisor * term.rows
+            metrics[f"{pair.short}_loss"] = Term(term.sum, term.weight)
             metrics[f"{pair.short}_accuracy"] = in_batch_accuracy(
                 anchors, candidates, masks["anchor_mask"], masks["candidate_mask"], gather
             )
-        if vatt_checks.normalization(self.config) == "mean":
-            total /= sum(pairs.values())
-        return StepTerms(Term(total, term.weight), metrics)
+        return StepTerms(Term(total, term.weight), metrics, rows)
+
+    def open(
+        self, model: VattModel, batch: Mapping[str, tf.Tensor], *, training: bool, seed: tf.Tensor
+    ) -> dict[str, OpenRows]:
+        """The first part of `encode`, up to the last Dense of each stack."""
+        inputs = {name: batch[name] for name in MODALITIES if name in batch}
+        return model.open(inputs, training=training, seed=seed)
+
+    def close(
+        self, model: VattModel, opened: Mapping, *, training: bool, seed: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The rest of `encode`."""
+        return model.close(opened, training=training, seed=seed)
+
+    def drop_residual(
+        self, model: VattModel, modality: str, values: tf.Tensor, *, training: bool, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """The dropout of `close` behind the last Dense; its own adjoint."""
+        return model.drop_residual(modality, values, training=training, seed=seed)
+
+    def gradient_rule(
+        self, model: VattModel, variables: Sequence[keras.Variable], *, stream: str, mean: bool
+    ) -> GradientRule:
+        """Harmonized gradients where that is asked for and the stream has both losses."""
+        inputs = self.streams[stream].input
+        if not vatt_harmonization.applies(self.config.harmonization, inputs):
+            return super().gradient_rule(model, variables, stream=stream, mean=mean)
+        return HarmonizedGradients(
+            self,
+            model,
+            variables,
+            stream=stream,
+            mean=mean,
+            config=self.config.harmonization,
+            parts=vatt_harmonization.parts(model, list(inputs.datasets)),
+        )
 
     def tokens_per_example(self, stream: str) -> int:
         inputs = self.streams[stream].input
