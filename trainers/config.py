@@ -16,8 +16,9 @@ class ScheduleConfig:
     """Learning rate as a function of the step (trainers/optimization/schedules.py).
 
     Attributes:
-        preset: `paper`, `reference_code`, `finetune_video`, `finetune_audio` (VATT, section 4.1 and
-            appendix A), or empty. A preset sets the fields below; those given beside it win.
+        preset: `paper`, `reference_code`, `finetune_video`, `finetune_audio`, `finetune_image`
+            (VATT, section 4.1 and appendix A), or empty. A preset sets the fields below; those
+            given beside it win.
         kind: `constant`, `linear`, `rsqrt`, `half_cosine` or `quarter_cosine`.
         learning_rate: rate at the end of the warm-up, and the largest.
         final_learning_rate: rate at `total_steps`; unused by `constant` and `rsqrt`.
@@ -59,6 +60,11 @@ SCHEDULE_PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.005,
         "warmup_steps": 2_500,
         "total_steps": 100_000,
+    },
+    "finetune_image": {
+        "kind": "half_cosine",
+        "learning_rate": 0.08,
+        "total_steps": 125_000,
     },
     "finetune_audio": {
         "kind": "half_cosine",
@@ -258,6 +264,27 @@ class StreamConfig:
 
 
 @dataclasses.dataclass
+class InitializeConfig:
+    """Another run's weights that a new run starts from (trainers/initialization.py).
+
+    Attributes:
+        model_dir: run folder, local or remote; empty starts from random weights.
+        checkpoint: `latest`, `best`, or a checkpoint's path without suffix.
+        use_ema: take the averaged weights where that run keeps averages.
+        may_be_new: regular expressions for paths of this model's variables that may be missing
+            there, or have another shape; they keep their random start.
+        may_be_left_over: the same for its variables without a place here. Parts that this model
+            does not have at all, such as other towers, need no pattern.
+    """
+
+    model_dir: str = ""
+    checkpoint: str = "latest"
+    use_ema: bool = True
+    may_be_new: list[str] = dataclasses.field(default_factory=lambda: ["^classifier/"])
+    may_be_left_over: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
 class ExperimentConfig:
     """What is learned (`task`, `streams`, `evaluators`), how (`trainer`) and where (`runtime`).
 
@@ -266,6 +293,7 @@ class ExperimentConfig:
         task: the system's own dataclass, chosen by `task.name` through trainers/registry.py.
         streams: StreamConfig by name.
         evaluators: EvaluatorConfig by name (trainers/evaluation/config.py).
+        initialize: weights to start from; a run that resumes does not look at them again.
         trainer: TrainerConfig.
         runtime: RuntimeConfig.
     """
@@ -274,6 +302,7 @@ class ExperimentConfig:
     task: Any = None
     streams: dict[str, StreamConfig] = dataclasses.field(default_factory=dict)
     evaluators: dict[str, Any] = dataclasses.field(default_factory=dict)
+    initialize: InitializeConfig = dataclasses.field(default_factory=InitializeConfig)
     trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
     runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)
 

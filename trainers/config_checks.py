@@ -26,6 +26,9 @@ def check_config(config: ExperimentConfig) -> None:
     _check_streams(config)
     _check_trainer(config.trainer)
     _check_runtime(config)
+    for name in ("may_be_new", "may_be_left_over"):
+        for pattern in getattr(config.initialize, name):
+            _check_pattern(pattern, f"initialize.{name}")
     for name, optimizer in config.trainer.optimizers.items():
         _check_optimizer(optimizer, f"trainer.optimizers.{name}")
 

@@ -7,7 +7,7 @@ import keras
 import orbit
 import tensorflow as tf
 
-from trainers import distribution, runs
+from trainers import distribution, initialization, runs
 from trainers.config import ExperimentConfig
 from trainers.config_checks import check_batches
 from trainers.loop import costs
@@ -31,6 +31,7 @@ class Assembly:
         averages: or None.
         train_steps: compiled step by stream; streams of weight 0 have none.
         inputs: where batches come from.
+        initialized: what the weights were started from, or None for random ones.
     """
 
     config: ExperimentConfig
@@ -42,6 +43,7 @@ class Assembly:
     averages: Averages | None
     train_steps: Mapping[str, TrainStep]
     inputs: Inputs
+    initialized: initialization.Initialized | None = None
 
     @property
     def num_replicas(self) -> int:
@@ -61,11 +63,29 @@ def prepare(config: ExperimentConfig, inputs: Inputs) -> tuple[tf.distribute.Str
 
 
 def assemble(
-    config: ExperimentConfig, inputs: Inputs, strategy: tf.distribute.Strategy, task: Task
+    config: ExperimentConfig,
+    inputs: Inputs,
+    strategy: tf.distribute.Strategy,
+    task: Task,
+    *,
+    from_source: bool = False,
 ) -> Assembly:
-    """Creates weights, slots and averages under the strategy, and wires the steps."""
+    """Creates weights, slots and averages under the strategy, and wires the steps.
+
+    Args:
+        config, inputs, strategy, task: see `Assembly`.
+        from_source: start from the weights that `config.initialize` names.
+
+    Raises:
+        UserError: those weights do not fit, or optimizers and variables do not.
+    """
+    # Read before the model is built, which sets the seed of what stays random.
+    source = initialization.read_source(config.initialize) if from_source else None
+    initialized = None
     with strategy.scope():
         model = runs.build_model(task, config)
+        if source is not None:
+            initialized = initialization.initialize(model, source, config.initialize)
         step = orbit.utils.create_global_step()
         optimizers = build_optimizers(
             config.trainer.optimizers,
@@ -91,7 +111,18 @@ def assemble(
         for name, stream in config.streams.items()
         if stream.weight > 0
     }
-    return Assembly(config, strategy, task, model, step, optimizers, averages, train_steps, inputs)
+    return Assembly(
+        config,
+        strategy,
+        task,
+        model,
+        step,
+        optimizers,
+        averages,
+        train_steps,
+        inputs,
+        initialized,
+    )
 
 
 def replica_batch_spec(assembly: Assembly, stream: str) -> dict[str, tf.TensorSpec]:

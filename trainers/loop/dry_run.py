@@ -16,6 +16,7 @@ def report(assembly: Assembly, evaluators: Mapping[str, Any]) -> str:
         f"{config.trainer.train_steps} steps, {assembly.num_replicas} replica(s), "
         f"strategy {config.runtime.distribution_strategy}",
         *_parameters(assembly),
+        *([str(assembly.initialized)] if assembly.initialized is not None else []),
     ]
     total_weight = sum(stream.weight for stream in config.streams.values())
     largest = 0

@@ -26,8 +26,8 @@ def identity_of(
 ) -> dict[str, str | int | float | bool | list | None]:
     """Every setting that may not change between a checkpoint and its resumption.
 
-    Steps, intervals, rates, evaluators and runtime may change; model, losses, data order, seed and
-    the optimizers' variables may not.
+    Steps, intervals, rates, evaluators and runtime may change; model, losses, data order, seed,
+    initial weights and the optimizers' variables may not.
     """
     identity: dict[str, Any] = {"trainer.seed": config.trainer.seed}
     identity["trainer.ema"] = config.trainer.ema.decay > 0
@@ -37,6 +37,9 @@ def identity_of(
         identity[f"streams.{name}.weight"] = stream.weight
         identity[f"streams.{name}.objective"] = stream.objective
         identity[f"streams.{name}.input"] = fingerprint(stream.input)
+    if config.initialize.model_dir:
+        for name in ("model_dir", "checkpoint", "use_ema"):
+            identity[f"initialize.{name}"] = getattr(config.initialize, name)
     for name, optimizer in config.trainer.optimizers.items():
         field = f"trainer.optimizers.{name}"
         identity[f"{field}.kind"] = optimizer.kind

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers import runs
+from trainers import initialization, runs
 from trainers.config import ExperimentConfig
 from trainers.config_checks import check_config, check_reachable
 from trainers.evaluation.base import EvaluationContext
@@ -49,6 +49,10 @@ def run_experiment(
     if not dry:
         run_folder.check_writable(model_dir)
         run_folder.check_assets(config)
+    trains = mode in ("train", "train_and_eval")
+    from_source = trains and initialization.is_due(config, model_dir)
+    if from_source:
+        initialization.check_source(config.initialize)
     strategy, task = prepare(config, inputs)
     # What the task found in its data, such as class names, stays with the run.
     config = dataclasses.replace(config, task=task.config)
@@ -57,11 +61,11 @@ def run_experiment(
         check_best_metric(config, evaluators)
     if mode in ("eval", "continuous_eval") and not evaluators:
         raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
-    assembly = assemble(config, inputs, strategy, task)
+    assembly = assemble(config, inputs, strategy, task, from_source=from_source)
     if dry:
         print(dry_run.report(assembly, evaluators))
         return 0
-    if mode in ("train", "train_and_eval"):
+    if trains:
         return Training(assembly, evaluators, model_dir=model_dir).run()
     return _evaluate(assembly, evaluators, model_dir, once=mode == "eval")
 

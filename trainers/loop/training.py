@@ -11,9 +11,10 @@ from mm_models.errors import UserError
 from trainers import distribution
 from trainers.config import ExperimentConfig, to_yaml
 from trainers.evaluation import panels
+from trainers.initialization import REPORT_FILE
 from trainers.loop import costs, divergence
 from trainers.loop.assembly import Assembly, step_costs
-from trainers.loop.checkpoints import Checkpoints, build_checkpoint
+from trainers.loop.checkpoints import Checkpoints, build_checkpoint, write_text
 from trainers.loop.evaluation import Evaluation
 from trainers.loop.identity import flatten, identity_of
 from trainers.loop.inputs import StreamOrder, StreamReader
@@ -58,6 +59,8 @@ class Training:
         restored = self._checkpoints.restore_latest(identity)
         if restored:
             self._progress.say(f"resumed from {restored}")
+        elif assembly.initialized is not None:
+            self._progress.say(str(assembly.initialized))
         self._log = MetricsLog(model_dir, enabled=self._chief)
         self._log.resume(self.step)
         self._evaluation = Evaluation(
@@ -108,6 +111,9 @@ class Training:
         """Writes the resolved config, opens the data and returns the loop that `run` drives."""
         if self._chief:
             write_config(self._config, self._model_dir)
+            if self._assembly.initialized is not None:
+                path = f"{self._model_dir}/{REPORT_FILE}"
+                write_text(path, self._assembly.initialized.to_json())
         self._log.hyper_parameters(flatten(_shown(self._config)))
         self._trainer = self._build_trainer()
         return self._build_controller()

@@ -1,0 +1,229 @@
+"""Starting a new run from another run's weights, with an account of what fitted and what did not.
+
+Variables are matched by path and shape. Position tables of another length are resampled. What is
+missing here or there without being allowed to is an error: a backbone that was silently not loaded
+looks like one that learns badly.
+"""
+
+import collections
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from mm_models.layers.positions import AxisPositions, resampling_matrix
+from trainers import runs
+from trainers.config import ExperimentConfig, InitializeConfig
+from trainers.loop import checkpoints
+
+REPORT_FILE = "initialization.json"
+_NAMES_SHOWN = 6
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Weights to start from.
+
+    Attributes:
+        checkpoint: path they were read from.
+        step: training step there.
+        values: by variable path.
+    """
+
+    checkpoint: str
+    step: int
+    values: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """What becomes of every variable; paths in the order of the model.
+
+    Attributes:
+        loaded: taken as they are.
+        resized: position tables with their rows there and here.
+        new: keep their random start.
+        left_over: the source's, without a place here.
+    """
+
+    loaded: list[str]
+    resized: dict[str, tuple[int, int]]
+    new: list[str]
+    left_over: list[str]
+
+    def __str__(self) -> str:
+        """A line for each kind that occurs."""
+        resized = [f"{path} {there} → {here} rows" for path, (there, here) in self.resized.items()]
+        lines = [
+            ("loaded", len(self.loaded), _by_part(self.loaded)),
+            ("resized", len(self.resized), ", ".join(resized)),
+            ("skipped, new here", len(self.new), ", ".join(self.new)),
+            ("skipped, left over there", len(self.left_over), _by_part(self.left_over)),
+        ]
+        return "\n".join(f"  {title} {count}: {text}" for title, count, text in lines if count)
+
+
+@dataclasses.dataclass(frozen=True)
+class Initialized:
+    """An initialisation that was done; `str` is its report."""
+
+    checkpoint: str
+    step: int
+    match: Match
+
+    def __str__(self) -> str:
+        """The source and what became of every variable."""
+        return f"initialised from {self.checkpoint} (step {self.step})\n{self.match}"
+
+    def to_json(self) -> str:
+        """The text of `initialization.json`, with every name."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+
+def is_due(config: ExperimentConfig, model_dir: str) -> bool:
+    """Whether a run in `model_dir` starts from another one: not when it resumes."""
+    folder = f"{model_dir}/checkpoints"
+    return bool(config.initialize.model_dir) and not (model_dir and checkpoints.list_steps(folder))
+
+
+def check_source(config: InitializeConfig) -> None:
+    """Raises UserError when there is no such run or checkpoint; reads no weights."""
+    path = f"{config.model_dir}/config.yaml"
+    if not tf.io.gfile.exists(path):
+        raise UserError(
+            f"initialize.model_dir is {config.model_dir!r}, which has no config.yaml; give a run "
+            "folder of `mmstack train`, or leave it empty to start from random weights"
+        )
+    runs.find_checkpoint(config.model_dir, config.checkpoint)
+
+
+def read_source(config: InitializeConfig) -> Source:
+    """Reads every weight of a run into host memory.
+
+    Call before the run's own model is built, which then sets the seed of its initial weights.
+
+    Raises:
+        UserError: no run there, or a checkpoint that cannot be read.
+    """
+    with tf.device("CPU:0"):
+        run = runs.load_run(config.model_dir, config.checkpoint, config.use_ema)
+    values = {variable.path: variable.numpy() for variable in run.model.weights}
+    return Source(run.checkpoint, run.step, values)
+
+
+def initialize(model: keras.Model, source: Source, config: InitializeConfig) -> Initialized:
+    """Assigns the source's values; call under the strategy's scope.
+
+    Raises:
+        UserError: see `match`.
+    """
+    found = match(model, {path: value.shape for path, value in source.values.items()}, config)
+    for variable in model.weights:
+        if variable.path in found.resized:
+            variable.assign(resample(source.values[variable.path], variable.shape[0]))
+        elif variable.path not in found.new:
+            variable.assign(source.values[variable.path])
+    return Initialized(source.checkpoint, source.step, found)
+
+
+def resample(table: np.ndarray, num_rows: int) -> np.ndarray:
+    """A position table float[rows, dim] with another number of rows."""
+    if len(table) < 2:
+        return np.repeat(table, num_rows, axis=0)
+    return resampling_matrix(len(table), num_rows) @ table
+
+
+def match(model: keras.Model, there: Mapping[str, Shape], config: InitializeConfig) -> Match:
+    """Finds a place for every variable, by shapes alone.
+
+    Args:
+        model: whose weights get values; only their paths and shapes are looked at.
+        there: shape by path of the source's weights.
+        config: what may be missing.
+
+    Raises:
+        UserError: a variable that is missing or has another shape without being allowed to, a
+            source's variable without a place inside a part that both have, or nothing that fits.
+    """
+    tables = _position_tables(model)
+    loaded, resized, new, wrong = [], {}, [], []
+    for variable in model.weights:
+        path, here = variable.path, tuple(variable.shape)
+        shape = tuple(there[path]) if path in there else None
+        if shape == here:
+            loaded.append(path)
+        elif shape is not None and path in tables and shape[1:] == here[1:]:
+            resized[path] = (shape[0], here[0])
+        elif _any_matches(config.may_be_new, path):
+            new.append(path)
+        else:
+            wrong.append(path if shape is None else f"{path} {list(shape)} instead of {list(here)}")
+    _refuse(wrong, config, "lacks, or has in another shape,", "may_be_new")
+    paths = [variable.path for variable in model.weights]
+    left_over = [path for path in there if path not in set(paths)]
+    parts = _prefixes(paths)
+    stray = [
+        path
+        for path in left_over
+        if not _is_whole_part(path, parts) and not _any_matches(config.may_be_left_over, path)
+    ]
+    _refuse(stray, config, "has, beyond what this model's parts hold,", "may_be_left_over")
+    if not loaded and not resized:
+        raise UserError(
+            f"nothing in initialize.model_dir = {config.model_dir!r} fits this model; "
+            "initialize.may_be_new allows every one of its variables to be missing"
+        )
+    return Match(loaded, resized, new, left_over)
+
+
+def _refuse(names: Sequence[str], config: InitializeConfig, verb: str, field: str) -> None:
+    if not names:
+        return
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    raise UserError(
+        f"initialize.model_dir = {config.model_dir!r} {verb} {len(names)} variable(s): {shown}"
+        f"{more}; make task.model that of the run, or allow them with patterns in "
+        f"initialize.{field}"
+    )
+
+
+def _position_tables(model: keras.Model) -> set[str]:
+    return {
+        table.path
+        for layer in model._flatten_layers()
+        if isinstance(layer, AxisPositions)
+        for table in layer.tables
+    }
+
+
+def _any_matches(patterns: Iterable[str], path: str) -> bool:
+    return any(re.search(pattern, path) for pattern in patterns)
+
+
+def _prefixes(paths: Iterable[str]) -> set[str]:
+    """Every path's first one, two, ... names."""
+    found = set()
+    for path in paths:
+        names = path.split("/")
+        found.update("/".join(names[:count]) for count in range(1, len(names)))
+    return found
+
+
+def _is_whole_part(path: str, parts: set[str]) -> bool:
+    """Whether `path` lies in a part, such as a tower or the tokens of one modality, that the model
+    does not have at all: one whose first name, or first two, are unknown to it."""
+    names = path.split("/")
+    return names[0] not in parts or (len(names) > 2 and "/".join(names[:2]) not in parts)
+
+
+def _by_part(paths: Iterable[str]) -> str:
+    counts = collections.Counter(path.split("/")[0] for path in paths)
+    return ", ".join(f"{part} ({count})" for part, count in counts.items())
