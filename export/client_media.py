@@ -56,6 +56,7 @@ def decode(path: str, info: ModelInfo, max_seconds: float, decoder) -> Clip:
     request = DecodeRequest(
         frame_rate_hz=info.frame_rate_hz or None,
         short_side=min(info.height, info.width) or None,
+        region=None if info.region is None else tuple(info.region),
         sample_rate_hz=info.sample_rate_hz or None,
         jpeg_quality=JPEG_QUALITY,
         max_seconds=max_seconds,

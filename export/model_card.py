@@ -122,6 +122,13 @@ def _media_lines(info: ModelInfo) -> str:
             f"- Video: {info.num_frames} frames at {info.frame_rate_hz:g} per second, seen at "
             f"{info.height} x {info.width} pixels; any size may be sent."
         )
+    if info.region is not None:
+        top, left, height, width = info.region
+        lines.append(
+            f"- Send only a part of each picture, in shares of its height and width: {top:g} from "
+            f"the top, {left:g} from the left, {height:g} high and {width:g} wide, as `mmstack "
+            "query` does."
+        )
     if info.num_samples:
         lines.append(
             f"- Sound: {info.num_samples} samples at {info.sample_rate_hz} Hz "

@@ -24,6 +24,8 @@ class ModelInfo:
         tensorflow_version: version that wrote the graph.
         op_libraries: operation libraries beyond TensorFlow that a server needs.
         custom_ops: their operations.
+        region: top, left, height and width of the part of the picture that the model was trained
+            on, as shares of it; None is all of it. Frames are cut to it before they are sent.
     """
 
     system: str
@@ -41,6 +43,7 @@ class ModelInfo:
     tensorflow_version: str
     op_libraries: list[str] = dataclasses.field(default_factory=list)
     custom_ops: list[str] = dataclasses.field(default_factory=list)
+    region: list[float] | None = None
 
     def to_json(self) -> str:
         """The file's text."""

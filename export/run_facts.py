@@ -23,7 +23,8 @@ def model_info(
         checkpoint: what was asked for.
 
     Raises:
-        UserError: nothing tells the frame rate of a model with video.
+        UserError: nothing tells the frame rate of a model with video, or its data sets store
+            different regions of the picture.
     """
     modalities = run.model.config.modalities
     video = input_config.video if "video" in modalities else None
@@ -44,6 +45,7 @@ def model_info(
         num_tokens=text.num_tokens if text else 0,
         outputs={},
         tensorflow_version=tf.__version__,
+        region=stored_region(input_config) if video else None,
     )
 
 
@@ -53,18 +55,40 @@ def stored_frame_rate_hz(input_config: Any) -> float:
     Raises:
         UserError: no folder tells it, or folders differ.
     """
-    rates = set()
-    for dataset in input_config.datasets.values():
-        file = f"{dataset.path}/{DATASET_INFO}"
-        try:
-            with tf.io.gfile.GFile(file) as stream:
-                rates.add(float(json.load(stream)["media"]["frame_rate_hz"]))
-        except (tf.errors.OpError, ValueError, KeyError, TypeError):
-            continue
+    rates = {media.get("frame_rate_hz") for media in _stored_media(input_config)} - {None}
     if len(rates) != 1:
         paths = [dataset.path for dataset in input_config.datasets.values()]
         found = f"they differ: {sorted(rates)}" if rates else f"no {DATASET_INFO} in {paths}"
         raise UserError(
             f"the frame rate of the records is not known ({found}); give --frame_rate_hz"
         )
-    return rates.pop()
+    return float(rates.pop())
+
+
+def stored_region(input_config: Any) -> list[float] | None:
+    """Region of the picture that the records hold, from their `dataset_info.json`.
+
+    Raises:
+        UserError: the data sets differ.
+    """
+    regions = {tuple(media.get("region") or ()) for media in _stored_media(input_config)}
+    if len(regions) > 1:
+        raise UserError(
+            f"the data sets store different regions of the picture ({sorted(regions)}), and a "
+            "model is exported for one; preprocess them with the same --region"
+        )
+    return list(*regions) or None
+
+
+def _stored_media(input_config: Any) -> list[dict[str, Any]]:
+    """`media` of each data set whose folder tells it."""
+    found = []
+    for dataset in input_config.datasets.values():
+        try:
+            with tf.io.gfile.GFile(f"{dataset.path}/{DATASET_INFO}") as stream:
+                media = json.load(stream)["media"]
+        except (tf.errors.OpError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(media, dict):
+            found.append(media)
+    return found

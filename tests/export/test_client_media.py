@@ -1,11 +1,16 @@
 """What clients and the server do with a file that the decoder cannot take."""
 
+import dataclasses
+import json
+import types
+
 import pytest
 
 from beam_pipelines.media.isolated import DecoderError
 from beam_pipelines.rejects import Reject, RejectCode
 from export import client_media
-from export.model_info import ModelInfo
+from export.model_info import ModelInfo, parse_model_info
+from export.run_facts import stored_region
 from mm_models.errors import UserError
 
 INFO = ModelInfo(
@@ -47,3 +52,35 @@ class _Decoder:
 def test_what_cannot_be_decoded_is_the_users_file_not_a_crash(answer, code):
     with pytest.raises(UserError, match=rf"clip\.mp4 cannot be decoded \({code}: "):
         client_media.decode("clip.mp4", INFO, 10.0, _Decoder(answer))
+
+
+def test_the_region_of_the_records_is_cut_from_what_clients_send(tmp_path):
+    info = dataclasses.replace(INFO, region=[0.5, 0.25, 0.25, 0.5])
+    read_back = parse_model_info(info.to_json(), "info")
+    asked = []
+
+    class Recorder:
+        def run(self, function, path, request):
+            asked.append(request)
+            return Reject(RejectCode.TRUNCATED, "enough")
+
+    with pytest.raises(UserError):
+        client_media.decode("clip.mp4", read_back, 10.0, Recorder())
+    assert asked[0].region == (0.5, 0.25, 0.25, 0.5) and asked[0].short_side == 32
+
+
+def test_the_region_must_be_one(tmp_path):
+    def inputs(*regions):
+        datasets = {}
+        for number, region in enumerate(regions):
+            folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+            folder.mkdir()
+            content = {"media": {"frame_rate_hz": 8.0, "region": region}}
+            (folder / "dataset_info.json").write_text(json.dumps(content))
+            datasets[str(number)] = types.SimpleNamespace(path=str(folder))
+        return types.SimpleNamespace(datasets=datasets)
+
+    assert stored_region(inputs([0, 0, 1, 0.5], [0.0, 0.0, 1.0, 0.5])) == [0, 0, 1, 0.5]
+    assert stored_region(inputs(None, None)) is None
+    with pytest.raises(UserError, match="different regions"):
+        stored_region(inputs(None, [0, 0, 1, 0.5]))
