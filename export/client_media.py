@@ -12,7 +12,16 @@ from mm_models.errors import UserError
 JPEG_QUALITY = 95
 MAX_PIXELS = 64 * 2**20
 MEMORY_BYTES = 4 * 2**30
-SIGNATURES = frozenset({"embed_video_jpeg", "embed_audio", "similarity", "similarity_audio"})
+SIGNATURES = frozenset(
+    {
+        "embed_video_jpeg",
+        "embed_audio",
+        "similarity",
+        "similarity_audio",
+        "classify_video_jpeg",
+        "classify_audio",
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +105,13 @@ def requests_for(
     if clip.frames_jpeg:
         frames = object_array(clip.frames_jpeg)[None]
         requests["embed_video_jpeg"] = {"frames_jpeg": frames}
+        requests["classify_video_jpeg"] = {"frames_jpeg": frames}
         if texts:
             requests["similarity"] = {"frames_jpeg": frames, "texts": encoded[None]}
     if clip.waveform is not None:
         waveform = np.asarray(clip.waveform, np.float32)[None]
         requests["embed_audio"] = {"waveform": waveform}
+        requests["classify_audio"] = {"waveform": waveform}
         if texts:
             requests["similarity_audio"] = {"waveform": waveform, "texts": encoded[None]}
     return {name: arrays for name, arrays in requests.items() if name in signatures}

@@ -73,8 +73,7 @@ def model_card(name: str, info: ModelInfo, signatures: Signatures) -> str:
         _server_needs(info),
         "## Limits",
         "The model knows what it was trained on and nothing else: measure it on your own media "
-        "before relying on it. Similarities rank; a probability only compares the sentences of one "
-        "request with each other.",
+        f"before relying on it. {signatures.caution}",
     ]
     return "\n\n".join(parts) + "\n"
 

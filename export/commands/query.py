@@ -101,7 +101,7 @@ def newest_info_path(export_dir: str, version: int | None) -> str:
 def print_answers(
     outputs: dict[str, Any], texts: list[str], warnings: tuple[str, ...], *, as_json: bool
 ) -> None:
-    """Prints embeddings as a summary and similarities as a table, or everything as JSON.
+    """Prints embeddings as a summary, similarities and best classes as tables, or all as JSON.
 
     Args:
         outputs: arrays of one row by `<signature>.<output>`.
@@ -110,7 +110,7 @@ def print_answers(
         as_json: print JSON.
     """
     if as_json:
-        values = {key: np.asarray(value).tolist() for key, value in outputs.items()}
+        values = {key: _plain(np.asarray(value).tolist()) for key, value in outputs.items()}
         print(json.dumps({"texts": texts, "outputs": values, "warnings": list(warnings)}))
         return
     for warning in warnings:
@@ -128,6 +128,27 @@ def print_answers(
                 np.asarray(outputs[f"{signature}.similarity"]),
                 np.asarray(outputs[f"{signature}.probability"]),
             )
+    for signature, title in (("classify_video_jpeg", "video"), ("classify_audio", "sound")):
+        if f"{signature}.top_class" in outputs:
+            _print_classes(
+                title,
+                _plain(np.asarray(outputs[f"{signature}.top_class"]).tolist()),
+                np.asarray(outputs[f"{signature}.top_probability"]),
+            )
+
+
+def _plain(value: Any) -> Any:
+    """The same with text in place of bytes."""
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _print_classes(title: str, names: list[str], probabilities: np.ndarray) -> None:
+    width = max(len(title), *(len(name) for name in names))
+    print(f"\n{title:<{width}}  probability")
+    for name, probability in zip(names, probabilities, strict=True):
+        print(f"{name:<{width}}  {probability:>11.4f}")
 
 
 def _print_table(

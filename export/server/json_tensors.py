@@ -59,7 +59,7 @@ def response_from_arrays(
 
     A single output stands alone, several are keyed by name.
     """
-    columns = {name: _to_json(name, array) for name, array in outputs.items()}
+    columns = {name: to_json(name, array) for name, array in outputs.items()}
     if not rows:
         return {"outputs": next(iter(columns.values())) if len(columns) == 1 else columns}
     if not all(array.ndim for array in outputs.values()):
@@ -167,7 +167,9 @@ def _columns_from_rows(instances: Any, signature: Signature) -> dict[str, list]:
     return {name: [row[name] for row in instances] for name in instances[0]}
 
 
-def _to_json(name: str, array: np.ndarray) -> Any:
+def to_json(name: str, array: np.ndarray) -> Any:
+    """An output's values; bytes as text, or as base64 where the name ends in `_bytes` or they are
+    no text."""
     if array.dtype != object:
         return array.tolist()
     encode = _base64_object if name.endswith("_bytes") else _text_or_base64

@@ -9,6 +9,7 @@ from export import client_media
 from export.model_info import ModelInfo, read_model_info
 from export.server.core import Core
 from export.server.errors import invalid
+from export.server.json_tensors import to_json
 from export.server.loaded import LoadedVersion
 from mm_models.errors import UserError
 
@@ -74,7 +75,7 @@ class MediaPrediction:
         for signature_name, arrays in requests.items():
             _, future = self._core.submit(version, signature_name, lambda _, given=arrays: given)
             for name, array in self._core.wait(future).items():
-                values[f"{signature_name}.{name}"] = array[0].tolist()
+                values[f"{signature_name}.{name}"] = to_json(name, array[0])
         if not values:
             raise invalid(f"the model has none of {sorted(client_media.SIGNATURES)}")
         return values

@@ -45,6 +45,11 @@ class Signatures(abc.ABC):
     def default_name(self) -> str:
         """The signature that `serving_default` stands for."""
 
+    @property
+    @abc.abstractmethod
+    def caution(self) -> str:
+        """How the answers are not to be read, for the model card."""
+
     @abc.abstractmethod
     def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Functions by signature name, each with an input signature whose axis 0 is free."""

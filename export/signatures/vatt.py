@@ -1,23 +1,24 @@
 """VATT as served functions: frames, waveforms and strings to embeddings and similarities."""
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from export import layout
-from export.arrays import object_array
 from export.model_info import ModelInfo
-from export.signatures import preprocessing, samples
-from export.signatures.base import Arrays, SignatureDoc, Signatures
+from export.signatures.base import SignatureDoc
+from export.signatures.media import (
+    FRAMES,
+    FREE,
+    JPEG,
+    WAV,
+    WAVEFORM,
+    MediaSignatures,
+    widest_input,
+)
 from export.signatures.vatt_docs import signature_docs
-from mm_models.errors import UserError
 from mm_models.text.tokenizers import build_tokenizer
 from trainers.tasks.vatt_spaces import with_audio_text
-
-FREE = None
 
 
 class _VattModule(tf.Module):
@@ -29,7 +30,7 @@ class _VattModule(tf.Module):
         self.tokenizer = tokenizer
 
 
-class VattSignatures(Signatures):
+class VattSignatures(MediaSignatures):
     """Signatures of a trained VATT model.
 
     All signatures work row by row along axis 0. Embeddings have length 1, so that a dot product is
@@ -47,13 +48,13 @@ class VattSignatures(Signatures):
     """
 
     def __init__(self, model: Any, input_config: Any, temperature: float, info: ModelInfo):
-        self._model, self._input, self._temperature = model, input_config, temperature
-        self._info = info
-        self._modalities = tuple(
+        modalities = tuple(
             name
             for name in model.config.modalities
             if getattr(input_config, name, None) is not None
         )
+        super().__init__(input_config, modalities, info)
+        self._model, self._temperature = model, temperature
         tokenizer = None
         if "text" in self._modalities:
             text = input_config.text
@@ -80,51 +81,21 @@ class VattSignatures(Signatures):
         return self._module
 
     @property
-    def info(self) -> ModelInfo:
-        return self._info
-
-    def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        functions = {
-            name: tf.function(self._batch_function(name), input_signature=specs, autograph=False)
-            for name, specs in self._specs().items()
-        }
-        functions[layout.DEFAULT_SIGNATURE] = functions[self.default_name]
-        return functions
-
-    @property
     def default_name(self) -> str:
         """The signature behind `serving_default`: the most useful one there is."""
         preferred = ("similarity", "embed_video_jpeg", "embed_audio", "embed_text")
         return next(name for name in preferred if name in self._specs())
 
+    @property
+    def caution(self) -> str:
+        return (
+            "Similarities rank; a probability only compares the sentences of one request with each "
+            "other."
+        )
+
     def docs(self) -> dict[str, SignatureDoc]:
         docs = signature_docs(self._info, self._temperature, self._spaces())
         return {name: docs[name] for name in self._specs()}
-
-    def examples(self) -> dict[str, list[Arrays]]:
-        return {
-            name: [self._example(name, num_rows) for num_rows in (1, 2)] for name in self._specs()
-        }
-
-    def reference(self, name: str, inputs: Arrays) -> Arrays:
-        if name == layout.DEFAULT_SIGNATURE:
-            name = self.default_name
-        function = self._batch_function(name)
-        num_rows = len(next(iter(inputs.values())))
-        rows = [
-            function(*(tf.constant(value[row : row + 1]) for value in inputs.values()))
-            for row in range(num_rows)
-        ]
-        return {key: np.concatenate([row[key].numpy() for row in rows]) for key in rows[0]}
-
-    def example_files(self) -> dict[str, bytes]:
-        files = {}
-        if "video" in self._modalities:
-            for index, encoded in enumerate(samples.jpeg_frames(self._frames(row=0))):
-                files[f"frame-{index:02d}.jpg"] = encoded
-        if "audio" in self._modalities:
-            files["sound.wav"] = samples.wav_file(self._waveform(row=0), self._info.sample_rate_hz)
-        return files
 
     def _spaces(self) -> dict[str, list[str]]:
         """Embedding outputs by modality; without text only a joint head has a second space."""
@@ -138,39 +109,32 @@ class VattSignatures(Signatures):
         }
 
     def _specs(self) -> dict[str, list[tf.TensorSpec]]:
-        """Input signatures by name; the order of the specs is that of the function's arguments."""
-        jpeg = tf.TensorSpec([FREE, FREE], tf.string, "frames_jpeg")
-        frames = tf.TensorSpec([FREE, FREE, FREE, FREE, 3], tf.uint8, "frames")
-        waveform = tf.TensorSpec([FREE, FREE], tf.float32, "waveform")
-        wav = tf.TensorSpec([FREE], tf.string, "wav_bytes")
         texts = tf.TensorSpec([FREE, FREE], tf.string, "texts")
         has_video, has_audio, has_text = (
             modality in self._modalities for modality in ("video", "audio", "text")
         )
         specs = {}
         if has_video:
-            specs |= {"embed_video_jpeg": [jpeg], "embed_video_frames": [frames]}
+            specs |= {"embed_video_jpeg": [JPEG], "embed_video_frames": [FRAMES]}
         if has_audio:
-            specs |= {"embed_audio": [waveform], "embed_audio_wav": [wav]}
+            specs |= {"embed_audio": [WAVEFORM], "embed_audio_wav": [WAV]}
         if has_text:
             specs["embed_text"] = [tf.TensorSpec([FREE], tf.string, "text")]
         if has_video and has_text:
-            specs |= {"similarity": [jpeg, texts], "classify": [jpeg, texts]}
-            specs["similarity_frames"] = [frames, texts]
+            specs |= {"similarity": [JPEG, texts], "classify": [JPEG, texts]}
+            specs["similarity_frames"] = [FRAMES, texts]
         if has_audio and has_text:
-            specs["similarity_audio"] = [waveform, texts]
+            specs["similarity_audio"] = [WAVEFORM, texts]
         return specs
 
     def _batch_function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
-        """A function of positional tensors in the order of the signature's specs."""
-        video_size = (self._info.num_frames, self._info.height, self._info.width, self._crop)
-        from_jpeg = functools.partial(_video_from_jpeg, video_size)
-        from_frames = functools.partial(_video_from_frames, video_size)
+        from_jpeg, from_frames = self._clip_from_jpeg, self._clip_from_frames
+        from_waveform, from_wav = self._sound_from_waveform, self._sound_from_wav
         functions = {
             "embed_video_jpeg": lambda frames_jpeg: self._embed("video", from_jpeg(frames_jpeg)),
             "embed_video_frames": lambda frames: self._embed("video", from_frames(frames)),
-            "embed_audio": lambda waveform: self._embed("audio", self._audio(waveform)),
-            "embed_audio_wav": lambda wav_bytes: self._embed("audio", self._audio_wav(wav_bytes)),
+            "embed_audio": lambda waveform: self._embed("audio", from_waveform(waveform)),
+            "embed_audio_wav": lambda wav_bytes: self._embed("audio", from_wav(wav_bytes)),
             "embed_text": lambda text: self._embed_text(text),
             "similarity": lambda frames_jpeg, texts: self._compare(
                 "video", from_jpeg(frames_jpeg), texts
@@ -179,7 +143,7 @@ class VattSignatures(Signatures):
                 "video", from_frames(frames), texts
             ),
             "similarity_audio": lambda waveform, texts: self._compare(
-                "audio", self._audio(waveform), texts
+                "audio", from_waveform(waveform), texts
             ),
             "classify": lambda frames_jpeg, texts: self._classify(from_jpeg(frames_jpeg), texts),
         }
@@ -223,74 +187,3 @@ class VattSignatures(Signatures):
             "best_index": best,
             "best_text": tf.gather(texts, best, axis=1, batch_dims=1),
         }
-
-    def _audio(self, waveform: tf.Tensor) -> tf.Tensor:
-        return preprocessing.audio_from_waveform(waveform, self._info.num_samples)
-
-    def _audio_wav(self, wav_bytes: tf.Tensor) -> tf.Tensor:
-        return preprocessing.audio_from_wav(
-            wav_bytes, self._info.num_samples, self._info.sample_rate_hz
-        )
-
-    @property
-    def _crop(self) -> str:
-        return self._input.video.crop if self._input.video is not None else ""
-
-    def _example(self, name: str, num_rows: int) -> Arrays:
-        makers = {
-            "frames_jpeg": lambda row: object_array(samples.jpeg_frames(self._frames(row))),
-            "frames": self._frames,
-            "waveform": self._waveform,
-            "wav_bytes": lambda row: samples.wav_file(
-                self._waveform(row), self._info.sample_rate_hz
-            ),
-            "text": lambda row: samples.TEXTS[row % 3].encode(),
-            "texts": lambda row: object_array([text.encode() for text in samples.TEXTS]),
-        }
-        return {
-            spec.name: _stack([makers[spec.name](row) for row in range(num_rows)])
-            for spec in self._specs()[name]
-        }
-
-    def _frames(self, row: int) -> np.ndarray:
-        # Neither the model's size nor its aspect, so that the resizing inside the graph is
-        # exercised.
-        height, width = self._info.height + 8, self._info.width + 20
-        return samples.moving_square(self._info.num_frames + 1, height, width, row)
-
-    def _waveform(self, row: int) -> np.ndarray:
-        rate = self._info.sample_rate_hz
-        return samples.chirp(int(0.75 * self._info.num_samples), rate, row)
-
-
-def widest_input(streams: Mapping[str, Any]) -> Any:
-    """The stream's input with the most modalities; the first one of several.
-
-    Raises:
-        UserError: there is no stream.
-    """
-    if not streams:
-        raise UserError("the run's config has no streams, so nothing says what its inputs are")
-    inputs = [stream.input for stream in streams.values()]
-    return max(inputs, key=lambda config: sum(_has(config, name) for name in _MODALITIES))
-
-
-_MODALITIES = ("video", "audio", "text")
-
-
-def _has(input_config: Any, modality: str) -> bool:
-    return getattr(input_config, modality, None) is not None
-
-
-def _video_from_jpeg(size: tuple[int, int, int, str], frames_jpeg: tf.Tensor) -> tf.Tensor:
-    return preprocessing.video_from_jpeg(frames_jpeg, *size)
-
-
-def _video_from_frames(size: tuple[int, int, int, str], frames: tf.Tensor) -> tf.Tensor:
-    return preprocessing.video_from_frames(frames, *size)
-
-
-def _stack(rows: list) -> np.ndarray:
-    if isinstance(rows[0], bytes):
-        return object_array(rows)
-    return np.stack(rows)

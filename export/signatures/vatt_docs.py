@@ -2,6 +2,7 @@
 
 from export.model_info import ModelInfo
 from export.signatures.base import SignatureDoc
+from export.signatures.media import input_docs
 
 
 def signature_docs(
@@ -14,19 +15,10 @@ def signature_docs(
         temperature: of the probabilities.
         spaces: embedding outputs by modality.
     """
-    jpeg = (
-        f"string[batch, frames]: JPEG files at {info.frame_rate_hz:g} frames per second, "
-        f"of any size; the central {info.num_frames} are used, fewer go round"
+    docs = input_docs(info)
+    jpeg, frames, waveform, wav = (
+        docs[name] for name in ("frames_jpeg", "frames", "waveform", "wav_bytes")
     )
-    frames = (
-        f"uint8[batch, frames, height, width, 3]: RGB at {info.frame_rate_hz:g} frames per second, "
-        f"of any size; the central {info.num_frames} are used, fewer go round"
-    )
-    waveform = (
-        f"float32[batch, samples]: mono in [-1, 1] at {info.sample_rate_hz} Hz; "
-        f"the central {info.num_samples} samples are used, fewer go round"
-    )
-    wav = f"string[batch]: 16-bit PCM WAV files at {info.sample_rate_hz} Hz; channels are averaged"
     text = f"string[batch]: UTF-8; the first {info.num_tokens} tokens are used"
     texts = f"string[batch, texts]: UTF-8 sentences to compare with, {info.num_tokens} tokens each"
     compared = {
