@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only rows whose cell matches the shell-style pattern; may be repeated",
     )
     table.add_argument("--language_column", default="")
+    table.add_argument(
+        "--word_times_column",
+        default="",
+        help="paths of GRID alignments, whose words become timed captions of style `word`",
+    )
     table.add_argument("--delimiter", default=",")
     for source in (folder, table):
         source.add_argument(
@@ -122,6 +127,7 @@ def _table_items(args: argparse.Namespace):
         label=args.label_column,
         split=args.split_column,
         language=args.language_column,
+        word_times=args.word_times_column,
         split_names=_pairs("--split_names", args.split_names.split(",")),
         where=_pairs("--where", args.where),
     )

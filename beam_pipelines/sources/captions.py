@@ -168,6 +168,33 @@ def parse_json(text: str) -> dict[str, Any]:
 
 def parse_align(text: str) -> dict[str, Any]:
     """GRID alignment, `start end word` in 1/25,000 s: one caption, the sentence, with its times."""
+    words = _spoken_words(text)
+    sentence = " ".join(word["text"] for word in words)
+    times = words[0]["start_seconds"], words[-1]["end_seconds"]
+    return {"captions": [{"text": sentence, "start_seconds": times[0], "end_seconds": times[1]}]}
+
+
+def read_word_times(path: str) -> list[dict[str, Any]] | Reject:
+    """Captions of style `word`, one for each word of a GRID alignment, with its times.
+
+    Args:
+        path: alignment file; may be remote.
+
+    Returns:
+        The captions in the order of the file, or a Reject with the reason.
+    """
+    try:
+        with files.open_read(path) as file:
+            words = _spoken_words(decode_text(file.read(MAX_FILE_BYTES))[0])
+    except ValueError as error:
+        return Reject(RejectCode.BAD_CAPTIONS, f"{os.path.basename(path)}: {error}")
+    except OSError as error:
+        return Reject(RejectCode.FILE_MISSING, f"{path}: {error.strerror or error}")
+    return [word | {"style": "word"} for word in words]
+
+
+def _spoken_words(text: str) -> list[dict[str, Any]]:
+    """Words and their times in seconds, without silences. Raises ValueError."""
     words, starts, ends = [], [], []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -181,15 +208,14 @@ def parse_align(text: str) -> dict[str, Any]:
     spoken = [i for i, word in enumerate(words) if word not in _GRID_SILENCE]
     if not spoken:
         raise _BadCaptions("no words")
-    return {
-        "captions": [
-            {
-                "text": " ".join(words[i] for i in spoken),
-                "start_seconds": starts[spoken[0]] / _GRID_TICKS_PER_SECOND,
-                "end_seconds": ends[spoken[-1]] / _GRID_TICKS_PER_SECOND,
-            }
-        ]
-    }
+    return [
+        {
+            "text": words[i],
+            "start_seconds": starts[i] / _GRID_TICKS_PER_SECOND,
+            "end_seconds": ends[i] / _GRID_TICKS_PER_SECOND,
+        }
+        for i in spoken
+    ]
 
 
 def _align_line(line: str, number: int) -> tuple[int, int, str]:

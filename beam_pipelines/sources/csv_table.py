@@ -12,7 +12,7 @@ from typing import Any
 from beam_pipelines import files
 from beam_pipelines.rejects import Reject, RejectCode
 from beam_pipelines.schema import SPLITS
-from beam_pipelines.sources.captions import MAX_CAPTION_CHARACTERS, decode_text
+from beam_pipelines.sources.captions import MAX_CAPTION_CHARACTERS, decode_text, read_word_times
 from mm_models.errors import UserError
 
 _MAX_FIELD_CHARACTERS = 1 << 20
@@ -29,6 +29,8 @@ class ColumnMapping:
         label: class name; indices follow the sorted names of the table.
         split: train, val or test, or what `split_names` turns into one of them.
         language: language of the row's captions.
+        word_times: path of a GRID alignment (`start end word` in 1/25,000 s), relative to the
+            table's folder; its words become timed captions of style `word`. Empty cells have none.
         split_names: cell of the split column → split; empty takes the cells as they are.
         where: column → shell-style pattern; rows that do not match all of them are left out.
     """
@@ -39,13 +41,14 @@ class ColumnMapping:
     label: str = ""
     split: str = ""
     language: str = ""
+    word_times: str = ""
     split_names: dict[str, str] = dataclasses.field(default_factory=dict)
     where: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def columns(self) -> list[str]:
         """All columns that are named."""
         named = (self.media, self.id, *self.captions, self.label, self.split, self.language)
-        return [name for name in (*named, *self.where) if name]
+        return [name for name in (*named, self.word_times, *self.where) if name]
 
     def keeps(self, row: dict[str, str]) -> bool:
         """Whether a row matches every pattern."""
@@ -83,7 +86,8 @@ def read_csv(
     for number, row in rows:
         name = f"row {number}"
         reject = _row_reject(row, mapping, folder, check_files)
-        yield (name, reject) if reject else _item(row, mapping, labels, encoding)
+        item = reject or _with_words(_item(row, mapping, labels, encoding), row, mapping, folder)
+        yield (name, item) if isinstance(item, Reject) else item
 
 
 def _rows(path: str, mapping: ColumnMapping, delimiter: str) -> tuple[str, list[dict[str, str]]]:
@@ -118,6 +122,18 @@ def _row_reject(
     if check_files and not files.is_remote(local) and not os.path.isfile(local):
         return Reject(RejectCode.FILE_MISSING, f"{media} is missing")
     return None
+
+
+def _with_words(
+    item: dict[str, Any], row: dict[str, str], mapping: ColumnMapping, folder: str
+) -> dict[str, Any] | Reject:
+    path = row[mapping.word_times].strip() if mapping.word_times else ""
+    if not path:
+        return item
+    words = read_word_times(files.join(folder, path))
+    if isinstance(words, Reject):
+        return words
+    return item | {"captions": item["captions"] + words}
 
 
 def _item(

@@ -187,3 +187,20 @@ def test_manifests_of_real_tables(tmp_path):
     )
     assert len(esc10) == 140 and sum(item["split"] == "test" for item in esc10) == 32
     assert {item["labels"][0]["index"] for item in esc10} == set(range(10))
+
+
+def test_words_of_an_alignment_become_timed_captions(tmp_path):
+    make(tmp_path, a_DOT_align=b"0 5000 sil\n5000 10000 bin\n10000 20000 blue\n20000 25000 sp\n")
+    make(tmp_path, b_DOT_align=b"5 words\n")
+    rows = ["a.wav,bin blue,a.align", "b.wav,x,b.align", "c.wav,x,gone.align", "d.wav,x,"]
+    (tmp_path / "t.csv").write_text("\n".join(["file,caption,words", *rows]) + "\n")
+    mapping = ColumnMapping(word_times="words")
+    a, b, c, d = read_csv(str(tmp_path / "t.csv"), mapping, check_files=False)
+    assert a["captions"] == [
+        {"text": "bin blue"},
+        {"text": "bin", "start_seconds": 0.2, "end_seconds": 0.4, "style": "word"},
+        {"text": "blue", "start_seconds": 0.4, "end_seconds": 0.8, "style": "word"},
+    ]
+    assert b[0] == "row 3" and b[1].code == RejectCode.BAD_CAPTIONS
+    assert c[0] == "row 4" and c[1].code == RejectCode.FILE_MISSING
+    assert d["captions"] == [{"text": "x"}]
