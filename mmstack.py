@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vocabulary": ("beam_pipelines.commands.vocabulary", "build a vocabulary from captions"),
     "inspect": ("beam_pipelines.commands.inspect", "show what is inside records"),
     "train": ("trainers.commands.train", "train an experiment"),
+    "study": ("trainers.commands.study", "compare variants of an experiment over seeds"),
     "eval": ("trainers.commands.evaluate", "evaluate a run"),
     "export": ("export.commands.export", "checkpoint to SavedModel"),
     "serve": ("export.commands.serve", "serve exported models"),

@@ -10,10 +10,13 @@ from mm_models.vatt import config as vatt_config
 from trainers import config as trainer_config
 from trainers.data import config as data_config
 from trainers.evaluation import config as evaluation_config
+from trainers.study import config as study_config
+from trainers.study import plan
 
 ROOT = pathlib.Path(__file__).parents[2]
-EXPERIMENTS = sorted((ROOT / "configs").rglob("*.yaml"))
-SCHEMAS = (vatt_config, trainer_config, data_config, evaluation_config)
+STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
+EXPERIMENTS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*STUDIES})
+SCHEMAS = (vatt_config, trainer_config, data_config, evaluation_config, study_config)
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
@@ -23,6 +26,17 @@ def test_experiment_loads_and_its_header_says_how_to_run_it(path):
     header = path.read_text(encoding="utf-8").split("\nname:")[0]
     assert all(line.startswith("#") for line in header.splitlines() if line)
     assert f"--config_file={path.relative_to(ROOT)}" in header
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_run_of_a_study_loads_and_its_header_says_how_to_run_it(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = study_config.load_study(str(path))
+    for run in plan.plan_runs(study, "nowhere"):
+        assert plan.resolve(study, run)
+    header = path.read_text(encoding="utf-8").split("\nname:")[0]
+    assert all(line.startswith("#") for line in header.splitlines() if line)
+    assert f"--study_file={path.relative_to(ROOT)}" in header
 
 
 def _fields():
