@@ -119,6 +119,15 @@ def gather(value: tf.Tensor) -> tf.Tensor:
     return _gather(value)
 
 
+def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """float32[...] sum of every replica's `value`; no gradient flows through it."""
+    value = tf.stop_gradient(tf.cast(value, tf.float32))
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
 @tf.custom_gradient
 def _gather(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     context = tf.distribute.get_replica_context()

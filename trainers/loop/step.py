@@ -38,7 +38,7 @@ class TrainStep:
         jit_compile: bool,
     ):
         """Wires the parts; nothing is traced before the first call."""
-        self._stream, self._task, self._model = stream, task, model
+        self._stream = stream
         self._optimizers, self._averages, self._step = optimizers, averages, step
         self._strategy, self._trainer = strategy, trainer
         self._single = distribution.is_single(strategy)
@@ -51,9 +51,12 @@ class TrainStep:
         # TPUs compile everything that a strategy runs; a second compilation inside is refused.
         on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
         jit_inside = jit_compile and not self._single and not on_tpu
-        self._encode = (
-            tf.function(self._encode_part, jit_compile=True) if jit_inside else self._encode_part
+        self._rule = task.gradient_rule(
+            model, self._variables, stream=stream, mean=trainer.accumulation_steps == 1
         )
+        self._forward = self._rule.forward
+        if jit_inside:
+            self._forward = tf.function(self._forward, jit_compile=True)
         self.function = tf.function(
             self._run, jit_compile=True if jit_compile and self._single else None
         )
@@ -164,23 +167,9 @@ class TrainStep:
         return terms, gradients
 
     def _local(
-        self, batch: Batch, seed: tf.Tensor, encode: Callable[..., Any] | None = None
+        self, batch: Batch, seed: tf.Tensor, forward: Callable[..., Any] | None = None
     ) -> tuple[dict[str, Term], dict[str, tf.Tensor]]:
-        variables = [variable.value for variable in self._variables]
-        with tf.GradientTape() as tape:
-            outputs = (encode or self._encode)(batch, seed)
-            result = self._task.terms(
-                self._model,
-                outputs,
-                batch,
-                stream=self._stream,
-                training=True,
-                gather=distribution.gather,
-            )
-            loss = tf.cast(result.loss.sum, tf.float32)
-            if self._trainer.accumulation_steps == 1:
-                loss = tf.math.divide_no_nan(loss, _over_replicas(result.loss.weight))
-        gradients = tape.gradient(loss, variables)
+        result, gradients = self._rule.gradients(forward or self._forward, batch, seed, self._step)
         if all(gradient is None for gradient in gradients):
             raise UserError(
                 f"the loss of stream {self._stream!r} depends on no variable that is trained; look "
@@ -202,19 +191,7 @@ class TrainStep:
     def local_gradients(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One replica's forward and backward pass without collectives or update, to count its
         costs."""
-        return self._local(batch, tf.zeros([2], tf.int32), self._encode_part)[1]
-
-    def _encode_part(self, batch: Batch, seed: tf.Tensor) -> Any:
-        return self._task.encode(self._model, batch, stream=self._stream, training=True, seed=seed)
-
-
-def _over_replicas(weight: tf.Tensor) -> tf.Tensor:
-    """float32[] sum of every replica's weight; no gradient flows through it."""
-    weight = tf.stop_gradient(tf.cast(weight, tf.float32))
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return weight
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
+        return self._local(batch, tf.zeros([2], tf.int32), self._rule.forward)[1]
 
 
 def _count_nonfinite(gradient: tf.Tensor) -> tf.Tensor:

@@ -2,11 +2,13 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+
+from trainers.optimization.gradient_rules import GradientRule, PlainGradients
 
 
 class Term(NamedTuple):
@@ -28,10 +30,13 @@ class StepTerms:
     Attributes:
         loss: the term whose global mean is differentiated.
         metrics: further terms by name, averaged over replicas and steps, such as `vidtxt_loss`.
+        rows: float32[batch] by name of an objective, each row's part of the loss; together they add
+            up to `loss.sum`. Tasks whose gradients are treated by objective or row give them.
     """
 
     loss: Term
     metrics: dict[str, Term]
+    rows: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
 
 Gather = Callable[[tf.Tensor], tf.Tensor]
@@ -78,6 +83,19 @@ class Task(abc.ABC):
         gather: Gather,
     ) -> StepTerms:
         """Loss and metrics of one replica's outputs against the global batch."""
+
+    def gradient_rule(
+        self, model: keras.Model, variables: Sequence[keras.Variable], *, stream: str, mean: bool
+    ) -> GradientRule:
+        """How the loss of `stream` becomes gradients of `variables`; by default as it is.
+
+        Args:
+            model: what `build_model` made.
+            variables: those that are trained.
+            stream: name of the stream.
+            mean: divide by the global weight here; otherwise the loop does so later.
+        """
+        return PlainGradients(self, model, variables, stream=stream, mean=mean)
 
     def variable_groups(self, model: keras.Model) -> dict[str, list[keras.Variable]]:
         """Disjoint trainable variables by optimizer name; by default all belong to `main`."""

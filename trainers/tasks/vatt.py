@@ -94,8 +94,7 @@ class VattTask(Task):
         harmonization_config.check(config.harmonization, "task.harmonization")
         vatt_harmonization.check_model(config.harmonization, config.model)
         for name, stream in streams.items():
-            field = f"streams.{name}.input"
-            vatt_harmonization.check_batch(config.harmonization, stream.input, field)
+            vatt_harmonization.check_batch(config.harmonization, stream.input)
             vatt_checks.check_stream(config, name, stream.input)
             if not self._pairs(_modalities_of(stream.input)):
                 raise UserError(

@@ -1,0 +1,408 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mm_models.errors import UserError
+from tests.trainers.tasks.batches import make_batch, make_task, model_config
+from trainers.optimization.gradient_rules import PlainGradients
+from trainers.optimization.harmonization import measures, projection
+from trainers.optimization.harmonization.config import HarmonizationConfig
+from trainers.optimization.harmonization.rule import measure
+
+SEED = tf.constant([3, 4], tf.int32)
+BATCH = 4
+
+
+def products_of(first, second):
+    return projection.row_products(tf.constant([first]), tf.constant([second]))
+
+
+def realigned(first, second):
+    """Sum of the projected vectors from the factors."""
+    products = products_of(first, second)
+    factors = projection.realign_factors(products, products.cosine() < 0)
+    return factors[0] * tf.constant(first) + factors[1] * tf.constant(second)
+
+
+def test_hand_case_of_two_vectors():
+    products = products_of([1.0, 0.0], [-1.0, 1.0])
+    assert float(products.cosine()[0]) == pytest.approx(-0.707107, abs=1e-6)
+    np.testing.assert_allclose(realigned([1.0, 0.0], [-1.0, 1.0]), [0.5, 1.5], atol=1e-6)
+    np.testing.assert_allclose(realigned([1.0, 0.5], [2.0, 1.0]), [3.0, 1.5])
+    np.testing.assert_allclose(realigned([0.0, 0.0], [2.0, 1.0]), [2.0, 1.0])
+
+
+vectors = st.lists(st.floats(-5, 5, width=32), min_size=3, max_size=3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(vectors, vectors)
+def test_projection_takes_each_off_the_other(first, second):
+    first, second = np.array(first), np.array(second)
+    if np.linalg.norm(first) < 1e-2 or np.linalg.norm(second) < 1e-2:
+        return
+    dot = first @ second
+    new_first = first - min(dot, 0) / (second @ second) * second
+    new_second = second - min(dot, 0) / (first @ first) * first
+    assert new_first @ second >= -1e-9 and new_second @ first >= -1e-9
+    scale = np.abs(new_first).max() + np.abs(new_second).max() + 1
+    found = realigned(first.astype(np.float32), second.astype(np.float32))
+    np.testing.assert_allclose(found / scale, (new_first + new_second) / scale, atol=1e-5)
+
+
+def test_threshold_rises_linearly_after_its_first_step():
+    config = HarmonizationConfig(gamma_start=-0.3, gamma_end=0.1, ramp_begin=10, ramp_end=20)
+    found = [float(projection.threshold(config, tf.constant(s))) for s in (0, 9, 10, 15, 20, 99)]
+    np.testing.assert_allclose(found, [-2, -2, -0.3, -0.1, 0.1, 0.1], atol=1e-6)
+    at_once = dataclasses.replace(config, ramp_end=10)
+    assert float(projection.threshold(at_once, tf.constant(10))) == pytest.approx(0.1)
+
+
+def test_scores_are_handed_around_among_valid_groups():
+    scores = tf.range(8, dtype=tf.float32)
+    valid = tf.constant([1, 0, 1, 1, 0, 1, 1, 1]) > 0
+    draws = [projection.shuffled(scores, valid, tf.constant([7, i])).numpy() for i in range(5)]
+    for draw in draws:
+        assert draw[1] == 1 and draw[4] == 4
+        assert sorted(draw) == list(range(8))
+    assert len({tuple(draw) for draw in draws}) > 1
+
+
+def test_last_layer_form_equals_autodiff():
+    rng = np.random.default_rng(0)
+    kernel, bias = tf.Variable(rng.normal(size=(5, 3))), tf.Variable(rng.normal(size=3))
+    sides, gradients = [], []
+    for rows in (2, 4):
+        hidden = rng.normal(size=(6, rows, 5))
+        cotangents = rng.normal(size=(6, rows, 3))
+        sides += [tf.constant(hidden), tf.constant(cotangents)]
+        each = []
+        for group in range(6):
+            with tf.GradientTape() as tape:
+                output = hidden[group] @ kernel + bias
+            found = tape.gradient(output, [kernel, bias], tf.constant(cotangents[group]))
+            each.append(np.concatenate([np.ravel(value) for value in found]))
+        gradients.append(np.array(each))
+    found = measures.last_layer_products(*sides, use_bias=True)
+    first, second = gradients
+    np.testing.assert_allclose(found.dot, (first * second).sum(1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.square_1, (first**2).sum(1), rtol=1e-4)
+    np.testing.assert_allclose(found.square_2, (second**2).sum(1), rtol=1e-4)
+
+
+class Case:
+    """A tiny task, its model and batch, with dropout and token dropping on."""
+
+    def __init__(self, variant, **harmonization):
+        config = model_config(variant, drop_token_rate=0.5)
+        parts = [config.shared] if variant == "agnostic" else [config.video, config.text]
+        for part in parts:
+            part.num_layers, part.dropout_rate = 2, 0.1
+        self.task = make_task(
+            model=config,
+            audio_text_weight=0.5,
+            harmonization=HarmonizationConfig(**{"method": "monitor", **harmonization}),
+        )
+        self.task.streams["clips"].input.batch_size = BATCH
+        self.model = self.task.build_model()
+        rng = np.random.default_rng(1)
+        for variable in self.model.trainable_variables:
+            variable.assign(variable + 0.05 * rng.normal(size=variable.shape))
+        batch = make_batch(BATCH)
+        self.batch = {name: tf.constant(value) for name, value in batch.items()}
+
+    def rule(self, **changes):
+        if changes:
+            self.task.config.harmonization = HarmonizationConfig(**{"method": "monitor", **changes})
+        return self.task.gradient_rule(
+            self.model, self.model.trainable_variables, stream="clips", mean=True
+        )
+
+    def gradients(self, rule, step=0):
+        """(terms, gradient by path) with the running statistics put back."""
+        before = [np.array(v) for v in self.model.non_trainable_variables]
+        terms, found = rule.gradients(rule.forward, self.batch, SEED, tf.constant(step))
+        for variable, value in zip(self.model.non_trainable_variables, before, strict=True):
+            variable.assign(value)
+        paths = [variable.path for variable in self.model.trainable_variables]
+        pairs = zip(paths, found, strict=True)
+        return terms, {path: tf.convert_to_tensor(value).numpy() for path, value in pairs}
+
+    def plain(self):
+        rule = PlainGradients(
+            self.task, self.model, self.model.trainable_variables, stream="clips", mean=True
+        )
+        return self.gradients(rule)
+
+    def conflict(self, **changes):
+        rule = self.rule(**changes)
+        passed = rule.run(rule.forward, self.batch, SEED, rule.terms)
+        return (
+            rule,
+            passed,
+            measure(passed, rule.config, rule.parts, self.task, self.model, self.batch),
+        )
+
+    def sample_gradients(self, rule, passed, variables):
+        """Two float64[batch, parameters] by one backward pass per row and loss."""
+        sides = []
+        for rows in (passed.first, passed.second):
+            each = []
+            for row in range(BATCH):
+                chosen = np.eye(BATCH, dtype=np.float32)[row]
+                cotangents = {
+                    name: value * chosen.reshape([-1] + [1] * (value.shape.rank - 1))
+                    for name, value in rows.items()
+                }
+                names = list(passed.pooled)
+                found = passed.tape.gradient(
+                    [passed.pooled[name] for name in names],
+                    [variable.value for variable in variables],
+                    [cotangents[name] for name in names],
+                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+                )
+                flat = [np.ravel(tf.convert_to_tensor(v)) for v in found]
+                each.append(np.concatenate(flat))
+            sides.append(np.array(each, np.float64))
+        return sides
+
+
+@pytest.fixture(scope="module", params=["agnostic", "specific"])
+def case(request):
+    return Case(request.param)
+
+
+def assert_close(found, expected, rtol=1e-4):
+    overall = max(np.abs(value).max() for value in expected.values())
+    for path, value in expected.items():
+        scale = max(np.abs(value).max(), 1e-3 * overall)
+        assert np.abs(found[path] - value).max() <= rtol * scale, path
+
+
+def test_watching_changes_no_gradient(case):
+    terms, found = case.gradients(case.rule())
+    expected_terms, expected = case.plain()
+    assert_close(found, expected)
+    assert float(terms.loss.sum) == pytest.approx(float(expected_terms.loss.sum), rel=1e-5)
+    rows = tf.add_n(list(terms.rows.values()))
+    assert rows.shape == [BATCH]
+
+
+@pytest.mark.parametrize("name", ["exact", "last_layer", "feature"])
+def test_measures_equal_autodiff_per_sample(case, name):
+    rule, passed, conflict = case.conflict(measure=name)
+    if name == "feature":
+        first, second = (np.array(rows["video"]) for rows in (passed.first, passed.second))
+    else:
+        variables = rule.parts.shared
+        if name == "last_layer":
+            last = f"block_{1}/mlp/wo/"
+            variables = [variable for variable in variables if last in variable.path]
+            assert 1 <= len(variables) <= 2
+        first, second = case.sample_gradients(rule, passed, variables)
+    dots = (first * second).sum(1)
+    cosine = dots / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    np.testing.assert_allclose(conflict.cosine, cosine, rtol=1e-3, atol=1e-4)
+    assert np.all(conflict.valid)
+
+
+def test_sample_gradients_sum_to_the_batch_gradient(case):
+    rule, passed, _ = case.conflict()
+    first, second = case.sample_gradients(rule, passed, rule.parts.shared)
+    for side, rows in ((first, passed.first), (second, passed.second)):
+        names = list(passed.pooled)
+        whole = passed.tape.gradient(
+            [passed.pooled[name] for name in names],
+            [variable.value for variable in rule.parts.shared],
+            [rows[name] for name in names],
+        )
+        whole = np.concatenate([np.ravel(tf.convert_to_tensor(value)) for value in whole])
+        np.testing.assert_allclose(side.sum(0), whole, atol=1e-5 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("granularity", ["sample", "microbatch", "batch"])
+def test_exact_realignment_equals_projected_vectors(case, granularity):
+    """Gradients of the shared parameters as the sum of vectors projected one by one."""
+    options = {"measure": "exact", "granularity": granularity, "microbatch_size": 2}
+    rule, passed, conflict = case.conflict(**options)
+    sides = case.sample_gradients(rule, passed, rule.parts.shared)
+    size = {"sample": 1, "microbatch": 2, "batch": BATCH}[granularity]
+    first, second = (side.reshape(BATCH // size, size, -1).sum(1) for side in sides)
+    dots = (first * second).sum(1, keepdims=True)
+    assert (dots < 0).any() or granularity != "sample", "no conflict to realign"
+    negative = np.minimum(dots, 0)
+    total = first - negative / (second**2).sum(1, keepdims=True) * second
+    total += second - negative / (first**2).sum(1, keepdims=True) * first
+    difference = (total - first - second).sum(0)
+
+    rule = case.rule(method="realign", update="parameter", **options)
+    _, found = case.gradients(rule)
+    _, plain = case.plain()
+    paths = [variable.path for variable in rule.parts.shared]
+    changed = np.concatenate([np.ravel(found[path] - plain[path]) for path in paths])
+    scale = np.abs(np.concatenate([np.ravel(plain[path]) for path in paths])).max()
+    np.testing.assert_allclose(changed, difference, atol=2e-4 * scale)
+    others = {path: value for path, value in plain.items() if path not in paths}
+    assert_close({path: found[path] for path in others}, others)
+
+
+def test_feature_realignment_projects_the_rows_of_the_video(case):
+    rule, passed, conflict = case.conflict(method="realign", measure="feature")
+    keep = tf.ones([BATCH])
+    aligned = rule._cotangents(passed, conflict, keep)["shared"]
+    first, second = (np.array(rows["video"], np.float64) for rows in (passed.first, passed.second))
+    dots = np.minimum((first * second).sum(1, keepdims=True), 0)
+    assert (dots < 0).any()
+    expected = first + second + np.array(passed.rest["video"])
+    expected -= dots / (second**2).sum(1, keepdims=True) * second
+    expected -= dots / (first**2).sum(1, keepdims=True) * first
+    np.testing.assert_allclose(aligned["video"], expected, rtol=1e-3, atol=1e-6)
+    for name in ("audio", "text"):
+        total = passed.first[name] + passed.second[name] + passed.rest[name]
+        np.testing.assert_allclose(aligned[name], total)
+
+
+def test_curriculum_keeps_what_lies_above_the_threshold(case):
+    cosine = case.conflict(measure="feature")[2].cosine.numpy()
+    gamma = float(np.sort(cosine)[:2].mean())
+    options = {"gamma_start": gamma, "gamma_end": gamma, "ramp_begin": 5, "ramp_end": 6}
+    rule = case.rule(method="curriculum", measure="feature", **options)
+    terms, before = case.gradients(rule, step=4)
+    assert_close(before, case.plain()[1])
+    terms, found = case.gradients(rule, step=5)
+    assert float(terms.metrics["harmonization/dropped_share"].sum) == (cosine <= gamma).sum() == 1
+    assert float(terms.metrics["harmonization/threshold"].sum) == pytest.approx(gamma)
+
+    _, passed, _ = case.conflict(measure="feature")
+    kept = (cosine > gamma).astype(np.float32)
+    names = list(passed.pooled)
+    cotangents = [
+        (passed.first[name] + passed.second[name] + passed.rest[name])
+        * kept.reshape([-1] + [1] * (passed.pooled[name].shape.rank - 1))
+        for name in names
+    ]
+    shared = rule.parts.shared
+    expected = passed.tape.gradient(
+        [passed.pooled[name] for name in names], [v.value for v in shared], cotangents
+    )
+    expected = {v.path: np.array(g) for v, g in zip(shared, expected, strict=True)}
+    assert_close({path: found[path] for path in expected}, expected)
+    heads = rule.parts.heads
+    rows = sum(value * kept for value in passed.terms.rows.values())
+    with passed.tape:
+        loss = tf.add_n([tf.reduce_sum(v * kept) for v in passed.terms.rows.values()])
+    assert float(loss) == pytest.approx(float(tf.reduce_sum(rows)), rel=1e-5)
+    expected = passed.tape.gradient(loss, [v.value for v in heads])
+    expected = {v.path: np.array(g) for v, g in zip(heads, expected, strict=True)}
+    assert_close({path: found[path] for path in expected}, expected)
+
+
+def test_random_scores_drop_as_many_but_others(case):
+    cosine = np.sort(case.conflict(measure="feature")[2].cosine.numpy())
+    gamma = float(cosine[1:3].mean())
+    options = {"gamma_start": gamma, "gamma_end": gamma, "ramp_begin": 0, "ramp_end": 0}
+    kept = []
+    for random_scores in (False, True):
+        rule, passed, conflict = case.conflict(
+            method="curriculum", measure="feature", random_scores=random_scores, **options
+        )
+        keeps = [
+            rule._keep(conflict, tf.constant([seed, 1]), tf.constant(1))[0].numpy()
+            for seed in range(6)
+        ]
+        assert all(keep.sum() == BATCH - 2 for keep in keeps)
+        kept.append({tuple(keep) for keep in keeps})
+    assert len(kept[0]) == 1 and len(kept[1]) > 1
+
+
+def test_rows_without_both_losses_are_left_alone(case):
+    batch = case.batch
+    case.batch = {**batch, "text_mask": tf.constant([1.0, 0.0, 1.0, 1.0])}
+    try:
+        rule = case.rule(method="curriculum", gamma_start=0.999, gamma_end=1.0, ramp_begin=0)
+        terms, _ = case.gradients(rule)
+        conflict = case.conflict()[2]
+    finally:
+        case.batch = batch
+    assert conflict.valid.numpy().tolist() == [True, False, True, True]
+    share = terms.metrics["harmonization/dropped_share"]
+    assert float(share.sum) == float(share.weight) == 3.0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "both", "gamma_start": -0.5, "ramp_begin": 0, "ramp_end": 4},
+        pytest.param(
+            {"method": "realign", "measure": "exact", "update": "parameter"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"method": "realign", "granularity": "batch", "measure": "last_layer"},
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_compiled_equals_eager(case, options):
+    rule = case.rule(**options)
+    _, eager = case.gradients(rule, step=3)
+
+    before = [np.array(v) for v in case.model.non_trainable_variables]
+    run = tf.function(
+        lambda batch, seed, step: rule.gradients(rule.forward, batch, seed, step)[1],
+        jit_compile=True,
+    )
+    found = run(case.batch, SEED, tf.constant(3))
+    for variable, value in zip(case.model.non_trainable_variables, before, strict=True):
+        variable.assign(value)
+    paths = [variable.path for variable in case.model.trainable_variables]
+    found = {p: tf.convert_to_tensor(v).numpy() for p, v in zip(paths, found, strict=True)}
+    assert_close(found, eager, rtol=1e-3)
+
+
+def test_metrics_by_data_set(case):
+    from trainers.data.config import DatasetConfig
+    from trainers.data.reader import EXAMPLE_ID_STRIDE
+
+    inputs, batch = case.task.streams["clips"].input, case.batch
+    inputs.datasets = {"narrated": DatasetConfig(), "silent": DatasetConfig()}
+    ids = tf.constant([0, 1, 2, EXAMPLE_ID_STRIDE], tf.int64)
+    case.batch = {**batch, "example_id": ids}
+    try:
+        terms, _ = case.gradients(case.rule())
+        cosine = case.conflict()[2].cosine.numpy()
+    finally:
+        inputs.datasets, case.batch = {}, batch
+    metrics = terms.metrics
+    assert float(metrics["harmonization/conflict_share"].sum) == (cosine < 0).sum()
+    assert float(metrics["harmonization/cosine/silent"].sum) == pytest.approx(cosine[3], abs=1e-5)
+    assert float(metrics["harmonization/cosine/narrated"].weight) == 3
+    assert "harmonization/conflict_share/narrated" in metrics
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "relign"}, "task.harmonization.method is 'relign'"),
+        ({"measure": "last"}, "measure"),
+        ({"method": "realign", "granularity": "microbatch", "microbatch_size": 3}, "divide"),
+        ({"gamma_start": 0.5}, "gamma_start"),
+        ({"ramp_begin": 300_000}, "ramp_begin"),
+        ({"method": "realign", "random_scores": True}, "random_scores"),
+    ],
+)
+def test_impossible_values_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        make_task(harmonization=HarmonizationConfig(**options))
+
+
+def test_a_model_without_sound_is_refused():
+    config = dataclasses.replace(model_config(), modalities=["video", "text"])
+    with pytest.raises(UserError, match="lacks"):
+        make_task(
+            ("video", "text"), model=config, harmonization=HarmonizationConfig(method="realign")
+        )
