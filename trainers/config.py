@@ -268,7 +268,7 @@ class InitializeConfig:
     """Another run's weights that a new run starts from (trainers/initialization.py).
 
     Attributes:
-        model_dir: run folder, local or remote; empty starts from random weights.
+        model_dir: run folder, local or remote; empty or null starts from random weights.
         checkpoint: `latest`, `best`, or a checkpoint's path without suffix.
         use_ema: take the averaged weights where that run keeps averages.
         may_be_new: regular expressions for paths of this model's variables that may be missing
@@ -277,7 +277,7 @@ class InitializeConfig:
             does not have at all, such as other towers, need no pattern.
     """
 
-    model_dir: str = ""
+    model_dir: str | None = None
     checkpoint: str = "latest"
     use_ema: bool = True
     may_be_new: list[str] = dataclasses.field(default_factory=lambda: ["^classifier/"])

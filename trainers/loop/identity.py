@@ -37,9 +37,10 @@ def identity_of(
         identity[f"streams.{name}.weight"] = stream.weight
         identity[f"streams.{name}.objective"] = stream.objective
         identity[f"streams.{name}.input"] = fingerprint(stream.input)
-    if config.initialize.model_dir:
-        for name in ("model_dir", "checkpoint", "use_ema"):
-            identity[f"initialize.{name}"] = getattr(config.initialize, name)
+    start = config.initialize
+    if start.model_dir:
+        averages = "averages" if start.use_ema else "no averages"
+        identity["initialize"] = f"{start.model_dir}, {start.checkpoint}, {averages}"
     for name, optimizer in config.trainer.optimizers.items():
         field = f"trainer.optimizers.{name}"
         identity[f"{field}.kind"] = optimizer.kind

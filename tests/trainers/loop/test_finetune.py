@@ -1,0 +1,91 @@
+"""A fine-tuning run as a whole: resumed as if it had not stopped, after its source is gone."""
+
+import json
+import shutil
+
+import pytest
+
+import mmstack
+from mm_models.errors import UserError
+from tests.export.vatt_model import write_run
+from tests.trainers.loop.support import assert_same_tensors, losses, tensors
+from trainers.config import load_config
+from trainers.loop.modes import run_experiment
+
+YAML = """
+name: finetune_test
+task:
+  name: vatt_classification
+  head_dropout_rate: 0.2
+  mixup_alpha: 5.0
+  mixup_beta: 5.0
+  model: {{video: {{size: debug}}}}
+streams:
+  clips:
+    input: &input
+      batch_size: 8
+      num_labels: 1
+      datasets: {{records: {{path: {folder}/records, share: 0.5}}}}
+      video: &video {{num_frames: 4, height: 16, width: 16, crop: vgg, flip: false}}
+evaluators:
+  test:
+    kind: classification
+    input:
+      <<: *input
+      datasets: {{records: {{path: {folder}/records, split: test}}}}
+      video: {{num_frames: 4, height: 16, width: 16, crop: center, num_windows: 2, num_crops: 3}}
+initialize: {{model_dir: {folder}/run}}
+trainer:
+  train_steps: 4
+  optimizers:
+    main:
+      kind: sgd
+      momentum: 0.9
+      schedule: {{learning_rate: 0.1}}
+      groups:
+        classifier: {{pattern: "^classifier/", clip_global_norm: -1.0}}
+        backbone: {{pattern: "^(video_tower|encoder)/", clip_global_norm: 0.75}}
+  ema: {{decay: 0.9}}
+  checkpoint: {{interval_steps: 2, best_metric: eval/test/top1}}
+  summaries: {{log_interval_steps: 2, panel_interval_steps: 2}}
+runtime: {{peak_flops_per_second: 1.0e9}}
+"""
+
+
+def test_resumed_equals_uninterrupted_and_the_source_is_read_once(tmp_path, capsys):
+    write_run(tmp_path)
+    path = tmp_path / "finetune.yaml"
+    path.write_text(YAML.format(folder=tmp_path), encoding="utf-8")
+
+    def train(name, *overrides):
+        config = load_config([str(path)], list(overrides))
+        return run_experiment(config, mode="train_and_eval", model_dir=str(tmp_path / name))
+
+    train("whole")
+    train("parts", "trainer.train_steps=2")
+    said = capsys.readouterr().err
+    assert said.count("initialised from") == 2
+    written = json.loads((tmp_path / "parts" / "initialization.json").read_text())
+    assert written["step"] == 7 and len(written["match"]["new"]) == 2
+
+    with pytest.raises(
+        UserError, match="initialize is .*run, latest, averages' there and None here"
+    ):
+        train("parts", "initialize.model_dir=")
+    shutil.rmtree(tmp_path / "run")
+    train("parts")
+    assert "initialised from" not in capsys.readouterr().err
+    assert_same_tensors(tensors(tmp_path / "parts", 4), tensors(tmp_path / "whole", 4))
+    assert losses(tmp_path / "parts")[4] == losses(tmp_path / "whole")[4]
+    table = json.loads((tmp_path / "whole" / "eval" / "test-classes.json").read_text())
+    assert [row["class"] for row in table["classes"]][:3] == ["zero", "one", "two"]
+    assert sum(row["examples"] for row in table["classes"]) == 16
+
+    # The run knows its classes without its records.
+    shutil.rmtree(tmp_path / "records")
+    from trainers import runs
+
+    assert runs.load_run(str(tmp_path / "whole")).task.class_names[9] == "nine"
+    with pytest.raises(UserError, match="initialize.model_dir"):
+        run_experiment(load_config([str(path)]), mode="train", model_dir=str(tmp_path / "new"))
+    assert mmstack.main(["train", f"--config_file={path}", "--dry_run"]) == 2
