@@ -40,6 +40,13 @@ def resampling_matrix(num_rows: int, num_queries: int) -> np.ndarray:
     return np.linalg.solve(system, basis.T).T[:, :num_rows].astype(np.float32)
 
 
+def resample_table(table: np.ndarray, num_rows: int) -> np.ndarray:
+    """A position table float[rows, dim] with another number of rows; a single row is repeated."""
+    if len(table) < 2:
+        return np.repeat(table, num_rows, axis=0)
+    return resampling_matrix(len(table), num_rows) @ table
+
+
 @keras.saving.register_keras_serializable("mmstack")
 class AxisPositions(keras.layers.Layer):
     """Adds to each token the (normalised) sum of one learned row per axis.
