@@ -1,4 +1,4 @@
-"""Pictures, sounds and texts for TensorBoard, kept apart from where they are written."""
+"""Pictures, sounds, texts and histograms for TensorBoard, kept apart from where they are written."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -45,7 +45,20 @@ class TextPanel:
     markdown: str
 
 
-Panel = ImagePanel | SoundPanel | TextPanel
+@dataclasses.dataclass(frozen=True)
+class HistogramPanel:
+    """How some numbers are spread.
+
+    Attributes:
+        tag: name in TensorBoard.
+        values: float[count].
+    """
+
+    tag: str
+    values: np.ndarray
+
+
+Panel = ImagePanel | SoundPanel | TextPanel | HistogramPanel
 
 
 def write_panels(
@@ -66,5 +79,7 @@ def _write(panel: Panel, tag: str) -> None:
         tf.summary.audio(
             tag, samples[None, :, None], panel.sample_rate_hz, description=panel.caption
         )
+    elif isinstance(panel, HistogramPanel):
+        tf.summary.histogram(tag, panel.values)
     else:
         tf.summary.text(tag, panel.markdown)

@@ -17,7 +17,7 @@ from trainers.optimization.gradient_rules import GradientRule
 from trainers.optimization.harmonization import config as harmonization_config
 from trainers.optimization.harmonization.config import HarmonizationConfig
 from trainers.optimization.harmonization.rule import HarmonizedGradients
-from trainers.tasks import vatt_checks, vatt_harmonization
+from trainers.tasks import vatt_checks, vatt_harmonization, vatt_words
 from trainers.tasks.base import Gather, StepTerms, Task, Term
 from trainers.tasks.vatt_spaces import with_audio_text
 
@@ -41,6 +41,9 @@ class VattTaskConfig:
         symmetric: each direction against its own negatives, instead of both in one set.
         denominator: whether that one set counts a row's own pairs once or twice (`positives_once`,
             `positives_twice`); null follows the model preset, the paper having them once.
+        word_vectors: file from which the word table of a new run starts, a `.npy` array or
+            word2vec's text form (mm_models/text/word_vectors.py); null leaves it random, or as
+            `initialize` brought it. Checkpoints hold the table, so that the file is read once.
         mask_missing_captions: leave captions that a clip does not have out of its positives; null
             does so unless the model preset is `reference_code`.
         harmonization: of the gradients of the video-audio and the video-text loss.
@@ -55,6 +58,7 @@ class VattTaskConfig:
     temperature: float = 0.07
     symmetric: bool = False
     denominator: str | None = None
+    word_vectors: str | None = None
     mask_missing_captions: bool | None = None
     harmonization: HarmonizationConfig = dataclasses.field(default_factory=HarmonizationConfig)
 
@@ -107,6 +111,12 @@ class VattTask(Task):
         for name, stream in self.streams.items():
             vatt_checks.check_vocabulary(self.config, name, stream.input)
         return VattModel(self.config.model)
+
+    def initialize(self, model: VattModel) -> list[str]:
+        """Word vectors into the word table, where the config names some."""
+        if self.config.word_vectors is None:
+            return []
+        return [vatt_words.load_word_vectors(model, self.config.word_vectors, self.streams)]
 
     def encode(
         self,
@@ -214,10 +224,21 @@ class VattTask(Task):
         return {}
 
     def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> list:
-        """Panels: clip strips with captions, spectrograms, sounds and similarity matrices."""
+        """Panels: clip strips with captions, spectrograms, sounds and similarity matrices; with
+        harmonization also which triplets conflict."""
         from trainers.evaluation.batch_panels import batch_panels
+        from trainers.evaluation.conflict_panels import conflict_panels
 
-        return batch_panels(model, batch, self.streams[stream].input)
+        inputs = self.streams[stream].input
+        shown = batch_panels(model, batch, inputs)
+        if vatt_harmonization.applies(self.config.harmonization, inputs):
+            configs = {"": self.config.harmonization}
+            conflict = vatt_harmonization.batch_conflicts(
+                self, model, batch, configs, stream=stream
+            )[""]
+            cosines, valid = conflict.cosine.numpy(), conflict.valid.numpy()
+            shown += conflict_panels(cosines, valid, batch, inputs)
+        return shown
 
     def _pairs(self, modalities: frozenset) -> dict[_Pair, float]:
         weights = {pair: getattr(self.config, pair.weight_field) for pair in PAIRS}

@@ -1,15 +1,23 @@
 """What of VATT the video-audio and the video-text loss share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
 from trainers.data.config import InputConfig
 from trainers.optimization.harmonization.config import HarmonizationConfig
-from trainers.optimization.harmonization.rule import HarmonizedParts, group_size
+from trainers.optimization.harmonization.rule import (
+    Conflict,
+    HarmonizedGradients,
+    HarmonizedParts,
+    group_size,
+    measure,
+)
 
 LOSSES = ("vidaud", "vidtxt")
 
@@ -59,3 +67,46 @@ def check_batch(config: HarmonizationConfig, inputs: InputConfig) -> None:
     """Raises UserError when microbatches do not divide the batch."""
     if applies(config, inputs):
         group_size(config, inputs.batch_size)
+
+
+def batch_conflicts(
+    task: Any,
+    model: VattModel,
+    batch: Mapping[str, tf.Tensor],
+    configs: Mapping[str, HarmonizationConfig],
+    *,
+    stream: str,
+) -> dict[str, Conflict]:
+    """Conflict in one batch by several measures from one forward pass, without dropout and with the
+    running statistics of batch norm, so that nothing about the model changes.
+
+    Args:
+        task: a VattTask.
+        model: its model.
+        batch: of one replica, with video, audio and text; negatives come from it alone.
+        configs: measure and granularity by name.
+        stream: whose data sets and losses these are.
+    """
+    datasets = list(task.streams[stream].input.datasets)
+    rule = HarmonizedGradients(
+        task,
+        model,
+        model.trainable_variables,
+        stream=stream,
+        mean=True,
+        config=next(iter(configs.values())),
+        parts=parts(model, datasets),
+    )
+    passed = rule.run(
+        lambda rows, seed: task.open(model, rows, training=False, seed=seed),
+        batch,
+        None,
+        lambda outputs, rows: task.terms(
+            model, outputs, rows, stream=stream, training=False, gather=tf.identity
+        ),
+        training=False,
+    )
+    return {
+        name: measure(passed, config, rule.parts, task, model, batch, training=False)
+        for name, config in configs.items()
+    }

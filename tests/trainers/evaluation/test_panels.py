@@ -14,6 +14,7 @@ from tests.trainers.evaluation.planted import (
 )
 from trainers.evaluation import drawing, panels
 from trainers.evaluation.batch_panels import batch_panels
+from trainers.evaluation.conflict_panels import conflict_panels, triplet
 
 
 def written(folder):
@@ -38,6 +39,7 @@ def test_panels_can_be_read_back(tmp_path):
         panels.ImagePanel("picture", image),
         panels.SoundPanel("sound", waveform, 8000, "a tone"),
         panels.TextPanel("words", "| a |"),
+        panels.HistogramPanel("numbers", np.array([1.0, 1.0, 3.0])),
     ]
     writer = tf.summary.create_file_writer(str(tmp_path))
     panels.write_panels(shown, writer, step=3, prefix="clips/")
@@ -49,6 +51,7 @@ def test_panels_can_be_read_back(tmp_path):
     assert int(rate) == 8000
     np.testing.assert_allclose(samples[:, 0], waveform, atol=1e-4)
     assert tf.make_ndarray(values["clips/words"].tensor)[()] == b"| a |"
+    assert tf.make_ndarray(values["clips/numbers"].tensor)[:, 2].sum() == 3
 
 
 def test_a_strip_shows_the_frames_in_order():
@@ -116,3 +119,27 @@ def test_a_batch_shows_clips_sounds_captions_and_matrices(plant):
     np.testing.assert_array_equal(by_tag["sound/0"].waveform, sounds[0])
     assert by_tag["captions"].markdown.count("\n") == 7
     assert "caption of clip 5" in by_tag["captions"].markdown
+
+
+def test_the_most_and_the_least_conflicting_triplets_are_shown(plant):
+    vectors = unit_vectors(6)
+    batch = {
+        "video": tf.constant(as_video(vectors)),
+        "audio": tf.constant(0.1 * unit_vectors(6, seed=2)),
+        "example_id": tf.range(6, dtype=tf.int64),
+    }
+    cosines = np.array([0.5, -0.9, 0.1, 0.2, -1.0, 0.9], np.float32)
+    valid = np.array([1, 1, 1, 1, 0, 1], bool)
+    shown = conflict_panels(cosines, valid, batch, inputs())
+    histogram, most, least = shown
+    assert [panel.tag for panel in shown] == [
+        "harmonization/cosine",
+        "harmonization/most_conflicting",
+        "harmonization/least_conflicting",
+    ]
+    np.testing.assert_array_equal(histogram.values, cosines[valid])
+    ends = [triplet(row, float(cosines[row]), batch, inputs()) for row in (1, 5)]
+    for panel, first in zip((most, least), ends, strict=True):
+        height, width = first.shape[:2]
+        np.testing.assert_array_equal(panel.image[:height, :width], first)
+    assert conflict_panels(cosines, np.zeros(6, bool), batch, inputs()) == []

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_models.errors import UserError
+from tests import task_battery
 from tests.trainers.tasks.batches import make_batch, make_task, model_config
 from trainers.optimization.gradient_rules import PlainGradients
 from trainers.optimization.harmonization import measures, projection
@@ -406,3 +407,57 @@ def test_a_model_without_sound_is_refused():
         make_task(
             ("video", "text"), model=config, harmonization=HarmonizationConfig(method="realign")
         )
+
+
+@pytest.mark.parametrize("granularity", ["sample", "batch"])
+def test_two_replicas_equal_one(granularity):
+    """Cotangents come from the global loss, and a batch's products from the global gradients."""
+    options = {
+        "method": "both",
+        "granularity": granularity,
+        "gamma_start": -0.8,
+        "gamma_end": -0.8,
+        "ramp_begin": 0,
+        "ramp_end": 0,
+    }
+    task = make_task(model=model_config("agnostic"), harmonization=HarmonizationConfig(**options))
+    strategy = task_battery._two_replicas()
+    single = task.build_model()
+    with strategy.scope():
+        mirrored = task.build_model()
+    rng = np.random.default_rng(1)
+    for variable, source in zip(mirrored.variables, single.variables, strict=True):
+        if source.trainable:
+            source.assign(source + 0.05 * rng.normal(size=source.shape))
+        variable.assign(np.array(source))
+    batch = make_batch(8)
+
+    def gradients(model, rows):
+        rule = task.gradient_rule(model, model.trainable_variables, stream="clips", mean=True)
+        terms, found = rule.gradients(rule.forward, rows, SEED, tf.constant(5))
+        return terms.metrics, [tf.convert_to_tensor(value) for value in found]
+
+    expected_metrics, expected = gradients(single, task_battery._tensors(batch))
+    halves = task_battery._halve(batch)
+    inputs = strategy.experimental_distribute_values_from_function(
+        lambda context: task_battery._tensors(halves[context.replica_id_in_sync_group])
+    )
+
+    @tf.function
+    def run(rows):
+        def replica(values):
+            metrics, found = gradients(mirrored, values)
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(
+                tf.distribute.ReduceOp.SUM,
+                [found, [metrics["harmonization/conflict_share"].sum]],
+            )
+
+        return strategy.run(replica, args=(rows,))
+
+    found, [share] = run(inputs)
+    first = strategy.experimental_local_results
+    paths = [variable.path for variable in single.trainable_variables]
+    found = {p: np.array(first(value)[0]) for p, value in zip(paths, found, strict=True)}
+    assert_close(found, {p: np.array(v) for p, v in zip(paths, expected, strict=True)}, rtol=1e-3)
+    assert float(first(share)[0]) == float(expected_metrics["harmonization/conflict_share"].sum)
