@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.layers.positions import AxisPositions, resampling_matrix
+from mm_models.layers.positions import AxisPositions, resample_table
 from trainers import runs
 from trainers.config import ExperimentConfig, InitializeConfig
 from trainers.loop import checkpoints
@@ -87,10 +87,14 @@ class Initialized:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
+def is_new(model_dir: str) -> bool:
+    """Whether a run in `model_dir` would start, not resume."""
+    return not (model_dir and checkpoints.list_steps(f"{model_dir}/checkpoints"))
+
+
 def is_due(config: ExperimentConfig, model_dir: str) -> bool:
     """Whether a run in `model_dir` starts from another one: not when it resumes."""
-    folder = f"{model_dir}/checkpoints"
-    return bool(config.initialize.model_dir) and not (model_dir and checkpoints.list_steps(folder))
+    return bool(config.initialize.model_dir) and is_new(model_dir)
 
 
 def check_source(config: InitializeConfig) -> None:
@@ -127,17 +131,10 @@ def initialize(model: keras.Model, source: Source, config: InitializeConfig) -> 
     found = match(model, {path: value.shape for path, value in source.values.items()}, config)
     for variable in model.weights:
         if variable.path in found.resized:
-            variable.assign(resample(source.values[variable.path], variable.shape[0]))
+            variable.assign(resample_table(source.values[variable.path], variable.shape[0]))
         elif variable.path not in found.new:
             variable.assign(source.values[variable.path])
     return Initialized(source.checkpoint, source.step, found)
-
-
-def resample(table: np.ndarray, num_rows: int) -> np.ndarray:
-    """A position table float[rows, dim] with another number of rows."""
-    if len(table) < 2:
-        return np.repeat(table, num_rows, axis=0)
-    return resampling_matrix(len(table), num_rows) @ table
 
 
 def match(model: keras.Model, there: Mapping[str, Shape], config: InitializeConfig) -> Match:

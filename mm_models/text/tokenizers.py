@@ -58,8 +58,7 @@ class WordTokenizer(Tokenizer):
         super().__init__(name=name)
         lines = _read_lines(vocabulary_path)
         indexed = _is_indexed(lines)
-        indices = _indexed_words(lines, vocabulary_path) if indexed else _words(lines)
-        _check_words(indices, len(lines), vocabulary_path)
+        indices = _checked_indices(lines, vocabulary_path)
         self.vocabulary_size = max(indices.values()) + 1
         self.unknown_id = indices["<unk>"]
         self._table = tf.lookup.StaticHashTable(
@@ -196,6 +195,17 @@ def _read_lines(path: str) -> list[str]:
 
 def _is_indexed(lines: list[str]) -> bool:
     return all(" " in line for line in lines)
+
+
+def word_indices(vocabulary_path: str) -> dict[str, int]:
+    """Id of each word of a word tokenizer's vocabulary file. Raises UserError as that does."""
+    return _checked_indices(_read_lines(vocabulary_path), vocabulary_path)
+
+
+def _checked_indices(lines: list[str], path: str) -> dict[str, int]:
+    indices = _indexed_words(lines, path) if _is_indexed(lines) else _words(lines)
+    _check_words(indices, len(lines), path)
+    return indices
 
 
 def _words(lines: list[str]) -> dict[str, int]:

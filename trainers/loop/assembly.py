@@ -1,7 +1,7 @@
 """Builds every part of an experiment in the order that fails cheapest first."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import orbit
@@ -32,6 +32,7 @@ class Assembly:
         train_steps: compiled step by stream; streams of weight 0 have none.
         inputs: where batches come from.
         initialized: what the weights were started from, or None for random ones.
+        notes: what the task says about a new run's weights.
     """
 
     config: ExperimentConfig
@@ -44,6 +45,7 @@ class Assembly:
     train_steps: Mapping[str, TrainStep]
     inputs: Inputs
     initialized: initialization.Initialized | None = None
+    notes: Sequence[str] = ()
 
     @property
     def num_replicas(self) -> int:
@@ -69,12 +71,14 @@ def assemble(
     task: Task,
     *,
     from_source: bool = False,
+    is_new: bool = False,
 ) -> Assembly:
     """Creates weights, slots and averages under the strategy, and wires the steps.
 
     Args:
         config, inputs, strategy, task: see `Assembly`.
         from_source: start from the weights that `config.initialize` names.
+        is_new: let the task give a new run's weights what it has for them.
 
     Raises:
         UserError: those weights do not fit, or optimizers and variables do not.
@@ -86,6 +90,7 @@ def assemble(
         model = runs.build_model(task, config)
         if source is not None:
             initialized = initialization.initialize(model, source, config.initialize)
+        notes = task.initialize(model) if is_new else []
         step = orbit.utils.create_global_step()
         optimizers = build_optimizers(
             config.trainer.optimizers,
@@ -122,6 +127,7 @@ def assemble(
         train_steps,
         inputs,
         initialized,
+        notes,
     )
 
 

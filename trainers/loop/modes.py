@@ -61,7 +61,8 @@ def run_experiment(
         check_best_metric(config, evaluators)
     if mode in ("eval", "continuous_eval") and not evaluators:
         raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
-    assembly = assemble(config, inputs, strategy, task, from_source=from_source)
+    is_new = trains and initialization.is_new(model_dir)
+    assembly = assemble(config, inputs, strategy, task, from_source=from_source, is_new=is_new)
     if dry:
         print(dry_run.report(assembly, evaluators))
         return 0

@@ -61,6 +61,8 @@ class Training:
             self._progress.say(f"resumed from {restored}")
         elif assembly.initialized is not None:
             self._progress.say(str(assembly.initialized))
+        for note in () if restored else assembly.notes:
+            self._progress.say(note)
         self._log = MetricsLog(model_dir, enabled=self._chief)
         self._log.resume(self.step)
         self._evaluation = Evaluation(

@@ -59,6 +59,14 @@ class Task(abc.ABC):
     def build_model(self) -> keras.Model:
         """Builds the model with every weight created. Called under the strategy's scope."""
 
+    def initialize(self, model: keras.Model) -> list[str]:
+        """Gives a new run's model what does not start at random, and says so in lines for the log.
+
+        Called under the strategy's scope before the first step; not when a run resumes, nor when
+        one is loaded, since checkpoints hold the result. By default nothing.
+        """
+        return []
+
     @abc.abstractmethod
     def encode(
         self,

@@ -49,6 +49,11 @@ def check_values(config: Any) -> None:
                 f"task.denominator is {config.denominator!r}, but task.symmetric has every pair "
                 "once in each of its sets; leave task.denominator null, or symmetric false"
             )
+    if config.word_vectors is not None and "text" not in config.model.modalities:
+        raise UserError(
+            f"task.word_vectors is {config.word_vectors!r}, but task.model.modalities has no text; "
+            "add it there, or leave the vectors out"
+        )
     if config.temperature <= 0:
         raise UserError(f"task.temperature is {config.temperature}; it must be above 0")
     for name in ("video_audio_weight", "video_text_weight", "audio_text_weight"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mm_models.errors import UserError
 from tests.trainers import record_factory
 from tests.trainers.loop.support import assert_same_tensors, losses, tensors
 from trainers import runs
@@ -69,6 +70,30 @@ def test_resumed_bit_by_bit_with_pictures_evaluation_and_best(experiment):
     moved = parts.rename(parts.with_name("moved"))
     vocabulary = runs.load_run(str(moved)).config.streams["clips"].input.text.vocabulary
     assert vocabulary == str(moved / "assets" / "words.txt")
+
+
+def test_word_vectors_start_a_new_run_and_are_not_needed_again(experiment, capsys):
+    folder, _ = experiment
+    words = (folder / "words.txt").read_text().split()
+    path = folder / "vectors.txt"
+    known = {"three": 0.5, "seven": -0.25}
+    lines = [f"{word} {' '.join([str(value)] * 16)}" for word, value in known.items()]
+    path.write_text("\n".join(["2 16", *lines]) + "\n")
+    overrides = [
+        f"task.word_vectors={path}",
+        "task.model.text.trainable_embeddings=false",
+        "trainer.summaries.panel_interval_steps=0",
+    ]
+    _run(experiment, "words", *overrides, "trainer.train_steps=1")
+    assert f"{path}: 2 of {len(words)} rows" in capsys.readouterr().err
+    path.unlink()
+    run = _run(experiment, "words", *overrides, "trainer.train_steps=2")
+    table = runs.load_run(str(run)).model.word_table.numpy()
+    for word, value in known.items():
+        np.testing.assert_array_equal(table[words.index(word)], np.full(16, value, np.float32))
+    assert np.abs(table[words.index("two")]).max() > 0
+    with pytest.raises(UserError, match=r"vectors\.txt cannot be read"):
+        _run(experiment, "other", *overrides)
 
 
 def test_the_whole_step_compiles(experiment):
