@@ -26,6 +26,7 @@ class ExampleInfo:
             empty strings where the record does not say.
         label_indices, label_texts: one entry per label.
         voices: speakers heard.
+        utterances, utterance_languages: what is said, one entry per utterance.
     """
 
     example_id: int
@@ -41,6 +42,8 @@ class ExampleInfo:
     label_indices: tuple[int, ...] = ()
     label_texts: tuple[str, ...] = ()
     voices: tuple[str, ...] = ()
+    utterances: tuple[str, ...] = ()
+    utterance_languages: tuple[str, ...] = ()
 
 
 class ExampleCatalog:
@@ -109,4 +112,6 @@ def _info(example_id: int, name: str, config: DatasetConfig, context) -> Example
         label_indices=integers(records.LABEL_INDEX),
         label_texts=texts(records.LABEL_TEXT),
         voices=texts(records.UTTERANCE_VOICE),
+        utterances=texts(records.UTTERANCE_TEXT),
+        utterance_languages=texts(records.UTTERANCE_LANGUAGE),
     )

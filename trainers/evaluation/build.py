@@ -6,6 +6,7 @@ from mm_models.errors import UserError
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.classification import ClassificationEvaluator
 from trainers.evaluation.config import KINDS, EvaluatorConfig
+from trainers.evaluation.conflict import ConflictEvaluator
 from trainers.evaluation.linear_probe import LinearProbeEvaluator
 from trainers.evaluation.loss import LossEvaluator
 from trainers.evaluation.retrieval import RetrievalEvaluator
@@ -18,7 +19,11 @@ _CLASSES = {
     "linear_probe": LinearProbeEvaluator,
 }
 # These ask the task what is learned.
-_TASK_CLASSES = {"loss": LossEvaluator, "classification": ClassificationEvaluator}
+_TASK_CLASSES = {
+    "loss": LossEvaluator,
+    "classification": ClassificationEvaluator,
+    "conflict": ConflictEvaluator,
+}
 
 
 def build_evaluators(configs: Mapping[str, EvaluatorConfig], task: Task) -> dict[str, Evaluator]:
@@ -27,7 +32,7 @@ def build_evaluators(configs: Mapping[str, EvaluatorConfig], task: Task) -> dict
     Args:
         configs: the experiment's `evaluators`.
         task: gives the losses that `kind: loss` computes, the classes that `kind: classification`
-            tells apart, and its own evaluators.
+            tells apart, the gradients that `kind: conflict` compares, and its own evaluators.
 
     Raises:
         UserError: for an unknown kind, or fields that do not fit the kind.

@@ -12,19 +12,19 @@ def clip_captions(example_ids: list[int], input_config: InputConfig) -> list[tup
         input_config: what the examples were read with.
     """
     return [
-        (info.key, _kept(info, input_config))
+        (info.key, [info.captions[place] for place in kept_captions(info, input_config)])
         for info in examples.describe(example_ids, input_config)
     ]
 
 
-def _kept(info: examples.ExampleInfo, input_config: InputConfig) -> list[str]:
+def kept_captions(info: examples.ExampleInfo, input_config: InputConfig) -> list[int]:
+    """Places of the captions that the example's data set keeps, in stored order."""
     dataset = input_config.datasets.get(info.dataset)
     if dataset is None:
-        return list(info.captions)
-    columns = zip(info.captions, info.styles, info.languages, strict=True)
+        return list(range(len(info.captions)))
     return [
-        text
-        for text, style, language in columns
+        place
+        for place, (style, language) in enumerate(zip(info.styles, info.languages, strict=True))
         if style in (dataset.caption_styles or [style])
         and language in (dataset.caption_languages or [language])
     ]

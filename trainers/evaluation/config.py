@@ -4,7 +4,7 @@ import dataclasses
 
 from trainers.data.config import InputConfig
 
-KINDS = ("zero_shot", "retrieval", "linear_probe", "classification", "loss")
+KINDS = ("zero_shot", "retrieval", "linear_probe", "classification", "conflict", "loss")
 
 
 @dataclasses.dataclass
@@ -12,7 +12,8 @@ class EvaluatorConfig:
     """One evaluator; `kind` picks the class and with it the fields that matter.
 
     Attributes:
-        kind: `zero_shot`, `retrieval`, `linear_probe`, `classification` or `loss`.
+        kind: `zero_shot`, `retrieval`, `linear_probe`, `classification`, `conflict` or
+            `loss`.
         input: test examples; its text part also gives tokenizer and vocabulary of the prompts.
         every_steps: evaluate when the step is a multiple of this, instead of
             `trainer.evaluation.interval_steps`; 0 follows the trainer.
@@ -35,6 +36,12 @@ class EvaluatorConfig:
         probe_rank: width of the `low_rank` bottleneck.
         probe_dropout: share of the bottleneck dropped while the `low_rank` probe trains.
         probe_l2: weight penalty: of the last layer in `low_rank`, 1/C in `logistic_regression`.
+
+        measures: `conflict` by `feature` and `last_layer` (gradient harmonization).
+        group_sizes: `conflict` of single clips (1) and of groups of so many.
+        thresholds: cosines at or below which `conflict` counts what a curriculum would leave out.
+        exact_examples: `conflict` of the first so many clips, rounded up to whole batches, also by
+            all shared parameters, and the agreement with that; 0 for none.
     """
 
     kind: str = "zero_shot"
@@ -58,3 +65,8 @@ class EvaluatorConfig:
     probe_rank: int = 128
     probe_dropout: float = 0.9
     probe_l2: float = 0.1
+
+    measures: list[str] = dataclasses.field(default_factory=lambda: ["last_layer", "feature"])
+    group_sizes: list[int] = dataclasses.field(default_factory=lambda: [1])
+    thresholds: list[float] = dataclasses.field(default_factory=lambda: [-0.3, 0.0])
+    exact_examples: int = 0

@@ -153,12 +153,15 @@ def _to_host(
         candidate_mask=None if candidates is None else candidates.numpy()[real] > 0,
         labels=None if labels is None else labels.numpy()[real],
         example_ids=batch["example_id"].numpy()[real],
-        thumbnails=_thumbnails(batch["video"], real) if thumbnails and "video" in batch else None,
+        thumbnails=clip_thumbnails(batch["video"], real)
+        if thumbnails and "video" in batch
+        else None,
     )
 
 
-def _thumbnails(video: tf.Tensor, real: np.ndarray) -> np.ndarray:
-    """A few frames of the first window, thinned to thumbnail size, as uint8."""
+def clip_thumbnails(video: tf.Tensor, real: np.ndarray) -> np.ndarray:
+    """A few frames of the first window of the rows that are `real: bool[batch]`, thinned to
+    thumbnail size: uint8[rows, frames, height, width, 3]."""
     first = video[:, 0] if len(video.shape) == VIEW_RANK["video"] else video
     frames = np.unique(np.linspace(0, first.shape[1] - 1, THUMBNAIL_FRAMES).round().astype(int))
     stride = max(1, -(-max(first.shape[2:4]) // THUMBNAIL_PIXELS))
