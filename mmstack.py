@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("trainers.commands.train", "train an experiment"),
     "study": ("trainers.commands.study", "compare variants of an experiment over seeds"),
     "eval": ("trainers.commands.evaluate", "evaluate a run"),
+    "convert": ("trainers.commands.convert", "published weights to a run, and back"),
     "export": ("export.commands.export", "checkpoint to SavedModel"),
     "serve": ("export.commands.serve", "serve exported models"),
     "query": ("export.commands.query", "ask a served model"),
