@@ -104,20 +104,21 @@ def print_answers(
     """Prints embeddings as a summary, similarities and best classes as tables, or all as JSON.
 
     Args:
-        outputs: arrays of one row by `<signature>.<output>`.
+        outputs: arrays of one row by `<signature>.<output>`; of sentences, a row each.
         texts: sentences in the order of the similarities.
         warnings: of the decoder.
         as_json: print JSON.
     """
     if as_json:
-        values = {key: _plain(np.asarray(value).tolist()) for key, value in outputs.items()}
-        print(json.dumps({"texts": texts, "outputs": values, "warnings": list(warnings)}))
+        print(json.dumps(json_answers(outputs, texts, warnings)))
         return
     for warning in warnings:
         print(f"note: {warning}")
     for key, value in outputs.items():
         value = np.asarray(value)
-        if key.startswith("embed_"):
+        if key.startswith("embed_") and value.ndim == 2:
+            print(f"{key:<28} {len(value)} sentences of {value.shape[1]} numbers")
+        elif key.startswith("embed_"):
             start = ", ".join(f"{entry:.3f}" for entry in value[:4])
             print(f"{key:<28} {len(value)} numbers: {start}, ...")
     for signature, title in (("similarity", "video"), ("similarity_audio", "sound")):
@@ -135,6 +136,14 @@ def print_answers(
                 _plain(np.asarray(outputs[f"{signature}.top_class"]).tolist()),
                 np.asarray(outputs[f"{signature}.top_probability"]),
             )
+
+
+def json_answers(
+    outputs: dict[str, Any], texts: list[str], warnings: tuple[str, ...]
+) -> dict[str, Any]:
+    """The arguments of `print_answers` as what JSON can hold."""
+    values = {key: _plain(np.asarray(value).tolist()) for key, value in outputs.items()}
+    return {"texts": texts, "outputs": values, "warnings": list(warnings)}
 
 
 def _plain(value: Any) -> Any:

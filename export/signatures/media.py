@@ -40,6 +40,11 @@ class MediaSignatures(Signatures):
     def info(self) -> ModelInfo:
         return self._info
 
+    @property
+    def input_config(self) -> Any:
+        """What a batch of the run holds."""
+        return self._input
+
     @abc.abstractmethod
     def _specs(self) -> dict[str, list[tf.TensorSpec]]:
         """Input signatures by name; the order of the specs is that of the function's arguments."""
