@@ -16,10 +16,9 @@ from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.embeddings import MODALITIES, clip_thumbnails
 from trainers.evaluation.planted_noise import Planted, planted_noise, truth
 from trainers.optimization.harmonization.config import MEASURES, HarmonizationConfig
-from trainers.optimization.harmonization.rule import HarmonizedGradients, measure
-from trainers.tasks import vatt_harmonization
 from trainers.tasks.base import Task
 from trainers.tasks.vatt import VattTask
+from trainers.tasks.vatt_harmonization import batch_conflicts
 
 EXACT = "exact"
 KINDS = ("wrong_caption", "wrong_audio", "either")
@@ -81,8 +80,7 @@ class ConflictEvaluator(Evaluator):
             scores |= {f"{name}/{key}": value for key, value in found.items()}
         scores |= agreement(clips.cosines)
         if context.summary_writer is not None:
-            self._write_histograms(clips, context)
-            self.write(self._pictures(clips), context)
+            self.write([*_histograms(clips), *self._pictures(clips)], context)
         return to_floats(scores)
 
     def chance(self) -> dict[str, float]:
@@ -99,31 +97,9 @@ class ConflictEvaluator(Evaluator):
     def _cosines(self, batch: dict, variants: dict[str, HarmonizationConfig]) -> dict:
         """float32[batch]: cosine by variant and, under an empty name, 1 for rows with both
         losses."""
-        model, task = self._model, self._task
-        parts = vatt_harmonization.parts(model, list(self.config.input.datasets))
-        stream = next(iter(task.streams))
-        rule = HarmonizedGradients(
-            task,
-            model,
-            model.trainable_variables,
-            stream=stream,
-            mean=True,
-            config=next(iter(variants.values())),
-            parts=parts,
-        )
-        passed = rule.run(
-            lambda rows, seed: task.open(model, rows, training=False, seed=seed),
-            batch,
-            tf.zeros([2], tf.int32),
-            lambda outputs, rows: task.terms(
-                model, outputs, rows, stream=stream, training=False, gather=tf.identity
-            ),
-            training=False,
-        )
-        found = {}
-        for name, config in variants.items():
-            conflict = measure(passed, config, parts, task, model, batch, training=False)
-            found[name] = conflict.cosine
+        task, stream = self._task, next(iter(self._task.streams))
+        conflicts = batch_conflicts(task, self._model, batch, variants, stream=stream)
+        found = {name: conflict.cosine for name, conflict in conflicts.items()}
         masks = [batch[f"{modality}_mask"] for modality in MODALITIES]
         found[""] = batch["example_mask"] * tf.reduce_prod(tf.stack(masks), axis=0)
         return found
@@ -170,11 +146,6 @@ class ConflictEvaluator(Evaluator):
                 self._noise[info.example_id] = planted_noise(info, self.config.input)
         table = np.array([self._noise[number] for number in example_ids.tolist()], bool)
         return Planted(wrong_caption=table[:, 0], wrong_audio=table[:, 1])
-
-    def _write_histograms(self, clips: ScoredClips, context: EvaluationContext) -> None:
-        with context.summary_writer.as_default(step=context.step):
-            for name, cosines in clips.cosines.items():
-                tf.summary.histogram(f"{self.name}/cosine/{name}", cosines)
 
     def _pictures(self, clips: ScoredClips) -> list[panels.Panel]:
         """The most and the least conflicting clips by the first score, with their truth."""
@@ -235,6 +206,12 @@ def agreement(cosines: dict[str, np.ndarray]) -> dict[str, float]:
             scores[f"{EXACT}/pearson_{name}"] = np.corrcoef(cheap, exact)[0, 1]
         scores[f"{EXACT}/same_sign_{name}"] = ((cheap < 0) == (exact < 0)).mean()
     return scores
+
+
+def _histograms(clips: ScoredClips) -> list[panels.Panel]:
+    return [
+        panels.HistogramPanel(f"cosine/{name}", cosines) for name, cosines in clips.cosines.items()
+    ]
 
 
 def _variants(name: str, config: EvaluatorConfig) -> dict[str, HarmonizationConfig]:
