@@ -12,11 +12,19 @@ from trainers.data import config as data_config
 from trainers.evaluation import config as evaluation_config
 from trainers.study import config as study_config
 from trainers.study import plan
+from trainers.tasks import vatt_classification
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
 EXPERIMENTS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*STUDIES})
-SCHEMAS = (vatt_config, trainer_config, data_config, evaluation_config, study_config)
+SCHEMAS = (
+    vatt_config,
+    trainer_config,
+    data_config,
+    evaluation_config,
+    study_config,
+    vatt_classification,
+)
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

@@ -64,6 +64,12 @@ class ClassificationEvaluator(Evaluator):
         )
         examples = examples.take(np.flatnonzero(examples.masks[self._task.modality]))
         logits = examples.outputs["logits"][:, 0]
+        highest = int(examples.labels.max(initial=-1))
+        if highest >= logits.shape[1]:
+            raise UserError(
+                f"evaluators.{self.name}.input has an example of class {highest}, but the task "
+                f"tells {logits.shape[1]} classes apart, counted from 0; raise task.num_classes"
+            )
         self._report(logits, examples, context, with_pictures)
         return zero_shot.score(logits, examples.labels, self._task.is_multi_label)
 

@@ -128,14 +128,18 @@ class VattClassificationTask(Task):
     ) -> StepTerms:
         """The loss; metric `accuracy`: how often the highest score is a class of the example.
 
-        With mix-up it must be the class of the larger part.
+        With mix-up it must be the class of the larger part. Metric `labelled` is the share of rows
+        with a label among the classes: below 1 where `num_classes` is too small for the data.
         """
         logits, targets, mask = (outputs[name] for name in ("logits", "targets", "mask"))
         if self.is_multi_label:
             loss = classification.sigmoid_loss(logits, targets, mask, self.config.class_balanced)
         else:
             loss = classification.softmax_loss(logits, targets, mask, self.config.label_smoothing)
-        return StepTerms(Term(*loss), {"accuracy": accuracy(logits, targets, mask)})
+        has_label = tf.cast(tf.reduce_max(targets, axis=1) > 0, tf.float32)
+        labelled = Term(tf.reduce_sum(has_label * mask), tf.reduce_sum(mask))
+        hits = accuracy(logits, targets, mask * has_label)
+        return StepTerms(Term(*loss), {"accuracy": hits, "labelled": labelled})
 
     def tokens_per_example(self, stream: str) -> int:
         return costs.num_tokens(self.config.model, self.modality, training=True)
@@ -152,14 +156,12 @@ class VattClassificationTask(Task):
 
 
 def accuracy(logits: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> Term:
-    """How often the highest score has the highest target; rows without a target do not count.
+    """How often the highest score has the highest target.
 
     Args:
         logits, targets: float[batch, classes].
-        mask: float32[batch].
+        mask: float32[batch] rows that count.
     """
     best = tf.argmax(logits, axis=1, output_type=tf.int32)
-    highest = tf.reduce_max(targets, axis=1)
-    right = tf.gather(targets, best, axis=1, batch_dims=1) >= highest
-    mask = mask * tf.cast(highest > 0, tf.float32)
+    right = tf.gather(targets, best, axis=1, batch_dims=1) >= tf.reduce_max(targets, axis=1)
     return Term(tf.reduce_sum(tf.cast(right, tf.float32) * mask), tf.reduce_sum(mask))

@@ -136,7 +136,10 @@ def test_words_beside_pictures():
     ]
 
 
-def test_user_mistakes_are_named(tmp_path):
+def test_user_mistakes_are_named(tmp_path, plant):
+    plant(planted(np.eye(10)[:2], [[3], [10]]))
+    with pytest.raises(UserError, match="an example of class 10"):
+        evaluator().evaluate(FirstValues(), CONTEXT)
     with pytest.raises(UserError, match="task 'vatt' does not classify"):
         build_evaluators({"test": EvaluatorConfig(kind="classification")}, make_task())
     with pytest.raises(UserError, match="num_labels"):

@@ -128,6 +128,7 @@ def test_rows_without_the_modality_or_a_label_do_not_count():
     terms = terms_of(task, outputs | {"logits": tf.constant(logits)})
     assert float(terms.loss.weight) == 2
     assert [float(value) for value in terms.metrics["accuracy"]] == [1.0, 2.0]
+    assert [float(value) for value in terms.metrics["labelled"]] == [2.0, 3.0]
     assert float(terms.loss.sum) == pytest.approx(18.0, abs=1e-3)
 
 
