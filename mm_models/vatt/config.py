@@ -80,6 +80,8 @@ class AudioTowerConfig(EncoderConfig):
         num_samples: waveform for which the position tables are made.
         patch_samples: samples of one token.
         sample_rate_hz, num_bins: of the waveform, and mel bands, for spectrograms.
+        scaling: of spectrograms, clip by clip: `min_max` to [0, 1], or `standard` (every band minus
+            its mean over time, divided by the clip's standard deviation).
         patch_frames, patch_bins: tile of one token, for spectrograms.
         drop_token_rate: share of the tokens left out in training.
         drop_token_per_sample: draw a permutation per example instead of one per batch.
@@ -91,6 +93,7 @@ class AudioTowerConfig(EncoderConfig):
     patch_samples: int | None = None
     sample_rate_hz: int = 48000
     num_bins: int = 80
+    scaling: str = "min_max"
     patch_frames: int = 16
     patch_bins: int = 5
     drop_token_rate: float | None = None
@@ -115,7 +118,9 @@ class AudioTowerConfig(EncoderConfig):
         """How spectrograms are computed, a `mm_models.signal.spectrogram.LogMelConfig`."""
         from mm_models.signal import spectrogram
 
-        return spectrogram.LogMelConfig(sample_rate_hz=self.sample_rate_hz, num_mels=self.num_bins)
+        return spectrogram.LogMelConfig(
+            sample_rate_hz=self.sample_rate_hz, num_mels=self.num_bins, scaling=self.scaling
+        )
 
     @property
     def patch_shape(self) -> tuple[int, ...]:
@@ -282,6 +287,12 @@ def _resolve_video(video: VideoTowerConfig) -> VideoTowerConfig:
 def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
     _choose(sizes.ENCODERS, audio.size, "audio.size")
     _check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
+    _check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
+    if audio.input == "waveform" and audio.scaling != "min_max":
+        raise UserError(
+            f"audio.scaling is {audio.scaling!r}, but audio.input is 'waveform' and only "
+            "spectrograms are scaled; leave it out"
+        )
     audio = _fill(audio, sizes.AUDIO_FIELDS, sizes.AUDIOS[sizes.geometry(audio.size)])
     if audio.input == "waveform":
         _check_divides(

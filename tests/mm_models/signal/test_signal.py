@@ -114,22 +114,27 @@ def _reference_log_mel(samples, config):
     triangles = np.maximum(0, np.minimum(up, down))
     triangles[0] = 0
     values = np.log1p(config.log_gain * magnitudes @ triangles)
+    if config.scaling == "standard":
+        values = values - values.mean(axis=0)
+        return values / values.std()
     return (values - values.min()) / (values.max() - values.min())
 
 
+@pytest.mark.parametrize("scaling, tolerance", [("min_max", 2e-4), ("standard", 2e-3)])
 @pytest.mark.parametrize("sample_rate_hz", [48_000, 24_000])
-def test_spectrogram_equals_the_reference(sample_rate_hz):
-    config = spectrogram.LogMelConfig(sample_rate_hz=sample_rate_hz)
+def test_spectrogram_equals_the_reference(sample_rate_hz, scaling, tolerance):
+    config = spectrogram.LogMelConfig(sample_rate_hz=sample_rate_hz, scaling=scaling)
     time_seconds = np.arange(int(0.5 * sample_rate_hz)) / sample_rate_hz
     samples = (0.3 * np.sin(2 * np.pi * 440 * time_seconds)).astype(np.float32)
     samples += 0.01 * np.random.default_rng(0).normal(size=len(samples)).astype(np.float32)
     found = spectrogram.log_mel(tf.constant([samples]), config)
     assert found.shape == (1, spectrogram.num_frames(len(samples), config), 80)
-    np.testing.assert_allclose(found[0], _reference_log_mel(samples, config), atol=2e-4)
+    np.testing.assert_allclose(found[0], _reference_log_mel(samples, config), atol=tolerance)
 
 
 def test_spectrogram_of_vatt_and_of_silence():
     config = spectrogram.LogMelConfig()
     assert spectrogram.num_frames(153_600, config) == 150
-    silent = spectrogram.log_mel(tf.zeros([2, 20_000]), config)
-    assert not np.any(silent)
+    for scaling in spectrogram.SCALINGS:
+        config = spectrogram.LogMelConfig(scaling=scaling)
+        assert not np.any(spectrogram.log_mel(tf.zeros([2, 20_000]), config))

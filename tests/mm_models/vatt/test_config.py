@@ -134,6 +134,16 @@ def test_every_behaviour_field_changes_the_outputs():
         assert float(tf.reduce_max(tf.abs(got - expected[modality]))) > 1e-5, path
 
 
+def test_the_scaling_of_spectrograms_matters():
+    sounds = {"audio": tf.random.stateless_uniform([2, 48000], (1, 3), -1.0, 1.0)}
+    plain = change(alone(named_config("debug"), "audio"), "audio.input", "spectrogram")
+    plain = change(plain, "audio.num_samples", 48000)
+    first, second = (VattModel(change(plain, "audio.scaling", s)) for s in ("min_max", "standard"))
+    second.set_weights(first.get_weights())
+    outputs = [m.encode(sounds, training=False, seed=None)["audio"] for m in (first, second)]
+    assert float(tf.reduce_max(tf.abs(outputs[0] - outputs[1]))) > 1e-2
+
+
 @pytest.mark.parametrize("name", sorted(sizes.MODELS))
 def test_named_configs_resolve_once_and_survive_dicts(name):
     config = resolve(named_config(name))
@@ -160,6 +170,8 @@ def test_named_configs_resolve_once_and_survive_dicts(name):
         ("text.relative_buckets", 6, "text.relative_buckets is 6"),
         ("video.num_layers", 0, "video.num_layers is 0"),
         ("audio.input", "tape", "audio.input is 'tape'"),
+        ("audio.scaling", "decibels", "audio.scaling is 'decibels'"),
+        ("audio.scaling", "standard", "only spectrograms are scaled"),
     ],
 )
 def test_mistakes_name_the_field(path, value, words):
