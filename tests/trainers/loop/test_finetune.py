@@ -52,10 +52,33 @@ runtime: {{peak_flops_per_second: 1.0e9}}
 """
 
 
+def write_experiment(folder):
+    write_run(folder)
+    path = folder / "finetune.yaml"
+    path.write_text(YAML.format(folder=folder), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_compiled_and_on_two_replicas_it_learns_the_same(tmp_path):
+    path = write_experiment(tmp_path)
+    quiet = [
+        "trainer.train_steps=2",
+        "trainer.summaries.panel_interval_steps=0",
+        "task.mixup_alpha=0",
+        "task.mixup_beta=0",
+        "task.head_dropout_rate=0",
+        "streams.clips.input.video.color_jitter_probability=0",
+    ]
+    replicas = "runtime={distribution_strategy: mirrored, num_virtual_devices: 2}"
+    for name, runtime in (("one", "runtime.jit_compile=true"), ("two", replicas)):
+        config = load_config([str(path)], [*quiet, runtime])
+        run_experiment(config, mode="train", model_dir=str(tmp_path / name))
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+
 def test_resumed_equals_uninterrupted_and_the_source_is_read_once(tmp_path, capsys):
-    write_run(tmp_path)
-    path = tmp_path / "finetune.yaml"
-    path.write_text(YAML.format(folder=tmp_path), encoding="utf-8")
+    path = write_experiment(tmp_path)
 
     def train(name, *overrides):
         config = load_config([str(path)], list(overrides))

@@ -3,9 +3,12 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from mm_models.errors import UserError
+from mmstack import main
 from tests import task_battery
+from tests.beam_pipelines.small_media import TINY, write_lines
 from tests.trainers import record_factory
 from tests.trainers.tasks.batches import input_config, make_batch, model_config
 from trainers.config import StreamConfig
@@ -152,23 +155,31 @@ def test_drop_token_is_off_unless_asked_for():
     assert tokens == {"default": 9, "reference": 5, "chosen": 7}
 
 
-def test_a_still_becomes_a_clip_of_equal_frames(tmp_path):
-    recipe = record_factory.Recipe(splits={"train": 8}, num_frames=1, num_shards=1)
-    recipe.without_audio = 1
+def test_pictures_become_clips_of_equal_frames(tmp_path):
+    """From PNG files over their records to the loss."""
+    items = []
+    for number, shade in enumerate((40, 110, 180, 250)):
+        Image.fromarray(np.full((40, 60, 3), shade, np.uint8)).save(tmp_path / f"{number}.png")
+        label = {"index": number % 2, "text": ("dark", "bright")[number % 2]}
+        items.append(
+            {"id": f"{number}", "media": f"{number}.png", "split": "train", "labels": [label]}
+        )
+    manifest = write_lines(tmp_path / "manifest.jsonl", items)
+    records = str(tmp_path / "records")
+    assert main(["preprocess", f"--manifest={manifest}", f"--output={records}", *TINY]) == 0
     inputs = input_config(("video",))
-    inputs.datasets = {
-        "stills": DatasetConfig(path=record_factory.write_record_folder(tmp_path, recipe))
-    }
-    inputs.video = VideoInputConfig(num_frames=4, height=16, width=16, color_jitter_probability=0.8)
+    inputs.batch_size = 4
+    inputs.datasets = {"stills": DatasetConfig(path=records)}
+    inputs.video = VideoInputConfig(num_frames=4, height=16, width=16, color_jitter_probability=0.0)
     task = make_task(inputs=inputs, num_classes=0)
-    assert task.class_names == list(record_factory.WORDS)
+    assert task.class_names == ["dark", "bright"]
     batch = next(iter(build_train_dataset(inputs, seed=0)))
     frames = batch["video"].numpy()
-    assert frames.shape == (8, 4, 16, 16, 3)
     np.testing.assert_array_equal(frames, frames[:, :1].repeat(4, axis=1))
-    assert batch["video_mask"].numpy().all()
+    shades = sorted(np.rint((frames.mean(axis=(1, 2, 3, 4)) + 1) * 127.5).tolist())
+    np.testing.assert_allclose(shades, [40, 110, 180, 250], atol=3)
     outputs = outputs_of(task, task.build_model(), {k: v.numpy() for k, v in batch.items()})
-    assert float(terms_of(task, outputs).loss.weight) == 8
+    assert float(terms_of(task, outputs).loss.weight) == 4
 
 
 def test_class_names_come_from_the_data_the_config_or_are_numbers(tmp_path):
