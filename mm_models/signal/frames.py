@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+# Below this, in the models' range of pixel values, a clip is as good as still.
+LEAST_DEVIATION = 1e-3
+
 
 class Box(NamedTuple):
     """A rectangle of whole pixels, each field int32[].
@@ -140,6 +143,24 @@ def crop(frames: tf.Tensor, box: Box) -> tf.Tensor:
     """Cuts the same box out of all frames: dtype[frames, box.height, box.width, 3]."""
     bottom, right = box.top + box.height, box.left + box.width
     return frames[:, box.top : bottom, box.left : right, :]
+
+
+def standardize(clips: tf.Tensor) -> tf.Tensor:
+    """Subtracts every pixel's mean over time and divides by the clip's standard deviation.
+
+    What stands still is gone and what moves has the same size in every clip, however small the part
+    of the picture that moves. A still clip gives zeros.
+
+    Args:
+        clips: float[batch, frames, height, width, channels].
+
+    Returns:
+        float[batch, frames, height, width, channels] of mean 0; of standard deviation 1 in each
+        clip that is not still.
+    """
+    moving = clips - tf.reduce_mean(clips, axis=1, keepdims=True)
+    deviation = tf.math.reduce_std(moving, axis=[1, 2, 3, 4], keepdims=True)
+    return moving / tf.maximum(deviation, LEAST_DEVIATION)
 
 
 def to_model_range(frames: tf.Tensor) -> tf.Tensor:

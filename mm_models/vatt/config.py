@@ -41,12 +41,16 @@ class VideoTowerConfig(EncoderConfig):
     """The video tower and the clips it is built for.
 
     Attributes:
+        scaling: of clips: `none` takes pixels as they are, in [-1, 1]; `standard` subtracts every
+            pixel's mean over the frames and divides by the clip's standard deviation, so that the
+            tower sees what moves, however little, and nothing of what stands still.
         num_frames, height, width: clip for which position tables are made; others are resampled.
         patch_frames, patch_height, patch_width: block of one token.
         drop_token_rate: share of the tokens left out in training.
         drop_token_per_sample: draw a permutation per example instead of one per batch.
     """
 
+    scaling: str = "none"
     num_frames: int | None = None
     height: int | None = None
     width: int | None = None
@@ -276,6 +280,7 @@ def _check_divides(size: int, patch: int, field: str, patch_field: str) -> None:
 
 def _resolve_video(video: VideoTowerConfig) -> VideoTowerConfig:
     _choose(sizes.ENCODERS, video.size, "video.size")
+    _check_choice(video.scaling, ("none", "standard"), "video.scaling")
     video = _fill(video, sizes.VIDEO_FIELDS, sizes.VIDEOS[sizes.geometry(video.size)])
     _check_divides(video.num_frames, video.patch_frames, "video.num_frames", "video.patch_frames")
     _check_divides(video.height, video.patch_height, "video.height", "video.patch_height")

@@ -13,7 +13,7 @@ from mm_models.layers.mlp import activation_function
 from mm_models.layers.patches import PatchEmbedding
 from mm_models.layers.positions import AxisPositions
 from mm_models.layers.word_embedding import WordEmbedding
-from mm_models.signal import spectrogram
+from mm_models.signal import frames, spectrogram
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -36,6 +36,8 @@ class PatchTokens(keras.layers.Layer):
         pre_projection: a Dense with GELU between the patch map and the positions (agnostic
             variant).
         position_layer_norm: normalise the summed positions.
+        standardize: subtract every pixel's mean over the clip and divide by the clip's standard
+            deviation, for video.
 
     Call arguments:
         inputs: float[batch, frames, height, width, channels] or float[batch, samples].
@@ -61,6 +63,7 @@ class PatchTokens(keras.layers.Layer):
         dropout_rate: float = 0.0,
         pre_projection: bool = False,
         position_layer_norm: bool = True,
+        standardize: bool = False,
         **kwargs,
     ):
         # Waveforms reach the spectrogram in full precision; the patch map casts for itself.
@@ -79,6 +82,7 @@ class PatchTokens(keras.layers.Layer):
             "dropout_rate": dropout_rate,
             "pre_projection": pre_projection,
             "position_layer_norm": position_layer_norm,
+            "standardize": standardize,
         }
         policy = self.dtype_policy
         self.patches = PatchEmbedding(kind, patch_shape, dim, name="patches", dtype=policy)
@@ -117,6 +121,8 @@ class PatchTokens(keras.layers.Layer):
     def call(self, inputs, training=False, seed=None):
         if self.log_mel is not None:
             inputs = spectrogram.log_mel(inputs, self.log_mel)
+        if self._arguments["standardize"]:
+            inputs = frames.standardize(inputs)
         grid = self.patches.grid(inputs.shape)
         num_tokens = 1
         for size in grid:

@@ -59,6 +59,7 @@ def make_tokens(config: VattConfig, modality: str, *, dtype) -> keras.layers.Lay
         drop_token_rate=tower.drop_token_rate,
         drop_token_per_sample=tower.drop_token_per_sample,
         pre_projection=agnostic,
+        standardize=modality == "video" and tower.scaling == "standard",
         **common,
     )
 

@@ -138,3 +138,15 @@ def test_spectrogram_of_vatt_and_of_silence():
     for scaling in spectrogram.SCALINGS:
         config = spectrogram.LogMelConfig(scaling=scaling)
         assert not np.any(spectrogram.log_mel(tf.zeros([2, 20_000]), config))
+
+
+def test_standardized_clips_show_what_moves():
+    random = np.random.default_rng(0)
+    still = random.normal(size=(1, 1, 4, 5, 3)).repeat(6, axis=1)
+    moving = 0.05 * random.normal(size=(1, 6, 4, 5, 3))
+    clips = np.concatenate([still, still + moving, 3 * still + moving]).astype(np.float32)
+    found = frames.standardize(tf.constant(clips)).numpy()
+    centred = moving - moving.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(found[0], 0.0, atol=1e-3)
+    np.testing.assert_allclose(found[1], (centred / centred.std())[0], atol=1e-4)
+    np.testing.assert_allclose(found[2], found[1], atol=1e-4)
