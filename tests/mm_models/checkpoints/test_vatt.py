@@ -132,15 +132,16 @@ def unified_keys() -> dict:
 
 
 @pytest.mark.parametrize(
-    ("build", "count"),
+    ("build", "count", "rows"),
     [
-        (lambda: VattModel(reference("mbs")), 480),
-        (lambda: VattModel(reference("unified_medium")), 244),
-        (lambda: VattClassifier(reference("bbs"), "video", 400), 204),
-        (lambda: VattClassifier(reference("bbs"), "audio", 527), 202),
+        (lambda: VattModel(reference("mbs")), 480, {8, 14, 1200}),
+        (lambda: VattModel(reference("unified_medium")), 244, {8, 14, 16, 1200}),
+        (lambda: VattClassifier(reference("bbs"), "video", 400), 204, {8, 14}),
+        (lambda: VattClassifier(reference("bbs"), "audio", 527), 202, {1200}),
     ],
+    ids=["tx_fac_mbs", "ut_fac_medium", "vit_base", "wat_base"],
 )
-def test_every_weight_of_the_published_models_has_a_key(build, count):
+def test_every_weight_of_the_published_models_has_a_key(build, count, rows):
     with tf.Graph().as_default():
         model = build()
         places = entries(model)
@@ -149,6 +150,9 @@ def test_every_weight_of_the_published_models_has_a_key(build, count):
         shapes = {entry.key.rpartition("/_base/")[2]: entry.shape for entry in places}
         assert shapes.get("voxel_to_patch/kernel", (4, 16, 16, 3))[:4] == (4, 16, 16, 3)
         assert shapes.get("wave_to_patch/kernel", (128, 1))[:2] == (128, 1)
+        tables = {entry.shape[0] for entry in places if entry.is_position_table}
+        # Temporal 8, vertical and horizontal 14 of video, 1200 of audio, 16 of unified text.
+        assert tables == rows
 
 
 @pytest.mark.parametrize(
