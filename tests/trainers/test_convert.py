@@ -11,7 +11,7 @@ import mmstack
 from mm_models.checkpoints import vatt
 from mm_models.vatt.model import VattModel
 from tests.trainers import record_factory
-from trainers import runs
+from trainers import initialization, runs
 from trainers.config import load_config
 
 YAML = """
@@ -82,6 +82,44 @@ def test_there_and_back_keeps_every_bit(folder, capsys):
     one, other = tensors(folder / "published/ckpt-9"), tensors(folder / "back/ckpt-9")
     assert one.keys() == other.keys()
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+CLASSIFIER = """
+name: fine_tuned
+task:
+  name: vatt_classification
+  num_classes: 10
+  model:
+    preset: reference_code
+    video: {{size: debug, num_layers: 1}}
+streams:
+  clips:
+    input:
+      batch_size: 8
+      num_labels: 1
+      datasets: {{small: {{path: {folder}/records}}}}
+      video: {{num_frames: 4, height: 16, width: 16, crop: center}}
+"""
+
+
+def test_a_published_classifier_and_a_new_one_on_a_published_tower(folder):
+    path = folder / "classifier.yaml"
+    path.write_text(CLASSIFIER.format(folder=folder))
+    config = load_config([str(path)])
+    assert convert(folder, "source") == 0
+    config.initialize.model_dir = str(folder / "source")
+    source = initialization.read_source(config.initialize)
+    model = runs.build_model(runs.build_task(config), config)
+    found = initialization.initialize(model, source, config.initialize).match
+    assert found.new == ["classifier/kernel", "classifier/bias"]
+
+    published = vatt.export_weights(model, str(folder / "fine_tuned"), step=3)
+    words = ["convert", "--from=vatt", f"--config_file={path}", f"--checkpoint={published}"]
+    assert mmstack.main([*words, f"--model_dir={folder}/classifier"]) == 0
+    loaded = runs.load_run(str(folder / "classifier"))
+    assert loaded.step == 3 and loaded.task.class_names == list(record_factory.WORDS)
+    for one, other in zip(model.weights, loaded.model.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
 def test_such_a_run_is_not_resumed_by_mistake(folder, capsys):
