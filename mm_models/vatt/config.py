@@ -5,11 +5,10 @@ import typing
 from typing import Any
 
 from mm_models.errors import UserError
+from mm_models.vatt import config_checks as checks
 from mm_models.vatt import sizes
+from mm_models.vatt.config_checks import MODALITIES
 
-MODALITIES = ("video", "audio", "text")
-VARIANTS = ("specific", "agnostic")
-PRESETS = ("paper", "reference_code")
 # How often the contrastive losses count a row's own pairs among all of them.
 PRESET_DENOMINATORS = {"paper": "positives_once", "reference_code": "positives_twice"}
 
@@ -235,12 +234,6 @@ def named_config(name: str) -> VattConfig:
     )
 
 
-def _choose(table: dict, key: str, field: str):
-    if key not in table:
-        raise UserError(f"{field} is {key!r}; it must be one of {sorted(table)}")
-    return table[key]
-
-
 def _fill(config, names, values):
     """A copy of `config` whose null fields among `names` have the given values."""
     defaults = dict(zip(names, values, strict=True))
@@ -250,49 +243,33 @@ def _fill(config, names, values):
 
 def _fill_encoder(config, where: str):
     config = _fill(
-        config, sizes.ENCODER_FIELDS, _choose(sizes.ENCODERS, config.size, f"{where}.size")
+        config, sizes.ENCODER_FIELDS, checks.choose(sizes.ENCODERS, config.size, f"{where}.size")
     )
     for name in ("num_layers", "dim", "mlp_dim", "num_heads", "head_dim"):
         if getattr(config, name) < 1:
             raise UserError(f"{where}.{name} is {getattr(config, name)}; it must be at least 1")
     for name in ("dropout_rate", "attention_dropout_rate"):
-        _check_rate(getattr(config, name), f"{where}.{name}")
+        checks.check_rate(getattr(config, name), f"{where}.{name}")
     return config
 
 
-def _check_rate(rate: float, field: str) -> None:
-    if not 0.0 <= rate < 1.0:
-        raise UserError(f"{field} is {rate}; it must be at least 0 and below 1")
-
-
-def _check_choice(value: str, choices, field: str) -> None:
-    if value not in choices:
-        raise UserError(f"{field} is {value!r}; it must be one of {list(choices)}")
-
-
-def _check_divides(size: int, patch: int, field: str, patch_field: str) -> None:
-    if patch < 1 or size < patch or size % patch:
-        raise UserError(
-            f"{field} is {size}, which {patch_field} = {patch} does not divide; "
-            "change one of the two"
-        )
-
-
 def _resolve_video(video: VideoTowerConfig) -> VideoTowerConfig:
-    _choose(sizes.ENCODERS, video.size, "video.size")
-    _check_choice(video.scaling, ("none", "standard"), "video.scaling")
+    checks.choose(sizes.ENCODERS, video.size, "video.size")
+    checks.check_choice(video.scaling, ("none", "standard"), "video.scaling")
     video = _fill(video, sizes.VIDEO_FIELDS, sizes.VIDEOS[sizes.geometry(video.size)])
-    _check_divides(video.num_frames, video.patch_frames, "video.num_frames", "video.patch_frames")
-    _check_divides(video.height, video.patch_height, "video.height", "video.patch_height")
-    _check_divides(video.width, video.patch_width, "video.width", "video.patch_width")
-    _check_rate(video.drop_token_rate, "video.drop_token_rate")
+    checks.check_divides(
+        video.num_frames, video.patch_frames, "video.num_frames", "video.patch_frames"
+    )
+    checks.check_divides(video.height, video.patch_height, "video.height", "video.patch_height")
+    checks.check_divides(video.width, video.patch_width, "video.width", "video.patch_width")
+    checks.check_rate(video.drop_token_rate, "video.drop_token_rate")
     return video
 
 
 def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
-    _choose(sizes.ENCODERS, audio.size, "audio.size")
-    _check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
-    _check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
+    checks.choose(sizes.ENCODERS, audio.size, "audio.size")
+    checks.check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
+    checks.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
     if audio.input == "waveform" and audio.scaling != "min_max":
         raise UserError(
             f"audio.scaling is {audio.scaling!r}, but audio.input is 'waveform' and only "
@@ -300,7 +277,7 @@ def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
         )
     audio = _fill(audio, sizes.AUDIO_FIELDS, sizes.AUDIOS[sizes.geometry(audio.size)])
     if audio.input == "waveform":
-        _check_divides(
+        checks.check_divides(
             audio.num_samples, audio.patch_samples, "audio.num_samples", "audio.patch_samples"
         )
     else:
@@ -309,13 +286,13 @@ def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
                 f"audio.num_samples is {audio.num_samples}, too few for audio.patch_frames = "
                 f"{audio.patch_frames} spectrogram frames; raise one or lower the other"
             )
-        _check_divides(audio.num_bins, audio.patch_bins, "audio.num_bins", "audio.patch_bins")
-    _check_rate(audio.drop_token_rate, "audio.drop_token_rate")
+        checks.check_divides(audio.num_bins, audio.patch_bins, "audio.num_bins", "audio.patch_bins")
+    checks.check_rate(audio.drop_token_rate, "audio.drop_token_rate")
     return audio
 
 
 def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
-    _choose(sizes.ENCODERS, text.size, "text.size")
+    checks.choose(sizes.ENCODERS, text.size, "text.size")
     text = _fill(text, sizes.TEXT_FIELDS, sizes.TEXTS[sizes.geometry(text.size)])
     for name in ("num_tokens", "vocabulary_size", "embedding_dim"):
         if getattr(text, name) < 1:
@@ -333,36 +310,9 @@ def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
 
 
 def _resolve_head(config: VattConfig) -> HeadConfig:
-    widths = _choose(sizes.HEADS, config.head.size, "head.size")
+    widths = checks.choose(sizes.HEADS, config.head.size, "head.size")
     head = _fill(config.head, ("video_audio_dim", "video_text_dim", "joint_dim"), widths)
     return _fill(head, ("preset",), (config.preset if head.kind == "fac" else None,))
-
-
-def _check_whole(config: VattConfig) -> None:
-    _check_choice(config.variant, VARIANTS, "variant")
-    _check_choice(config.preset, PRESETS, "preset")
-    _check_choice(config.head.kind, ("fac", "mlp_joint"), "head.kind")
-    if config.head.preset is not None:
-        _check_choice(config.head.preset, PRESETS, "head.preset")
-        if config.head.kind == "mlp_joint":
-            raise UserError(
-                f"head.preset is {config.head.preset!r}, but the two presets have the same "
-                "'mlp_joint' head; leave it null"
-            )
-    for modality in config.modalities:
-        _check_choice(modality, MODALITIES, "modalities")
-    if len(set(config.modalities)) != len(config.modalities) or not config.modalities:
-        raise UserError(
-            f"modalities is {list(config.modalities)}; name each one once, at least one"
-        )
-    if config.variant == "agnostic":
-        for modality in MODALITIES:
-            for name in sizes.ENCODER_FIELDS:
-                if getattr(getattr(config, modality), name) is not None:
-                    raise UserError(
-                        f"{modality}.{name} is set, but the agnostic variant has one encoder; "
-                        f"set shared.{name} instead"
-                    )
 
 
 def resolve(config: VattConfig) -> VattConfig:
@@ -371,7 +321,7 @@ def resolve(config: VattConfig) -> VattConfig:
     Raises:
         UserError: an unknown name, or sizes that patches do not divide.
     """
-    _check_whole(config)
+    checks.check_whole(config)
     video, audio = _resolve_video(config.video), _resolve_audio(config.audio)
     text, shared = _resolve_text(config.text), config.shared
     if config.variant == "specific":
