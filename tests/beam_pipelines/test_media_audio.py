@@ -50,6 +50,7 @@ def test_no_aliases(tmp_path):
         ("pcm_u8", 1 / 100),
         ("pcm_s16le", 1e-4),
         ("pcm_s24le", 1e-4),
+        ("pcm_s32le", 1e-6),
         ("pcm_f32le", 1e-6),
         ("pcm_f64le", 1e-6),
         ("pcm_s16be", 1e-4),

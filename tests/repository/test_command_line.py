@@ -40,6 +40,15 @@ MISTAKES = {
     "nothing to serve": ("serve", "--export_dir=missing"),
     "no media": ("query", "--video=missing.mp4", "--name=vatt"),
     "no records": ("inspect", "--data=missing"),
+    "no run to ask": ("predict", "--model_dir=missing", "--text=three"),
+    "no config to convert for": (
+        "convert",
+        "--from=vatt",
+        "--checkpoint=missing",
+        "--config_file=missing.yaml",
+        "--model_dir=run",
+    ),
+    "no run to convert": ("convert", "--to=vatt", "--model_dir=missing", "--output=published"),
 }
 
 
