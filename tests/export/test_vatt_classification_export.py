@@ -22,6 +22,10 @@ from trainers.runs import build_model, build_task, load_run
 from trainers.tasks.vatt_classification import VattClassificationTaskConfig
 
 RATE_HZ = 8000
+CLASSIFIERS = [
+    ("video", "softmax"),
+    pytest.param(("audio", "sigmoid"), marks=pytest.mark.slow),
+]
 
 
 def write_run(folder, modality, loss):
@@ -49,7 +53,7 @@ def write_run(folder, modality, loss):
     return str(run)
 
 
-@pytest.fixture(scope="module", params=[("video", "softmax"), ("audio", "sigmoid")])
+@pytest.fixture(scope="module", params=CLASSIFIERS)
 def exported(request, tmp_path_factory):
     """Modality, run folder and export folder; the command proves the export in a fresh process."""
     modality, loss = request.param

@@ -24,6 +24,10 @@ MULTI_LABEL = {"modality": "audio", "loss": "sigmoid"}
 SEED = tf.constant([1, 2])
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def make_task(modality="video", model=None, inputs=None, **fields):
     inputs = inputs or input_config((modality,))
     inputs.num_labels = inputs.num_labels or 2
@@ -62,9 +66,9 @@ VIDEO = {"modality": "video", "label_smoothing": 0.1}
     ("fields", "variant"),
     [
         (VIDEO, "specific"),
-        pytest.param(VIDEO, "agnostic", marks=pytest.mark.slow),
-        pytest.param(MULTI_LABEL, "specific", marks=pytest.mark.slow),
-        (MULTI_LABEL, "agnostic"),
+        slow(VIDEO, "agnostic"),
+        slow(MULTI_LABEL, "specific"),
+        slow(MULTI_LABEL, "agnostic"),
     ],
 )
 def test_battery(fields, variant):

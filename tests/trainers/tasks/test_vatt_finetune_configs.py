@@ -34,6 +34,12 @@ def linear(dim, classes):
     return dim * classes + classes
 
 
+def source_of(config):
+    """The experiment of the run that a fine-tuning experiment starts from."""
+    name = pathlib.Path(config.initialize.model_dir).name.removeprefix("vatt_")
+    return load_config([str(FOLDER / f"{name}.yaml")])
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "tokens"),
     [
@@ -41,7 +47,7 @@ def linear(dim, classes):
         slow("kinetics600", MEDIUM + AT_320 + linear(1024, 600), 3201),
         slow("kinetics700", LARGE + AT_320 + linear(1024, 700), 3201),
         slow("moments", MEDIUM + AT_320 + linear(1024, 339), 3201),
-        ("audioset", BASE_AUDIO + linear(768, 527), 1201),
+        slow("audioset", BASE_AUDIO + linear(768, 527), 1201),
         slow("imagenet", BASE + (1 + 24 + 24 - 36) * 768 + linear(768, 1000), 577),
     ],
 )
@@ -55,12 +61,11 @@ def test_sizes_are_those_of_the_header(name, parameters, tokens):
     assert task.tokens_per_example(next(iter(config.streams))) == tokens
 
 
-@pytest.mark.parametrize("name", [*map(slow, NAMES[:5]), "imagenet"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_only_the_classifier_is_new_after_the_pre_training_run_that_is_named(name):
     config = load(name)
-    source = load_config(
-        [str(FOLDER / f"{pathlib.Path(config.initialize.model_dir).name[5:]}.yaml")]
-    )
+    source = source_of(config)
     with tf.Graph().as_default():
         there = {v.path: tuple(v.shape) for v in VattModel(source.task.model).weights}
         found = initialization.match(build_task(config).build_model(), there, config.initialize)
@@ -117,6 +122,10 @@ def test_recipes_are_the_papers(name, recipe):
     multi_label = name == "audioset"
     assert task.class_balanced == multi_label
     assert (task.mixup_alpha, task.mixup_beta) == ((5.0, 5.0) if multi_label else (0.0, 0.0))
+    source = source_of(config).task.model
+    assert source.preset == task.model.preset
+    tower = getattr(task.model, task.modality)
+    assert getattr(source, task.modality).size == tower.size
     resolved = build_task(config).config.model
     assert (resolved.video.drop_token_rate, resolved.audio.drop_token_rate) == (0.0, 0.0)
     assert config.runtime.distribution_strategy == "tpu"
