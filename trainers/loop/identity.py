@@ -50,11 +50,24 @@ def identity_of(
     return identity
 
 
-def check_identity(ours: Mapping[str, Any], saved: Mapping[str, Any], path: str) -> None:
-    """Raises UserError naming the first setting in which a checkpoint's experiment is another
-    one."""
+def task_defaults(config: ExperimentConfig) -> dict[str, Any]:
+    """What the task's settings are where nothing sets them, by the keys of `identity_of`."""
+    return flatten(dataclasses.asdict(type(config.task)()), "task.")
+
+
+def check_identity(
+    ours: Mapping[str, Any], saved: Mapping[str, Any], path: str, defaults: Mapping[str, Any]
+) -> None:
+    """Raises UserError naming the first setting in which a checkpoint's experiment is another one.
+
+    Args:
+        ours, saved: from `identity_of`, of this run and in the checkpoint.
+        path: what errors call the checkpoint.
+        defaults: what a setting counts as that the checkpoint does not know, because it is younger
+            than the checkpoint.
+    """
     for key in sorted(set(ours) | set(saved)):
-        here, there = ours.get(key), saved.get(key)
+        here, there = ours.get(key), saved.get(key, defaults.get(key))
         if here != there:
             raise UserError(
                 f"{path} is a checkpoint of another experiment: {key} is {there!r} there and "

@@ -16,7 +16,7 @@ from trainers.loop import costs, divergence
 from trainers.loop.assembly import Assembly, step_costs
 from trainers.loop.checkpoints import Checkpoints, build_checkpoint, write_text
 from trainers.loop.evaluation import Evaluation
-from trainers.loop.identity import flatten, identity_of
+from trainers.loop.identity import flatten, identity_of, task_defaults
 from trainers.loop.inputs import StreamOrder, StreamReader
 from trainers.loop.metrics_log import MetricsLog
 from trainers.loop.norms import ParameterNorms
@@ -56,7 +56,7 @@ class Training:
         self._checkpoints = Checkpoints(
             model_dir, checkpoint, config.trainer.checkpoint, assembly.strategy, self._progress.say
         )
-        restored = self._checkpoints.restore_latest(identity)
+        restored = self._checkpoints.restore_latest(identity, task_defaults(config))
         if restored:
             self._progress.say(f"resumed from {restored}")
         elif assembly.initialized is not None:

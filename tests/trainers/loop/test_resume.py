@@ -18,6 +18,7 @@ from tests.trainers.loop.support import (
 )
 from trainers import runs
 from trainers.loop import checkpoints
+from trainers.loop.identity import check_identity
 
 SCHEDULE = "trainer.optimizers.main.schedule={kind: half_cosine, warmup_steps: 5, total_steps: 100}"
 EXACT = [SCHEDULE, "trainer.ema.decay=0.9", "task.dropout_rate=0.3", "task.batch_norm=true"]
@@ -162,6 +163,16 @@ def test_a_checkpoint_of_another_experiment_is_refused(run_copy, override, key):
     with pytest.raises(UserError, match="is a checkpoint of another experiment") as error:
         run_toy(config, run_copy)
     assert key in str(error.value)
+
+
+def test_a_setting_that_a_checkpoint_does_not_know_yet_counts_as_its_default():
+    saved = {"task.width": 16, "task.gone": 1}
+    ours = {"task.width": 16, "task.gone": 1, "task.young": "none"}
+    check_identity(ours, saved, "ckpt-1", {"task.young": "none"})
+    with pytest.raises(UserError, match="task.young is 'none' there and 'some' here"):
+        check_identity(ours | {"task.young": "some"}, saved, "ckpt-1", {"task.young": "none"})
+    with pytest.raises(UserError, match="task.gone is 1 there and None here"):
+        check_identity({"task.width": 16}, saved, "ckpt-1", {})
 
 
 def test_lines_after_the_checkpoint_are_logged_once(finished, run_copy):
