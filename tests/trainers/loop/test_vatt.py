@@ -8,6 +8,8 @@ from tests.trainers import record_factory
 from tests.trainers.loop.support import assert_same_tensors, losses, tensors
 from trainers import runs
 from trainers.config import load_config
+from trainers.loop.assembly import assemble, prepare
+from trainers.loop.inputs import RecordInputs
 from trainers.loop.modes import run_experiment
 
 YAML = """
@@ -72,28 +74,33 @@ def test_resumed_bit_by_bit_with_pictures_evaluation_and_best(experiment):
     assert vocabulary == str(moved / "assets" / "words.txt")
 
 
-def test_word_vectors_start_a_new_run_and_are_not_needed_again(experiment, capsys):
-    folder, _ = experiment
+def test_word_vectors_start_a_new_run_and_are_not_needed_again(experiment):
+    folder, config_path = experiment
     words = (folder / "words.txt").read_text().split()
     path = folder / "vectors.txt"
     known = {"three": 0.5, "seven": -0.25}
     lines = [f"{word} {' '.join([str(value)] * 16)}" for word, value in known.items()]
     path.write_text("\n".join(["2 16", *lines]) + "\n")
-    overrides = [
-        f"task.word_vectors={path}",
-        "task.model.text.trainable_embeddings=false",
-        "trainer.summaries.panel_interval_steps=0",
-    ]
-    _run(experiment, "words", *overrides, "trainer.train_steps=1")
-    assert f"{path}: 2 of {len(words)} rows" in capsys.readouterr().err
-    path.unlink()
-    run = _run(experiment, "words", *overrides, "trainer.train_steps=2")
-    table = runs.load_run(str(run)).model.word_table.numpy()
+    config = load_config([config_path], [f"task.word_vectors={path}"])
+    strategy, task = prepare(config, RecordInputs())
+
+    def start(is_new: bool):
+        return assemble(config, RecordInputs(), strategy, task, is_new=is_new)
+
+    assembly = start(is_new=True)
+    assert assembly.notes == [f"word vectors {path}: 2 of {len(words)} rows of the word table"]
+    table = assembly.model.word_table
     for word, value in known.items():
         np.testing.assert_array_equal(table[words.index(word)], np.full(16, value, np.float32))
     assert np.abs(table[words.index("two")]).max() > 0
+    trained = assembly.model.trainable_variables
+    places = [variable.path for variable in trained]
+    average = assembly.averages.values[places.index(table.path)]
+    np.testing.assert_array_equal(average.numpy(), table)
+    path.unlink()
+    assert start(is_new=False).notes == []
     with pytest.raises(UserError, match=r"vectors\.txt cannot be read"):
-        _run(experiment, "other", *overrides)
+        start(is_new=True)
 
 
 def test_the_whole_step_compiles(experiment):
