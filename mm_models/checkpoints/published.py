@@ -61,6 +61,12 @@ class PublishedCheckpoint:
         return int(number[1]) if number else 0
 
 
+def check_output(folder: str) -> None:
+    """Raises UserError when there is something already."""
+    if tf.io.gfile.exists(folder):
+        raise UserError(f"--output={folder} exists; name another folder")
+
+
 def write_checkpoint(values: Mapping[str, np.ndarray], folder: str, step: int) -> str:
     """Writes `folder/ckpt-<step>` with one variable for each key, and the step.
 
@@ -75,8 +81,7 @@ def write_checkpoint(values: Mapping[str, np.ndarray], folder: str, step: int) -
     Raises:
         UserError: the folder exists or cannot be written.
     """
-    if tf.io.gfile.exists(folder):
-        raise UserError(f"--output={folder} exists; name another folder")
+    check_output(folder)
     parent, name = os.path.split(folder.rstrip("/"))
     unfinished = os.path.join(parent, f".tmp-{os.getpid()}-{name}")
     tree = _tree({**values, STEP_KEY: np.int64(step)})

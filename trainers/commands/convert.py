@@ -79,9 +79,10 @@ def _read(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace) -> int:
-    from mm_models.checkpoints import vatt
+    from mm_models.checkpoints import published, vatt
     from trainers import runs
 
+    published.check_output(args.output)
     loaded = runs.load_run(args.model_dir, args.checkpoint or "latest", use_ema=not args.no_ema)
     path = vatt.export_weights(loaded.model, args.output, loaded.step)
     print(f"wrote {path} (step {loaded.step})")
