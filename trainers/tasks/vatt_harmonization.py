@@ -38,8 +38,18 @@ def parts(model: VattModel, datasets: Sequence[str]) -> HarmonizedParts:
         shared=shared_variables(model),
         heads=model.head.trainable_variables,
         use_bias=stack.options.use_bias,
+        normalized=_normalized(model),
         datasets=list(datasets),
     )
+
+
+def _normalized(model: VattModel) -> list[str]:
+    """Modalities whose pooled rows go through a Dense into batch norm, with nothing between."""
+    if model.config.head.kind != "fac":
+        return []
+    names = {"video": "video_hidden", "audio": "audio_to_va", "text": "text_to_vt"}
+    maps = model.head.maps
+    return [name for name, first in names.items() if first in maps and maps[first].batch_norm]
 
 
 def shared_variables(model: VattModel) -> list[keras.Variable]:

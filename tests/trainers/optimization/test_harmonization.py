@@ -6,90 +6,9 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from tests import task_battery
+from tests.trainers.optimization.harmonized_case import BATCH, SEED, Case
 from tests.trainers.tasks.batches import make_batch, make_task, model_config
-from trainers.optimization.gradient_rules import PlainGradients
 from trainers.optimization.harmonization.config import HarmonizationConfig
-from trainers.optimization.harmonization.rule import measure
-
-SEED = tf.constant([3, 4], tf.int32)
-BATCH = 4
-
-
-class Case:
-    """A tiny task, its model and batch, with dropout and token dropping on."""
-
-    def __init__(self, variant, **harmonization):
-        config = model_config(variant, drop_token_rate=0.5)
-        parts = [config.shared] if variant == "agnostic" else [config.video, config.text]
-        for part in parts:
-            part.num_layers, part.dropout_rate = 2, 0.1
-        self.task = make_task(
-            model=config,
-            audio_text_weight=0.5,
-            harmonization=HarmonizationConfig(**{"method": "monitor", **harmonization}),
-        )
-        self.task.streams["clips"].input.batch_size = BATCH
-        self.model = self.task.build_model()
-        rng = np.random.default_rng(1)
-        for variable in self.model.trainable_variables:
-            variable.assign(variable + 0.05 * rng.normal(size=variable.shape))
-        batch = make_batch(BATCH)
-        self.batch = {name: tf.constant(value) for name, value in batch.items()}
-
-    def rule(self, **changes):
-        if changes:
-            self.task.config.harmonization = HarmonizationConfig(**{"method": "monitor", **changes})
-        return self.task.gradient_rule(
-            self.model, self.model.trainable_variables, stream="clips", mean=True
-        )
-
-    def gradients(self, rule, step=0):
-        """(terms, gradient by path) with the running statistics put back."""
-        before = [np.array(v) for v in self.model.non_trainable_variables]
-        terms, found = rule.gradients(rule.forward, self.batch, SEED, tf.constant(step))
-        for variable, value in zip(self.model.non_trainable_variables, before, strict=True):
-            variable.assign(value)
-        paths = [variable.path for variable in self.model.trainable_variables]
-        pairs = zip(paths, found, strict=True)
-        return terms, {path: tf.convert_to_tensor(value).numpy() for path, value in pairs}
-
-    def plain(self):
-        rule = PlainGradients(
-            self.task, self.model, self.model.trainable_variables, stream="clips", mean=True
-        )
-        return self.gradients(rule)
-
-    def conflict(self, **changes):
-        rule = self.rule(**changes)
-        passed = rule.run(rule.forward, self.batch, SEED, rule.terms)
-        return (
-            rule,
-            passed,
-            measure(passed, rule.config, rule.parts, self.task, self.model, self.batch),
-        )
-
-    def sample_gradients(self, rule, passed, variables):
-        """Two float64[batch, parameters] by one backward pass per row and loss."""
-        sides = []
-        for rows in (passed.first, passed.second):
-            each = []
-            for row in range(BATCH):
-                chosen = np.eye(BATCH, dtype=np.float32)[row]
-                cotangents = {
-                    name: value * chosen.reshape([-1] + [1] * (value.shape.rank - 1))
-                    for name, value in rows.items()
-                }
-                names = list(passed.pooled)
-                found = passed.tape.gradient(
-                    [passed.pooled[name] for name in names],
-                    [variable.value for variable in variables],
-                    [cotangents[name] for name in names],
-                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
-                )
-                flat = [np.ravel(tf.convert_to_tensor(v)) for v in found]
-                each.append(np.concatenate(flat))
-            sides.append(np.array(each, np.float64))
-        return sides
 
 
 @pytest.fixture(scope="module", params=["agnostic", "specific"])
@@ -272,14 +191,12 @@ def test_compiled_equals_eager(case, options):
     rule = case.rule(**options)
     _, eager = case.gradients(rule, step=3)
 
-    before = [np.array(v) for v in case.model.non_trainable_variables]
     run = tf.function(
         lambda batch, seed, step: rule.gradients(rule.forward, batch, seed, step)[1],
         jit_compile=True,
     )
-    found = run(case.batch, SEED, tf.constant(3))
-    for variable, value in zip(case.model.non_trainable_variables, before, strict=True):
-        variable.assign(value)
+    with case.statistics_kept():
+        found = run(case.batch, SEED, tf.constant(3))
     paths = [variable.path for variable in case.model.trainable_variables]
     found = {p: tf.convert_to_tensor(v).numpy() for p, v in zip(paths, found, strict=True)}
     assert_close(found, eager, rtol=1e-3)
@@ -381,3 +298,26 @@ def test_two_replicas_equal_one(granularity):
     found = {p: np.array(first(value)[0]) for p, value in zip(paths, found, strict=True)}
     assert_close(found, {p: np.array(v) for p, v in zip(paths, expected, strict=True)}, rtol=1e-3)
     assert float(first(share)[0]) == float(expected_metrics["harmonization/conflict_share"].sum)
+
+
+def test_weighing_rows_pushes_nowhere_that_batch_norm_hides():
+    case = Case("agnostic")
+
+    def cotangents(keep, **changes):
+        rule, passed, conflict = case.conflict(**changes)
+        found = rule._cotangents(passed, conflict, tf.constant(keep))["shared"]
+        centred = passed.pooled["video"] - tf.reduce_mean(passed.pooled["video"], axis=0)
+        shift = tf.reduce_sum(found["video"], axis=0)
+        return found, shift, float(tf.reduce_sum(found["video"] * centred))
+
+    _, shift, own_scale = cotangents([1.0] * BATCH)
+    np.testing.assert_allclose(shift, 0.0, atol=1e-5)
+    keep = [1.0, 0.0, 1.0, 1.0]
+    loose, shift, scale = cotangents(keep, method="both", restrain=False)
+    assert np.abs(shift).max() > 1e-3 and abs(scale - own_scale) > 1e-3
+    found, shift, scale = cotangents(keep, method="both", restrain=True)
+    np.testing.assert_allclose(shift, 0.0, atol=1e-5)
+    assert scale == pytest.approx(own_scale, abs=1e-5)
+    # No batch norm behind the text and the sound of this preset.
+    np.testing.assert_allclose(found["text"], loose["text"])
+    np.testing.assert_allclose(found["audio"], loose["audio"])

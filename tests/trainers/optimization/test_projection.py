@@ -85,3 +85,10 @@ def test_last_layer_form_equals_autodiff():
     np.testing.assert_allclose(found.dot, (first * second).sum(1), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found.square_1, (first**2).sum(1), rtol=1e-4)
     np.testing.assert_allclose(found.square_2, (second**2).sum(1), rtol=1e-4)
+
+
+def test_parts_that_batch_norm_cannot_feel_by_hand():
+    # Centred, the change is (-1, -1), (1, 1) and the rows (-1, 0), (1, 0); along is 2, spread 2.
+    change, rows = tf.constant([[0.0, 1.0], [2.0, 3.0]]), tf.constant([[3.0, 5.0], [5.0, 5.0]])
+    found = projection.felt_through_batch_norm(change, rows)
+    np.testing.assert_allclose(found, [[0.0, -1.0], [0.0, 1.0]], atol=1e-6)

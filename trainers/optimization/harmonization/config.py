@@ -30,6 +30,9 @@ class HarmonizationConfig:
         gamma_start, gamma_end: the curriculum keeps groups whose cosine is above a threshold that
             goes linearly from the one to the other.
         ramp_begin, ramp_end: steps between which it does; nothing is left out before.
+        restrain: leave out of what the method changes the shift and the scale of all rows of a
+            modality, to which batch norm makes the loss blind; without this, weighing single rows
+            makes features collapse and gradients explode.
         random_scores: control: the curriculum gives each group another group's cosine, so that as
             many are left out, but others.
     """
@@ -43,6 +46,7 @@ class HarmonizationConfig:
     gamma_end: float = 0.0
     ramp_begin: int = 100_000
     ramp_end: int = 200_000
+    restrain: bool = True
     random_scores: bool = False
 
     @property

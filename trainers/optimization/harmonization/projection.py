@@ -5,6 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from mm_models.layers import randomness
+from trainers import distribution
 from trainers.optimization.harmonization.config import HarmonizationConfig
 
 NEVER = -2.0
@@ -59,6 +60,29 @@ def realign_factors(products: Products, conflicting: tf.Tensor) -> tuple[tf.Tens
         1.0 - tf.math.divide_no_nan(negative, products.square_1),
         1.0 - tf.math.divide_no_nan(negative, products.square_2),
     )
+
+
+def felt_through_batch_norm(change: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """`change` without its part along a common shift and a common scale of the rows.
+
+    A Dense and batch norm behind the rows make the loss blind to both, so that its own cotangents
+    sum to zero and are orthogonal to the centred rows. Weighing single rows breaks that, and the
+    step would push, in the same direction at every step, where the loss cannot answer.
+
+    Args:
+        change: float[batch, ..., dim] what is added to the cotangents of the rows.
+        rows: float[batch, ..., dim] over whose leading axes, of all replicas, batch norm takes its
+            statistics.
+    """
+    flat = tf.cast(tf.reshape(change, [-1, change.shape[-1]]), tf.float32)
+    points = tf.cast(tf.reshape(rows, flat.shape), tf.float32)
+    count = distribution.sum_over_replicas(tf.cast(flat.shape[0], tf.float32))
+    flat -= distribution.sum_over_replicas(tf.reduce_sum(flat, axis=0)) / count
+    points -= distribution.sum_over_replicas(tf.reduce_sum(points, axis=0)) / count
+    along = distribution.sum_over_replicas(tf.reduce_sum(flat * points))
+    spread = distribution.sum_over_replicas(tf.reduce_sum(tf.square(points)))
+    flat -= points * tf.math.divide_no_nan(along, spread)
+    return tf.cast(tf.reshape(flat, change.shape), change.dtype)
 
 
 def threshold(config: HarmonizationConfig, step: tf.Tensor) -> tf.Tensor:

@@ -32,6 +32,7 @@ class HarmonizedParts:
         shared: the shared parameters.
         heads: parameters behind the pooled rows.
         use_bias: whether the last Dense of the shared stack has one.
+        normalized: modalities whose pooled rows go through a Dense into batch norm.
         datasets: names of the stream's data sets, in the order of example ids.
     """
 
@@ -41,6 +42,7 @@ class HarmonizedParts:
     shared: Sequence[keras.Variable]
     heads: Sequence[keras.Variable]
     use_bias: bool
+    normalized: Sequence[str]
     datasets: Sequence[str]
 
 
@@ -162,12 +164,23 @@ class HarmonizedGradients(GradientRule):
         plain, aligned = {}, {}
         for name in passed.pooled:
             first, second, rest = passed.first[name], passed.second[name], passed.rest[name]
-            plain[name] = _weigh(first + second + rest, keep)
+            untouched = first + second + rest
+            plain[name] = self._restrained(name, _weigh(untouched, keep), untouched, passed)
             aligned[name] = plain[name]
             if factors is not None and (name == self.parts.anchor or not anchor_only):
                 total = _weigh(first, factors[0]) + _weigh(second, factors[1]) + rest
-                aligned[name] = _weigh(total, keep)
+                total = _weigh(total, keep)
+                aligned[name] = self._restrained(name, total, untouched, passed)
         return {"shared": aligned, "own": aligned if anchor_only else plain}
+
+    def _restrained(
+        self, name: str, cotangents: tf.Tensor, untouched: tf.Tensor, passed: Pass
+    ) -> tf.Tensor:
+        """`cotangents` without what of their change batch norm cannot feel, where there is one."""
+        if not self.config.restrain or name not in self.parts.normalized:
+            return cotangents
+        change = projection.felt_through_batch_norm(cotangents - untouched, passed.pooled[name])
+        return untouched + change
 
     def _factors(self, passed: Pass, conflict: Conflict) -> tuple[tf.Tensor, tf.Tensor]:
         """float32[batch] factors of the rows of the two losses."""
