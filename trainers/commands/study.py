@@ -1,6 +1,7 @@
 """`mmstack study`: trains variants of an experiment over seeds and compares them."""
 
 import argparse
+import os
 import pathlib
 import sys
 
@@ -37,6 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="a.b=c",
         help="override one field of every run; may be repeated",
     )
+    parser.add_argument(
+        "--metrics",
+        default="",
+        help="comma-separated, as logged: report these instead of the file's",
+    )
+    parser.add_argument(
+        "--report_name", default="report", help="beginning of the names of the report's files"
+    )
     parser.add_argument("--only", default="", help="shell pattern of the names of runs to train")
     parser.add_argument(
         "--dry_run", action="store_true", help="check and list runs and commands, write nothing"
@@ -51,11 +60,11 @@ def run(args: argparse.Namespace) -> int:
     from trainers.study import config, plan
 
     check_numbers(args)
-    study = config.load_study(args.study_file, args.levels, args.seeds)
+    study = config.load_study(args.study_file, args.levels, args.seeds, args.metrics)
     runs = plan.plan_runs(study, args.output_dir, args.overrides)
     code = 0 if args.report_only else train(study, runs, args)
     if not args.dry_run:
-        report(study, runs, pathlib.Path(args.output_dir))
+        report(study, runs, pathlib.Path(args.output_dir), args.report_name)
     return code
 
 
@@ -71,6 +80,7 @@ def check_numbers(args: argparse.Namespace) -> None:
 
 def train(study, runs: list, args: argparse.Namespace) -> int:
     """Trains what is not finished; the exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from trainers.study import plan, preparation, scheduler
 
     chosen = plan.select(runs, args.only)
@@ -103,20 +113,25 @@ def list_plan(runs: list, steps: list) -> None:
     print(f"{len(runs)} runs, {sum(one.finished for one in runs)} finished")
 
 
-def report(study, runs: list, folder: pathlib.Path) -> None:
-    """Writes `report.md`, `report.csv`, `report.json` and the pictures, and prints the table."""
+def report(study, runs: list, folder: pathlib.Path, name: str) -> None:
+    """Writes tables and pictures to files that begin with `name`, and prints the table."""
     from trainers.study import pictures, results, tables
-    from trainers.study.plan import write_bytes, write_text
+    from trainers.study.plan import write_bytes
 
     found = results.collect(study, runs)
     text = tables.markdown(found)
-    write_text(folder / "report.md", text)
-    write_text(folder / "report.csv", tables.comma_separated(found))
-    write_text(folder / "report.json", tables.as_json(found))
-    write_bytes(folder / "report.png", pictures.final_picture(found))
-    write_bytes(folder / "curves.png", pictures.curves_picture(found))
+    files = {
+        f"{name}.md": text.encode(),
+        f"{name}.csv": tables.comma_separated(found).encode(),
+        f"{name}.json": tables.as_json(found).encode(),
+        f"{name}.png": pictures.final_picture(found),
+        f"{name}_curves.csv": tables.curves_comma_separated(found).encode(),
+        f"{name}_curves.png": pictures.curves_picture(found),
+    }
+    for file_name, content in files.items():
+        write_bytes(folder / file_name, content)
     print(text)
-    print(f"written to {folder}: report.md, report.csv, report.json, report.png, curves.png")
+    print(f"written to {folder}: {', '.join(files)}")
 
 
 def say(line: str) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import omegaconf
@@ -98,13 +98,16 @@ class StudyConfig:
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
 
-def load_study(path: str, levels: list[str] = (), seeds: str = "") -> StudyConfig:
+def load_study(
+    path: str, levels: Sequence[str] = (), seeds: str = "", metrics: str = ""
+) -> StudyConfig:
     """Reads and checks a study.
 
     Args:
         path: YAML file.
         levels: choices of levels, each `factor=level,level`.
         seeds: comma-separated seeds instead of the file's; empty keeps those.
+        metrics: comma-separated metrics, as they are logged, instead of the file's.
 
     Raises:
         UserError: for a missing or malformed file, an unknown key or level, or a value that cannot
@@ -118,6 +121,9 @@ def load_study(path: str, levels: list[str] = (), seeds: str = "") -> StudyConfi
         raise UserError(_describe(path, error)) from error
     if seeds:
         study.seeds = _seeds(seeds)
+    if metrics:
+        known = study.metrics
+        study.metrics = {name: known.get(name, MetricConfig()) for name in metrics.split(",")}
     _check(study, path)
     for choice in levels:
         _choose_levels(study, choice)

@@ -43,11 +43,15 @@ def curves_picture(results: Results) -> bytes:
     figure, panels = _figure(len(groups), len(results.study.metrics))
     for row, fixed in zip(panels, groups, strict=True):
         for axes, metric in zip(row, results.study.metrics, strict=True):
+            drawn = 0
             for level, color in colors.items():
                 key = _key({**fixed, results.study.report.rows: level})
                 curve = results.curves[key, metric]
-                steps, means = [point[0] for point in curve], [point[1] for point in curve]
+                drawn += len(curve)
+                steps, means = [step for step, _ in curve], [value.mean for _, value in curve]
                 axes.plot(steps, means, color=color, marker=".", markersize=4, linewidth=1.2)
+            if not drawn:
+                axes.text(0.5, 0.6, "not logged", ha="center", transform=axes.transAxes)
             axes.set_xlabel("step", fontsize=8)
             _finish_panel(axes, results, metric)
         row[0].set_ylabel(", ".join(f"{name} {level}" for name, level in fixed.items()))

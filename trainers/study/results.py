@@ -54,15 +54,15 @@ class Results:
         cells: in the order of levels, then metrics.
         finished: finished runs.
         unfinished: the others.
-        curves: means over the seeds that logged the step, `(step, mean, count)` in order of steps,
-            by levels (as a sorted tuple of pairs) and metric.
+        curves: (step, estimate over the seeds that logged it) in order of steps, by levels (as a
+            sorted tuple of pairs) and metric.
     """
 
     study: StudyConfig
     cells: Sequence[Cell]
     finished: Sequence[Run]
     unfinished: Sequence[Run]
-    curves: Mapping[tuple, Sequence[tuple[int, float, int]]]
+    curves: Mapping[tuple, Sequence[tuple[int, Estimate]]]
 
 
 def estimate(values: Iterable[float]) -> Estimate | None:
@@ -141,11 +141,9 @@ def _by_seed(
     return {seed: float(take(values)) for seed, values in found.items() if values}
 
 
-def _curve(series: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float, int]]:
+def _curve(series: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, Estimate]]:
     by_step: dict[int, list[float]] = {}
     for one in series:
         for step, value in one:
             by_step.setdefault(step, []).append(value)
-    return [
-        (step, sum(values) / len(values), len(values)) for step, values in sorted(by_step.items())
-    ]
+    return [(step, estimate(values)) for step, values in sorted(by_step.items())]

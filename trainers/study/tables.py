@@ -61,6 +61,20 @@ def comma_separated(results: Results) -> str:
     return text.getvalue()
 
 
+def curves_comma_separated(results: Results) -> str:
+    """CSV with a line per combination, metric and step."""
+    text = io.StringIO()
+    factors = list(results.study.factors)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*factors, "metric", "step", "mean", "standard_error", "runs"])
+    for (key, metric), curve in results.curves.items():
+        levels = [dict(key)[name] for name in factors]
+        for step, value in curve:
+            numbers = (step, value.mean, value.standard_error, value.count)
+            writer.writerow([*levels, metric, *numbers])
+    return text.getvalue()
+
+
 def as_json(results: Results) -> str:
     """JSON with the cells, the value of every run, and which runs are missing."""
     content = {

@@ -1,8 +1,8 @@
 """Stands in for `mmstack train` where a test is about processes: same flags, files, exit codes.
 
-Takes `trainer.train_steps` steps of a hundredth of a second, remembers the step after each, and
-logs `eval/toy/score` = 10 * task.width + seed + step / train_steps. `task.temperature` 9 fails at
-step 3.
+Takes `trainer.train_steps` steps, remembers the step after each, and waits there while the working
+folder has a file `hold`. Logs `eval/toy/score` = 10 * task.width + seed + step / train_steps.
+`task.temperature` 9 fails at step 3.
 """
 
 import argparse
@@ -29,7 +29,6 @@ def main() -> int:
     start = int(position.read_text()) if position.exists() else 0
     print(f"started at {start}", flush=True)
     for step in range(start + 1, steps + 1):
-        time.sleep(0.01)
         if config["task"]["temperature"] == 9 and step == 3:
             print("out of luck", flush=True)
             return 1
@@ -37,6 +36,8 @@ def main() -> int:
         with (args.model_dir / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"step": step, "eval/toy/score": score}) + "\n")
         position.write_text(str(step))
+        while pathlib.Path("hold").exists() and not STOP_REQUESTS:
+            time.sleep(0.01)
         if STOP_REQUESTS:
             return 42
     return 0

@@ -131,7 +131,10 @@ def test_runs_of_a_study_and_its_table_by_hand(workplace):
     assert cells[0]["by_seed"] == {"1": 42.0, "2": 43.0}
     # At step 5 of 10 the narrow ones were at 41.5 and 42.5.
     curve = found.curves[(("share", "0"), ("width", "narrow")), "eval/toy/score"]
-    assert (curve[4], len(curve)) == ((5, 42.0, 2), 10)
+    assert (curve[4], len(curve)) == ((5, results.Estimate(42.0, 0.5, 2)), 10)
+    lines = tables.curves_comma_separated(found).splitlines()
+    assert lines[0] == "share,width,metric,step,mean,standard_error,runs"
+    assert lines[5] == "0,narrow,eval/toy/score,5,42.0,0.5,2"
     # Nothing is trained twice.
     before = {run.name: (run.folder / scheduler.LOG).read_text() for run in runs}
     assert not run_quickly(study, runs)[1]
@@ -150,8 +153,9 @@ def test_standard_errors_by_hand():
 
 
 def test_a_stopped_study_goes_on_where_it_was(workplace):
-    study = load_study(write_study(workplace, overrides=["trainer.train_steps=300"]), seeds="1")
+    study = load_study(write_study(workplace), seeds="1")
     runs = plan.plan_runs(study, workplace / "out")[:3]
+    (workplace / "hold").touch()
 
     def stop_when_two_have_begun():
         while sum((run.folder / "position").exists() for run in runs) < 2:
@@ -163,41 +167,39 @@ def test_a_stopped_study_goes_on_where_it_was(workplace):
     assert not engine.complete and not engine.failed
     assert sum("stopped; the same command goes on" in line for line in said) == 2
     reached = [int((run.folder / "position").read_text()) for run in runs[:2]]
-    assert all(0 < step < 300 for step in reached) and not runs[2].folder.exists()
+    assert reached == [1, 1] and not runs[2].folder.exists()
     assert plan.read_result(runs[0].folder)["exit_code"] == 42
-
+    (workplace / "hold").unlink()
     engine, said = run_quickly(study, runs, parallel=3)
     assert engine.complete and all(run.finished for run in runs)
     logs = [(run.folder / scheduler.LOG).read_text().splitlines() for run in runs]
-    assert logs == [["started at 0", f"started at {step}"] for step in reached] + [["started at 0"]]
-    assert any("steps/s" in line and "min left" in line for line in said)
+    assert logs == [["started at 0", "started at 1"]] * 2 + [["started at 0"]]
+    assert "3/3 runs" in said[-1] and "steps/s" in said[-1] and "0 min left" in said[-1]
 
 
 def test_a_killed_run_is_failed_and_a_run_in_other_hands_is_left_alone(workplace):
-    study = load_study(write_study(workplace, overrides=["trainer.train_steps=200"]), seeds="1")
+    study = load_study(write_study(workplace), seeds="1")
     runs = plan.plan_runs(study, workplace / "out")[:1]
-    first: dict = {}
-    killed = threading.Thread(target=lambda: first.update(run=_start_and_kill_parent(study, runs)))
-    killed.start()
-    killed.join()
-    # The one who started it is gone, the run goes on and keeps its folder locked.
+    (workplace / "hold").touch()
+    orphan = _start_and_forget(study, runs[0])
     engine, said = run_quickly(study, runs)
     assert engine.skipped == [runs[0].name] and "left alone" in said[0]
-    first["run"].kill()
-    first["run"].wait()
+    orphan.kill()
+    orphan.wait()
+    (workplace / "hold").unlink()
     engine, _ = run_quickly(study, runs)
     assert not engine.skipped and runs[0].finished
     started = (runs[0].folder / scheduler.LOG).read_text().splitlines()
-    assert len(started) == 2 and int(started[1].split()[-1]) > 0
+    assert started == ["started at 0", "started at 1"]
 
 
-def _start_and_kill_parent(study, runs):
-    """Starts the run as the scheduler does and forgets about it; its process."""
-    resolved = plan.resolve(study, runs[0])
+def _start_and_forget(study, run):
+    """Starts the run as a scheduler that is then killed; the run's process, which goes on."""
+    resolved = plan.resolve(study, run)
     engine = scheduler.Scheduler(parallel=1, threads=1, say=lambda _: None, command=QUICK)
     engine._clock = scheduler._Clock([])
-    engine._start(scheduler.Job(runs[0], resolved, 200))
-    while not (runs[0].folder / "position").exists():
+    engine._start(scheduler.Job(run, resolved, 10))
+    while not (run.folder / "position").exists():
         time.sleep(0.01)
     return engine._running[0].process
 
@@ -309,7 +311,11 @@ def test_the_command_trains_the_toy_and_reports(workplace, monkeypatch, capsys):
     assert command.run(parser.parse_args([*words, "--report_only"])) == 0
     assert first == {path.name: path.read_bytes() for path in (workplace / "out").glob("*.*")}
     assert Image.open(workplace / "out/report.png").size[0] > 300
-    assert np.asarray(Image.open(workplace / "out/curves.png").convert("L")).std() > 5
+    curves = Image.open(workplace / "out/report_curves.png").convert("L")
+    assert np.asarray(curves).std() > 5
+    other = ["--report_only", "--metrics=train/loss", "--report_name=loss"]
+    assert command.run(parser.parse_args([*words, *other])) == 0
+    assert "| width | train/loss |" in (workplace / "out/loss.md").read_text()
 
 
 def _with_toy_command():
