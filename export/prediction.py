@@ -21,7 +21,8 @@ class Predictor:
         checkpoint: what was asked for.
 
     Attributes:
-        outputs: arrays by `<signature>.<output>`; of one row, but for those of sentences.
+        outputs: arrays of the file's one row by `<signature>.<output>`.
+        sentences: float32[sentences, dim] by output of `embed_text`.
     """
 
     def __init__(self, run: Any, frame_rate_hz: float | None, checkpoint: str):
@@ -33,6 +34,7 @@ class Predictor:
         self._names = self._signatures.docs()
         self._texts: list[str] = []
         self.outputs: dict[str, Any] = {}
+        self.sentences: dict[str, np.ndarray] = {}
 
     def require_embeddings(self) -> None:
         """Raises UserError for a model that embeds no sentences, such as a classifier."""
@@ -53,7 +55,8 @@ class Predictor:
         with client_media.isolated_decoder(timeout_seconds) as decoder:
             clip = client_media.decode(path, self._signatures.info, max_seconds, decoder)
         for name, arrays in client_media.requests_for(clip, texts, self._names).items():
-            self._ask(name, arrays, lambda value: value[0])
+            answers = self._signatures.reference(name, arrays)
+            self.outputs |= {f"{name}.{key}": value[0] for key, value in answers.items()}
         if not self.outputs:
             raise UserError(
                 f"{path} has no stream that this model takes; it answers {sorted(self._names)}"
@@ -64,7 +67,7 @@ class Predictor:
         """Embeds sentences."""
         self._texts = list(texts)
         if texts:
-            self._ask("embed_text", {"text": _strings(texts)}, lambda value: value)
+            self.sentences = self._signatures.reference("embed_text", {"text": _strings(texts)})
 
     def labels(self, labels: list[str], prompts: list[str]) -> dict[str, list[comparisons.Label]]:
         """Classes ranked for the file's video and sound, each where it has one."""
@@ -104,13 +107,8 @@ class Predictor:
             modality: (modality, spaces) for modality, spaces in self._media_embeddings().items()
         }
         for row, text in enumerate(self._texts):
-            embedding = self.outputs["embed_text.text_vt"][row]
-            queries[f'"{text}"'] = ("text", {"vt": embedding})
+            queries[f'"{text}"'] = ("text", {"vt": self.sentences["text_vt"][row]})
         return comparisons.nearest(records, by, queries, count)
-
-    def _ask(self, name: str, arrays: dict[str, np.ndarray], pick) -> None:
-        answers = self._signatures.reference(name, arrays)
-        self.outputs |= {f"{name}.{key}": pick(value) for key, value in answers.items()}
 
     def _embed_texts(self, texts: list[str]) -> np.ndarray:
         return self._signatures.reference("embed_text", {"text": _strings(texts)})["text_vt"]

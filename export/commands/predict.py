@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         neighbours = predictor.neighbours(
             args.records, args.split, args.by, args.top, args.max_records
         )
-    _print(args, predictor.outputs, warnings, labels, neighbours)
+    _print(args, predictor, warnings, labels, neighbours)
     return 0
 
 
@@ -110,7 +110,7 @@ def _check_flags(args: argparse.Namespace) -> None:
 
 def _print(
     args: argparse.Namespace,
-    outputs: dict[str, Any],
+    predictor: Any,
     warnings: tuple[str, ...],
     labels: dict,
     neighbours: dict,
@@ -120,7 +120,8 @@ def _print(
     from export import comparisons
 
     if args.json:
-        answers = json_answers(outputs, args.text, warnings)
+        answers = json_answers(predictor.outputs, args.text, warnings)
+        answers["sentences"] = {key: rows.tolist() for key, rows in predictor.sentences.items()}
         for name, lists in (("labels", labels), ("nearest", neighbours)):
             answers[name] = {
                 title: [dataclasses.asdict(entry) for entry in entries]
@@ -128,7 +129,9 @@ def _print(
             }
         print(json.dumps(answers))
         return
-    print_answers(outputs, args.text, warnings, as_json=False)
+    print_answers(predictor.outputs, args.text, warnings, as_json=False)
+    for key, rows in predictor.sentences.items():
+        print(f"{f'sentences.{key}':<28} {len(rows)} of {rows.shape[1]} numbers")
     for title, ranked in labels.items():
         print(f"\n{comparisons.label_table(title, ranked[: args.top])}")
     for title, found in neighbours.items():

@@ -104,7 +104,7 @@ def print_answers(
     """Prints embeddings as a summary, similarities and best classes as tables, or all as JSON.
 
     Args:
-        outputs: arrays of one row by `<signature>.<output>`; of sentences, a row each.
+        outputs: arrays of one row by `<signature>.<output>`.
         texts: sentences in the order of the similarities.
         warnings: of the decoder.
         as_json: print JSON.
@@ -116,9 +116,7 @@ def print_answers(
         print(f"note: {warning}")
     for key, value in outputs.items():
         value = np.asarray(value)
-        if key.startswith("embed_") and value.ndim == 2:
-            print(f"{key:<28} {len(value)} sentences of {value.shape[1]} numbers")
-        elif key.startswith("embed_"):
+        if key.startswith("embed_"):
             start = ", ".join(f"{entry:.3f}" for entry in value[:4])
             print(f"{key:<28} {len(value)} numbers: {start}, ...")
     for signature, title in (("similarity", "video"), ("similarity_audio", "sound")):

@@ -50,7 +50,7 @@ def test_classes_by_prompts_and_nearest_records(model_dir, media, capsys):
     )
     video = np.array(answers["outputs"]["embed_video_jpeg.video_vt"])
     names = [f"--text={words}" for words in ("three", "a green digit three")]
-    prompts = np.array(predict(capsys, model_dir, *names)["outputs"]["embed_text.text_vt"])
+    prompts = np.array(predict(capsys, model_dir, *names)["sentences"]["text_vt"])
     three = prompts.mean(axis=0) / np.linalg.norm(prompts.mean(axis=0))
     ranked = {entry["label"]: entry for entry in answers["labels"]["video"]}
     assert ranked["three"]["similarity"] == pytest.approx(three @ video, abs=1e-5)
@@ -63,7 +63,7 @@ def test_classes_by_prompts_and_nearest_records(model_dir, media, capsys):
     inputs = run.config.streams["main"].input
     records = runs.embed_records(run, inputs, folder, "test", modality="video")
     assert len(records.clips) == 16
-    text = np.array(answers["outputs"]["embed_text.text_vt"])[0]
+    text = np.array(answers["sentences"]["text_vt"])[0]
     for title, space, query in (
         ("video", "va", np.array(answers["outputs"]["embed_video_jpeg.video_va"])),
         ('"a green digit"', "vt", text),
@@ -93,7 +93,7 @@ def test_sentences_alone_find_records(model_dir, capsys):
     words = ["--text=a green digit three", f"--records={model_dir}/../records", "--top=1"]
     assert mmstack.main(["predict", f"--model_dir={model_dir}", *words]) == 0
     output = capsys.readouterr().out
-    assert "1 sentences of 8 numbers" in output
+    assert "sentences.text_vt" in output and "1 of 8 numbers" in output
     assert 'nearest to "a green digit three"' in output
 
 
