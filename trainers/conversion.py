@@ -15,6 +15,7 @@ from trainers.config import ExperimentConfig, to_yaml
 from trainers.loop import checkpoints, run_folder
 from trainers.loop.state import RunState
 from trainers.optimization.averages import Averages
+from trainers.whole_files import write_text
 
 REPORT_FILE = "conversion.json"
 # What a checkpoint of such a run calls its experiment, so that nobody resumes it by mistake.
@@ -61,7 +62,7 @@ def import_run(
         report = vatt.import_weights(model, published, allow)
         run_folder.check_writable(model_dir)
         path = _save(model, config, source, model_dir, published.step)
-    checkpoints.write_text(os.path.join(model_dir, REPORT_FILE), report.to_json())
+    write_text(os.path.join(model_dir, REPORT_FILE), report.to_json())
     # Last, because a folder with a config is a run.
     run_folder.write_config(config, model_dir)
     return Converted(path, published.step, report)

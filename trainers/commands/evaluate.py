@@ -137,8 +137,7 @@ def write_json(path: str, content: Mapping[str, Any]) -> None:
     """Writes JSON by rename; `path` may be a remote URL."""
     import tensorflow as tf
 
+    from trainers.whole_files import write_text
+
     tf.io.gfile.makedirs(os.path.dirname(path) or ".")
-    partial = os.path.join(os.path.dirname(path), f".tmp-{os.path.basename(path)}")
-    with tf.io.gfile.GFile(partial, "w") as file:
-        file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    tf.io.gfile.rename(partial, path, overwrite=True)
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -14,8 +14,8 @@ from trainers.evaluation import class_panels, drawing, labels, panels, zero_shot
 from trainers.evaluation.base import EvaluationContext, Evaluator
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.embeddings import EmbeddedExamples, Embedder
-from trainers.loop.checkpoints import write_text
 from trainers.tasks.base import Task
+from trainers.whole_files import write_text
 
 
 class ClassificationEvaluator(Evaluator):

@@ -1,4 +1,4 @@
-"""Pictures, sounds, texts and histograms for TensorBoard, kept apart from where they are written."""
+"""Pictures, sounds, texts and histograms for TensorBoard, apart from where they are written."""
 
 import dataclasses
 from collections.abc import Iterable

@@ -1,13 +1,16 @@
 """Files of TensorBoard's embedding projector."""
 
+import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins.projector import projector_config_pb2
+
+from trainers.whole_files import write_bytes, write_text
 
 CONFIG_NAME = "projector_config.pbtxt"
 SPRITE_PIXELS = 48
@@ -33,9 +36,9 @@ def write_projector(
     folder = tf.io.gfile.join(model_dir, FOLDER)
     tf.io.gfile.makedirs(folder)
     rows = ("\t".join(f"{value:.6g}" for value in vector) for vector in vectors)
-    _write_text(tf.io.gfile.join(folder, f"{name}.vectors.tsv"), rows)
+    write_text(tf.io.gfile.join(folder, f"{name}.vectors.tsv"), _lines(rows))
     labels = (" ".join(text.split()) or "-" for text in texts)
-    _write_text(tf.io.gfile.join(folder, f"{name}.labels.tsv"), labels)
+    write_text(tf.io.gfile.join(folder, f"{name}.labels.tsv"), _lines(labels))
     if pictures is not None:
         _write_sprite(tf.io.gfile.join(folder, f"{name}.sprite.png"), pictures)
     _add_to_config(folder, name, vectors.shape, pictures is not None)
@@ -56,7 +59,7 @@ def _add_to_config(folder: str, name: str, shape: tuple, has_sprite: bool) -> No
     if has_sprite:
         entry.sprite.image_path = f"{name}.sprite.png"
         entry.sprite.single_image_dim.extend([SPRITE_PIXELS, SPRITE_PIXELS])
-    _write_text(path, [text_format.MessageToString(config).rstrip()])
+    write_text(path, text_format.MessageToString(config))
 
 
 def _write_sprite(path: str, pictures: np.ndarray) -> None:
@@ -67,12 +70,10 @@ def _write_sprite(path: str, pictures: np.ndarray) -> None:
         small = Image.fromarray(picture).resize((SPRITE_PIXELS, SPRITE_PIXELS), Image.BILINEAR)
         row, column = divmod(number, per_side)
         sheet.paste(small, (column * SPRITE_PIXELS, row * SPRITE_PIXELS))
-    with tf.io.gfile.GFile(f"{path}.tmp", "wb") as file:
-        sheet.save(file, format="PNG")
-    tf.io.gfile.rename(f"{path}.tmp", path, overwrite=True)
+    encoded = io.BytesIO()
+    sheet.save(encoded, format="PNG")
+    write_bytes(path, encoded.getvalue())
 
 
-def _write_text(path: str, lines) -> None:
-    with tf.io.gfile.GFile(f"{path}.tmp", "w") as file:
-        file.write("\n".join(lines) + "\n")
-    tf.io.gfile.rename(f"{path}.tmp", path, overwrite=True)
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"

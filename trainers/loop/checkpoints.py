@@ -19,6 +19,7 @@ from trainers.loop.identity import check_identity
 from trainers.loop.state import RunState
 from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import NamedOptimizer
+from trainers.whole_files import write_text
 
 NAME = "ckpt"
 STATE_KEY = "state/.ATTRIBUTES/py_state"
@@ -235,15 +236,6 @@ def copy_if_best(
     for other in set(list_steps(folder)) - {step}:
         for name in tf.io.gfile.glob(f"{path_of(folder, other)}.*"):
             tf.io.gfile.remove(name)
-
-
-def write_text(path: str, text: str) -> None:
-    """Writes a small file that appears by rename."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".tmp-{name}")
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
 def _reason(error: Exception) -> str:

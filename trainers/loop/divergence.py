@@ -4,8 +4,8 @@ import json
 import os
 
 from trainers.config import StreamConfig
-from trainers.loop.checkpoints import write_text
 from trainers.loop.inputs import Inputs
+from trainers.whole_files import write_text
 
 _SHOWN = 4
 

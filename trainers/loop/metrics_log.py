@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainers.loop.checkpoints import write_text
+from trainers.whole_files import write_text
 
 
 class MetricsLog:

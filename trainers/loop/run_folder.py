@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers.config import ExperimentConfig, load_config, to_yaml
-from trainers.loop.checkpoints import write_text
+from trainers.whole_files import write_text
 
 _ASSET_FIELDS = ("vocabulary",)
 

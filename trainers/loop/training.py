@@ -14,7 +14,7 @@ from trainers.evaluation import panels
 from trainers.initialization import REPORT_FILE
 from trainers.loop import costs, divergence
 from trainers.loop.assembly import Assembly, step_costs
-from trainers.loop.checkpoints import Checkpoints, build_checkpoint, write_text
+from trainers.loop.checkpoints import Checkpoints, build_checkpoint
 from trainers.loop.evaluation import Evaluation
 from trainers.loop.identity import flatten, identity_of, task_defaults
 from trainers.loop.inputs import StreamOrder, StreamReader
@@ -31,6 +31,7 @@ from trainers.loop.progress import Progress
 from trainers.loop.run_folder import write_config
 from trainers.loop.state import RunState
 from trainers.loop.trainer import Trainer
+from trainers.whole_files import write_text
 
 
 class Training:
