@@ -59,11 +59,6 @@ def load_run(model_dir: str, checkpoint: str = "latest", use_ema: bool = True) -
     Raises:
         UserError: no run there, no such checkpoint, or one that cannot be read.
     """
-    config_path = os.path.join(model_dir, "config.yaml")
-    if not tf.io.gfile.exists(config_path):
-        raise UserError(
-            f"{model_dir} is no run folder: it has no config.yaml; give one of `mmstack train`"
-        )
     config = read_config(model_dir)
     path = find_checkpoint(model_dir, checkpoint)
     task = build_task(config)

@@ -53,9 +53,10 @@ def run(args: argparse.Namespace) -> int:
     from trainers.loop.run_folder import read_config
 
     check_overrides(args.overrides)
-    loaded = runs.load_run(args.model_dir, args.checkpoint, use_ema=not args.no_ema)
     config = read_config(args.model_dir, args.overrides)
+    # Threads can only be set before TensorFlow's first operation, which building the model is.
     distribution.configure_process(config.runtime)
+    loaded = runs.load_run(args.model_dir, args.checkpoint, use_ema=not args.no_ema)
     evaluators = build_evaluators(config.evaluators, loaded.task)
     evaluators = {name: evaluators[name] for name in select(list(evaluators), args.evaluators)}
     writer = None

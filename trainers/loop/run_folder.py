@@ -72,8 +72,17 @@ def with_copied_assets(config: ExperimentConfig, folder: str) -> ExperimentConfi
 
 
 def read_config(model_dir: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """The resolved config of a run, wherever its folder lies now and from wherever it is read."""
-    config = load_config([os.path.join(model_dir, "config.yaml")], overrides)
+    """The resolved config of a run, wherever its folder lies now and from wherever it is read.
+
+    Raises:
+        UserError: no run there, or overrides that do not fit.
+    """
+    path = os.path.join(model_dir, "config.yaml")
+    if not tf.io.gfile.exists(path):
+        raise UserError(
+            f"{model_dir} is no run folder: it has no config.yaml; give one of `mmstack train`"
+        )
+    config = load_config([path], overrides)
     for part in (config.task, *config.streams.values(), *config.evaluators.values()):
         _replace_assets(part, lambda path: _in_folder(path, model_dir))
     return config
