@@ -14,7 +14,15 @@ import subprocess
 import sys
 import time
 
-MODULES = ("decode", "preprocess", "input", "train_step", "harmonization", "serving")
+MODULES = (
+    "decode",
+    "preprocess",
+    "input",
+    "train_step",
+    "drop_token",
+    "harmonization",
+    "serving",
+)
 ROW = "{name:<58} {ours:>12} {alternative:>12} {ratio:>7} {aim:>8} {met:>4}"
 
 
