@@ -1,4 +1,4 @@
-"""`mmstack manifest`: make a manifest from a folder or a table, or check one."""
+"""`mmstack manifest`: make a manifest from a folder, table or published layout, or check one."""
 
 import argparse
 
@@ -13,6 +13,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     folder.add_argument(
         "--labels_from_folders", action="store_true", help="label items by their folder's name"
     )
+    table = _add_table(sources)
+    coco = sources.add_parser("coco", help="COCO caption annotations and a folder of pictures")
+    coco.add_argument("--captions", required=True, help="annotation file (JSON), local or URL")
+    nlvr = sources.add_parser("nlvr", help="NLVR: pictures with a true or false sentence each")
+    nlvr.add_argument("--examples", required=True, help="examples (JSON Lines), local or URL")
+    nlvr.add_argument(
+        "--split_shares",
+        default="train=0.8,val=0.1,test=0.1",
+        help="shares of the sentences; no sentence is in two splits",
+    )
+    for source in (coco, nlvr):
+        source.add_argument("--images", required=True, help="folder of the pictures, local or URL")
+    for source in (folder, table, coco):
+        source.add_argument(
+            "--split_sizes",
+            default="",
+            metavar="SPLIT=ITEMS,...",
+            help="draw splits of exactly these sizes, such as train=420,test=140",
+        )
+    for source in (folder, table, coco, nlvr):
+        source.add_argument("--output", required=True, help="manifest to write, local or URL")
+        source.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    check = sources.add_parser("check", help="check a manifest")
+    check.add_argument("--manifest", required=True, help="manifest, local or URL")
+
+
+def _add_table(sources) -> argparse.ArgumentParser:
     table = sources.add_parser("csv", help="a CSV table, one media item a row")
     table.add_argument("--table", required=True, help="CSV file, local or URL")
     table.add_argument("--media_column", default="file")
@@ -21,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--caption_columns", default="caption", help="comma-separated; empty for none"
     )
     table.add_argument("--label_column", default="")
+    table.add_argument(
+        "--label_index_column", default="", help="class numbers; default: places of sorted names"
+    )
     table.add_argument("--split_column", default="", help="train, val or test")
     table.add_argument(
         "--split_names",
@@ -42,17 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="paths of GRID alignments, whose words become timed captions of style `word`",
     )
     table.add_argument("--delimiter", default=",")
-    for source in (folder, table):
-        source.add_argument(
-            "--split_sizes",
-            default="",
-            metavar="SPLIT=ITEMS,...",
-            help="draw splits of exactly these sizes, such as train=420,test=140",
-        )
-        source.add_argument("--output", required=True, help="manifest to write, local or URL")
-        source.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    check = sources.add_parser("check", help="check a manifest")
-    check.add_argument("--manifest", required=True, help="manifest, local or URL")
+    return table
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,8 +113,8 @@ def _check(path: str) -> int:
 def _make(args: argparse.Namespace) -> int:
     from beam_pipelines.sources.writer import write_manifest
 
-    base, found = _folder_items(args) if args.source == "folder" else _table_items(args)
-    if args.split_sizes:
+    base, found = _SOURCES[args.source](args)
+    if getattr(args, "split_sizes", ""):
         from beam_pipelines.sources.splits import draw_splits, parse_split_sizes
 
         found = draw_splits(found, parse_split_sizes(args.split_sizes))
@@ -125,6 +145,7 @@ def _table_items(args: argparse.Namespace):
         id=args.id_column,
         captions=tuple(name for name in args.caption_columns.split(",") if name),
         label=args.label_column,
+        label_index=args.label_index_column,
         split=args.split_column,
         language=args.language_column,
         word_times=args.word_times_column,
@@ -135,6 +156,28 @@ def _table_items(args: argparse.Namespace):
     if len(args.delimiter) != 1:
         raise UserError(f"--delimiter {args.delimiter!r}: expected one character")
     return files.parent(args.table), read_csv(args.table, mapping, delimiter=args.delimiter)
+
+
+def _coco_items(args: argparse.Namespace):
+    from beam_pipelines.sources.coco import read_coco
+
+    return args.images, read_coco(args.captions, args.images)
+
+
+def _nlvr_items(args: argparse.Namespace):
+    from beam_pipelines.manifest import parse_split_shares
+    from beam_pipelines.sources.nlvr import read_nlvr
+
+    shares = parse_split_shares(args.split_shares)
+    return args.images, read_nlvr(args.examples, args.images, shares)
+
+
+_SOURCES = {
+    "folder": _folder_items,
+    "csv": _table_items,
+    "coco": _coco_items,
+    "nlvr": _nlvr_items,
+}
 
 
 def _pairs(flag: str, pieces: list[str]) -> dict[str, str]:
@@ -156,5 +199,7 @@ def _check_split_flags(args: argparse.Namespace, mapping) -> None:
     unknown = sorted(set(mapping.split_names.values()) - set(SPLITS))
     if unknown:
         raise UserError(f"--split_names: {unknown[0]!r} is not one of {', '.join(SPLITS)}")
+    if mapping.label_index and not mapping.label:
+        raise UserError("--label_index_column numbers the classes that --label_column names")
     if args.split_sizes and mapping.split:
         raise UserError("--split_sizes draws the splits that --split_column names; drop one")

@@ -7,6 +7,8 @@ for. To add one, write `sources/<name>.py` with such a function and a subcommand
 
 - `folder`: a folder of media with sidecar captions.
 - `csv_table`: a CSV table, columns chosen by flags.
+- `coco`: COCO caption annotations and a folder of pictures.
+- `nlvr`: NLVR examples, pictures with sentences that are true or false of them.
 - `captions`: parsers of caption files, used by the adapters.
 - `digits`: the spoken-digits sample corpus, which also makes its media.
 """

@@ -4,8 +4,6 @@ import csv
 import dataclasses
 import fnmatch
 import io
-import os
-import posixpath
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +11,7 @@ from beam_pipelines import files
 from beam_pipelines.rejects import Reject, RejectCode
 from beam_pipelines.schema import SPLITS
 from beam_pipelines.sources.captions import MAX_CAPTION_CHARACTERS, decode_text, read_word_times
+from beam_pipelines.sources.media_files import unusable
 from mm_models.errors import UserError
 
 _MAX_FIELD_CHARACTERS = 1 << 20
@@ -26,13 +25,14 @@ class ColumnMapping:
         media: path of the media file, relative to the table's folder.
         id: unique id; empty: the media path.
         captions: columns with one caption each; empty cells are skipped.
-        label: class name; indices follow the sorted names of the table.
+        label: class name; indices follow the sorted names of the table, or `label_index`.
         split: train, val or test, or what `split_names` turns into one of them.
         language: language of the row's captions.
         word_times: path of a GRID alignment (`start end word` in 1/25,000 s), relative to the
             table's folder; its words become timed captions of style `word`. Empty cells have none.
         split_names: cell of the split column → split; empty takes the cells as they are.
         where: column → shell-style pattern; rows that do not match all of them are left out.
+        label_index: number of the class whose name `label` holds, counted from 0.
     """
 
     media: str = "file"
@@ -44,11 +44,13 @@ class ColumnMapping:
     word_times: str = ""
     split_names: dict[str, str] = dataclasses.field(default_factory=dict)
     where: dict[str, str] = dataclasses.field(default_factory=dict)
+    label_index: str = ""
 
     def columns(self) -> list[str]:
         """All columns that are named."""
         named = (self.media, self.id, *self.captions, self.label, self.split, self.language)
-        return [name for name in (*named, self.word_times, *self.where) if name]
+        named = (*named, self.word_times, self.label_index, *self.where)
+        return [name for name in named if name]
 
     def keeps(self, row: dict[str, str]) -> bool:
         """Whether a row matches every pattern."""
@@ -108,19 +110,17 @@ def _rows(path: str, mapping: ColumnMapping, delimiter: str) -> tuple[str, list[
 def _row_reject(
     row: dict[str, str], mapping: ColumnMapping, folder: str, check_files: bool
 ) -> Reject | None:
-    media = row[mapping.media].strip()
-    if not media or not media.isprintable():
-        return Reject(RejectCode.BAD_METADATA, f"media path {media!r} is empty or not printable")
-    if not files.is_remote(media) and posixpath.normpath(media).startswith(("..", "/")):
-        return Reject(RejectCode.BAD_METADATA, f"media path {media} leaves the table's folder")
+    reject = unusable(folder, row[mapping.media].strip(), check_files=check_files)
+    if reject is not None:
+        return reject
     if mapping.split and mapping.split_of(row) not in SPLITS:
         allowed = ", ".join(mapping.split_names or SPLITS)
         return Reject(RejectCode.BAD_METADATA, f"split {row[mapping.split]!r} is not {allowed}")
     if any(len(row[column]) > MAX_CAPTION_CHARACTERS for column in mapping.captions):
         return Reject(RejectCode.BAD_CAPTIONS, f"more than {MAX_CAPTION_CHARACTERS} characters")
-    local = files.join(folder, media)
-    if check_files and not files.is_remote(local) and not os.path.isfile(local):
-        return Reject(RejectCode.FILE_MISSING, f"{media} is missing")
+    index = row[mapping.label_index].strip() if mapping.label_index else ""
+    if index and not (index.isascii() and index.isdecimal()):
+        return Reject(RejectCode.BAD_METADATA, f"class number {index!r} is no whole number")
     return None
 
 
@@ -146,7 +146,8 @@ def _item(
     item["captions"] = [{"text": text, **language} for text in texts if text]
     if mapping.label and row[mapping.label]:
         text = row[mapping.label]
-        item["labels"] = [{"index": labels.index(text), "text": text}]
+        index = row[mapping.label_index].strip() if mapping.label_index else ""
+        item["labels"] = [{"index": int(index) if index else labels.index(text), "text": text}]
     if mapping.split:
         item["split"] = mapping.split_of(row)
     if encoding != "utf-8":

@@ -1,0 +1,68 @@
+"""COCO caption annotations (one JSON file, pictures in a folder) → manifest items."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from beam_pipelines import files
+from beam_pipelines.manifest import parse_line
+from beam_pipelines.rejects import Reject, RejectCode
+from beam_pipelines.sources.media_files import unusable
+from mm_models.errors import UserError
+
+LANGUAGE = "en"
+
+
+def read_coco(
+    captions_path: str, images_folder: str, *, check_files: bool = True
+) -> Iterator[dict[str, Any] | tuple[str, Reject]]:
+    """Yields an item for each picture in the order of the file, with all of its captions.
+
+    Ids are the pictures' ids in decimal; no item names a split, so that a hash of the id draws it.
+
+    Args:
+        captions_path: annotations with `images` (`id`, `file_name`) and `annotations` (`image_id`,
+            `caption`); local or URL.
+        images_folder: folder that file names are relative to.
+        check_files: reject pictures whose local file is absent.
+
+    Raises:
+        UserError: the file cannot be read, or is no such annotation file.
+
+    Source: MS COCO's caption format, https://cocodataset.org/#format-data.
+    """
+    captions: dict[int, list[str]] = {}
+    images, annotations = _read(captions_path)
+    for annotation in annotations:
+        captions.setdefault(annotation["image_id"], []).append(" ".join(_text(annotation).split()))
+    for image in images:
+        name = str(image["id"])
+        texts = [text for text in captions.get(image["id"], []) if text]
+        reject = unusable(images_folder, image["file_name"], check_files=check_files)
+        if not texts:
+            reject = Reject(RejectCode.BAD_CAPTIONS, f"{image['file_name']} has no caption")
+        if reject is not None:
+            yield name, reject
+        else:
+            yield {
+                "id": name,
+                "media": image["file_name"],
+                "captions": [{"text": text, "language": LANGUAGE} for text in texts],
+            }
+
+
+def _read(path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    try:
+        content = parse_line(files.read_bytes(path))
+        images = [{"id": int(i["id"]), "file_name": str(i["file_name"])} for i in content["images"]]
+        return images, [a | {"image_id": int(a["image_id"])} for a in content["annotations"]]
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"--captions {path} cannot be read: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"--captions {path} is no COCO caption file ({error!r}); it needs images with id and "
+            "file_name, and annotations with image_id and caption"
+        ) from error
+
+
+def _text(annotation: dict[str, Any]) -> str:
+    return str(annotation.get("caption", ""))

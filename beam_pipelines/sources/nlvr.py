@@ -1,0 +1,89 @@
+"""NLVR examples (JSON Lines: picture, sentence, whether it is true) → manifest items."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from beam_pipelines import files
+from beam_pipelines.manifest import parse_line, split_of
+from beam_pipelines.rejects import Reject
+from beam_pipelines.sources.media_files import unusable
+from mm_models.errors import UserError
+
+LABELS = ("false", "true")
+# Of the captions, so that a data set can keep those that describe their picture.
+STYLES = {"false": "false_sentence", "true": "true_sentence"}
+
+
+def read_nlvr(
+    examples_path: str, images_folder: str, shares: dict[str, float], *, check_files: bool = True
+) -> Iterator[dict[str, Any] | tuple[str, Reject]]:
+    """Yields an item for each example: the sentence as caption, and whether it is true as label.
+
+    A false sentence has the relation `wrong` and the style `false_sentence`. Examples with the same
+    number before the dash of their identifier, or with the same sentence, share a split, so that no
+    sentence is on two sides.
+
+    Args:
+        examples_path: a line holds `identifier`, `image`, `sentence` and `label`; local or URL.
+        images_folder: folder that file names are relative to.
+        shares: split → share of the sentences, summing to 1; a hash of the sentence draws.
+        check_files: reject pictures whose local file is absent.
+
+    Raises:
+        UserError: the file cannot be read, or a line is no such example.
+
+    Source: Cornell NLVR (Suhr and others, ACL 2017).
+    """
+    sentences: dict[str, str] = {}
+    for number, line in enumerate(_lines(examples_path), start=1):
+        if not line.strip():
+            continue
+        example = _example(examples_path, number, line)
+        group = example["identifier"].partition("-")[0]
+        sentence = sentences.setdefault(group, _plain(example["sentence"]))
+        reject = unusable(images_folder, example["image"], check_files=check_files)
+        if reject is not None:
+            yield example["identifier"], reject
+        else:
+            yield _item(example, split_of({"id": sentence}, shares))
+
+
+def _lines(path: str) -> list[bytes]:
+    try:
+        return files.read_bytes(path).splitlines()
+    except OSError as error:
+        raise UserError(f"--examples {path} cannot be read: {error}") from error
+
+
+def _example(path: str, number: int, line: bytes) -> dict[str, str]:
+    try:
+        value = parse_line(line)
+        example = {key: str(value[key]) for key in ("identifier", "image", "sentence", "label")}
+        if example["label"] not in LABELS:
+            raise ValueError(f"label {example['label']!r} is neither true nor false")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"--examples {path} line {number} is no NLVR example: {error!r}") from error
+    return example
+
+
+def _item(example: dict[str, str], split: str) -> dict[str, Any]:
+    label = example["label"]
+    caption = {
+        "text": " ".join(example["sentence"].split()),
+        "language": "en",
+        "style": STYLES[label],
+        "relation": "moment" if label == "true" else "wrong",
+    }
+    return {
+        "id": example["identifier"],
+        "media": example["image"],
+        "split": split,
+        "captions": [caption],
+        "labels": [{"index": LABELS.index(label), "text": label}],
+    }
+
+
+def _plain(sentence: str) -> str:
+    """The sentence without what two writings of it may differ in."""
+    kept = "".join(c if c.isalnum() else " " for c in sentence.casefold())
+    return " ".join(kept.split())
