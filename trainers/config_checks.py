@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from mm_models.errors import UserError
-from trainers.config import ExperimentConfig, OptimizerConfig, ScheduleConfig, TrainerConfig
+from trainers.config import ExperimentConfig, TrainerConfig
+from trainers.optimization.config import OptimizerConfig, ScheduleConfig
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine")
@@ -121,6 +122,13 @@ def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
             )
     for name in ("weight_decay", "clip_global_norm"):
         _at_least(getattr(optimizer, name), 0, f"{field}.{name}")
+    if optimizer.decay_pattern:
+        _check_pattern(optimizer.decay_pattern, f"{field}.decay_pattern")
+        if not optimizer.weight_decay:
+            raise UserError(
+                f"{field}.decay_pattern is {optimizer.decay_pattern!r} but {field}.weight_decay is "
+                "0; set the decay, or leave the pattern out"
+            )
     for name, group in optimizer.groups.items():
         _check_pattern(group.pattern, f"{field}.groups.{name}.pattern")
     _check_schedule(optimizer.schedule, f"{field}.schedule")
@@ -128,8 +136,19 @@ def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
 
 def _check_schedule(schedule: ScheduleConfig, field: str) -> None:
     _one_of(schedule.kind, SCHEDULES, f"{field}.kind")
-    for name in ("learning_rate", "final_learning_rate", "warmup_steps", "total_steps"):
-        _at_least(getattr(schedule, name), 0, f"{field}.{name}")
+    _non_negative(schedule, field)
+    if schedule.prewarm_start_learning_rate and not schedule.prewarm_steps:
+        raise UserError(
+            f"{field}.prewarm_start_learning_rate means nothing without {field}.prewarm_steps; set "
+            "both or neither"
+        )
+    if schedule.warmup_start_learning_rate and not (
+        schedule.warmup_steps or schedule.prewarm_steps
+    ):
+        raise UserError(
+            f"{field}.warmup_start_learning_rate means nothing without {field}.warmup_steps; set "
+            "both or neither"
+        )
     if schedule.kind in ("constant", "rsqrt") and (
         schedule.final_learning_rate or schedule.total_steps
     ):

@@ -126,6 +126,15 @@ def test_missing_empty_and_nameless_files_are_refused(tmp_path, load):
         (["trainer.optimizers.main.momentum=0.9"], "momentum is 0.9, which adam does not use"),
         (["trainer.optimizers.main.schedule.final_learning_rate=0.1"], "mean nothing to constant"),
         (["trainer.optimizers.main.groups.a.pattern=("], "no regular expression"),
+        (["trainer.optimizers.main.decay_pattern=kernel$"], "weight_decay is 0; set the decay"),
+        (
+            ["trainer.optimizers.main.schedule.prewarm_start_learning_rate=1"],
+            "means nothing without trainer.optimizers.main.schedule.prewarm_steps",
+        ),
+        (
+            ["trainer.optimizers.main.schedule.warmup_start_learning_rate=1"],
+            "means nothing without trainer.optimizers.main.schedule.warmup_steps",
+        ),
         (["trainer.ema.decay=1.0"], "trainer.ema.decay is 1.0"),
         (["trainer.nan_gradients=maybe"], "trainer.nan_gradients is 'maybe'"),
         (["trainer.evaluation.early_stopping_patience=2"], "needs trainer.checkpoint.best_metric"),

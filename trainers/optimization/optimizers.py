@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.config import OptimizerConfig, ParameterGroupConfig
+from trainers.optimization.config import OptimizerConfig, ParameterGroupConfig
 from trainers.optimization.schedules import Schedule, build_schedule
 
 
@@ -41,6 +41,10 @@ class ParameterGroup:
 
         weight_decay = config.weight_decay if group.weight_decay else 0.0
         self.optimizer = _keras_optimizer(config, learning_rate, weight_decay or None)
+        decays = re.compile(config.decay_pattern)
+        self.optimizer.exclude_from_weight_decay(
+            var_list=[variable for variable in variables if not decays.search(variable.path)]
+        )
         self.optimizer.build(variables)
 
 
@@ -59,6 +63,12 @@ class NamedOptimizer:
         """Sorts `variables` into groups. Raises UserError for a pattern that takes none of them."""
         self.name = name
         self.clip_global_norm = config.clip_global_norm
+        pattern = config.decay_pattern
+        if pattern and not any(re.search(pattern, variable.path) for variable in variables):
+            raise UserError(
+                f"trainer.optimizers.{name}.decay_pattern {pattern!r} matches no variable; "
+                f"paths look like {variables[0].path!r}"
+            )
         self.schedule = build_schedule(config.schedule, train_steps)
         self.groups = [
             ParameterGroup(config, group, members, self.schedule, step)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainers.config import ScheduleConfig
+from trainers.optimization.config import ScheduleConfig
 
 Schedule = Callable[[tf.Tensor], tf.Tensor]
 
@@ -13,13 +13,38 @@ Schedule = Callable[[tf.Tensor], tf.Tensor]
 def build_schedule(config: ScheduleConfig, train_steps: int) -> Schedule:
     """A function from step (int[] or float[]) to learning rate (float32[]), finite at every step.
 
-    The rate rises linearly from 0 over `warmup_steps`, then follows the kind's curve from
-    `learning_rate` to `final_learning_rate` at `total_steps`, and stays there.
-    Source: VATT, section 4.1 (quarter cosine) and the released code's half cosine.
+    Three pieces: linearly from `prewarm_start_learning_rate` to `warmup_start_learning_rate` over
+    `prewarm_steps`; from there to `learning_rate` over `warmup_steps`; then along the kind's curve
+    to `final_learning_rate`, where it stays.
+    Source: VATT, section 4.1 (quarter cosine) and the released code's half cosine; pre-warm: the
+    released IMP code.
     """
-    total = config.total_steps or train_steps
-    peak, final, warmup = config.learning_rate, config.final_learning_rate, config.warmup_steps
-    curve = {
+    prewarm, warmup = config.prewarm_steps, config.warmup_steps
+    total = config.total_steps or train_steps - prewarm
+    peak, final = config.learning_rate, config.final_learning_rate
+    low = config.warmup_start_learning_rate
+    if config.kind in ("constant", "rsqrt"):
+        final = 0.0
+    curve = _curve(config.kind, warmup)
+
+    def schedule(step: tf.Tensor) -> tf.Tensor:
+        before = tf.cast(step, tf.float32)
+        step = before - prewarm
+        progress = tf.clip_by_value((step - warmup) / max(total - warmup, 1), 0.0, 1.0)
+        rate = final + (peak - final) * curve(step, progress)
+        if warmup:
+            rate = tf.where(step < warmup, low + (peak - low) * step / warmup, rate)
+        if prewarm:
+            start = config.prewarm_start_learning_rate
+            rate = tf.where(before < prewarm, start + (low - start) * before / prewarm, rate)
+        return rate
+
+    return schedule
+
+
+def _curve(kind: str, warmup: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """From step and progress, float32[] from 0 to 1, to the share of the way left, 1 to 0."""
+    return {
         "constant": lambda step, progress: tf.ones_like(progress),
         "linear": lambda step, progress: 1.0 - progress,
         "half_cosine": lambda step, progress: 0.5 * (1.0 + tf.cos(math.pi * progress)),
@@ -27,16 +52,4 @@ def build_schedule(config: ScheduleConfig, train_steps: int) -> Schedule:
         "rsqrt": lambda step, progress: tf.math.rsqrt(
             tf.maximum(step, max(warmup, 1)) / max(warmup, 1)
         ),
-    }[config.kind]
-    if config.kind in ("constant", "rsqrt"):
-        final = 0.0
-
-    def schedule(step: tf.Tensor) -> tf.Tensor:
-        step = tf.cast(step, tf.float32)
-        progress = tf.clip_by_value((step - warmup) / max(total - warmup, 1), 0.0, 1.0)
-        decayed = final + (peak - final) * curve(step, progress)
-        if not warmup:
-            return decayed
-        return tf.where(step < warmup, peak * step / warmup, decayed)
-
-    return schedule
+    }[kind]

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.config import EmaConfig, OptimizerConfig, ParameterGroupConfig, ScheduleConfig
+from trainers.config import EmaConfig
 from trainers.optimization.averages import Averages
+from trainers.optimization.config import OptimizerConfig, ParameterGroupConfig, ScheduleConfig
 from trainers.optimization.optimizers import build_optimizers
 
 
@@ -53,6 +54,31 @@ def test_groups_have_their_own_rate_decay_and_freeze():
     np.testing.assert_allclose(head, 1 - 0.5 - 1.0, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(frozen, 1.0)
     np.testing.assert_allclose(norm, np.sqrt(3.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "lamb"])
+def test_only_what_the_pattern_takes_decays_also_inside_groups(kind):
+    v = _variables(body_kernel=[1.0], body_bias=[1.0], head_kernel=[1.0], head_bias=[1.0])
+    groups = {"head": ParameterGroupConfig(pattern="^head/", learning_rate_multiplier=2.0)}
+    members = list(v.values())
+    config = OptimizerConfig(
+        kind=kind,
+        schedule=ScheduleConfig(learning_rate=0.1),
+        weight_decay=0.5,
+        decay_pattern="kernel$",
+        groups=groups,
+    )
+    values, _ = _apply(_build(config, members), members, [[0.0]] * 4)
+    np.testing.assert_allclose(np.ravel(values), [0.95, 1.0, 0.9, 1.0], rtol=1e-6)
+    groups["head"].weight_decay = False
+    values, _ = _apply(_build(config, members), members, [[0.0]] * 4)
+    np.testing.assert_allclose(np.ravel(values), [0.95 * 0.95, 1.0, 0.9, 1.0], rtol=1e-6)
+
+
+def test_a_decay_pattern_without_variables_is_refused():
+    v = _variables(body_kernel=[1.0])
+    with pytest.raises(UserError, match="decay_pattern 'kernal' matches no variable"):
+        _build(_sgd(weight_decay=0.5, decay_pattern="kernal"), v.values())
 
 
 def test_rate_follows_the_shared_step():

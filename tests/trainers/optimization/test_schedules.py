@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers.config import SCHEDULE_PRESETS, ScheduleConfig
+from trainers.optimization.config import SCHEDULE_PRESETS, ScheduleConfig
 from trainers.optimization.schedules import build_schedule
 
 
@@ -46,6 +46,34 @@ def _rates(config: ScheduleConfig, steps, train_steps: int = 1000) -> np.ndarray
                 10**7: 0.0,
             },
         ),
+        (
+            "imp_small",
+            {0: 1e-6, 5_000: 4.005e-4, 10_000: 8e-4, 105_000: 4e-4, 200_000: 0.0, 300_000: 0.0},
+        ),
+        (
+            "imp_base",
+            {
+                0: 2e-5,
+                1_000: 1.25e-5,
+                2_000: 5e-6,
+                14_500: 5.025e-4,
+                27_000: 1e-3,
+                264_500: 5.005e-4,
+                500_000: 1.0437e-6,
+                502_000: 1e-6,
+            },
+        ),
+        (
+            "imp_large",
+            {
+                0: 1e-5,
+                5_000: 1e-6,
+                55_000: 5e-4,
+                280_000: 2.505e-4,
+                500_000: 1.152e-6,
+                505_000: 1e-6,
+            },
+        ),
         ("finetune_audio", {2500: 0.1, 5000: 0.2, 27_500: 0.1, 50_000: 0.0}),
     ],
 )
@@ -75,6 +103,9 @@ def test_total_steps_follow_the_run_unless_given():
     assert math.isclose(_rates(config, [100], train_steps=200)[0], 0.5, rel_tol=1e-6)
     fixed = dataclasses.replace(config, total_steps=400)
     assert math.isclose(_rates(fixed, [100], train_steps=200)[0], 0.75, rel_tol=1e-6)
+    late = dataclasses.replace(config, prewarm_steps=100, prewarm_start_learning_rate=1.0)
+    # Counted from the end of the pre-warm: half-way of the 100 steps that are left.
+    np.testing.assert_allclose(_rates(late, [0, 50, 150], 200), [1.0, 0.5, 0.5], rtol=1e-6)
 
 
 def test_every_kind_compiles_and_stays_finite():
