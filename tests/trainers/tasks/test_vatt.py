@@ -5,7 +5,8 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests import task_battery
 from tests.trainers.tasks.batches import make_batch, make_task, model_config
-from trainers.tasks.vatt import VattTaskConfig, in_batch_accuracy
+from trainers.tasks.in_batch_accuracy import in_batch_accuracy
+from trainers.tasks.vatt import VattTaskConfig
 
 
 class PlantedModel:
