@@ -12,6 +12,24 @@ def num_kept(num_tokens: int, drop_rate: float) -> int:
     return int(round((1.0 - drop_rate) * num_tokens, 6))
 
 
+def draw_kept(
+    batch, num_tokens: int, num_kept: int, *, per_sample: bool, seed: tf.Tensor
+) -> tf.Tensor:
+    """Which `num_kept` of `num_tokens` stay, drawn without replacement, in random order.
+
+    Args:
+        batch: rows of the batch, int or int32[].
+        num_tokens, num_kept: of one sequence.
+        per_sample: draw for every row apart instead of once for all.
+        seed: int32[2].
+
+    Returns:
+        int32[batch, num_kept] if `per_sample`, else int32[num_kept].
+    """
+    draws = randomness.uniform([batch, num_tokens] if per_sample else [num_tokens], seed)
+    return tf.argsort(draws, axis=-1)[..., :num_kept]
+
+
 def take_tokens(tokens: tf.Tensor, kept: tf.Tensor | None) -> tf.Tensor:
     """Rows `kept` of every sequence.
 
@@ -55,9 +73,8 @@ class DropToken(keras.layers.Layer):
         """Rows to keep, int32[kept] or int32[batch, kept]; None where every token stays."""
         if not training or self.num_kept >= num_tokens:
             return None
-        shape = [batch, num_tokens] if self.per_sample else [num_tokens]
-        draws = randomness.uniform(shape, randomness.required(seed, self.name))
-        return tf.argsort(draws, axis=-1)[..., : self.num_kept]
+        seed = randomness.required(seed, self.name)
+        return draw_kept(batch, num_tokens, self.num_kept, per_sample=self.per_sample, seed=seed)
 
     def call(self, tokens, training=False, seed=None):
         kept = self.choose(tf.shape(tokens)[0], tokens.shape[1], training=training, seed=seed)

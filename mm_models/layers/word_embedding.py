@@ -5,7 +5,9 @@ import tensorflow as tf
 
 
 @tf.custom_gradient
-def _look_up(table, ids):
+def look_up(table, ids):
+    """Rows `ids: int32[...]` of `table: float[rows, dim]`, as float[..., dim]."""
+
     def gradient(upstream):
         num_rows, dim = table.shape
         flat = tf.reshape(upstream, [-1, dim])
@@ -23,6 +25,7 @@ class WordEmbedding(keras.layers.Layer):
         vocabulary_size: rows.
         dim: width of a vector.
         trainable: whether the table is learned; VATT's stays as loaded.
+        initial_stddev: of the vectors at the start; null takes the root of 1 / dim.
 
     Call arguments:
         ids: int32[...].
@@ -31,16 +34,20 @@ class WordEmbedding(keras.layers.Layer):
         float[..., dim].
     """
 
-    def __init__(self, vocabulary_size: int, dim: int, **kwargs):
+    def __init__(
+        self, vocabulary_size: int, dim: int, initial_stddev: float | None = None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.dim = dim
+        self.initial_stddev = initial_stddev
 
     def build(self, input_shape=None):
+        stddev = self.dim**-0.5 if self.initial_stddev is None else self.initial_stddev
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.vocabulary_size, self.dim),
-            initializer=keras.initializers.TruncatedNormal(stddev=self.dim**-0.5),
+            initializer=keras.initializers.TruncatedNormal(stddev=stddev),
             trainable=self.trainable,
             autocast=False,
         )
@@ -48,7 +55,7 @@ class WordEmbedding(keras.layers.Layer):
 
     def call(self, ids):
         table = tf.convert_to_tensor(self.embeddings.value)
-        vectors = _look_up(table, ids) if self.trainable else tf.gather(table, ids)
+        vectors = look_up(table, ids) if self.trainable else tf.gather(table, ids)
         return tf.cast(vectors, self.compute_dtype)
 
     def get_config(self):
@@ -56,4 +63,5 @@ class WordEmbedding(keras.layers.Layer):
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
             "dim": self.dim,
+            "initial_stddev": self.initial_stddev,
         }

@@ -1,9 +1,9 @@
 """What a VATT model is made of. Fields left null take the value of the named size."""
 
 import dataclasses
-import typing
 from typing import Any
 
+from mm_models import config_tools
 from mm_models.errors import UserError
 from mm_models.vatt import config_checks as checks
 from mm_models.vatt import sizes
@@ -236,40 +236,42 @@ def named_config(name: str) -> VattConfig:
 
 def _fill(config, names, values):
     """A copy of `config` whose null fields among `names` have the given values."""
-    defaults = dict(zip(names, values, strict=True))
-    missing = {name: value for name, value in defaults.items() if getattr(config, name) is None}
-    return dataclasses.replace(config, **missing)
+    return config_tools.fill(config, dict(zip(names, values, strict=True)))
 
 
 def _fill_encoder(config, where: str):
     config = _fill(
-        config, sizes.ENCODER_FIELDS, checks.choose(sizes.ENCODERS, config.size, f"{where}.size")
+        config,
+        sizes.ENCODER_FIELDS,
+        config_tools.choose(sizes.ENCODERS, config.size, f"{where}.size"),
     )
     for name in ("num_layers", "dim", "mlp_dim", "num_heads", "head_dim"):
         if getattr(config, name) < 1:
             raise UserError(f"{where}.{name} is {getattr(config, name)}; it must be at least 1")
     for name in ("dropout_rate", "attention_dropout_rate"):
-        checks.check_rate(getattr(config, name), f"{where}.{name}")
+        config_tools.check_rate(getattr(config, name), f"{where}.{name}")
     return config
 
 
 def _resolve_video(video: VideoTowerConfig) -> VideoTowerConfig:
-    checks.choose(sizes.ENCODERS, video.size, "video.size")
-    checks.check_choice(video.scaling, ("none", "standard"), "video.scaling")
+    config_tools.choose(sizes.ENCODERS, video.size, "video.size")
+    config_tools.check_choice(video.scaling, ("none", "standard"), "video.scaling")
     video = _fill(video, sizes.VIDEO_FIELDS, sizes.VIDEOS[sizes.geometry(video.size)])
-    checks.check_divides(
+    config_tools.check_divides(
         video.num_frames, video.patch_frames, "video.num_frames", "video.patch_frames"
     )
-    checks.check_divides(video.height, video.patch_height, "video.height", "video.patch_height")
-    checks.check_divides(video.width, video.patch_width, "video.width", "video.patch_width")
-    checks.check_rate(video.drop_token_rate, "video.drop_token_rate")
+    config_tools.check_divides(
+        video.height, video.patch_height, "video.height", "video.patch_height"
+    )
+    config_tools.check_divides(video.width, video.patch_width, "video.width", "video.patch_width")
+    config_tools.check_rate(video.drop_token_rate, "video.drop_token_rate")
     return video
 
 
 def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
-    checks.choose(sizes.ENCODERS, audio.size, "audio.size")
-    checks.check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
-    checks.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
+    config_tools.choose(sizes.ENCODERS, audio.size, "audio.size")
+    config_tools.check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
+    config_tools.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
     if audio.input == "waveform" and audio.scaling != "min_max":
         raise UserError(
             f"audio.scaling is {audio.scaling!r}, but audio.input is 'waveform' and only "
@@ -277,7 +279,7 @@ def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
         )
     audio = _fill(audio, sizes.AUDIO_FIELDS, sizes.AUDIOS[sizes.geometry(audio.size)])
     if audio.input == "waveform":
-        checks.check_divides(
+        config_tools.check_divides(
             audio.num_samples, audio.patch_samples, "audio.num_samples", "audio.patch_samples"
         )
     else:
@@ -286,13 +288,15 @@ def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
                 f"audio.num_samples is {audio.num_samples}, too few for audio.patch_frames = "
                 f"{audio.patch_frames} spectrogram frames; raise one or lower the other"
             )
-        checks.check_divides(audio.num_bins, audio.patch_bins, "audio.num_bins", "audio.patch_bins")
-    checks.check_rate(audio.drop_token_rate, "audio.drop_token_rate")
+        config_tools.check_divides(
+            audio.num_bins, audio.patch_bins, "audio.num_bins", "audio.patch_bins"
+        )
+    config_tools.check_rate(audio.drop_token_rate, "audio.drop_token_rate")
     return audio
 
 
 def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
-    checks.choose(sizes.ENCODERS, text.size, "text.size")
+    config_tools.choose(sizes.ENCODERS, text.size, "text.size")
     text = _fill(text, sizes.TEXT_FIELDS, sizes.TEXTS[sizes.geometry(text.size)])
     for name in ("num_tokens", "vocabulary_size", "embedding_dim"):
         if getattr(text, name) < 1:
@@ -310,7 +314,7 @@ def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
 
 
 def _resolve_head(config: VattConfig) -> HeadConfig:
-    widths = checks.choose(sizes.HEADS, config.head.size, "head.size")
+    widths = config_tools.choose(sizes.HEADS, config.head.size, "head.size")
     head = _fill(config.head, ("video_audio_dim", "video_text_dim", "joint_dim"), widths)
     return _fill(head, ("preset",), (config.preset if head.kind == "fac" else None,))
 
@@ -344,10 +348,4 @@ def resolve(config: VattConfig) -> VattConfig:
 
 def from_dict(values: dict[str, Any], kind: type = VattConfig) -> Any:
     """The inverse of `dataclasses.asdict` for these configs."""
-    kinds = typing.get_type_hints(kind)
-    return kind(
-        **{
-            name: from_dict(value, kinds[name]) if dataclasses.is_dataclass(kinds[name]) else value
-            for name, value in values.items()
-        }
-    )
+    return config_tools.from_dict(values, kind)

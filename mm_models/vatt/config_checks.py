@@ -1,42 +1,14 @@
-"""What a VATT config may say: choices, ranges, and what fits together."""
+"""What a VATT config may say: choices, and what fits together."""
 
-from collections.abc import Iterable
 from typing import Any
 
+from mm_models.config_tools import check_choice
 from mm_models.errors import UserError
 from mm_models.vatt import sizes
 
 MODALITIES = ("video", "audio", "text")
 VARIANTS = ("specific", "agnostic")
 PRESETS = ("paper", "reference_code")
-
-
-def choose(table: dict, key: str, field: str) -> Any:
-    """The entry of `key`; raises UserError naming the field when there is none."""
-    if key not in table:
-        raise UserError(f"{field} is {key!r}; it must be one of {sorted(table)}")
-    return table[key]
-
-
-def check_rate(rate: float, field: str) -> None:
-    """Raises UserError outside [0, 1)."""
-    if not 0.0 <= rate < 1.0:
-        raise UserError(f"{field} is {rate}; it must be at least 0 and below 1")
-
-
-def check_choice(value: str, choices: Iterable[str], field: str) -> None:
-    """Raises UserError for a value that is none of the choices."""
-    if value not in choices:
-        raise UserError(f"{field} is {value!r}; it must be one of {list(choices)}")
-
-
-def check_divides(size: int, patch: int, field: str, patch_field: str) -> None:
-    """Raises UserError unless `size` is a multiple of `patch`."""
-    if patch < 1 or size < patch or size % patch:
-        raise UserError(
-            f"{field} is {size}, which {patch_field} = {patch} does not divide; "
-            "change one of the two"
-        )
 
 
 def check_whole(config: Any) -> None:

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.layers import randomness
+from mm_models.layers import instances, randomness
 from mm_models.layers.transformer import OpenRows
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import MODALITIES, VattConfig
@@ -86,9 +86,7 @@ class VattEncoders(keras.Model):
         if training and seed is None:
             seed = tf.cast(self.seed_generator.next(), tf.int32)
         return {
-            modality: self._encode_one(
-                modality, tf.convert_to_tensor(inputs[modality]), training, _seed(seed, modality)
-            )
+            modality: self._encode_one(modality, inputs[modality], training, _seed(seed, modality))
             for modality in MODALITIES
             if modality in inputs
         }
@@ -108,7 +106,7 @@ class VattEncoders(keras.Model):
         opened = {}
         for modality in (name for name in MODALITIES if name in inputs):
             self._require(modality)
-            folded, extra = _fold(modality, tf.convert_to_tensor(inputs[modality]))
+            folded, extra = _fold(modality, inputs[modality])
             options = {"pooled_only": True, "training": training, "seed": _seed(seed, modality)}
             if self.config.variant == "agnostic":
                 rows = self.encoder.open(folded, modality, **options)
@@ -149,7 +147,7 @@ class VattEncoders(keras.Model):
     def _encode_one(self, modality, values, training, seed):
         folded, extra = _fold(modality, values)
         rows = self.features(modality, folded, pooled_only=True, training=training, seed=seed)
-        return tf.reshape(rows, [-1, *extra, rows.shape[-1]])
+        return instances.unfold(rows[:, 0], extra)
 
     def _require(self, modality):
         if modality not in self.config.modalities:
@@ -192,14 +190,7 @@ def _seed(seed, modality):
 
 def _fold(modality, values):
     """Input with views or candidates in the batch axis, and the size of that axis as a list."""
-    rank = _EXAMPLE_RANKS[modality]
-    extra = values.shape[1 : values.shape.rank - rank]
-    if len(extra) > 1:
-        raise UserError(
-            f"{modality} has shape {tuple(values.shape)}; at most one axis may stand between "
-            f"the batch and the {rank} axes of an example"
-        )
-    return tf.reshape(values, [-1, *values.shape[1 + len(extra) :]]), list(extra)
+    return instances.fold(tf.convert_to_tensor(values), _EXAMPLE_RANKS[modality], modality)
 
 
 def _as_rows(values):

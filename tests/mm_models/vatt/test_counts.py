@@ -6,6 +6,7 @@ import functools
 import pytest
 import tensorflow as tf
 
+from mm_models import parameter_counts
 from mm_models.vatt import costs
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import (
@@ -82,21 +83,21 @@ def test_towers(size, encoder, video, audio):
         towers = [stack, *(Tower(modality, config) for modality in ("video", "audio", "text"))]
         for one in towers:
             one.build()
-        sizes = [costs.scalars(one.trainable_weights) for one in towers]
+        sizes = [parameter_counts.scalars(one.trainable_weights) for one in towers]
     assert sizes == [encoder, video, audio, 19_038_252]
 
 
 def test_classifiers_for_fine_tuning():
     config = reference("bbs")
-    counts = costs.count(lambda: VattClassifier(config, "video", 400))
+    counts = parameter_counts.count(lambda: VattClassifier(config, "video", 400))
     assert (counts.trainable, counts.num_variables) == (87_753_616, 204)
     config.video.height = config.video.width = 320
-    counts = costs.count(lambda: VattClassifier(config, "video", 400))
+    counts = parameter_counts.count(lambda: VattClassifier(config, "video", 400))
     assert counts.by_part["video_tower"] == 87_455_232
     # Table 7 of the paper counts a head of 600 classes.
     for size, millions in (("base", 87.9), ("medium", 155.0), ("large", 306.1)):
         config = VattConfig(preset="reference_code", video=VideoTowerConfig(size=size))
-        counts = costs.count(functools.partial(VattClassifier, config, "video", 600))
+        counts = parameter_counts.count(functools.partial(VattClassifier, config, "video", 600))
         assert round(counts.trainable / 1e6, 1) == millions
     small = named_config("debug")
     logits = VattClassifier(small, "audio", 527)({"audio": tf.zeros([2, 3, 1024])})

@@ -209,6 +209,18 @@ def test_seeds_decide_what_is_drawn():
         assert np.abs(drawn[0][modality] - drawn[1][modality]).max() > 1e-3
 
 
+def test_every_pair_has_its_spaces():
+    model = VattModel(named_config("debug"))
+    assert model.spaces("video", "text") == ("video_vt", "text_vt")
+    assert model.spaces("text", "video") == ("text_vt", "video_vt")
+    assert model.spaces("audio", "video") == ("audio_va", "video_va")
+    assert model.spaces("audio", "text") == ("audio_vt", "text_vt")
+    with pytest.raises(UserError, match="name two modalities"):
+        model.spaces("text", "text")
+    with pytest.raises(UserError, match="has no waveform"):
+        model.spaces("waveform", "text")
+
+
 def test_two_modalities_only():
     config = dataclasses.replace(named_config("debug"), modalities=["video", "text"])
     model, inputs = VattModel(config), batch_of(config)

@@ -6,7 +6,7 @@ import re
 import pytest
 import tensorflow as tf
 
-from mm_models.vatt import costs
+from mm_models import parameter_counts
 from mm_models.vatt.model import VattModel
 from trainers import initialization
 from trainers.config import load_config
@@ -54,7 +54,7 @@ def source_of(config):
 def test_sizes_are_those_of_the_header(name, parameters, tokens):
     config = load(name)
     task = build_task(config)
-    counts = costs.count(task.build_model)
+    counts = parameter_counts.count(task.build_model)
     assert (counts.trainable, counts.non_trainable) == (parameters, 0)
     header = (FOLDER / f"finetune_{name}.yaml").read_text(encoding="utf-8")
     assert re.search(r"Expected: ([\d,]+) parameters", header)[1] == f"{parameters:,}"
