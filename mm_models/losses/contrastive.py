@@ -1,5 +1,6 @@
 """Noise-contrastive losses between two modalities, with negatives from every replica."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,10 +25,15 @@ class LossTerm(NamedTuple):
 
 
 class _Side(NamedTuple):
-    anchors: tf.Tensor  # float32[batch, dim], unit length
-    candidates: tf.Tensor  # float32[batch, candidates, dim], unit length
-    anchor_mask: tf.Tensor  # float32[batch], anchors that serve as negatives
-    candidate_mask: tf.Tensor  # float32[batch, candidates]
+    """The instances of one modality.
+
+    Attributes:
+        vectors: float32[batch, instances, dim], unit length.
+        mask: float32[batch, instances] 1 for those that count.
+    """
+
+    vectors: tf.Tensor
+    mask: tf.Tensor
 
 
 def _identity(values: tf.Tensor) -> tf.Tensor:
@@ -42,25 +48,21 @@ def _log_sum_exp(*scores: tf.Tensor) -> tf.Tensor:
     return tf.reduce_logsumexp(tf.concat(scores, axis=1), axis=1)
 
 
-def _scores(local: _Side, everyone: _Side, temperature):
-    """Scores of each local row's positives and of both directions.
+def _own_scores(first: _Side, second: _Side, temperature) -> tf.Tensor:
+    """float32[batch, instances * instances']: each row's firsts against its seconds."""
+    scores = tf.einsum("bmd,bnd->bmn", first.vectors, second.vectors) / temperature
+    scores = _hide(scores, first.mask[:, :, None] * second.mask[:, None, :])
+    return tf.reshape(scores, [tf.shape(scores)[0], -1])
 
-    Returns:
-        float32[batch, candidates], float32[batch, all * candidates] (own anchor, all candidates)
-        and float32[batch, all * candidates] (own candidates, all anchors).
-    """
-    batch = tf.shape(local.anchors)[0]
-    dim = local.anchors.shape[-1]
-    positives = tf.einsum("bd,bcd->bc", local.anchors, local.candidates) / temperature
-    flat_candidates = tf.reshape(everyone.candidates, [-1, dim])
-    to_candidates = tf.matmul(local.anchors, flat_candidates, transpose_b=True) / temperature
-    to_anchors = tf.einsum("bcd,ad->bca", local.candidates, everyone.anchors) / temperature
-    hidden_pairs = local.candidate_mask[:, :, None] * everyone.anchor_mask[None, None, :]
-    return (
-        _hide(positives, local.candidate_mask),
-        _hide(to_candidates, tf.reshape(everyone.candidate_mask, [1, -1])),
-        tf.reshape(_hide(to_anchors, hidden_pairs), [batch, -1]),
-    )
+
+def _all_scores(local: _Side, everyone: _Side, temperature) -> tf.Tensor:
+    """float32[batch, instances * all instances]: each row's instances against everybody's."""
+    dim = local.vectors.shape[-1]
+    everything = tf.reshape(everyone.vectors, [-1, dim])
+    scores = tf.einsum("bmd,ad->bma", local.vectors, everything) / temperature
+    served = tf.reshape(everyone.mask, [1, 1, -1])
+    scores = _hide(scores, local.mask[:, :, None] * served)
+    return tf.reshape(scores, [tf.shape(scores)[0], -1])
 
 
 def nce_loss(
@@ -114,10 +116,14 @@ def nce_loss(
     each = each if candidate_mask is None else each * tf.cast(candidate_mask, tf.float32)
     valid *= tf.reduce_max(each, axis=1)
     shared = each * valid[:, None]
-    local = _Side(anchors, candidates, negatives, each)
-    everyone = _Side(gather(anchors), gather(candidates), gather(negatives), gather(shared))
-    positives, to_candidates, to_anchors = _scores(local, everyone, temperature)
-    positive = _log_sum_exp(positives)
+    # The row's own anchor counts for the row even where it serves nobody else.
+    own_anchor, own = _Side(anchors[:, None], rows[:, None]), _Side(candidates, each)
+    everyone = gather(anchors), gather(candidates), gather(negatives), gather(shared)
+    all_anchors = _Side(everyone[0][:, None], everyone[2][:, None])
+    all_candidates = _Side(everyone[1], everyone[3])
+    positive = _log_sum_exp(_own_scores(own_anchor, own, temperature))
+    to_candidates = _all_scores(own_anchor, all_candidates, temperature)
+    to_anchors = _all_scores(own, all_anchors, temperature)
     if symmetric:
         losses = _log_sum_exp(to_candidates) + _log_sum_exp(to_anchors) - 2.0 * positive
     else:
@@ -127,6 +133,78 @@ def nce_loss(
         if denominator == "positives_once":
             losses = _take_one_away(losses, valid * negatives)
     return _reduce(losses, valid, gather(valid))
+
+
+def pair_nce_loss(
+    first: tf.Tensor,
+    second: tf.Tensor,
+    *,
+    first_mask: tf.Tensor | None = None,
+    second_mask: tf.Tensor | None = None,
+    temperature: float | tf.Tensor = 0.07,
+    margin: float = 0.0,
+    gather: Callable[[tf.Tensor], tf.Tensor] = _identity,
+) -> LossTerm:
+    """NCE between two modalities with any number of instances each, the same for both directions.
+
+    Of row i the positives are all its pairs of instances; the first direction sets them against the
+    pairs of its firsts with everybody's seconds, the second one those of its seconds with
+    everybody's firsts. Each is log-sum-exp over the set minus log-sum-exp over the positives, and
+    the loss is their mean. A row without an instance on one side yields no loss, and what it has on
+    the other serves as negatives; masked instances serve nobody. The loss is the mean over the
+    valid rows of the global batch, and 0 where none is valid.
+
+    Args:
+        first: float[batch, instances, dim] or float[batch, dim], any length of vector.
+        second: float[batch, instances', dim] or float[batch, dim].
+        first_mask: [batch, instances] or [batch] 1 where the instance exists; None: all.
+        second_mask: the same for `second`.
+        temperature: scores are divided by it.
+        margin: taken off the scores of a row's own pairs, which then have to be nearer by so much.
+        gather: differentiable all-gather over the batch axis; identity on one device.
+
+    Returns:
+        LossTerm(sum float32[], weight float32[], rows float32[batch]).
+
+    Source: IMP, section 3; MIL-NCE.
+    """
+    own = [_existing(first, first_mask), _existing(second, second_mask)]
+    everyone = [_Side(gather(side.vectors), gather(side.mask)) for side in own]
+    valid = tf.reduce_max(own[0].mask, axis=1) * tf.reduce_max(own[1].mask, axis=1)
+    positive = _log_sum_exp(_own_scores(own[0], own[1], temperature))
+    losses = tf.zeros_like(positive)
+    for local, others in ((own[0], everyone[1]), (own[1], everyone[0])):
+        ratios = _log_sum_exp(_all_scores(local, others, temperature)) - positive
+        losses += 0.5 * _with_margin(ratios, valid, margin)
+    return _reduce(losses, valid, gather(valid))
+
+
+def _existing(vectors: tf.Tensor, mask: tf.Tensor | None) -> _Side:
+    """Unit vectors float32[batch, instances, dim] and their mask, which may lack the second axis.
+
+    The length is bounded from below before the division, so that zeros (a caption without words)
+    stay zeros and get a gradient that is a number.
+    """
+    vectors = tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1)
+    if vectors.shape.rank == 2:
+        vectors = vectors[:, None]
+    exists = tf.ones_like(vectors[:, :, 0])
+    if mask is not None:
+        mask = tf.cast(mask, tf.float32)
+        exists *= mask if mask.shape.rank == 2 else mask[:, None]
+    return _Side(vectors, exists)
+
+
+def _with_margin(log_ratios: tf.Tensor, valid: tf.Tensor, margin: float) -> tf.Tensor:
+    """Log of set over positives, as if every positive in both scored lower by `margin`.
+
+    With x the ratio without a margin: log((exp(x) - 1 + exp(-m)) / exp(-m)).
+    """
+    if not margin:
+        return log_ratios
+    # Two wheres: a row without positives would else send a gradient that is no number.
+    safe = tf.where(valid > 0.0, log_ratios, tf.ones_like(log_ratios))
+    return safe + margin + tf.math.log1p(math.expm1(-margin) * tf.exp(-safe))
 
 
 def _take_one_away(log_ratios: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
