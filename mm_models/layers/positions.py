@@ -1,4 +1,4 @@
-"""Learned positions with one table per axis, resampled where the grid differs."""
+"""Learned positions with one table per axis, resampled or indexed where the grid differs."""
 
 import functools
 
@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.errors import UserError
 from mm_models.layers import normalization
+from mm_models.layers.word_embedding import look_up
 
 
 @functools.lru_cache(maxsize=64)
@@ -122,3 +124,93 @@ class AxisPositions(keras.layers.Layer):
             "dim": self.dim,
             "use_layer_norm": self.use_layer_norm,
         }
+
+
+def position_ids(num_patches: int, num_rows: int) -> np.ndarray:
+    """Rows of a table that patches along one axis take: int32[num_patches], (i * rows) // patches.
+
+    Twice the resolution halves the distance between the rows, so that one place in the picture has
+    nearly the same row at every resolution. In whole numbers, because fractions of few bits repeat
+    and skip rows.
+
+    Source: the released IMP code (multi-resolution).
+    """
+    return (np.arange(num_patches) * num_rows // num_patches).astype(np.int32)
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class IndexedPositions(keras.layers.Layer):
+    """Adds to each token the normalised sum of one learned row per axis; grids spread over tables.
+
+    Args:
+        axes: name of each axis to the rows of its table, in token order, such as
+            {"temporal": 16, "vertical": 32, "horizontal": 32}.
+        dim: width of the tokens.
+        spread: use rows at equal distances over the whole table (`position_ids`); false uses the
+            first ones, so that a token's row does not depend on how many there are (text).
+
+    Call arguments:
+        tokens: float[batch, tokens, dim].
+        grid: tokens along each axis.
+        kept: int32[kept] or int32[batch, kept], which positions of the grid the tokens are; None:
+            all.
+
+    Returns:
+        float[batch, tokens, dim].
+
+    Raises:
+        UserError: more tokens along an axis than its table has rows.
+
+    Source: the released IMP code.
+    """
+
+    def __init__(self, axes: dict[str, int], dim: int, spread: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.axes = dict(axes)
+        self.dim = dim
+        self.spread = spread
+        self.layer_norm = normalization.make_norm(
+            "layer", name="layer_norm", dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape=None):
+        # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
+        for axis, num_rows in self.axes.items():
+            table = self.add_weight(
+                name=f"{axis}_embeddings",
+                shape=(num_rows, self.dim),
+                initializer=keras.initializers.RandomNormal(stddev=0.02),
+                autocast=False,
+            )
+            setattr(self, f"{axis}_embeddings", table)
+        self.layer_norm.build((None, self.dim))
+        self.built = True
+
+    def ids(self, grid) -> list[np.ndarray]:
+        """int32[tokens along the axis] for each axis: rows of its table."""
+        rows = []
+        for (axis, num_rows), size in zip(self.axes.items(), grid, strict=True):
+            if size > num_rows:
+                raise UserError(
+                    f"{size} tokens stand along the {axis} axis, more than the {num_rows} rows of "
+                    f"its position table ({self.path}); take larger patches, or a longer table"
+                )
+            rows.append(position_ids(size, num_rows if self.spread else size))
+        return rows
+
+    def rows(self, grid) -> tf.Tensor:
+        """float32[prod(grid), dim]: the summed rows before normalisation."""
+        total = tf.zeros([1, self.dim])
+        for axis, ids in zip(self.axes, self.ids(grid), strict=True):
+            table = tf.convert_to_tensor(getattr(self, f"{axis}_embeddings").value)
+            rows = look_up(table, tf.constant(ids))
+            total = tf.reshape(total[:, None] + rows[None], [-1, self.dim])
+        return total
+
+    def call(self, tokens, grid=None, kept=None):
+        rows = self.layer_norm(self.rows(grid))
+        rows = rows if kept is None else tf.gather(rows, kept)
+        return tokens + tf.cast(rows, tokens.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "axes": self.axes, "dim": self.dim, "spread": self.spread}

@@ -166,7 +166,7 @@ def pair_nce_loss(
     Returns:
         LossTerm(sum float32[], weight float32[], rows float32[batch]).
 
-    Source: IMP, section 3; MIL-NCE.
+    Source: IMP; MIL-NCE.
     """
     own = [_existing(first, first_mask), _existing(second, second_mask)]
     everyone = [_Side(gather(side.vectors), gather(side.mask)) for side in own]

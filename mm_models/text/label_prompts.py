@@ -4,7 +4,7 @@ A training template has three gaps: `{}` for the class, `{instance}` for a word 
 heard, `{quantifier}` for what stands before the class, which may be nothing. An evaluation template
 has the first only. Wording is ours; the numbers of templates and words are the paper's.
 
-Source: IMP, section 3 (classification as contrastive learning); the released IMP code.
+Source: the released IMP code (classification as contrastive learning).
 """
 
 import hashlib

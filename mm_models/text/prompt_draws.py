@@ -35,7 +35,7 @@ def draw(kind: str, seed: tf.Tensor, batch) -> PromptDraw:
         seed: int32[2].
         batch: rows.
 
-    Source: IMP, section 3; the released IMP code.
+    Source: the released IMP code.
     """
     choices = {
         "template": len(label_prompts.TRAIN_TEMPLATES[kind]),
