@@ -4,7 +4,6 @@ from typing import Any
 
 from mm_models.errors import UserError
 from mm_models.losses.contrastive import DENOMINATORS
-from mm_models.text.tokenizers import build_tokenizer
 from mm_models.vatt import config as model_config
 from trainers.data.config import AudioInputConfig, InputConfig
 
@@ -85,22 +84,6 @@ def check_stream(config: Any, name: str, inputs: InputConfig) -> None:
         raise UserError(
             f"streams.{name}.input.text.num_tokens is {inputs.text.num_tokens}, but "
             f"task.model.text.num_tokens is {model.text.num_tokens}; make them equal"
-        )
-
-
-def check_vocabulary(config: Any, name: str, inputs: InputConfig) -> None:
-    """Raises UserError when the stream's tokenizer makes ids that the model's word table lacks.
-
-    A stream without a vocabulary file passes: whoever reads its strings reports that.
-    """
-    if inputs.text is None or not inputs.text.vocabulary:
-        return
-    size = build_tokenizer(inputs.text.tokenizer, inputs.text.vocabulary).vocabulary_size
-    rows = model_config.resolve(config.model).text.vocabulary_size
-    if size > rows:
-        raise UserError(
-            f"{inputs.text.vocabulary} of streams.{name} has {size} entries, more than "
-            f"task.model.text.vocabulary_size = {rows}; raise the latter to {size} or more"
         )
 
 

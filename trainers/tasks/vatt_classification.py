@@ -14,6 +14,7 @@ from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig
 from trainers.tasks import vatt_classification_checks as checks
 from trainers.tasks.base import Gather, StepTerms, Task, Term
+from trainers.tasks.label_accuracy import label_accuracy
 
 
 @dataclasses.dataclass
@@ -138,7 +139,7 @@ class VattClassificationTask(Task):
             loss = classification.softmax_loss(logits, targets, mask, self.config.label_smoothing)
         has_label = tf.cast(tf.reduce_max(targets, axis=1) > 0, tf.float32)
         labelled = Term(tf.reduce_sum(has_label * mask), tf.reduce_sum(mask))
-        hits = accuracy(logits, targets, mask * has_label)
+        hits = label_accuracy(logits, targets, mask * has_label)
         return StepTerms(Term(*loss), {"accuracy": hits, "labelled": labelled})
 
     def tokens_per_example(self, stream: str) -> int:
@@ -153,15 +154,3 @@ class VattClassificationTask(Task):
         from trainers.evaluation.class_panels import batch_panels
 
         return batch_panels(model, batch, self.streams[stream].input, self)
-
-
-def accuracy(logits: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> Term:
-    """How often the highest score has the highest target.
-
-    Args:
-        logits, targets: float[batch, classes].
-        mask: float32[batch] rows that count.
-    """
-    best = tf.argmax(logits, axis=1, output_type=tf.int32)
-    right = tf.gather(targets, best, axis=1, batch_dims=1) >= tf.reduce_max(targets, axis=1)
-    return Term(tf.reduce_sum(tf.cast(right, tf.float32) * mask), tf.reduce_sum(mask))
