@@ -10,6 +10,7 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from mm_models.layers.transformer import OpenRows
 from mm_models.losses.contrastive import nce_loss
+from mm_models.vatt import config as vatt_config
 from mm_models.vatt import costs
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
@@ -20,7 +21,7 @@ from trainers.optimization.harmonization.rule import HarmonizedGradients
 from trainers.tasks import vatt_checks, vatt_harmonization, vatt_words
 from trainers.tasks.base import Gather, StepTerms, Task, Term
 from trainers.tasks.in_batch_accuracy import in_batch_accuracy
-from trainers.tasks.vatt_spaces import with_audio_text
+from trainers.tasks.vocabulary_check import check_vocabulary
 
 MODALITIES = ("video", "audio", "text")
 
@@ -107,8 +108,9 @@ class VattTask(Task):
 
     def build_model(self) -> VattModel:
         """The model with every weight created."""
+        num_rows = vatt_config.resolve(self.config.model).text.vocabulary_size
         for name, stream in self.streams.items():
-            vatt_checks.check_vocabulary(self.config, name, stream.input)
+            check_vocabulary(name, stream.input, num_rows)
         return VattModel(self.config.model)
 
     def initialize(self, model: VattModel) -> list[str]:
@@ -148,7 +150,7 @@ class VattTask(Task):
         """
         embeddings = model.project(outputs, training=training)
         if self.config.audio_text_weight > 0:
-            embeddings = with_audio_text(model, embeddings)
+            embeddings = model.with_audio_text(embeddings)
         pairs = self._pairs(frozenset(outputs))
         divisor = 1.0
         if vatt_checks.normalization(self.config) == "mean":
