@@ -70,14 +70,14 @@ def test_kept_tokens_keep_their_positions():
 
 def test_battery():
     batteries.check_layer(
-        lambda dtype: _OnGrid(AXES, 6, dtype=dtype),
+        lambda dtype: OnGrid(AXES, 6, dtype=dtype),
         {"tokens": tf.random.stateless_normal([3, 24, 6], (1, 2))},
         first="tokens",
     )
 
 
 @keras.saving.register_keras_serializable("mmstack_tests")
-class _OnGrid(IndexedPositions):
+class OnGrid(IndexedPositions):
     def call(self, tokens):
         return super().call(tokens, grid=(2, 3, 4))
 
