@@ -6,16 +6,6 @@ from typing import Any
 
 import numpy as np
 
-# Query and gallery modality to the space in which the two are compared.
-SPACES = {
-    ("video", "video"): "va",
-    ("video", "audio"): "va",
-    ("audio", "video"): "va",
-    ("audio", "audio"): "va",
-    ("text", "video"): "vt",
-    ("text", "audio"): "vt",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Label:
@@ -88,17 +78,16 @@ def nearest(
 
     Args:
         records: trainers.evaluation.record_set.RecordSet.
-        modality: `video` or `audio`.
-        queries: name to modality and the embeddings float32[dim] by space, such as
-            ("video", {"va": ..., "vt": ...}).
+        modality: what the records were embedded by is read from this part of theirs, `video` or
+            `audio`.
+        queries: name to the output of the records that a query is compared with, such as
+            `video_vt`, and the query's own place there, float32[dim] of length 1.
         count: how many of each.
     """
     rows = np.flatnonzero(records.masks[modality])
     found = {}
-    for name, (kind, embeddings) in queries.items():
-        space = SPACES[kind, modality]
-        gallery = records.embeddings[f"{modality}_{space}"][rows]
-        cosines = gallery @ embeddings[space]
+    for name, (output, query) in queries.items():
+        cosines = records.embeddings[output][rows] @ query
         best = np.argsort(-cosines, kind="stable")[:count]
         found[name] = [_neighbour(records.clips[rows[i]], float(cosines[i])) for i in best]
     return found

@@ -121,6 +121,11 @@ def _media_lines(info: ModelInfo) -> str:
             f"- Video: {info.num_frames} frames at {info.frame_rate_hz:g} per second, seen at "
             f"{info.height} x {info.width} pixels; any size may be sent."
         )
+    if info.image_height:
+        lines.append(
+            f"- Stills: seen at {info.image_height} x {info.image_width} pixels; any size may be "
+            "sent."
+        )
     if info.region is not None:
         top, left, height, width = info.region
         lines.append(
@@ -180,6 +185,10 @@ def _example_inputs(signatures: Signatures) -> str:
             'inputs["texts"]',
         ),
         "text": ('["a square moves to the right"]', 'inputs["text"]'),
+        "image_jpeg": (
+            '[(EXAMPLES / "image.jpg").read_bytes()]',
+            '[{"b64": base64.b64encode(jpeg).decode()} for jpeg in inputs["image_jpeg"]]',
+        ),
         "waveform": ("[[0.0, 0.5, 0.0, -0.5] * 1000]", 'inputs["waveform"]'),
     }
     names = list(signatures.docs()[signatures.default_name].inputs)

@@ -24,6 +24,8 @@ class ModelInfo:
         tensorflow_version: version that wrote the graph.
         op_libraries: operation libraries beyond TensorFlow that a server needs.
         custom_ops: their operations.
+        image_height, image_width: size at which stills are seen; 0 where the model takes none apart
+            from video.
         region: top, left, height and width of the part of the picture that the model was trained
             on, as shares of it; None is all of it. Frames are cut to it before they are sent.
     """
@@ -44,6 +46,8 @@ class ModelInfo:
     op_libraries: list[str] = dataclasses.field(default_factory=list)
     custom_ops: list[str] = dataclasses.field(default_factory=list)
     region: list[float] | None = None
+    image_height: int = 0
+    image_width: int = 0
 
     def to_json(self) -> str:
         """The file's text."""

@@ -8,9 +8,6 @@ from export import client_media, comparisons
 from export.arrays import object_array
 from mm_models.errors import UserError
 
-# Signatures that embed, by what they embed, and where a query's rows come from.
-_EMBEDDERS = {"video": "embed_video_jpeg", "audio": "embed_audio", "text": "embed_text"}
-
 
 class Predictor:
     """One run's signatures, and what was asked of them so far.
@@ -22,7 +19,7 @@ class Predictor:
 
     Attributes:
         outputs: arrays of the file's one row by `<signature>.<output>`.
-        sentences: float32[sentences, dim] by output of `embed_text`.
+        sentences: float32[sentences, dim] by output of the signature that embeds text.
     """
 
     def __init__(self, run: Any, frame_rate_hz: float | None, checkpoint: str):
@@ -38,7 +35,7 @@ class Predictor:
 
     def require_embeddings(self) -> None:
         """Raises UserError for a model that embeds no sentences, such as a classifier."""
-        if "embed_text" not in self._names:
+        if "text" not in self._signatures.embedders:
             raise UserError(
                 f"this run's model takes no sentences: it answers {sorted(self._names)}; leave "
                 "--text, --label and --records out"
@@ -67,64 +64,76 @@ class Predictor:
         """Embeds sentences."""
         self._texts = list(texts)
         if texts:
-            self.sentences = self._signatures.reference("embed_text", {"text": _strings(texts)})
+            self.sentences = self._embed_texts(texts)
 
     def labels(self, labels: list[str], prompts: list[str]) -> dict[str, list[comparisons.Label]]:
-        """Classes ranked for the file's video and sound, each where it has one."""
+        """Classes ranked for the file's picture, video and sound, each where it has one."""
         if not labels:
             return {}
-        classes = comparisons.class_embeddings(labels, prompts, self._embed_texts)
-        temperature = self._run.config.task.temperature
-        return {
-            modality: comparisons.rank_labels(labels, classes, spaces["vt"], temperature)
-            for modality, spaces in self._media_embeddings().items()
-            if "vt" in spaces
-        }
+        ranked = {}
+        for kind, places in self._media_embeddings().items():
+            modality = self._signatures.modality(kind)
+            output, text_output = self._signatures.compared(modality, "text")
+            classes = comparisons.class_embeddings(
+                labels, prompts, lambda texts, name=text_output: self._embed_texts(texts)[name]
+            )
+            temperature = float(self._signatures.temperature(modality))
+            ranked[kind] = comparisons.rank_labels(labels, classes, places[output], temperature)
+        return ranked
 
     def neighbours(
         self, path: str, split: str, by: str, count: int, max_records: int
     ) -> dict[str, list[comparisons.Neighbour]]:
-        """Records nearest to the file's video and sound, and to each sentence.
+        """Records nearest to the file's picture, video and sound, and to each sentence.
 
         Args:
             path, split: record folder.
-            by: `video` or `audio` of the records; empty takes video where the model does.
+            by: `video`, `image` or `audio` of the records; empty takes the first of these that the
+                model takes.
             count: how many for each.
             max_records: only the first so many; 0 for all.
         """
         from trainers import runs
 
-        by = by or ("video" if _EMBEDDERS["video"] in self._names else "audio")
+        taken = [kind for kind in ("video", "image", "audio") if kind in self._signatures.embedders]
+        by = by or taken[0]
+        if by not in taken:
+            raise UserError(f"--by={by}: this run's model compares records by {taken}")
+        modality = self._signatures.modality(by)
         records = runs.embed_records(
             self._run,
-            self._signatures.input_config,
+            self._signatures.record_input(by),
             path,
             split,
-            modality=by,
+            modality=modality,
             max_records=max_records,
         )
-        queries = {
-            modality: (modality, spaces) for modality, spaces in self._media_embeddings().items()
-        }
-        for row, text in enumerate(self._texts):
-            queries[f'"{text}"'] = ("text", {"vt": self.sentences["text_vt"][row]})
-        return comparisons.nearest(records, by, queries, count)
+        queries = {}
+        for kind, places in self._media_embeddings().items():
+            pair = self._signatures.compared(self._signatures.modality(kind), modality)
+            queries[kind] = (pair[1], places[pair[0]])
+        if self._texts:
+            pair = self._signatures.compared("text", modality)
+            for row, text in enumerate(self._texts):
+                queries[f'"{text}"'] = (pair[1], self.sentences[pair[0]][row])
+        return comparisons.nearest(records, "audio" if by == "audio" else "video", queries, count)
 
-    def _embed_texts(self, texts: list[str]) -> np.ndarray:
-        return self._signatures.reference("embed_text", {"text": _strings(texts)})["text_vt"]
+    def _embed_texts(self, texts: list[str]) -> dict[str, np.ndarray]:
+        name = self._signatures.embedders["text"]
+        return self._signatures.reference(name, {"text": _strings(texts)})
 
     def _media_embeddings(self) -> dict[str, dict[str, np.ndarray]]:
-        """float32[dim] by space, for each modality that the file has."""
+        """float32[dim] by output, for each kind of media that the file has."""
         found: dict[str, dict[str, np.ndarray]] = {}
-        for modality in ("video", "audio"):
-            start = f"{_EMBEDDERS[modality]}.{modality}_"
-            spaces = {
+        for kind in ("image", "video", "audio"):
+            start = f"{self._signatures.embedders.get(kind)}."
+            places = {
                 name.removeprefix(start): value
                 for name, value in self.outputs.items()
                 if name.startswith(start)
             }
-            if spaces:
-                found[modality] = spaces
+            if places:
+                found[kind] = places
         return found
 
 

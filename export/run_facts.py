@@ -12,7 +12,12 @@ DATASET_INFO = "dataset_info.json"
 
 
 def model_info(
-    run: Any, input_config: Any, frame_rate_hz: float | None, checkpoint: str
+    run: Any,
+    input_config: Any,
+    frame_rate_hz: float | None,
+    checkpoint: str,
+    *,
+    still: Any = None,
 ) -> ModelInfo:
     """Facts for clients.
 
@@ -21,6 +26,7 @@ def model_info(
         input_config: the stream's input that the model is exported for.
         frame_rate_hz: rate of the stored frames, where no record folder tells it.
         checkpoint: what was asked for.
+        still: size of the stills that the model takes apart from video (`height`, `width`).
 
     Raises:
         UserError: nothing tells the frame rate of a model with video, or its data sets store
@@ -28,7 +34,7 @@ def model_info(
     """
     modalities = run.model.config.modalities
     video = input_config.video if "video" in modalities else None
-    audio = input_config.audio if "audio" in modalities else None
+    audio = input_config.audio if {"audio", "waveform"} & set(modalities) else None
     text = input_config.text if "text" in modalities else None
     stored_hz = (frame_rate_hz or stored_frame_rate_hz(input_config)) if video else 0.0
     return ModelInfo(
@@ -46,6 +52,8 @@ def model_info(
         outputs={},
         tensorflow_version=tf.__version__,
         region=stored_region(input_config) if video else None,
+        image_height=still.height if still else 0,
+        image_width=still.width if still else 0,
     )
 
 

@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="test", help="split of --records")
     parser.add_argument(
         "--by",
-        choices=("video", "audio"),
+        choices=("video", "image", "audio"),
         default="",
-        help="what of the --records is compared; default: video where the model takes it",
+        help="what of the --records is compared; default: the first of these the model takes",
     )
     parser.add_argument(
         "--max_records", type=int, default=0, help="only the first so many; 0 for all"

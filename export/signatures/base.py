@@ -50,6 +50,12 @@ class Signatures(abc.ABC):
     def caution(self) -> str:
         """How the answers are not to be read, for the model card."""
 
+    @property
+    def embedders(self) -> dict[str, str]:
+        """Signatures that embed one file or sentence, by `image`, `video`, `audio` and `text`; none
+        where the answers are not places in a common space."""
+        return {}
+
     @abc.abstractmethod
     def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Functions by signature name, each with an input signature whose axis 0 is free."""

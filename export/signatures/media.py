@@ -20,6 +20,11 @@ JPEG = tf.TensorSpec([FREE, FREE], tf.string, "frames_jpeg")
 FRAMES = tf.TensorSpec([FREE, FREE, FREE, FREE, 3], tf.uint8, "frames")
 WAVEFORM = tf.TensorSpec([FREE, FREE], tf.float32, "waveform")
 WAV = tf.TensorSpec([FREE], tf.string, "wav_bytes")
+IMAGE_JPEG = tf.TensorSpec([FREE], tf.string, "image_jpeg")
+IMAGE = tf.TensorSpec([FREE, FREE, FREE, 3], tf.uint8, "image")
+TEXT = tf.TensorSpec([FREE], tf.string, "text")
+TEXTS = tf.TensorSpec([FREE, FREE], tf.string, "texts")
+LABELS = tf.TensorSpec([FREE, FREE], tf.string, "labels")
 
 
 class MediaSignatures(Signatures):
@@ -31,10 +36,19 @@ class MediaSignatures(Signatures):
         input_config: what a batch of the run holds (trainers/data/config.py: InputConfig).
         modalities: those that the signatures take.
         info: facts of the run.
+        still_crop: how stills are fitted (trainers/data/config.py: VideoInputConfig), where
+            the info gives a size for them.
     """
 
-    def __init__(self, input_config: Any, modalities: tuple[str, ...], info: ModelInfo):
+    def __init__(
+        self,
+        input_config: Any,
+        modalities: tuple[str, ...],
+        info: ModelInfo,
+        still_crop: str = "center",
+    ):
         self._input, self._modalities, self._info = input_config, modalities, info
+        self._still_crop = still_crop
 
     @property
     def info(self) -> ModelInfo:
@@ -79,10 +93,12 @@ class MediaSignatures(Signatures):
 
     def example_files(self) -> dict[str, bytes]:
         files = {}
-        if "video" in self._modalities:
+        if "video" in self._modalities and self._info.num_frames:
             for index, encoded in enumerate(samples.jpeg_frames(self._frames(row=0))):
                 files[f"frame-{index:02d}.jpg"] = encoded
-        if "audio" in self._modalities:
+        if self._info.image_height:
+            files["image.jpg"] = samples.jpeg_frames(self._image(row=0)[None])[0]
+        if self._info.num_samples:
             files["sound.wav"] = samples.wav_file(self._waveform(row=0), self._info.sample_rate_hz)
         return files
 
@@ -93,6 +109,14 @@ class MediaSignatures(Signatures):
     def _clip_from_frames(self, frames: tf.Tensor) -> tf.Tensor:
         """float32[batch, frames, height, width, 3] of `uint8[batch, frames, any, any, 3]`."""
         return preprocessing.video_from_frames(frames, *self._video_size)
+
+    def _still_from_jpeg(self, image_jpeg: tf.Tensor) -> tf.Tensor:
+        """float32[batch, 1, height, width, 3] of `string[batch]`: clips of one frame."""
+        return preprocessing.video_from_jpeg(image_jpeg[:, tf.newaxis], *self._still_size)
+
+    def _still_from_pixels(self, image: tf.Tensor) -> tf.Tensor:
+        """float32[batch, 1, height, width, 3] of `uint8[batch, any, any, 3]`."""
+        return preprocessing.video_from_frames(image[:, tf.newaxis], *self._still_size)
 
     def _sound_from_waveform(self, waveform: tf.Tensor) -> tf.Tensor:
         """float32[batch, samples] of the model's length."""
@@ -109,16 +133,23 @@ class MediaSignatures(Signatures):
         crop = self._input.video.crop if self._input.video is not None else ""
         return (self._info.num_frames, self._info.height, self._info.width, crop)
 
+    @property
+    def _still_size(self) -> tuple[int, int, int, str]:
+        return (1, self._info.image_height, self._info.image_width, self._still_crop)
+
     def _example(self, name: str, num_rows: int) -> Arrays:
         makers = {
             "frames_jpeg": lambda row: object_array(samples.jpeg_frames(self._frames(row))),
             "frames": self._frames,
+            "image_jpeg": lambda row: samples.jpeg_frames(self._image(row)[None])[0],
+            "image": self._image,
             "waveform": self._waveform,
             "wav_bytes": lambda row: samples.wav_file(
                 self._waveform(row), self._info.sample_rate_hz
             ),
             "text": lambda row: samples.TEXTS[row % 3].encode(),
             "texts": lambda row: object_array([text.encode() for text in samples.TEXTS]),
+            "labels": lambda row: object_array([label.encode() for label in samples.LABELS]),
         }
         return {
             spec.name: _stack([makers[spec.name](row) for row in range(num_rows)])
@@ -130,6 +161,10 @@ class MediaSignatures(Signatures):
         # exercised.
         height, width = self._info.height + 8, self._info.width + 20
         return samples.moving_square(self._info.num_frames + 1, height, width, row)
+
+    def _image(self, row: int) -> np.ndarray:
+        height, width = self._info.image_height + 8, self._info.image_width + 20
+        return samples.moving_square(row + 1, height, width, row)[-1]
 
     def _waveform(self, row: int) -> np.ndarray:
         rate = self._info.sample_rate_hz
@@ -143,6 +178,10 @@ def input_docs(info: ModelInfo) -> dict[str, str]:
     return {
         "frames_jpeg": f"string[batch, frames]: JPEG files at {rate}, {fitted}",
         "frames": f"uint8[batch, frames, height, width, 3]: RGB at {rate}, {fitted}",
+        "image_jpeg": f"string[batch]: JPEG files, seen at {info.image_height} x "
+        f"{info.image_width} pixels; of any size",
+        "image": f"uint8[batch, height, width, 3]: RGB, seen at {info.image_height} x "
+        f"{info.image_width} pixels; of any size",
         "waveform": f"float32[batch, samples]: mono in [-1, 1] at {info.sample_rate_hz} Hz; "
         f"the central {info.num_samples} samples are used, fewer go round",
         "wav_bytes": f"string[batch]: 16-bit PCM WAV files at {info.sample_rate_hz} Hz; channels "

@@ -8,6 +8,8 @@ import numpy as np
 
 TEXTS = ("a square moves to the right", "a sound that rises", "nothing at all, said twice; twice!")
 
+LABELS = ("square", "dog", "rain")
+
 
 def moving_square(num_frames: int, height: int, width: int, row: int = 0) -> np.ndarray:
     """A bright square that crosses a gradient.

@@ -7,30 +7,12 @@ import tensorflow as tf
 
 from export.model_info import ModelInfo
 from export.signatures.base import SignatureDoc
-from export.signatures.media import (
-    FRAMES,
-    FREE,
-    JPEG,
-    WAV,
-    WAVEFORM,
-    MediaSignatures,
-    widest_input,
-)
+from export.signatures.embedding import EmbeddingSignatures
+from export.signatures.media import FRAMES, JPEG, TEXT, TEXTS, WAV, WAVEFORM, widest_input
 from export.signatures.vatt_docs import signature_docs
-from mm_models.text.tokenizers import build_tokenizer
-from trainers.tasks.vatt_spaces import with_audio_text
 
 
-class _VattModule(tf.Module):
-    """What the graph uses: the weights as plain variables, the tokenizer with its assets."""
-
-    def __init__(self, model: Any, tokenizer: tf.Module | None):
-        super().__init__(name="vatt")
-        self.weights = [variable.value for variable in model.variables]
-        self.tokenizer = tokenizer
-
-
-class VattSignatures(MediaSignatures):
+class VattSignatures(EmbeddingSignatures):
     """Signatures of a trained VATT model.
 
     All signatures work row by row along axis 0. Embeddings have length 1, so that a dot product is
@@ -53,13 +35,8 @@ class VattSignatures(MediaSignatures):
             for name in model.config.modalities
             if getattr(input_config, name, None) is not None
         )
-        super().__init__(input_config, modalities, info)
-        self._model, self._temperature = model, temperature
-        tokenizer = None
-        if "text" in self._modalities:
-            text = input_config.text
-            tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
-        self._module = _VattModule(model, tokenizer)
+        super().__init__("vatt", model, input_config, modalities, info)
+        self._temperature = temperature
 
     @classmethod
     def from_run(cls, run: Any, frame_rate_hz: float | None, checkpoint: str) -> "VattSignatures":
@@ -77,21 +54,26 @@ class VattSignatures(MediaSignatures):
         return cls(run.model, input_config, run.config.task.temperature, info)
 
     @property
-    def module(self) -> tf.Module:
-        return self._module
-
-    @property
     def default_name(self) -> str:
         """The signature behind `serving_default`: the most useful one there is."""
         preferred = ("similarity", "embed_video_jpeg", "embed_audio", "embed_text")
         return next(name for name in preferred if name in self._specs())
 
     @property
-    def caution(self) -> str:
-        return (
-            "Similarities rank; a probability only compares the sentences of one request with each "
-            "other."
-        )
+    def embedders(self) -> dict[str, str]:
+        names = {"video": "embed_video_jpeg", "audio": "embed_audio", "text": "embed_text"}
+        return {kind: name for kind, name in names.items() if kind in self._modalities}
+
+    def temperature(self, modality: str) -> float:
+        return self._temperature
+
+    def compared(self, query: str, target: str) -> tuple[str, str]:
+        if query == target:
+            return f"{query}_va", f"{target}_va"
+        return self._model.spaces(query, target)
+
+    def record_input(self, kind: str) -> Any:
+        return self._input
 
     def docs(self) -> dict[str, SignatureDoc]:
         docs = signature_docs(self._info, self._temperature, self._spaces())
@@ -109,7 +91,6 @@ class VattSignatures(MediaSignatures):
         }
 
     def _specs(self) -> dict[str, list[tf.TensorSpec]]:
-        texts = tf.TensorSpec([FREE, FREE], tf.string, "texts")
         has_video, has_audio, has_text = (
             modality in self._modalities for modality in ("video", "audio", "text")
         )
@@ -119,12 +100,12 @@ class VattSignatures(MediaSignatures):
         if has_audio:
             specs |= {"embed_audio": [WAVEFORM], "embed_audio_wav": [WAV]}
         if has_text:
-            specs["embed_text"] = [tf.TensorSpec([FREE], tf.string, "text")]
+            specs["embed_text"] = [TEXT]
         if has_video and has_text:
-            specs |= {"similarity": [JPEG, texts], "classify": [JPEG, texts]}
-            specs["similarity_frames"] = [FRAMES, texts]
+            specs |= {"similarity": [JPEG, TEXTS], "classify": [JPEG, TEXTS]}
+            specs["similarity_frames"] = [FRAMES, TEXTS]
         if has_audio and has_text:
-            specs["similarity_audio"] = [WAVEFORM, texts]
+            specs["similarity_audio"] = [WAVEFORM, TEXTS]
         return specs
 
     def _batch_function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
@@ -148,36 +129,6 @@ class VattSignatures(MediaSignatures):
             "classify": lambda frames_jpeg, texts: self._classify(from_jpeg(frames_jpeg), texts),
         }
         return functions[name]
-
-    def _embed(self, modality: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Normalised float32[batch, dim] per space of the modality."""
-        pooled = self._model.encode({modality: inputs}, training=False, seed=None)
-        spaces = with_audio_text(self._model, self._model.project(pooled, training=False))
-        return {
-            name: tf.math.l2_normalize(tf.cast(value, tf.float32), axis=-1)
-            for name, value in spaces.items()
-            if name.startswith(f"{modality}_")
-        }
-
-    def _embed_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Normalised float32[batch, dim] per space of `text: string[batch]`."""
-        ids = self._module.tokenizer.tokenize(text, self._input.text.num_tokens)
-        # [batch, tokens] → one candidate per row: [batch, 1, tokens]
-        embedded = self._embed("text", ids[:, tf.newaxis])
-        return {name: tf.reshape(e, [-1, e.shape[-1]]) for name, e in embedded.items()}
-
-    def _compare(self, modality: str, inputs: tf.Tensor, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Cosine similarity and probability: float32[batch, texts]."""
-        row = self._embed(modality, inputs)[f"{modality}_vt"]
-        # The rows of a batch often share their sentences: each different one is embedded once.
-        different, index = tf.unique(tf.reshape(texts, [-1]))
-        embedded = tf.gather(self._embed_text(different)["text_vt"], index)
-        embedded = tf.reshape(embedded, tf.concat([tf.shape(texts), [row.shape[-1]]], axis=0))
-        similarity = tf.einsum("bd,btd->bt", row, embedded)
-        return {
-            "similarity": similarity,
-            "probability": tf.nn.softmax(similarity / self._temperature, axis=-1),
-        }
 
     def _classify(self, video: tf.Tensor, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         compared = self._compare("video", video, texts)

@@ -131,6 +131,6 @@ def test_neighbours_leave_out_clips_without_the_modality():
         embeddings = {"video_va": np.array([[1.0, 0], [0.6, 0.8], [0, 1.0]])}
         masks = {"video": np.array([False, True, True])}
 
-    query = {"clip": ("audio", {"va": np.array([1.0, 0.0])})}
+    query = {"clip": ("video_va", np.array([1.0, 0.0]))}
     found = comparisons.nearest(Records, "video", query, 5)["clip"]
     assert [(entry.key, entry.cosine) for entry in found] == [("b", 0.6), ("c", 0.0)]

@@ -10,12 +10,13 @@ from mm_models.metrics import retrieval
 from trainers.data.config import InputConfig
 from trainers.evaluation import drawing, panels
 from trainers.evaluation.captions import clip_captions
-from trainers.evaluation.embeddings import MODALITIES, VIEW_RANK, forward_views
+from trainers.evaluation.embeddings import VIEW_RANK, forward_views, model_inputs
 
 NUM_CLIPS = 4
 NUM_SOUNDS = 2
 MATRIX_CLIPS = 16
-PAIRS = (("video_vt", "text_vt"), ("video_va", "audio_va"))
+# Compared where a batch has both; sounds with text only where there is no picture.
+PAIRS = (("video", "text"), ("video", "audio"), ("audio", "text"))
 
 
 def batch_panels(
@@ -33,9 +34,11 @@ def batch_panels(
     shown = media_panels(kept, described, input_config)
     rows = "\n".join(f"| {key} | {' / '.join(captions)} |" for key, captions in described)
     shown.append(panels.TextPanel("captions", f"| clip | captions |\n|---|---|\n{rows}"))
-    inputs = {name: kept[name] for name in MODALITIES if name in kept}
+    inputs = model_inputs(model, kept)
     outputs = {name: value.numpy() for name, value in forward_views(model, inputs).items()}
-    return shown + [_matrix(outputs, *pair) for pair in PAIRS if set(pair) <= set(outputs)]
+    pairs = [pair for pair in PAIRS if set(pair) <= set(inputs)]
+    pairs = [pair for pair in pairs if "video" in pair] or pairs
+    return shown + [_matrix(outputs, *model.spaces(*pair)) for pair in pairs]
 
 
 def media_panels(

@@ -7,6 +7,7 @@ from trainers.evaluation.base import Evaluator
 from trainers.evaluation.classification import ClassificationEvaluator
 from trainers.evaluation.config import KINDS, EvaluatorConfig
 from trainers.evaluation.conflict import ConflictEvaluator
+from trainers.evaluation.expert_usage import ExpertUsageEvaluator
 from trainers.evaluation.linear_probe import LinearProbeEvaluator
 from trainers.evaluation.loss import LossEvaluator
 from trainers.evaluation.retrieval import RetrievalEvaluator
@@ -17,6 +18,7 @@ _CLASSES = {
     "zero_shot": ZeroShotEvaluator,
     "retrieval": RetrievalEvaluator,
     "linear_probe": LinearProbeEvaluator,
+    "expert_usage": ExpertUsageEvaluator,
 }
 # These ask the task what is learned.
 _TASK_CLASSES = {

@@ -4,7 +4,15 @@ import dataclasses
 
 from trainers.data.config import InputConfig
 
-KINDS = ("zero_shot", "retrieval", "linear_probe", "classification", "conflict", "loss")
+KINDS = (
+    "zero_shot",
+    "retrieval",
+    "linear_probe",
+    "classification",
+    "conflict",
+    "expert_usage",
+    "loss",
+)
 
 
 @dataclasses.dataclass
@@ -12,22 +20,28 @@ class EvaluatorConfig:
     """One evaluator; `kind` picks the class and with it the fields that matter.
 
     Attributes:
-        kind: `zero_shot`, `retrieval`, `linear_probe`, `classification`, `conflict` or
-            `loss`.
+        kind: `zero_shot`, `retrieval`, `linear_probe`, `classification`, `conflict`,
+            `expert_usage` or `loss`.
         input: test examples; its text part also gives tokenizer and vocabulary of the prompts.
         every_steps: evaluate when the step is a multiple of this, instead of
             `trainer.evaluation.interval_steps`; 0 follows the trainer.
         max_examples: only the first so many examples; 0 takes all.
         num_pictures: examples shown in TensorBoard; 0 writes no pictures.
 
-        modality: `video` or `audio`: the tower that `zero_shot` and `linear_probe` look at.
+        modality: of the model, that `zero_shot` and `linear_probe` look at: `video` (a still is a
+            video input of one frame), `audio`, `waveform` (raw samples, of models that take them
+            apart from `audio`), and for `linear_probe` also `text`, the first caption.
         prompts: `zero_shot` templates, `{}` being the class name.
-        class_names: classes in index order; empty takes `labels` of the first data set.
+        prompt_set: `zero_shot` templates that come with the stack instead of `prompts`: `image`,
+            `video` or `audio`.
+        class_names: classes in index order; empty takes `labels` of the first data set. Classes of
+            one name count as one.
+        class_words: `zero_shot` further words for a class, by its name.
 
         pairs: `retrieval` directions as `query_to_gallery`, such as `text_to_video`.
         gallery_size: `retrieval` gallery: the first so many clips; 0 takes all.
-        average: over the windows of a clip, `embeddings` (averaged, then normalised) or
-            `similarities` (averaged over the windows' own cosines).
+        average: over the windows of a clip in `retrieval` and `zero_shot`, `embeddings` (averaged,
+            then normalised) or `similarities` (averaged over the windows' own cosines).
         projector_examples: `retrieval` clips written for the embedding projector; 0 for none.
 
         train_input: `linear_probe` training examples.
@@ -40,6 +54,8 @@ class EvaluatorConfig:
         measures: `conflict` by `feature` and `last_layer` (gradient harmonization).
         group_sizes: `conflict` of single clips (1) and of groups of so many.
         thresholds: cosines at or below which `conflict` counts what a curriculum would leave out.
+        more_inputs: `expert_usage` of further examples beside those of `input`, such as stills
+            beside clips; the name stands in front of their modalities.
         exact_examples: `conflict` of the first so many clips, rounded up to whole batches, also by
             all shared parameters, and the agreement with that; 0 for none.
     """
@@ -52,7 +68,9 @@ class EvaluatorConfig:
 
     modality: str = "video"
     prompts: list[str] = dataclasses.field(default_factory=lambda: ["{}"])
+    prompt_set: str = ""
     class_names: list[str] = dataclasses.field(default_factory=list)
+    class_words: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     pairs: list[str] = dataclasses.field(default_factory=lambda: ["text_to_video"])
     gallery_size: int = 0
@@ -69,4 +87,5 @@ class EvaluatorConfig:
     measures: list[str] = dataclasses.field(default_factory=lambda: ["last_layer", "feature"])
     group_sizes: list[int] = dataclasses.field(default_factory=lambda: [1])
     thresholds: list[float] = dataclasses.field(default_factory=lambda: [-0.3, 0.0])
+    more_inputs: dict[str, InputConfig] = dataclasses.field(default_factory=dict)
     exact_examples: int = 0

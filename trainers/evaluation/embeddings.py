@@ -1,7 +1,7 @@
 """Runs a model over test examples and collects what comes out, without padding rows."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import numpy as np
@@ -11,10 +11,11 @@ from mm_models.errors import UserError
 from trainers.data import pipeline
 from trainers.data.config import InputConfig
 from trainers.evaluation.base import EvaluationContext
-from trainers.tasks.vatt_spaces import with_audio_text
 
 MODALITIES = ("video", "audio", "text")
-VIEW_RANK = {"video": 6, "audio": 3}
+# What a model's modality is read from, where the two names differ.
+SOURCES = {"waveform": "audio"}
+VIEW_RANK = {"video": 6, "audio": 3, "waveform": 3}
 THUMBNAIL_FRAMES = 4
 THUMBNAIL_PIXELS = 96
 
@@ -29,7 +30,8 @@ class EmbeddedExamples:
     Attributes:
         outputs: float32[examples, views, dim] by output name (`video`, `video_vt`, ...); views are
             windows of video and audio, candidates of text.
-        masks: bool[examples] by modality: whether the example has it.
+        masks: bool[examples] by what is read (`video`, `audio`, `text`): whether the example has
+            it.
         candidate_mask: bool[examples, candidates], or None without text.
         labels: int32[examples, labels] padded with -1, or None.
         example_ids: int64[examples].
@@ -102,8 +104,7 @@ class Embedder:
         """
         batches, num_examples = [], 0
         for batch in pipeline.build_eval_dataset(input_config):
-            inputs = {name: batch[name] for name in MODALITIES if name in batch}
-            outputs = self.forward(model, inputs, context)
+            outputs = self.forward(model, model_inputs(model, batch), context)
             batches.append(_to_host(batch, outputs, thumbnails))
             num_examples += len(batches[-1])
             if max_examples and num_examples >= max_examples:
@@ -115,11 +116,34 @@ class Embedder:
         return merged.take(np.arange(max_examples)) if 0 < max_examples < num_examples else merged
 
 
+def source(modality: str) -> str:
+    """What a model's modality is read from: `audio` for `waveform`, else the modality itself."""
+    return SOURCES.get(modality, modality)
+
+
+def only(input_config: InputConfig, modalities: Iterable[str]) -> InputConfig:
+    """The input with nothing read but what these modalities need."""
+    kept = {source(modality) for modality in modalities}
+    unused = {name: None for name in MODALITIES if name not in kept}
+    return dataclasses.replace(input_config, **unused)
+
+
+def model_inputs(model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What a batch holds, by the model's modality; others are left out.
+
+    Args:
+        model: its config lists its modalities.
+        batch: as the pipeline gives it.
+    """
+    known = model.config.modalities
+    return {name: batch[source(name)] for name in known if source(name) in batch}
+
+
 def forward_views(model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Outputs with an axis of views, which is folded into the batch for the model.
 
     Args:
-        model: maps inputs by modality to outputs by name.
+        model: its `embed` maps inputs by modality to outputs by name.
         inputs: video float32[batch, (views,) frames, height, width, 3], audio
             float32[batch, (views,) samples], text int32[batch, candidates, tokens].
 
@@ -127,8 +151,7 @@ def forward_views(model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> dict[s
         float32[batch, views, dim] by output name.
     """
     batch_size = next(iter(inputs.values())).shape[0]
-    outputs = model({name: _fold(name, tensor) for name, tensor in inputs.items()}, training=False)
-    outputs = with_audio_text(model, outputs)
+    outputs = model.embed({name: _fold(name, tensor) for name, tensor in inputs.items()})
     return {
         name: tf.cast(tf.reshape(output, [batch_size, -1, output.shape[-1]]), tf.float32)
         for name, output in outputs.items()

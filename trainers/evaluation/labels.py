@@ -50,6 +50,36 @@ def require_labels(input_config: InputConfig, evaluator_name: str) -> None:
         )
 
 
+def merge_same_names(names: list[str]) -> tuple[list[str], np.ndarray]:
+    """Different names in the order of their first place, and int32[names] which one each is."""
+    different = list(dict.fromkeys(names))
+    place = {name: number for number, name in enumerate(different)}
+    return different, np.array([place[name] for name in names], np.int32)
+
+
+def renumber(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Label columns with every class `c` written as `numbers[c]`; repeats become padding.
+
+    Args:
+        labels: int32[examples, labels] padded with -1.
+        numbers: int32[classes].
+
+    Raises:
+        UserError: a label that has no number.
+    """
+    highest = int(labels.max(initial=-1))
+    if highest >= len(numbers):
+        raise UserError(
+            f"an example has class {highest}, but only {len(numbers)} classes are named, counted "
+            "from 0; name them all in the evaluator's class_names"
+        )
+    changed = np.where(labels >= 0, numbers[np.maximum(labels, 0)], -1).astype(np.int32)
+    for column in range(1, changed.shape[1]):
+        repeated = (changed[:, :column] == changed[:, column : column + 1]).any(axis=1)
+        changed[repeated, column] = -1
+    return changed
+
+
 def single_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows with exactly one label, and that label.
 

@@ -1,16 +1,15 @@
-"""A linear classifier on frozen features of one tower."""
-
-import dataclasses
+"""A linear classifier on frozen features of one modality."""
 
 import keras
 import numpy as np
 
 from mm_models.errors import UserError
-from trainers.evaluation import labels, zero_shot
+from trainers.evaluation import embeddings, labels, zero_shot
 from trainers.evaluation.base import EvaluationContext, Evaluator
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.embeddings import EmbeddedExamples, Embedder
 
+MODALITIES = ("video", "audio", "waveform", "text")
 PROBES = ("logistic_regression", "low_rank")
 BATCH_SIZE = 64
 LEARNING_RATE = 5e-4
@@ -20,7 +19,8 @@ class LinearProbeEvaluator(Evaluator):
     """Trains a classifier on the pooled features of `train_input`, scores it on `input`.
 
     Features are standardised with the training clips' mean and deviation. Test probabilities are
-    averaged over a clip's windows. `low_rank` is the paper's classifier (VATT, appendix A.3.2).
+    averaged over a clip's windows; text is the first caption. `low_rank` is the classifier of VATT,
+    appendix A.3.2.
     """
 
     def __init__(self, name: str, config: EvaluatorConfig):
@@ -34,10 +34,11 @@ class LinearProbeEvaluator(Evaluator):
             raise UserError(f"evaluators.{name}.train_input is missing: the probe learns from it")
         for part in (config.input, config.train_input):
             labels.require_labels(part, name)
-            if config.modality == "text" or getattr(part, config.modality, None) is None:
+            self._source = embeddings.source(config.modality)
+            if config.modality not in MODALITIES or getattr(part, self._source) is None:
                 raise UserError(
-                    f"evaluators.{name}.modality is {config.modality!r}; it must be video or "
-                    "audio, and both inputs must have that part"
+                    f"evaluators.{name}.modality is {config.modality!r}; it must be one of "
+                    f"{', '.join(MODALITIES)}, and both inputs must have that part"
                 )
         self._num_classes = len(labels.class_names(config))
         self._embedders = {"train": Embedder(), "test": Embedder()}
@@ -53,11 +54,11 @@ class LinearProbeEvaluator(Evaluator):
             raise UserError(
                 f"evaluators.{self.name}.train_input has fewer than two classes; take more clips"
             )
-        features = train.outputs[self.config.modality][rows]
+        features = self._pooled(train)[rows]
         views, dim = features.shape[1:]
         flat, mean, deviation = _standardize(features.reshape(-1, dim))
         probabilities = self._fit(flat, np.repeat(truth, views), context.seed)
-        queries = (test.outputs[self.config.modality] - mean) / deviation
+        queries = (self._pooled(test) - mean) / deviation
         scores = probabilities(queries.reshape(-1, dim)).reshape(len(test), -1, self._num_classes)
         return zero_shot.score(scores.mean(axis=1), test.labels)
 
@@ -65,14 +66,18 @@ class LinearProbeEvaluator(Evaluator):
         self, model: keras.Model, context: EvaluationContext, part: str
     ) -> EmbeddedExamples:
         whole = self.config.train_input if part == "train" else self.config.input
-        others = dict.fromkeys(m for m in ("video", "audio", "text") if m != self.config.modality)
         examples = self._embedders[part].examples(
             model,
-            dataclasses.replace(whole, **others),
+            embeddings.only(whole, [self.config.modality]),
             context,
             max_examples=self.config.max_examples,
         )
-        return examples.take(np.flatnonzero(examples.masks[self.config.modality]))
+        return examples.take(np.flatnonzero(examples.masks[self._source]))
+
+    def _pooled(self, examples: EmbeddedExamples) -> np.ndarray:
+        """float32[examples, views, dim]."""
+        features = examples.outputs[self.config.modality]
+        return features[:, :1] if self.config.modality == "text" else features
 
     def _fit(self, features: np.ndarray, truth: np.ndarray, seed: int):
         """A function float[rows, dim] → float[rows, classes] of probabilities."""

@@ -1,10 +1,89 @@
-"""Tokens of class prompts, by the tokenizer that the text input names."""
+"""What is said of a class, and its tokens by the tokenizer that the text input names."""
+
+import dataclasses
 
 import numpy as np
 import tensorflow as tf
 
+from mm_models.errors import UserError
+from mm_models.metrics.retrieval import l2_normalize
+from mm_models.text import label_prompts
 from mm_models.text.tokenizers import build_tokenizer
 from trainers.data.config import TextInputConfig
+from trainers.evaluation.config import EvaluatorConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassPrompts:
+    """Sentences about classes: every word for a class in every template.
+
+    Attributes:
+        rows: the sentences of each row, one word in all templates.
+        class_of: the class each row speaks of, counted from 0; rows may stand in any order.
+        num_classes: different classes.
+    """
+
+    rows: list[list[str]]
+    class_of: list[int]
+    num_classes: int
+
+    def means(self, embeddings: np.ndarray) -> np.ndarray:
+        """A direction for each class: the mean over all of its sentences, then normalised.
+
+        Args:
+            embeddings: float[rows, templates, dim].
+
+        Returns:
+            float64[classes, dim], whatever the order of the rows.
+        """
+        sums = np.zeros((self.num_classes, embeddings.shape[-1]))
+        counts = np.zeros((self.num_classes, 1))
+        np.add.at(sums, self.class_of, np.asarray(embeddings, np.float64).sum(axis=1))
+        np.add.at(counts, self.class_of, embeddings.shape[1])
+        return l2_normalize(sums / counts)
+
+
+def templates(config: EvaluatorConfig, name: str) -> list[str]:
+    """The configured templates, or those of the named set.
+
+    Raises:
+        UserError: both are given, a set is unknown, or a template has no place for the class.
+    """
+    field = f"evaluators.{name}"
+    if config.prompt_set:
+        if config.prompts not in ([], ["{}"]):
+            raise UserError(f"{field} has both prompts and prompt_set; leave one of them out")
+        known = sorted(label_prompts.EVALUATION_TEMPLATES)
+        if config.prompt_set not in known:
+            raise UserError(f"{field}.prompt_set is {config.prompt_set!r}; choose one of {known}")
+        return list(label_prompts.evaluation_prompts(config.prompt_set))
+    if not config.prompts or any("{}" not in prompt for prompt in config.prompts):
+        raise UserError(f"every one of {field}.prompts must contain {{}}")
+    return list(config.prompts)
+
+
+def class_prompts(
+    names: list[str], words: dict[str, list[str]], sayings: list[str]
+) -> ClassPrompts:
+    """Sentences about the classes.
+
+    Args:
+        names: different class names.
+        words: further words for a class by its name.
+        sayings: templates, `{}` being the word.
+
+    Raises:
+        UserError: further words for a class that there is not.
+    """
+    unknown = sorted(set(words) - set(names))
+    if unknown:
+        raise UserError(f"class_words names {unknown[0]!r}, which is no class; classes are {names}")
+    rows, class_of = [], []
+    for number, name in enumerate(names):
+        for word in [name, *words.get(name, [])]:
+            rows.append([saying.replace("{}", word) for saying in sayings])
+            class_of.append(number)
+    return ClassPrompts(rows, class_of, len(names))
 
 
 class PromptTokenizer:

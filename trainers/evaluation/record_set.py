@@ -1,7 +1,6 @@
 """Every clip of a record folder as embeddings, to look for neighbours in."""
 
 import dataclasses
-from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ from mm_models.metrics.retrieval import l2_normalize
 from trainers.data import examples
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.embeddings import Embedder
+from trainers.evaluation.embeddings import Embedder, only, source
 
 BATCH_SIZE = 32
 
@@ -43,22 +42,23 @@ def embed_records(
     """Embeds one modality of the records of a split.
 
     Args:
-        model: VattModel.
+        model: has `embed`, such as VattModel.
         input_config: what the run's batches hold; its shapes are used, not its data sets.
         path, split: record folder as `mmstack preprocess` writes it.
-        modality: `video` or `audio`.
+        modality: of the model, such as `video`.
         max_records: only the first so many; 0 for all.
 
     Raises:
         UserError: the model or its input lacks the modality, or the folder cannot be read.
     """
-    part: Any = getattr(input_config, modality)
-    if part is None or modality not in model.config.modalities:
+    if getattr(input_config, source(modality)) is None or modality not in model.config.modalities:
         raise UserError(f"this run's model takes no {modality}; look for neighbours in another one")
-    parts = {"video": None, "audio": None, "text": None, modality: part}
     dataset = DatasetConfig(path=path, split=split)
     config = dataclasses.replace(
-        input_config, datasets={"records": dataset}, batch_size=BATCH_SIZE, num_labels=0, **parts
+        only(input_config, [modality]),
+        datasets={"records": dataset},
+        batch_size=BATCH_SIZE,
+        num_labels=0,
     )
     embedded = Embedder().examples(
         model, config, EvaluationContext(jit_compile=False), max_examples=max_records

@@ -1,23 +1,17 @@
 """Retrieval between two modalities over a fixed gallery of clips."""
 
-import dataclasses
-
 import keras
 import numpy as np
 
 from mm_models.errors import UserError
 from mm_models.metrics import retrieval
-from trainers.evaluation import drawing, panels, projector
+from trainers.evaluation import drawing, embeddings, panels, projector
 from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
 from trainers.evaluation.captions import clip_captions
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.embeddings import EmbeddedExamples, Embedder
 
-SPACES = {
-    frozenset(("video", "text")): "vt",
-    frozenset(("audio", "video")): "va",
-    frozenset(("audio", "text")): "vt",
-}
+MODALITIES = ("video", "audio", "waveform", "text")
 KS = (1, 5, 10)
 AVERAGES = ("embeddings", "similarities")
 MATRIX_CLIPS = 32
@@ -28,9 +22,9 @@ class RetrievalEvaluator(Evaluator):
     """R@1, R@5, R@10 and median rank in the configured directions.
 
     The gallery is the first `gallery_size` clips in record order that have every modality asked
-    for. Text is the clip's first caption, the nearest in time. Only a query's own clip counts and
-    ties are misses. Windows of a clip are averaged as embeddings and then normalised, or as
-    similarities (VATT, appendix A.3.3).
+    for; a still is a clip of one frame. Text is the clip's first caption, the nearest in time. Only
+    a query's own clip counts and ties are misses. Windows of a clip are averaged as embeddings and
+    then normalised, or as similarities (VATT, appendix A.3.3).
     """
 
     def __init__(self, name: str, config: EvaluatorConfig):
@@ -38,19 +32,16 @@ class RetrievalEvaluator(Evaluator):
         super().__init__(name, config)
         self._pairs = [_parse_pair(name, pair) for pair in config.pairs]
         wanted = {modality for pair in self._pairs for modality in pair}
-        missing = sorted(m for m in wanted if getattr(config.input, m) is None)
+        read = {embeddings.source(modality) for modality in wanted}
+        missing = sorted(name for name in read if getattr(config.input, name) is None)
         if missing or not wanted:
             raise UserError(
                 f"evaluators.{name}.pairs needs {missing or 'at least one pair'}; add it to the "
                 "evaluator's pairs and input"
             )
-        if config.average not in AVERAGES:
-            raise UserError(
-                f"evaluators.{name}.average is {config.average!r}; choose one of {AVERAGES}"
-            )
-        unused = {m: None for m in ("video", "audio", "text") if m not in wanted}
-        self._modalities = sorted(wanted)
-        self._input = dataclasses.replace(config.input, **unused)
+        check_average(name, config.average)
+        self._read = sorted(read)
+        self._input = embeddings.only(config.input, wanted)
         self._embedder = Embedder()
 
     def chance(self) -> dict[str, float]:
@@ -73,7 +64,8 @@ class RetrievalEvaluator(Evaluator):
         gallery = examples.take(self._gallery_rows(examples))
         scores = {"gallery": float(len(gallery))}
         for query, target in self._pairs:
-            similarities = pair_similarities(gallery, query, target, self.config.average)
+            spaces = model.spaces(query, target)
+            similarities = pair_similarities(gallery, *spaces, self.config.average)
             for key, value in retrieval.retrieval_scores(
                 similarities, np.arange(len(gallery)), ks=KS
             ).items():
@@ -81,19 +73,19 @@ class RetrievalEvaluator(Evaluator):
             if with_pictures:
                 self.write(self._pictures(similarities, gallery, query, target), context)
         if context.summary_writer is not None and context.model_dir:
-            self._write_projector(gallery, context)
+            self._write_projector(model, gallery, context)
         return to_floats(scores)
 
     def _gallery_rows(self, examples: EmbeddedExamples) -> np.ndarray:
         usable = np.ones(len(examples), bool)
-        for modality in self._modalities:
-            usable &= examples.masks[modality]
-        if "text" in self._modalities:
+        for name in self._read:
+            usable &= examples.masks[name]
+        if "text" in self._read:
             usable &= examples.candidate_mask[:, 0]
         rows = np.flatnonzero(usable)
         if not len(rows):
             raise UserError(
-                f"evaluators.{self.name}: no example has all of {', '.join(self._modalities)}; "
+                f"evaluators.{self.name}: no example has all of {', '.join(self._read)}; "
                 "choose a data set that does"
             )
         return rows[: self.config.gallery_size] if self.config.gallery_size else rows
@@ -121,12 +113,17 @@ class RetrievalEvaluator(Evaluator):
                 parts.append(drawing.under(strip, [line], color=color))
         return [*shown, panels.ImagePanel(f"{tag}/retrieved", drawing.stack(parts))]
 
-    def _write_projector(self, gallery: EmbeddedExamples, context: EvaluationContext) -> None:
+    def _write_projector(
+        self, model: keras.Model, gallery: EmbeddedExamples, context: EvaluationContext
+    ) -> None:
+        """Clips where they are compared with text, or else with what they are paired with."""
         count = min(self.config.projector_examples, len(gallery))
-        if not count or "video" not in self._modalities:
+        partners = [set(pair) - {"video"} for pair in self._pairs if "video" in pair]
+        if not count or not partners:
             return
         kept = gallery.take(np.arange(count))
-        space = "video_vt" if "text" in self._modalities else "video_va"
+        partner = "text" if {"text"} in partners else next(iter(partners[0]))
+        space = model.spaces("video", partner)[0]
         projector.write_projector(
             context.model_dir,
             f"{self.name}_{space}",
@@ -143,28 +140,42 @@ def pair_similarities(
 
     Args:
         gallery: embedded clips.
-        query, target: modalities.
+        query, target: names of the two outputs, as the model's `spaces` gives them.
         average: `embeddings` or `similarities`, over the windows of a clip.
     """
-    space = SPACES[frozenset((query, target))]
-    queries, targets = (_views(gallery, name, space) for name in (query, target))
+    return mean_similarities(_views(gallery, query), _views(gallery, target), average)
+
+
+def mean_similarities(queries: np.ndarray, targets: np.ndarray, average: str) -> np.ndarray:
+    """float64[queries, targets] cosines over views that are averaged.
+
+    Args:
+        queries, targets: float[rows, views, dim].
+        average: `embeddings` or `similarities`.
+    """
     if average == "embeddings":
         return retrieval.cosine_similarities(queries.mean(axis=1), targets.mean(axis=1))
     mean_query = retrieval.l2_normalize(queries).mean(axis=1)
     return mean_query @ retrieval.l2_normalize(targets).mean(axis=1).T
 
 
-def _views(gallery: EmbeddedExamples, modality: str, space: str) -> np.ndarray:
-    views = gallery.outputs[f"{modality}_{space}"]
-    return views[:, :1] if modality == "text" else views
+def check_average(name: str, average: str) -> None:
+    """Raises UserError for an average that there is not; `name` is the evaluator's."""
+    if average not in AVERAGES:
+        raise UserError(f"evaluators.{name}.average is {average!r}; choose one of {AVERAGES}")
+
+
+def _views(gallery: EmbeddedExamples, output: str) -> np.ndarray:
+    views = gallery.outputs[output]
+    return views[:, :1] if output.startswith("text_") else views
 
 
 def _parse_pair(name: str, pair: str) -> tuple[str, str]:
     query, separator, target = pair.partition("_to_")
-    if not separator or frozenset((query, target)) not in SPACES:
+    if not separator or query == target or not {query, target} <= set(MODALITIES):
         raise UserError(
             f"evaluators.{name}.pairs has {pair!r}; write query_to_gallery with two different ones "
-            "of video, audio and text, such as text_to_video"
+            f"of {', '.join(MODALITIES)}, such as text_to_video"
         )
     return query, target
 

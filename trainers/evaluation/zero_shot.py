@@ -7,45 +7,45 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.metrics import classification, retrieval
-from trainers.evaluation import class_panels, labels
+from mm_models.metrics import classification
+from trainers.evaluation import class_panels, embeddings, labels, prompts
 from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.embeddings import Embedder
-from trainers.evaluation.prompts import PromptTokenizer
+from trainers.evaluation.retrieval import check_average, mean_similarities
 
-SPACES = {"video": "video_vt", "audio": "audio_vt"}
+MODALITIES = ("video", "audio", "waveform")
 
 
 class ZeroShotEvaluator(Evaluator):
-    """Zero-shot classes from one tower alone, by text prompts.
+    """Zero-shot classes of clips, stills or sounds alone, by text prompts.
 
-    A class's embedding is the mean of its prompts' embeddings, then normalised; a clip's is the
-    mean over its windows, then normalised (VATT, section 4.1 and appendix A.3.3). Clips with
-    exactly one label count for top-1 and top-5; if any clip has several, mean average precision,
-    AUC and d-prime over all clips are added.
+    A class's embedding is the mean of its prompts' embeddings, then normalised. A clip's windows
+    are averaged as embeddings and then normalised (VATT, section 4.1 and appendix A.3.3), or as
+    similarities (the released IMP code). Clips with exactly one label count for top-1 and top-5; if
+    any clip has several, mean average precision, AUC and d-prime over all clips are added.
     """
 
     def __init__(self, name: str, config: EvaluatorConfig):
         """Raises UserError when labels, text or the looked-at modality are not configured."""
         super().__init__(name, config)
         labels.require_labels(config.input, name)
-        if config.modality not in SPACES or getattr(config.input, config.modality) is None:
+        modality = config.modality
+        if modality not in MODALITIES or getattr(config.input, embeddings.source(modality)) is None:
             raise UserError(
-                f"evaluators.{name}.modality is {config.modality!r}; it must be video or audio, "
-                "and the evaluator's input must have that part"
+                f"evaluators.{name}.modality is {modality!r}; it must be one of {MODALITIES}, and "
+                "the evaluator's input must have that part"
             )
         if config.input.text is None:
             raise UserError(
                 f"evaluators.{name}.input.text is missing: the prompts need its tokenizer"
             )
-        if not config.prompts or any("{}" not in prompt for prompt in config.prompts):
-            raise UserError(f"every one of evaluators.{name}.prompts must contain {{}}")
-        others = dict.fromkeys(("video", "audio", "text"))
-        others.pop(config.modality)
-        self._input = dataclasses.replace(config.input, **others)
-        self._classes = labels.class_names(config)
-        self._tokenizer = PromptTokenizer(config.input.text)
+        check_average(name, config.average)
+        sayings = prompts.templates(config, name)
+        self._input = embeddings.only(config.input, [modality])
+        self._classes, self._class_of = labels.merge_same_names(labels.class_names(config))
+        self._prompts = prompts.class_prompts(self._classes, config.class_words, sayings)
+        self._tokenizer = prompts.PromptTokenizer(config.input.text)
         self._embedder = Embedder()
 
     def chance(self) -> dict[str, float]:
@@ -61,22 +61,24 @@ class ZeroShotEvaluator(Evaluator):
             max_examples=self.config.max_examples,
             thumbnails=context.summary_writer is not None and self.config.num_pictures > 0,
         )
-        examples = examples.take(np.flatnonzero(examples.masks[self.config.modality]))
-        clip_embeddings = examples.outputs[SPACES[self.config.modality]].mean(axis=1)
-        similarities = retrieval.cosine_similarities(clip_embeddings, class_embeddings)
+        modality = self.config.modality
+        examples = examples.take(np.flatnonzero(examples.masks[embeddings.source(modality)]))
+        truth = labels.renumber(examples.labels, self._class_of)
+        examples = dataclasses.replace(examples, labels=truth)
+        clips = examples.outputs[model.spaces(modality, "text")[0]]
+        similarities = mean_similarities(clips, class_embeddings[:, None], self.config.average)
         if context.summary_writer is not None and self.config.num_pictures > 0:
             shown = class_panels.evaluation_panels(
                 similarities, examples, self._classes, self.config.num_pictures, "nearest prompt"
             )
             self.write(shown, context)
-        return score(similarities, examples.labels)
+        return score(similarities, truth)
 
     def class_embeddings(self, model: keras.Model, context: EvaluationContext) -> np.ndarray:
         """float64[classes, dim], each of length 1."""
-        prompts = [[p.replace("{}", name) for p in self.config.prompts] for name in self._classes]
-        tokens = tf.constant(self._tokenizer(prompts))
+        tokens = tf.constant(self._tokenizer(self._prompts.rows))
         outputs = self._embedder.forward(model, {"text": tokens}, context)
-        return retrieval.l2_normalize(outputs["text_vt"].numpy().mean(axis=1))
+        return self._prompts.means(outputs[model.spaces(self.config.modality, "text")[1]].numpy())
 
 
 def score(

@@ -40,13 +40,17 @@ class InputsAreEmbeddings:
             modalities=["video", "audio", "text"], head=types.SimpleNamespace(kind="mlp_joint")
         )
 
-    def __call__(self, inputs, training):
+    def spaces(self, first, second):
+        space = "vt" if "text" in (first, second) else "va"
+        return f"{first}_{space}", f"{second}_{space}"
+
+    def embed(self, inputs):
         outputs = {}
         if "video" in inputs:
             flat = tf.reshape(inputs["video"], [-1, DIM])
             outputs |= {"video": flat, "video_vt": flat, "video_va": flat}
         if "audio" in inputs:
-            outputs |= {"audio": inputs["audio"], "audio_va": inputs["audio"]}
+            outputs |= dict.fromkeys(("audio", "audio_va", "audio_vt"), inputs["audio"])
         if "text" in inputs:
             outputs["text_vt"] = tf.reduce_sum(tf.gather(self.table, inputs["text"]), axis=-2)
         return outputs

@@ -22,6 +22,7 @@ class FirstValues:
 
     def __init__(self, modality="video"):
         self.modality = modality
+        self.config = types.SimpleNamespace(modalities=[modality])
 
     def __call__(self, inputs, training):
         assert set(inputs) == {self.modality} and not training

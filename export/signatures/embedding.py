@@ -1,0 +1,141 @@
+"""What systems with a common space of media and text share: embeddings, cosines, classes."""
+
+import abc
+from typing import Any
+
+import tensorflow as tf
+
+from export.model_info import ModelInfo
+from export.signatures.media import MediaSignatures
+from mm_models.text.tokenizers import build_tokenizer
+
+
+class _EmbeddingModule(tf.Module):
+    """What the graph uses: the weights as plain variables, the tokenizer with its assets."""
+
+    def __init__(self, name: str, model: Any, tokenizer: tf.Module | None):
+        super().__init__(name=name)
+        self.weights = [variable.value for variable in model.variables]
+        self.tokenizer = tokenizer
+
+
+class EmbeddingSignatures(MediaSignatures):
+    """Signatures of a model whose outputs for media and text can be compared.
+
+    Args:
+        name: of the module that holds the weights.
+        model: has `embed` and `spaces`, with trained weights.
+        input_config: what a batch of the run holds (trainers/data/config.py: InputConfig).
+        modalities: those that the signatures take.
+        info: facts of the run.
+        still_crop: see MediaSignatures.
+
+    Raises:
+        UserError: text without a vocabulary.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: Any,
+        input_config: Any,
+        modalities: tuple[str, ...],
+        info: ModelInfo,
+        still_crop: str = "center",
+    ):
+        super().__init__(input_config, modalities, info, still_crop)
+        self._model = model
+        tokenizer = None
+        if "text" in modalities:
+            text = input_config.text
+            tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
+        self._module = _EmbeddingModule(name, model, tokenizer)
+
+    @property
+    def module(self) -> tf.Module:
+        return self._module
+
+    @property
+    def caution(self) -> str:
+        return (
+            "Similarities rank; a probability only compares the sentences of one request with each "
+            "other."
+        )
+
+    @abc.abstractmethod
+    def temperature(self, modality: str) -> tf.Tensor | float:
+        """What similarities of `modality` with text are divided by for probabilities."""
+
+    @abc.abstractmethod
+    def compared(self, query: str, target: str) -> tuple[str, str]:
+        """Outputs by which a query of one modality is compared with another or with its own."""
+
+    @abc.abstractmethod
+    def record_input(self, kind: str) -> Any:
+        """What records are read with to be compared with, by `image`, `video` or `audio`."""
+
+    def modality(self, kind: str) -> str:
+        """The model's modality for `image`, `video`, `audio` or `text`: a still is a video."""
+        return "video" if kind == "image" else kind
+
+    def _embed(self, modality: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Normalised float32[batch, dim] per space of the modality."""
+        return {
+            name: tf.math.l2_normalize(tf.cast(value, tf.float32), axis=-1)
+            for name, value in self._model.embed({modality: inputs}).items()
+            if name.startswith(f"{modality}_")
+        }
+
+    def _embed_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Normalised float32[batch, dim] per space of `text: string[batch]`."""
+        ids = self._module.tokenizer.tokenize(text, self._input.text.num_tokens)
+        # [batch, tokens] → one candidate per row: [batch, 1, tokens]
+        embedded = self._embed("text", ids[:, tf.newaxis])
+        return {name: tf.reshape(e, [-1, e.shape[-1]]) for name, e in embedded.items()}
+
+    def _compare(
+        self,
+        modality: str,
+        inputs: tf.Tensor,
+        texts: tf.Tensor,
+        templates: tuple[str, ...] = ("{}",),
+    ) -> dict[str, tf.Tensor]:
+        """Cosine similarity and probability: float32[batch, texts].
+
+        Args:
+            modality: of the inputs.
+            inputs: what the model takes.
+            texts: string[batch, texts].
+            templates: sentences with a place for a text; a text's direction is the mean over them.
+        """
+        space, text_space = self._model.spaces(modality, "text")
+        row = self._embed(modality, inputs)[space]
+        # The rows of a batch often share their texts: each different one is embedded once.
+        different, index = tf.unique(tf.reshape(texts, [-1]))
+        sentences = tf.stack([fill(template, different) for template in templates], axis=1)
+        embedded = self._embed_text(tf.reshape(sentences, [-1]))[text_space]
+        # [texts * templates, dim] → [texts, templates, dim] → [texts, dim]
+        embedded = tf.reshape(embedded, [-1, len(templates), embedded.shape[-1]])
+        directions = tf.math.l2_normalize(tf.reduce_mean(embedded, axis=1), axis=-1)
+        embedded = tf.gather(directions, index)
+        embedded = tf.reshape(embedded, tf.concat([tf.shape(texts), [row.shape[-1]]], axis=0))
+        similarity = tf.einsum("bd,btd->bt", row, embedded)
+        scores = similarity / self.temperature(modality)
+        return {"similarity": similarity, "probability": tf.nn.softmax(scores, axis=-1)}
+
+
+def fill(template: str, words: tf.Tensor) -> tf.Tensor:
+    """The template with each word in all its places.
+
+    Args:
+        template: `{}` is a place.
+        words: string[any].
+
+    Returns:
+        string[any].
+    """
+    parts = template.split("{}")
+    pieces: list[Any] = [parts[0]]
+    for part in parts[1:]:
+        pieces += [words, part]
+    return tf.strings.join(pieces)
