@@ -1,4 +1,4 @@
-"""`mmstack vocabulary`: captions of a manifest to a vocabulary."""
+"""`mmstack vocabulary`: captions of manifests to a vocabulary."""
 
 import argparse
 
@@ -11,7 +11,12 @@ _SPLITS = ("train", "val", "test")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options; options it does not know go to Beam."""
     parser.set_defaults(accepts_passthrough=True)
-    parser.add_argument("--manifest", required=True, help="manifest, local or URL")
+    parser.add_argument(
+        "--manifest",
+        required=True,
+        action="append",
+        help="manifest, local or URL; give it several times to read several",
+    )
     parser.add_argument("--output", required=True, help="file to write, local or URL")
     parser.add_argument("--kind", choices=_KINDS, default="word")
     parser.add_argument("--size", type=int, default=65536, help="most entries, special included")
@@ -36,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from beam_pipelines.pipelines import vocabulary
 
     config = vocabulary.VocabularyConfig(
-        manifest_path=args.manifest,
+        manifest_paths=tuple(args.manifest),
         output=args.output,
         kind=args.kind,
         size=args.size,

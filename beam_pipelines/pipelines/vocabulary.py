@@ -1,7 +1,8 @@
-"""Manifest → vocabulary: a word table, a SentencePiece model or a WordPiece list."""
+"""Manifests → vocabulary: a word table, a SentencePiece model or a WordPiece list."""
 
 import dataclasses
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +27,8 @@ class VocabularyConfig:
     """A vocabulary job.
 
     Attributes:
-        manifest_path, output: what to read and the file to write; either may be a URL.
+        manifest_paths: what to read, each alone, so that their labels may differ; may be URLs.
+        output: the file to write; may be a URL.
         kind: `word`, `sentencepiece` or `wordpiece`.
         size: most entries the vocabulary may have, special ones included.
         splits: splits whose text is read.
@@ -37,7 +39,7 @@ class VocabularyConfig:
         passthrough: options for Beam.
     """
 
-    manifest_path: str
+    manifest_paths: tuple[str, ...]
     output: str
     kind: str = "word"
     size: int = 65536
@@ -59,12 +61,11 @@ def run(config: VocabularyConfig) -> int:
     """
     if files.exists(config.output) and not config.overwrite:
         raise UserError(f"--output {config.output} exists; name another or add --overwrite")
-    summary = manifest.scan(config.manifest_path, require_media=False)
-    counted = _count(config, summary)
+    counted = _count(config, list(_lines(config.manifest_paths)))
     if not counted:
         raise UserError(
-            f"manifest {config.manifest_path}: the splits {', '.join(config.splits)} hold no text; "
-            "choose others with --splits"
+            f"manifest {', '.join(config.manifest_paths)}: the splits "
+            f"{', '.join(config.splits)} hold no text; choose others with --splits"
         )
     content, entries = _BUILDERS[config.kind](counted, config.size)
     unfinished = files.join(files.parent(config.output), f".tmp-{os.getpid()}-vocabulary")
@@ -75,6 +76,14 @@ def run(config: VocabularyConfig) -> int:
     except OSError as error:
         raise UserError(f"--output {config.output} cannot be written: {error}") from error
     return entries
+
+
+def _lines(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
+    """Path, offset and size in bytes of every line."""
+    for path in paths:
+        summary = manifest.scan(path, require_media=False)
+        for place in zip(summary.offsets.tolist(), summary.sizes_bytes.tolist(), strict=True):
+            yield path, *place
 
 
 def texts(item: dict, *, with_questions: bool) -> Iterator[str]:
@@ -93,14 +102,18 @@ class _ReadUnits(beam.DoFn):
         self._split_text = split_text
 
     def process(self, lines):
+        for path, members in itertools.groupby(lines, key=lambda line: line[0]):
+            with files.open_read(path) as file:
+                for _, offset, size_bytes in members:
+                    file.seek(offset)
+                    item = manifest.parse_line(file.read(size_bytes))
+                    yield from self._units(item)
+
+    def _units(self, item: dict) -> Iterator[str]:
         config = self._config
-        with files.open_read(config.manifest_path) as file:
-            for offset, size_bytes in lines:
-                file.seek(offset)
-                item = manifest.parse_line(file.read(size_bytes))
-                if manifest.split_of(item, config.split_shares) in config.splits:
-                    for text in texts(item, with_questions=config.with_questions):
-                        yield from self._split_text(text)
+        if manifest.split_of(item, config.split_shares) in config.splits:
+            for text in texts(item, with_questions=config.with_questions):
+                yield from self._split_text(text)
 
 
 def _words(text: str) -> list[str]:
@@ -136,9 +149,10 @@ def _frequency_rank(counted: tuple[str, int]) -> tuple:
     return -counted[1], counted[0]
 
 
-def _count(config: VocabularyConfig, summary: manifest.ManifestSummary) -> list[tuple[str, int]]:
+def _count(
+    config: VocabularyConfig, references: list[tuple[str, int, int]]
+) -> list[tuple[str, int]]:
     """(unit, count), most frequent first, ties in order of the unit."""
-    references = list(zip(summary.offsets.tolist(), summary.sizes_bytes.tolist(), strict=True))
     groups = [
         references[start : start + _LINES_PER_ELEMENT]
         for start in range(0, len(references), _LINES_PER_ELEMENT)

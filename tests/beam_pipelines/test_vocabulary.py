@@ -107,3 +107,19 @@ def test_mistakes_are_named(corpus, capsys, options, message):
     assert main(["vocabulary", *flags, *options]) == 2
     assert message in capsys.readouterr().err
     assert sorted(path.name for path in corpus.iterdir()) == ["m.jsonl"]
+
+
+def test_several_manifests_whose_labels_differ(corpus):
+    captions = [{"text": "an otter"}]
+    item = {
+        "id": "o",
+        "split": "train",
+        "captions": captions,
+        "labels": [{"index": 0, "text": "x"}],
+    }
+    write_lines(corpus / "first.jsonl", [item | {"labels": [{"index": 0, "text": "x"}]}])
+    write_lines(corpus / "second.jsonl", [item | {"labels": [{"index": 0, "text": "y"}]}])
+    one = build(corpus, "word").decode().splitlines()
+    more = [f"--manifest={corpus}/{name}.jsonl" for name in ("first", "second")]
+    several = build(corpus, "word", *more).decode().splitlines()
+    assert set(several) - set(one) == {"an", "otter"}
