@@ -83,6 +83,24 @@ class SummaryConfig:
 
 
 @dataclasses.dataclass
+class AlternationConfig:
+    """How steps are shared among streams (trainers/loop/orders.py, docs/alternation.md).
+
+    Attributes:
+        sampler: `proportional` follows `streams.<name>.weight` as closely as whole steps can;
+            `random` draws by weight; `interval` makes passes over the streams in the order of the
+            config, with `streams.<name>.interval`; `loss` and `uncertainty` multiply the weights
+            with the mean or the standard deviation of each stream's recent losses.
+        refresh_steps: steps between looks at the losses, of `loss` and `uncertainty`.
+        floor_share: part of the steps that `loss` and `uncertainty` hand out by weight alone.
+    """
+
+    sampler: str = "proportional"
+    refresh_steps: int = 100
+    floor_share: float = 0.2
+
+
+@dataclasses.dataclass
 class TrainerConfig:
     """How the model is trained.
 
@@ -92,7 +110,7 @@ class TrainerConfig:
         seed: what initial weights, data order, augmentation and dropout derive from.
         optimizers: by name; none means one called `main` with default fields.
         accumulation_steps: parts each replica's batch is cut into, one after the other, to save
-            memory. Contrastive negatives are those of one part.
+            memory. Contrastive negatives are those of one part. Streams may have their own.
         nan_gradients: `stop` ends the run at the first non-finite loss or gradient; `zero` replaces
             non-finite gradient entries by 0, counts them and goes on.
     """
@@ -103,6 +121,7 @@ class TrainerConfig:
     optimizers: dict[str, OptimizerConfig] = dataclasses.field(default_factory=dict)
     accumulation_steps: int = 1
     nan_gradients: str = "stop"
+    alternation: AlternationConfig = dataclasses.field(default_factory=AlternationConfig)
     ema: EmaConfig = dataclasses.field(default_factory=EmaConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
@@ -143,12 +162,19 @@ class StreamConfig:
     """One kind of batch: its data, its share of the steps and what the task does with it.
 
     Attributes:
-        weight: share of the steps, relative to the other streams.
+        weight: share of the steps, relative to the other streams; 0 keeps the stream out of
+            training.
+        interval: passes over the streams from one step of this stream to the next, of the sampler
+            `interval`, which does not look at weights.
+        accumulation_steps: parts each replica's batch is cut into; null takes
+            `trainer.accumulation_steps`.
         objective: name of the objective, for tasks that have several.
         input: what a batch holds.
     """
 
     weight: float = 1.0
+    interval: int = 1
+    accumulation_steps: int | None = None
     objective: str = ""
     input: InputConfig = dataclasses.field(default_factory=InputConfig)
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from mm_models.errors import UserError
-from trainers.config import ExperimentConfig, TrainerConfig
+from trainers.config import AlternationConfig, ExperimentConfig, TrainerConfig
 from trainers.optimization.config import OptimizerConfig, ScheduleConfig
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
+SAMPLERS = ("proportional", "random", "interval", "loss", "uncertainty")
 SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine")
 # Which optimizer fields each kind reads; any other one set apart from its default is a mistake.
 OPTIMIZERS = {
@@ -25,6 +26,7 @@ _KIND_FIELDS = ("beta_1", "beta_2", "epsilon", "momentum", "nesterov")
 def check_config(config: ExperimentConfig) -> None:
     """Raises UserError naming the first field that cannot work, its value and what would."""
     _check_streams(config)
+    _check_alternation(config)
     _check_trainer(config.trainer)
     _check_runtime(config)
     for name in ("may_be_new", "may_be_left_over"):
@@ -36,15 +38,22 @@ def check_config(config: ExperimentConfig) -> None:
 
 def check_batches(config: ExperimentConfig, num_replicas: int) -> None:
     """Raises UserError when a global batch does not divide over replicas and accumulation parts."""
-    parts = config.trainer.accumulation_steps
     for name, stream in config.streams.items():
-        size = stream.input.batch_size
+        size, parts = stream.input.batch_size, accumulation_steps(config, name)
         if size % (num_replicas * parts):
+            own = stream.accumulation_steps is not None
+            field = f"streams.{name}" if own else "trainer"
             raise UserError(
                 f"streams.{name}.input.batch_size is {size}, which {num_replicas} replicas times "
-                f"trainer.accumulation_steps = {parts} do not divide; use a multiple of "
+                f"{field}.accumulation_steps = {parts} do not divide; use a multiple of "
                 f"{num_replicas * parts}"
             )
+
+
+def accumulation_steps(config: ExperimentConfig, stream: str) -> int:
+    """Parts that each replica's batch of `stream` is cut into."""
+    own = config.streams[stream].accumulation_steps
+    return config.trainer.accumulation_steps if own is None else own
 
 
 def check_reachable(config: ExperimentConfig, *, evaluates: bool) -> None:
@@ -68,9 +77,40 @@ def _check_streams(config: ExperimentConfig) -> None:
         raise UserError("streams is empty; an experiment needs at least one stream")
     for name, stream in config.streams.items():
         _at_least(stream.weight, 0, f"streams.{name}.weight")
+        _at_least(stream.interval, 1, f"streams.{name}.interval")
+        if stream.accumulation_steps is not None:
+            _at_least(stream.accumulation_steps, 1, f"streams.{name}.accumulation_steps")
         _at_least(stream.input.batch_size, 1, f"streams.{name}.input.batch_size")
     if not any(stream.weight for stream in config.streams.values()):
         raise UserError("every streams.<name>.weight is 0; give at least one stream a weight")
+
+
+def _check_alternation(config: ExperimentConfig) -> None:
+    """Fields that the sampler does not read are mistakes."""
+    alternation, field = config.trainer.alternation, "trainer.alternation"
+    sampler = alternation.sampler
+    _one_of(sampler, SAMPLERS, f"{field}.sampler")
+    _at_least(alternation.refresh_steps, 1, f"{field}.refresh_steps")
+    if not 0 < alternation.floor_share <= 1:
+        raise UserError(
+            f"{field}.floor_share is {alternation.floor_share}; use a part of the steps above 0, "
+            "or a stream could starve, and at most 1"
+        )
+    for name in ("refresh_steps", "floor_share"):
+        default = getattr(AlternationConfig, name)
+        if sampler not in ("loss", "uncertainty") and getattr(alternation, name) != default:
+            raise UserError(f"{field}.{name} means nothing to the sampler {sampler}; leave it out")
+    for name, stream in config.streams.items():
+        if sampler != "interval" and stream.interval != 1:
+            raise UserError(
+                f"streams.{name}.interval is {stream.interval}, which the sampler {sampler} does "
+                f"not use; set {field}.sampler to interval, or give weights"
+            )
+        if sampler == "interval" and stream.weight not in (0, 1):
+            raise UserError(
+                f"streams.{name}.weight is {stream.weight}, which the sampler interval does not "
+                f"use; give streams.{name}.interval (a weight of 0 keeps a stream out)"
+            )
 
 
 def _check_trainer(trainer: TrainerConfig) -> None:

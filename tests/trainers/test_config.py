@@ -141,6 +141,16 @@ def test_missing_empty_and_nameless_files_are_refused(tmp_path, load):
         (["runtime.distribution_strategy=ps"], "runtime.distribution_strategy is 'ps'"),
         (["runtime.tpu=local"], "set it to tpu"),
         (["runtime.num_virtual_devices=2"], "only the mirrored strategy"),
+        (["trainer.alternation.sampler=rand"], "trainer.alternation.sampler is 'rand'"),
+        (["trainer.alternation.refresh_steps=5"], "means nothing to the sampler proportional"),
+        (["trainer.alternation={sampler: loss, floor_share: 0}"], "a stream could starve"),
+        (["streams.main.interval=0"], "streams.main.interval is 0; it must be at least 1"),
+        (["streams.main.interval=2"], "which the sampler proportional does not use"),
+        (
+            ["trainer.alternation.sampler=interval", "streams.main.weight=2"],
+            "streams.main.weight is 2.0, which the sampler interval does not use",
+        ),
+        (["streams.main.accumulation_steps=0"], "streams.main.accumulation_steps is 0"),
         (["streams.main.weight=0"], "every streams.<name>.weight is 0"),
         (["streams.main.weight=-1"], "streams.main.weight is -1.0"),
     ],
@@ -156,6 +166,11 @@ def test_batches_must_divide_over_replicas_and_parts(load):
     check_batches(config, 4)
     with pytest.raises(UserError, match="batch_size is 16, which 3 replicas times"):
         check_batches(config, 3)
+    config.streams["main"].accumulation_steps = 1
+    check_batches(config, 16)
+    config.streams["main"].accumulation_steps = 5
+    with pytest.raises(UserError, match="1 replicas times streams.main.accumulation_steps = 5"):
+        check_batches(config, 1)
 
 
 def test_presets_fill_in_and_what_stands_beside_them_wins(load):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainers import distribution, initialization, runs
 from trainers.config import ExperimentConfig
-from trainers.config_checks import check_batches
+from trainers.config_checks import accumulation_steps, check_batches
 from trainers.loop import costs
 from trainers.loop.inputs import Inputs
 from trainers.loop.step import TrainStep
@@ -111,6 +111,7 @@ def assemble(
             step=step,
             strategy=strategy,
             trainer=config.trainer,
+            accumulation_steps=accumulation_steps(config, name),
             jit_compile=config.runtime.jit_compile,
         )
         for name, stream in config.streams.items()

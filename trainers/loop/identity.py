@@ -8,7 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.config import ExperimentConfig
+from trainers.config import AlternationConfig, ExperimentConfig, StreamConfig
+
+_ALTERNATION = "trainer.alternation"
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -33,7 +35,9 @@ def identity_of(
     identity["trainer.ema"] = config.trainer.ema.decay > 0
     for path, value in flatten(dataclasses.asdict(config.task), "task.").items():
         identity[path] = _content(value) if path.endswith(".vocabulary") else value
+    identity |= flatten(_alternation(config), f"{_ALTERNATION}.")
     for name, stream in config.streams.items():
+        identity[f"streams.{name}.interval"] = stream.interval
         identity[f"streams.{name}.weight"] = stream.weight
         identity[f"streams.{name}.objective"] = stream.objective
         identity[f"streams.{name}.input"] = fingerprint(stream.input)
@@ -50,9 +54,23 @@ def identity_of(
     return identity
 
 
-def task_defaults(config: ExperimentConfig) -> dict[str, Any]:
-    """What the task's settings are where nothing sets them, by the keys of `identity_of`."""
-    return flatten(dataclasses.asdict(type(config.task)()), "task.")
+def _alternation(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings that decide which stream a step takes."""
+    sampler = config.trainer.alternation.sampler
+    settings: dict[str, Any] = {"sampler": sampler}
+    if sampler in ("loss", "uncertainty"):
+        settings["refresh_steps"] = config.trainer.alternation.refresh_steps
+        settings["floor_share"] = config.trainer.alternation.floor_share
+    if sampler == "interval":
+        settings["passes"] = [name for name, stream in config.streams.items() if stream.weight]
+    return settings
+
+
+def setting_defaults(config: ExperimentConfig) -> dict[str, Any]:
+    """What younger settings are where nothing sets them, by the keys of `identity_of`."""
+    defaults = flatten(dataclasses.asdict(type(config.task)()), "task.")
+    defaults |= {f"streams.{name}.interval": StreamConfig.interval for name in config.streams}
+    return defaults | {f"{_ALTERNATION}.sampler": AlternationConfig.sampler}
 
 
 def check_identity(

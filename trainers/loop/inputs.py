@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import tensorflow as tf
 
 from trainers import distribution
@@ -64,46 +63,6 @@ class RecordInputs:
         from trainers.data import examples
 
         return examples.describe(example_ids, input_config)
-
-
-class StreamOrder:
-    """Which stream each step takes: a function of (seed, step) that follows the weights closely.
-
-    Step t looks where (hash(seed) + t * 2^64 / golden ratio) mod 2^64 falls among the streams'
-    shares of the range. After t steps a stream has had its share of them within O(log t), without
-    any state.
-    """
-
-    _INCREMENT = np.uint64(0x9E3779B97F4A7C15)
-    _CHUNK_STEPS = 1 << 20
-
-    def __init__(self, weights: Mapping[str, float], seed: int):
-        """Takes weights by stream name; streams of weight 0 never come."""
-        self.names = sorted(name for name, weight in weights.items() if weight > 0)
-        shares = np.cumsum([weights[name] for name in self.names], dtype=np.float64)
-        scaled = shares[:-1] / shares[-1] * 2.0**64
-        self._edges = np.array([int(edge) for edge in scaled], dtype=np.uint64)
-        self._start = np.random.SeedSequence([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF])
-        self._start = self._start.generate_state(1, np.uint64)[0]
-
-    def stream(self, step: int) -> str:
-        """Name of the stream of `step`."""
-        return self.names[int(self._indices(step, step + 1)[0])]
-
-    def counts(self, step: int) -> dict[str, int]:
-        """How many of the steps before `step` each stream had: where its own data continues."""
-        if len(self.names) == 1:
-            return {self.names[0]: step}
-        totals = np.zeros(len(self.names), np.int64)
-        for start in range(0, step, self._CHUNK_STEPS):
-            indices = self._indices(start, min(step, start + self._CHUNK_STEPS))
-            totals += np.bincount(indices, minlength=len(self.names))
-        return dict(zip(self.names, totals.tolist(), strict=True))
-
-    def _indices(self, start: int, stop: int) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            points = self._start + np.arange(start, stop, dtype=np.uint64) * self._INCREMENT
-        return np.searchsorted(self._edges, points, side="right")
 
 
 class StreamReader:

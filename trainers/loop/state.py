@@ -14,6 +14,7 @@ class RunState(tf.train.experimental.PythonState):
         config_yaml: resolved experiment.
         seed: what all randomness derives from, together with the step.
         positions: batches consumed by each stream.
+        order: what the order of streams has observed (trainers/loop/orders.py).
         meter: sums of the open log window.
         best: value and step of the best checkpoint so far, or null.
         evaluations_since_best: for early stopping.
@@ -27,6 +28,7 @@ class RunState(tf.train.experimental.PythonState):
         self.config_yaml = config_yaml
         self.seed = seed
         self.positions: dict[str, int] = {}
+        self.order: dict[str, Any] = {}
         self.meter: dict[str, list[float]] = {}
         self.best: dict[str, float] | None = None
         self.evaluations_since_best = 0
@@ -37,6 +39,7 @@ class RunState(tf.train.experimental.PythonState):
         "config_yaml",
         "seed",
         "positions",
+        "order",
         "meter",
         "best",
         "evaluations_since_best",
@@ -51,4 +54,5 @@ class RunState(tf.train.experimental.PythonState):
         """Takes over what was saved, except what this run says of itself."""
         saved = json.loads(string_value)
         for name in self._FIELDS[2:]:
-            setattr(self, name, saved[name])
+            # Older checkpoints know fewer fields.
+            setattr(self, name, saved.get(name, getattr(self, name)))

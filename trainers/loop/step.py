@@ -35,10 +35,11 @@ class TrainStep:
         step: tf.Variable,
         strategy: tf.distribute.Strategy,
         trainer: TrainerConfig,
+        accumulation_steps: int,
         jit_compile: bool,
     ):
         """Wires the parts; nothing is traced before the first call."""
-        self._stream = stream
+        self._stream, self._accumulation_steps = stream, accumulation_steps
         self._optimizers, self._averages, self._step = optimizers, averages, step
         self._strategy, self._trainer = strategy, trainer
         self._single = distribution.is_single(strategy)
@@ -52,7 +53,7 @@ class TrainStep:
         on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
         jit_inside = jit_compile and not self._single and not on_tpu
         self._rule = task.gradient_rule(
-            model, self._variables, stream=stream, mean=trainer.accumulation_steps == 1
+            model, self._variables, stream=stream, mean=accumulation_steps == 1
         )
         self._forward = self._rule.forward
         if jit_inside:
@@ -131,7 +132,7 @@ class TrainStep:
         values = tf.unstack(reduced[0])
         terms = {name: Term(*values[2 * i : 2 * i + 2]) for i, name in enumerate(names)}
         gradients = dict(zip(paths, reduced[1:], strict=True))
-        if self._trainer.accumulation_steps > 1:
+        if self._accumulation_steps > 1:
             weight = terms["loss"].weight
             gradients = {
                 path: tf.math.divide_no_nan(value, tf.cast(weight, value.dtype))
@@ -143,7 +144,7 @@ class TrainStep:
         self, batch: Batch, seed: tf.Tensor
     ) -> tuple[dict[str, Term], dict[str, tf.Tensor]]:
         """Local sums of terms and gradients over the accumulation parts."""
-        count = self._trainer.accumulation_steps
+        count = self._accumulation_steps
         if count == 1:
             return self._local(batch, seed)
         parts = {name: tf.split(value, count) for name, value in batch.items()}

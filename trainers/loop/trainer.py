@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from trainers.loop import meter
 from trainers.loop.divergence import Diverged
-from trainers.loop.inputs import StreamOrder, StreamReader
+from trainers.loop.inputs import StreamReader
+from trainers.loop.orders import StreamOrder
 from trainers.loop.preemption import StopSignal
 from trainers.loop.progress import Progress
 from trainers.loop.step import TrainStep
@@ -68,6 +69,7 @@ class Trainer(orbit.AbstractTrainer):
             Diverged: at the first step whose loss or gradients are not finite.
         """
         pending: list[tuple[int, str, Any, Mapping[str, tf.Tensor]]] = []
+        self._order.refresh(self._position.step)
         waited = self._reader.wait_seconds
         try:
             for _ in range(int(num_steps)):
@@ -80,7 +82,7 @@ class Trainer(orbit.AbstractTrainer):
 
     def _one_step(self) -> tuple[int, str, Any, Mapping[str, tf.Tensor]]:
         step = self._position.step
-        stream = self._order.stream(step)
+        (stream,) = self._order.streams(step)
         batch = self._reader.next(stream)
         first = not self._steps[stream].num_traces
         with self.pause() if first else contextlib.nullcontext():
@@ -98,6 +100,7 @@ class Trainer(orbit.AbstractTrainer):
             self._position.loss = total / weight if weight else 0.0
             if self._stop_on_nan and not meter.is_finite(values):
                 raise Diverged(step, stream, self._position.loss, _flat_ids(example_ids))
+            self._order.observe(stream, self._position.loss)
             self.meter.add(stream if self._several else None, values)
             self.throughput.add(**self._sizes[stream])
 

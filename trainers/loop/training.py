@@ -16,8 +16,8 @@ from trainers.loop import costs, divergence
 from trainers.loop.assembly import Assembly, step_costs
 from trainers.loop.checkpoints import Checkpoints, build_checkpoint
 from trainers.loop.evaluation import Evaluation
-from trainers.loop.identity import flatten, identity_of, task_defaults
-from trainers.loop.inputs import StreamOrder, StreamReader
+from trainers.loop.identity import flatten, identity_of, setting_defaults
+from trainers.loop.inputs import StreamReader
 from trainers.loop.metrics_log import MetricsLog
 from trainers.loop.norms import ParameterNorms
 from trainers.loop.preemption import (
@@ -29,6 +29,7 @@ from trainers.loop.preemption import (
 from trainers.loop.profiler import ProfilerWindow
 from trainers.loop.progress import Progress
 from trainers.loop.run_folder import write_config
+from trainers.loop.samplers import build_order
 from trainers.loop.state import RunState
 from trainers.loop.trainer import Trainer
 from trainers.whole_files import write_text
@@ -57,7 +58,7 @@ class Training:
         self._checkpoints = Checkpoints(
             model_dir, checkpoint, config.trainer.checkpoint, assembly.strategy, self._progress.say
         )
-        restored = self._checkpoints.restore_latest(identity, task_defaults(config))
+        restored = self._checkpoints.restore_latest(identity, setting_defaults(config))
         if restored:
             self._progress.say(f"resumed from {restored}")
         elif assembly.initialized is not None:
@@ -123,13 +124,13 @@ class Training:
 
     def _build_trainer(self) -> Trainer:
         assembly, seed = self._assembly, self._config.trainer.seed
-        weights = {name: stream.weight for name, stream in self._config.streams.items()}
-        order = StreamOrder(weights, seed)
+        order = build_order(self._config)
+        order.restore(self._state.order)
         positions = order.counts(self.step)
         if self._state.positions not in ({}, positions):
             raise UserError(
                 f"the checkpoint at step {self.step} has read {self._state.positions} batches, but "
-                f"the streams' weights say {positions}; put streams.<name>.weight back"
+                f"the weights or intervals of the streams say {positions}; put them back"
             )
         reader = StreamReader(
             self._config.streams,
@@ -179,8 +180,8 @@ class Training:
         """Steps until somebody wants a look: the NaN guard, the log, pictures or the profiler."""
         summaries = self._config.trainer.summaries
         intervals = [self._config.trainer.steps_per_loop, summaries.log_interval_steps]
-        intervals += [summaries.panel_interval_steps] if summaries.panel_interval_steps else []
-        distances = [interval - int(step) % interval for interval in intervals]
+        intervals += [summaries.panel_interval_steps, self._order.refresh_steps]
+        distances = [interval - int(step) % interval for interval in intervals if interval]
         distances += [edge - int(step) for edge in self._profiler.edges(step)]
         return min(distances)
 
@@ -251,6 +252,7 @@ class Training:
 
     def _state_now(self) -> None:
         self._state.positions = self._order.counts(self.step)
+        self._state.order = self._order.state
         self._state.meter = self._trainer.meter.state
 
     def _describe(self, error: divergence.Diverged) -> str:

@@ -1,34 +1,16 @@
-"""Order of streams: weights, determinism and O(1) positions."""
+"""Several streams in one run: traces, positions, accumulation."""
+
+import shutil
 
 import numpy as np
+import pytest
+import tensorflow as tf
 
+from mm_models.errors import UserError
 from tests.trainers import toy_task
-from tests.trainers.loop.support import losses, run_toy, tensors, toy_config
+from tests.trainers.loop.support import assert_same_tensors, losses, run_toy, tensors, toy_config
+from trainers.loop import checkpoints
 from trainers.loop.assembly import assemble, prepare
-from trainers.loop.inputs import StreamOrder
-
-
-def test_order_follows_the_weights_and_nothing_but_seed_and_step():
-    weights = {"a": 3.0, "b": 1.0, "c": 0.0, "d": 0.5}
-    order = StreamOrder(weights, seed=5)
-    names = [order.stream(step) for step in range(2000)]
-    assert names == [StreamOrder(weights, seed=5).stream(step) for step in range(2000)]
-    assert names != [StreamOrder(weights, seed=6).stream(step) for step in range(2000)]
-    for name, weight in weights.items():
-        assert abs(names.count(name) - 2000 * weight / 4.5) <= 4
-    for step in (0, 1, 77, 2000):
-        counts = {name: names[:step].count(name) for name in ("a", "b", "d")}
-        assert order.counts(step) == counts
-    counts = order.counts(3_000_000)
-    assert sum(counts.values()) == 3_000_000
-    assert abs(counts["a"] / 3_000_000 - 2 / 3) < 1e-5
-
-
-def test_one_stream_takes_every_step():
-    order = StreamOrder({"only": 0.1, "never": 0.0}, seed=0)
-    assert {order.stream(step) for step in range(50)} == {"only"}
-    assert order.counts(10**12) == {"only": 10**12}
-
 
 TWO_STREAMS = [
     "streams={main: {weight: 2}, small: {weight: 1, input: {batch_size: 8}}}",
@@ -52,12 +34,95 @@ def test_streams_of_different_shapes_share_a_run_with_one_trace_each(tmp_path):
     assert [step.num_traces for step in assembly.train_steps.values()] == [1, 1]
 
 
-def test_streams_resume_where_each_of_them_was(tmp_path):
-    config = toy_config(tmp_path, *TWO_STREAMS)
-    run_toy(config, tmp_path / "whole")
-    config.trainer.train_steps = 5
-    run_toy(config, tmp_path / "parts")
-    config.trainer.train_steps = 12
-    run_toy(config, tmp_path / "parts")
-    whole, parts = tensors(tmp_path / "whole", 12), tensors(tmp_path / "parts", 12)
-    assert all(whole[name].tobytes() == parts[name].tobytes() for name in whole)
+THREE_STREAMS = """
+name: toy
+task: {name: toy, dropout_rate: 0.3, batch_norm: true}
+streams:
+  large: {input: {batch_size: 16}}
+  small: {input: {batch_size: 8}}
+  twin: {input: {batch_size: 16}}
+trainer:
+  train_steps: 24
+  steps_per_loop: 4
+  checkpoint: {interval_steps: 9}
+  summaries: {log_interval_steps: 6}
+  ema: {decay: 0.9}
+runtime: {peak_flops_per_second: 1.0e9}
+"""
+ALTERNATION = "trainer.alternation="
+
+
+def _check_a_kill_changes_nothing(folder, *overrides) -> dict[str, int]:
+    """Goes on from the checkpoint at step 9 as if the rest had never been; gives the positions."""
+    config = toy_config(folder, *overrides, text=THREE_STREAMS)
+    run_toy(config, folder / "whole")
+    shutil.copytree(folder / "whole", folder / "parts")
+    for path in (folder / "parts" / "checkpoints").glob("ckpt-*"):
+        if not path.name.startswith("ckpt-9."):
+            path.unlink()
+    run_toy(config, folder / "parts")
+    assert_same_tensors(tensors(folder / "whole", 24), tensors(folder / "parts", 24))
+    assert losses(folder / "whole") == losses(folder / "parts")
+    first, second = (
+        checkpoints.read_verified_state(checkpoints.path_of(f"{folder}/{run}/checkpoints", 24))
+        for run in ("whole", "parts")
+    )
+    assert first == second
+    return first["positions"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "overrides", "expected"),
+    [
+        ("proportional", ["streams.large.weight=2"], {"large": 12, "small": 6, "twin": 6}),
+        pytest.param("random", [], None, marks=pytest.mark.slow),
+        (
+            "interval",
+            ["streams.small.interval=3", "streams.twin.interval=3"],
+            {"large": 15, "small": 5, "twin": 4},
+        ),
+        ("loss, refresh_steps: 7", ["streams.small.weight=0.2"], None),
+        pytest.param("uncertainty, refresh_steps: 5", [], None, marks=pytest.mark.slow),
+    ],
+)
+def test_every_sampler_resumes_where_each_stream_was(tmp_path, sampler, overrides, expected):
+    overrides = [f"{ALTERNATION}{{sampler: {sampler}}}", *overrides]
+    positions = _check_a_kill_changes_nothing(tmp_path, *overrides)
+    assert sum(positions.values()) == 24
+    assert positions == (expected or positions)
+
+
+def test_another_sampler_or_interval_is_another_experiment(tmp_path):
+    config = toy_config(tmp_path, "trainer.train_steps=1", text=THREE_STREAMS)
+    run_toy(config, tmp_path / "run")
+    for override, expected in (
+        (f"{ALTERNATION}{{sampler: random}}", "trainer.alternation.sampler is 'proportional'"),
+        ("streams.large.weight=2", "streams.large.weight is 1.0 there and 2.0 here"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            run_toy(toy_config(tmp_path, override, text=THREE_STREAMS), tmp_path / "run")
+
+
+def test_a_stream_may_have_its_own_number_of_parts(tmp_path):
+    overrides = ["task.contrastive=false", "task.batch_norm=false", "task.dropout_rate=0"]
+    results = []
+    for own in ([], ["streams.small.accumulation_steps=4", "trainer.accumulation_steps=2"]):
+        inputs = toy_task.ToyInputs()
+        config = toy_config(tmp_path, *overrides, *own, text=THREE_STREAMS)
+        assembly = assemble(config, inputs, *prepare(config, inputs))
+        graphs = []
+        for name in ("large", "small"):
+            function = tf.function(assembly.train_steps[name].reduced_gradients)
+            size = config.streams[name].input.batch_size
+            batch = toy_task.host_batch(size, seed=0, step=0)
+            terms, gradients = function(batch)
+            graphs.append(function.get_concrete_function(batch).graph)
+        results.append((float(terms["loss"].sum), gradients))
+        parts = [
+            max([len(op.outputs) for op in graph.get_operations() if op.type == "Split"] or [1])
+            for graph in graphs
+        ]
+        assert parts == ([2, 4] if own else [1, 1])
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    for path, gradient in results[0][1].items():
+        np.testing.assert_allclose(results[1][1][path], gradient, rtol=1e-4, atol=1e-6)
