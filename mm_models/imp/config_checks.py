@@ -1,0 +1,115 @@
+"""What an IMP config may say: choices, ranges, and what fits together."""
+
+from typing import Any
+
+from mm_models import config_tools
+from mm_models.errors import UserError
+
+MODALITIES = ("video", "audio", "waveform", "text")
+ROUTERS = ("experts_choose", "tokens_choose")
+CAPACITY_ROUNDINGS = ("half_even", "ceil_multiple_of_4")
+EVAL_GROUPS = ("example", "batch")
+DISPATCHES = ("indexed", "einsum")
+PLACEMENTS = ("last", "uniform")
+SPACES = ("disjoint", "joint")
+TEMPERATURES = ("clip", "relu")
+POOLINGS = ("mean", "max", "sum", "token")
+
+
+def check(config: Any) -> None:
+    """Raises UserError for what a resolved ImpConfig cannot say."""
+    _check_encoder(config)
+    if config.num_experts:
+        _check_experts(config)
+    _check_modalities(config)
+    _check_inputs(config)
+    _check_outputs(config)
+
+
+def _check_encoder(config: Any) -> None:
+    for name in ("num_layers", "dim", "num_heads", "mlp_dim"):
+        config_tools.check_positive(getattr(config, name), name)
+    config_tools.check_divides(config.dim, config.num_heads, "dim", "num_heads")
+    config_tools.check_rate(config.dropout_rate, "dropout_rate")
+    if config.num_experts < 0 or config.num_experts == 1:
+        raise UserError(
+            f"num_experts is {config.num_experts}; it must be 0 for none, or at least 2"
+        )
+
+
+def _check_experts(config: Any) -> None:
+    experts = config.experts
+    config_tools.check_choice(config.expert_placement, PLACEMENTS, "expert_placement")
+    for value, choices, name in (
+        (experts.router, ROUTERS, "router"),
+        (experts.capacity_rounding, CAPACITY_ROUNDINGS, "capacity_rounding"),
+        (experts.eval_group, EVAL_GROUPS, "eval_group"),
+        (experts.dispatch, DISPATCHES, "dispatch"),
+    ):
+        config_tools.check_choice(value, choices, f"experts.{name}")
+    for name in ("top_k", "capacity_factor", "group_size"):
+        config_tools.check_positive(getattr(experts, name), f"experts.{name}")
+    if experts.min_capacity < 0:
+        raise UserError(f"experts.min_capacity is {experts.min_capacity}; it must be at least 0")
+    if experts.top_k > config.num_experts:
+        raise UserError(
+            f"experts.top_k is {experts.top_k}, but num_experts is {config.num_experts}; lower it"
+        )
+    if not 1 <= config.num_expert_layers <= config.num_layers:
+        raise UserError(
+            f"num_expert_layers is {config.num_expert_layers}; it must be from 1 to num_layers = "
+            f"{config.num_layers}"
+        )
+    if config.expert_placement == "uniform":
+        config_tools.check_divides(
+            config.num_layers, config.num_expert_layers, "num_layers", "num_expert_layers"
+        )
+
+
+def _check_modalities(config: Any) -> None:
+    for modality in config.modalities:
+        config_tools.check_choice(modality, MODALITIES, "modalities")
+    if len(set(config.modalities)) != len(config.modalities) or not config.modalities:
+        raise UserError(
+            f"modalities is {list(config.modalities)}; name each one once, at least one"
+        )
+
+
+def _check_inputs(config: Any) -> None:
+    video, audio = config.video, config.audio
+    if "default" not in video.patches:
+        raise UserError(
+            f"video.patches names {sorted(video.patches)}; one must be called 'default'"
+        )
+    for name, patch in video.patches.items():
+        config_tools.check_lengths(patch, 3, f"video.patches.{name}")
+    config_tools.check_lengths(video.table_rows, 3, "video.table_rows")
+    config_tools.check_lengths(audio.patch, 2, "audio.patch")
+    config_tools.check_lengths(audio.table_rows, 2, "audio.table_rows")
+    config_tools.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
+    config_tools.check_divides(audio.num_bins, audio.patch[1], "audio.num_bins", "audio.patch[1]")
+    for name in ("sample_rate_hz", "window_ms", "step_ms"):
+        config_tools.check_positive(getattr(audio, name), f"audio.{name}")
+    if not 0 <= audio.low_hz < audio.high_hz <= audio.sample_rate_hz / 2:
+        raise UserError(
+            f"audio.low_hz is {audio.low_hz} and audio.high_hz {audio.high_hz}; they must rise and "
+            f"stay below half of audio.sample_rate_hz = {audio.sample_rate_hz}"
+        )
+    for name in ("patch_samples", "table_rows"):
+        config_tools.check_positive(getattr(config.waveform, name), f"waveform.{name}")
+    for name in ("vocabulary_size", "max_tokens", "initial_stddev"):
+        config_tools.check_positive(getattr(config.text, name), f"text.{name}")
+
+
+def _check_outputs(config: Any) -> None:
+    config_tools.check_choice(config.pooling, POOLINGS, "pooling")
+    config_tools.check_choice(config.space.kind, SPACES, "space.kind")
+    config_tools.check_choice(config.temperature.kind, TEMPERATURES, "temperature.kind")
+    for name in ("dim", "hidden_dim"):
+        config_tools.check_positive(getattr(config.space, name), f"space.{name}")
+    for name in ("initial", "floor"):
+        config_tools.check_positive(getattr(config.temperature, name), f"temperature.{name}")
+    for name, num_classes in config.classifiers.items():
+        config_tools.check_positive(num_classes, f"classifiers.{name}")
+        if not name.isidentifier():
+            raise UserError(f"classifiers.{name} must be named with letters, digits and '_'")

@@ -1,0 +1,220 @@
+"""What an IMP model costs, from its config alone: parameters, tokens, operations."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from mm_models import config_tools
+from mm_models.errors import UserError
+from mm_models.imp import config as imp_config
+from mm_models.imp.config import ImpConfig
+from mm_models.imp.tokens import DEFAULT_PATCH, num_dropped_to
+from mm_models.parameter_counts import ParameterCounts, count
+
+CHANNELS = 3
+
+
+def count_parameters(config: ImpConfig) -> ParameterCounts:
+    """The parameters of the `ImpModel` of a config, counted without allocating."""
+    # Here, because the model's own module asks this one for its costs.
+    from mm_models.imp.model import ImpModel
+
+    return count(lambda: ImpModel(config))
+
+
+def _layer_parameters(config: ImpConfig, num_experts: int) -> int:
+    """Of one block with so many feed-forward halves (and the router where it has experts)."""
+    norms = 2 * config.dim + (2 * config.head_dim if config.qk_norm else 0)
+    return 4 * config.dim**2 + norms + num_experts * 2 * config.dim * config.mlp_dim
+
+
+def _stack_parameters(config: ImpConfig, num_experts: int) -> int:
+    num_expert_layers = len(config.expert_layers)
+    dense = (config.num_layers - num_expert_layers) * _layer_parameters(config, 1)
+    router = config.dim * config.num_experts
+    experts = num_expert_layers * (_layer_parameters(config, num_experts) + router)
+    return dense + experts + 2 * config.dim
+
+
+def encoder_parameters(config: ImpConfig) -> int:
+    """Weights of the blocks of one encoder and its final norm."""
+    config = imp_config.resolve(config)
+    return _stack_parameters(config, config.num_experts)
+
+
+def active_parameters(config: ImpConfig, experts_per_token: int = 1) -> int:
+    """Weights of the encoder that one token meets when so many experts take it."""
+    return _stack_parameters(imp_config.resolve(config), experts_per_token)
+
+
+def projection_parameters(config: ImpConfig) -> int:
+    """Weights of the two maps around the encoder that each modality has."""
+    dim = imp_config.resolve(config).dim
+    return 2 * (dim**2 + dim)
+
+
+def _video_grid(config: ImpConfig, shape: Sequence[int], patch: str) -> tuple[int, ...]:
+    if patch not in config.video.patches:
+        raise UserError(
+            f"video has no patches named {patch!r}; it has {sorted(config.video.patches)}"
+        )
+    frames, height, width = shape[-4:-1]
+    t, h, w = config.video.patches[patch]
+    for axis, size, length in (("height", height, h), ("width", width, w)):
+        config_tools.check_divides(size, length, f"video {axis}", f"video.patches.{patch}")
+    return (-(-frames // t), height // h, width // w)
+
+
+def _grid(config: ImpConfig, modality: str, shape: Sequence[int], patch: str) -> tuple[int, ...]:
+    if modality == "text":
+        return (shape[-1],)
+    if modality == "video":
+        return _video_grid(config, shape, patch)
+    if modality == "waveform":
+        return (shape[-1] // config.waveform.patch_samples,)
+    # TensorFlow takes seconds to import, and only models of sounds need it here.
+    from mm_models.signal import spectrogram
+
+    audio = config.audio
+    num_frames = spectrogram.num_frames(shape[-1], audio.log_mel)
+    return (num_frames // audio.patch[0], audio.num_bins // audio.patch[1])
+
+
+def _checked_grid(config, modality, shape, patch) -> tuple[int, ...]:
+    """Tokens along each axis. Raises UserError where a position table is too short for them."""
+    tables = {
+        "text": ("text.max_tokens", [config.text.max_tokens]),
+        "video": ("video.table_rows", config.video.table_rows),
+        "audio": ("audio.table_rows", config.audio.table_rows),
+        "waveform": ("waveform.table_rows", [config.waveform.table_rows]),
+    }
+    field, rows = tables[modality]
+    grid = _grid(config, modality, shape, patch)
+    if any(size > most for size, most in zip(grid, rows, strict=True)):
+        raise UserError(
+            f"{modality} of shape {tuple(shape)} has {grid} tokens along its axes, more than "
+            f"{field} = {rows} allows; take larger patches, or longer tables"
+        )
+    if not math.prod(grid):
+        raise UserError(
+            f"{modality} of shape {tuple(shape)} holds no whole patch; give longer inputs or take "
+            "smaller patches"
+        )
+    return grid
+
+
+def num_instances(modality: str, shape: Sequence[int]) -> int:
+    """Instances in one example of this shape (without the batch axis): 1 without such an axis."""
+    rank = 4 if modality == "video" else 1
+    return math.prod(shape[: len(shape) - rank])
+
+
+def num_tokens(
+    config: ImpConfig,
+    modality: str,
+    shape: Sequence[int],
+    *,
+    drop_rate: float = 0.0,
+    patch: str = DEFAULT_PATCH,
+) -> int:
+    """Tokens of one instance inside the encoder.
+
+    Args:
+        config: ImpConfig.
+        modality: whose.
+        shape: of one example, with or without the axis of instances.
+        drop_rate: share of the tokens left out.
+        patch: name of the patches of videos.
+
+    Raises:
+        UserError: unknown patch, patches that do not fit, tables that are too short, or nothing is
+            left.
+    """
+    config = imp_config.resolve(config)
+    tokens = num_dropped_to(
+        math.prod(_checked_grid(config, modality, shape, patch)), drop_rate, modality
+    )
+    return tokens + (1 if config.pooling == "token" else 0)
+
+
+def tokens_per_example(
+    config: ImpConfig,
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    drop_token: Mapping[str, float] | None = None,
+    patch: str = DEFAULT_PATCH,
+) -> int:
+    """Tokens that the encoder processes for one example.
+
+    Args:
+        config: ImpConfig.
+        shapes: modality to the shape of one example's input without the batch axis, such as
+            {"video": (16, 256, 256, 3), "text": (1, 16)}.
+        drop_token: share of the tokens left out, by modality, in training.
+        patch: name of the patches of videos.
+    """
+    return sum(
+        num_instances(modality, shape)
+        * num_tokens(
+            config,
+            modality,
+            shape,
+            drop_rate=(drop_token or {}).get(modality, 0.0),
+            patch=patch,
+        )
+        for modality, shape in shapes.items()
+    )
+
+
+def _token_width(config: ImpConfig, modality: str, patch: str) -> int:
+    """Raw values of one token; words are looked up, which takes no product."""
+    if modality == "text":
+        return 0
+    if modality == "video":
+        return math.prod(config.video.patches[patch]) * CHANNELS
+    if modality == "waveform":
+        return config.waveform.patch_samples
+    return math.prod(config.audio.patch)
+
+
+def _stack_flops(config: ImpConfig, tokens: int) -> float:
+    projections = 8.0 * tokens * config.dim**2
+    scores = 4.0 * tokens * tokens * config.dim
+    feed_forward = 4.0 * tokens * config.dim * config.mlp_dim
+    total = config.num_layers * (projections + scores + feed_forward)
+    experts = config.experts
+    taken = experts.capacity_factor * (experts.top_k if experts.router == "tokens_choose" else 1)
+    router = 2.0 * tokens * config.dim * config.num_experts
+    return total + len(config.expert_layers) * (router + (taken - 1.0) * feed_forward)
+
+
+def _space_flops(config: ImpConfig) -> float:
+    space = config.space
+    num_maps = 1 if space.kind == "joint" else len(config.modalities)
+    return num_maps * 2.0 * space.hidden_dim * (config.dim + space.dim)
+
+
+def flops_per_example(
+    config: ImpConfig,
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    drop_token: Mapping[str, float] | None = None,
+    patch: str = DEFAULT_PATCH,
+) -> float:
+    """Forward matrix-product operations for one example, a multiply-add counted as two.
+
+    Experts are counted at the capacity that the config asks for, without rounding; all maps into
+    the common spaces are counted, classifiers are not.
+
+    Args:
+        config, shapes, drop_token, patch: see `tokens_per_example`.
+    """
+    config = imp_config.resolve(config)
+    total = 0.0
+    for modality, shape in shapes.items():
+        rate = (drop_token or {}).get(modality, 0.0)
+        tokens = num_tokens(config, modality, shape, drop_rate=rate, patch=patch)
+        embedded = tokens - (1 if config.pooling == "token" else 0)
+        flops = 2.0 * embedded * _token_width(config, modality, patch) * config.dim
+        flops += 2.0 * (embedded + tokens) * config.dim**2 + _stack_flops(config, tokens)
+        total += num_instances(modality, shape) * (flops + _space_flops(config))
+    return total
