@@ -183,6 +183,14 @@ class ImpModel(keras.Model):
         logits = tf.cast(getattr(self, f"{name}_classifier")(pooled), tf.float32)
         return tf.reduce_mean(logits, axis=1) if logits.shape.rank == 3 else logits
 
+    def embed(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """All that evaluation compares: pooled rows and every place of theirs in a common space.
+
+        Args:
+            inputs: see the class.
+        """
+        return self(inputs, training=False)
+
     def call(self, inputs, training=False, seed=None):
         pooled = self.encode(inputs, training=training, seed=seed).pooled
         return {**pooled, **self.project(pooled, training=training)}
