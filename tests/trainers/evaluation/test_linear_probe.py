@@ -7,6 +7,7 @@ from tests.trainers.evaluation.planted import (
     InputsAreEmbeddings,
     PlantedData,
     as_video,
+    captions_of,
     inputs,
     unit_vectors,
 )
@@ -65,6 +66,21 @@ def test_test_labels_are_not_learned_from(plant, monkeypatch):
     train.datasets["planted"].split = "train"
     scores = evaluator(train_input=train).evaluate(InputsAreEmbeddings(), CONTEXT)
     assert scores["top1"] < 0.2
+
+
+def test_captions_are_probed_by_the_first_one(plant):
+    truth = np.arange(40, dtype=np.int32)[:, None] % 10
+    text = captions_of(truth[:, 0], candidates=3)
+    text[:, 1] = text[::-1, 0]
+    plant(PlantedData(text=text, label=truth))
+
+    class WithText(InputsAreEmbeddings):
+        def embed(self, inputs):
+            outputs = super().embed(inputs)
+            return outputs | {"text": outputs["text_vt"]}
+
+    model = WithText(unit_vectors(10))
+    assert evaluator(modality="text").evaluate(model, CONTEXT)["top1"] == 1.0
 
 
 def test_user_mistakes_are_named():
