@@ -51,7 +51,7 @@ def model_info(
         num_tokens=text.num_tokens if text else 0,
         outputs={},
         tensorflow_version=tf.__version__,
-        region=stored_region(input_config) if video else None,
+        region=stored_region(input_config) if video or still else None,
         image_height=still.height if still else 0,
         image_width=still.width if still else 0,
     )

@@ -11,6 +11,9 @@ from export import layout
 from mm_models.errors import UserError
 
 DECODE_TIMEOUT_SECONDS = 60.0
+KINDS = {"image": "picture", "video": "video", "audio": "sound"}
+# What the table of a signature's similarities is called.
+TITLES = {"similarity": "video"} | {f"similarity_{kind}": name for kind, name in KINDS.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,10 +119,10 @@ def print_answers(
         print(f"note: {warning}")
     for key, value in outputs.items():
         value = np.asarray(value)
-        if key.startswith("embed_"):
+        if key.startswith(("embed_", "encode_")):
             start = ", ".join(f"{entry:.3f}" for entry in value[:4])
             print(f"{key:<28} {len(value)} numbers: {start}, ...")
-    for signature, title in (("similarity", "video"), ("similarity_audio", "sound")):
+    for signature, title in TITLES.items():
         if f"{signature}.similarity" in outputs:
             _print_table(
                 title,
@@ -127,13 +130,13 @@ def print_answers(
                 np.asarray(outputs[f"{signature}.similarity"]),
                 np.asarray(outputs[f"{signature}.probability"]),
             )
-    for signature, title in (("classify_video_jpeg", "video"), ("classify_audio", "sound")):
-        if f"{signature}.top_class" in outputs:
-            _print_classes(
-                title,
-                _plain(np.asarray(outputs[f"{signature}.top_class"]).tolist()),
-                np.asarray(outputs[f"{signature}.top_probability"]),
-            )
+    for key in [key for key in outputs if key.endswith(".top_class")]:
+        signature = key.removesuffix(".top_class")
+        _print_classes(
+            next(title for kind, title in KINDS.items() if f"_{kind}" in signature),
+            _plain(np.asarray(outputs[key]).tolist()),
+            np.asarray(outputs[f"{signature}.top_probability"]),
+        )
 
 
 def json_answers(

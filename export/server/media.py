@@ -77,5 +77,6 @@ class MediaPrediction:
             for name, array in self._core.wait(future).items():
                 values[f"{signature_name}.{name}"] = to_json(name, array[0])
         if not values:
-            raise invalid(f"the model has none of {sorted(client_media.SIGNATURES)}")
+            known = sorted(name for names in client_media.SIGNATURES.values() for name in names)
+            raise invalid(f"the model has none of {known} for this file")
         return values

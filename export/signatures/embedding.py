@@ -1,6 +1,7 @@
 """What systems with a common space of media and text share: embeddings, cosines, classes."""
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -78,12 +79,16 @@ class EmbeddingSignatures(MediaSignatures):
         """The model's modality for `image`, `video`, `audio` or `text`: a still is a video."""
         return "video" if kind == "image" else kind
 
-    def _embed(self, modality: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Normalised float32[batch, dim] per space of the modality."""
+    def _places(self, kind: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Outputs of the model for `image`, `video`, `audio` or `text`."""
+        return self._model.embed({self.modality(kind): inputs})
+
+    def _embed(self, kind: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Normalised float32[batch, dim] per space of `image`, `video`, `audio` or `text`."""
         return {
             name: tf.math.l2_normalize(tf.cast(value, tf.float32), axis=-1)
-            for name, value in self._model.embed({modality: inputs}).items()
-            if name.startswith(f"{modality}_")
+            for name, value in self._places(kind, inputs).items()
+            if name.startswith(f"{self.modality(kind)}_")
         }
 
     def _embed_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -95,21 +100,22 @@ class EmbeddingSignatures(MediaSignatures):
 
     def _compare(
         self,
-        modality: str,
+        kind: str,
         inputs: tf.Tensor,
         texts: tf.Tensor,
-        templates: tuple[str, ...] = ("{}",),
+        templates: Sequence[str] = ("{}",),
     ) -> dict[str, tf.Tensor]:
         """Cosine similarity and probability: float32[batch, texts].
 
         Args:
-            modality: of the inputs.
+            kind: `image`, `video` or `audio`.
             inputs: what the model takes.
             texts: string[batch, texts].
             templates: sentences with a place for a text; a text's direction is the mean over them.
         """
+        modality = self.modality(kind)
         space, text_space = self._model.spaces(modality, "text")
-        row = self._embed(modality, inputs)[space]
+        row = self._embed(kind, inputs)[space]
         # The rows of a batch often share their texts: each different one is embedded once.
         different, index = tf.unique(tf.reshape(texts, [-1]))
         sentences = tf.stack([fill(template, different) for template in templates], axis=1)

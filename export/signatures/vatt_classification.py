@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from export.model_info import ModelInfo
 from export.signatures.base import SignatureDoc
+from export.signatures.classes import class_answers, class_docs
 from export.signatures.media import (
     FRAMES,
     JPEG,
@@ -17,7 +18,6 @@ from export.signatures.media import (
     widest_input,
 )
 
-TOP_CLASSES = 5
 # Names by modality, and the input each takes.
 SPECS = {
     "video": {"classify_video_jpeg": [JPEG], "classify_video_frames": [FRAMES]},
@@ -26,12 +26,11 @@ SPECS = {
 
 
 class _ClassifierModule(tf.Module):
-    """What the graph uses: the weights as plain variables, and the names."""
+    """What the graph uses: the weights as plain variables."""
 
-    def __init__(self, model: Any, class_names: list[str]):
+    def __init__(self, model: Any):
         super().__init__(name="vatt_classification")
         self.weights = [variable.value for variable in model.weights]
-        self.class_names = tf.constant(class_names)
 
 
 class VattClassificationSignatures(MediaSignatures):
@@ -59,7 +58,7 @@ class VattClassificationSignatures(MediaSignatures):
         super().__init__(input_config, (model.modality,), info)
         self._model, self._is_multi_label = model, is_multi_label
         self._class_names = list(class_names)
-        self._module = _ClassifierModule(model, class_names)
+        self._module = _ClassifierModule(model)
 
     @classmethod
     def from_run(
@@ -96,14 +95,7 @@ class VattClassificationSignatures(MediaSignatures):
 
     def docs(self) -> dict[str, SignatureDoc]:
         inputs = input_docs(self._info)
-        top = min(TOP_CLASSES, len(self._class_names))
-        meaning = "of each class by itself" if self._is_multi_label else "one among all classes"
-        outputs = {
-            "probability": f"float32[batch, classes]: {meaning}, in the order of the names: "
-            f"{', '.join(self._class_names)}",
-            "top_class": f"string[batch, top]: names of the {top} most probable, best first",
-            "top_probability": "float32[batch, top]: their probabilities",
-        }
+        outputs = class_docs(self._class_names, self._is_multi_label)
         return {
             name: SignatureDoc(
                 f"Classifies {'clips' if self._model.modality == 'video' else 'sounds'}.",
@@ -127,10 +119,4 @@ class VattClassificationSignatures(MediaSignatures):
 
     def _classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = self._model({self._model.modality: inputs}, training=False)
-        probability = tf.nn.sigmoid(logits) if self._is_multi_label else tf.nn.softmax(logits)
-        top = tf.math.top_k(probability, min(TOP_CLASSES, len(self._class_names)))
-        return {
-            "probability": probability,
-            "top_class": tf.gather(self._module.class_names, top.indices),
-            "top_probability": top.values,
-        }
+        return class_answers(logits, self._class_names, self._is_multi_label)
