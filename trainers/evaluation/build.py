@@ -11,6 +11,7 @@ from trainers.evaluation.expert_usage import ExpertUsageEvaluator
 from trainers.evaluation.linear_probe import LinearProbeEvaluator
 from trainers.evaluation.loss import LossEvaluator
 from trainers.evaluation.retrieval import RetrievalEvaluator
+from trainers.evaluation.stream_conflict import StreamConflictEvaluator
 from trainers.evaluation.zero_shot import ZeroShotEvaluator
 from trainers.tasks.base import Task
 
@@ -25,6 +26,7 @@ _TASK_CLASSES = {
     "loss": LossEvaluator,
     "classification": ClassificationEvaluator,
     "conflict": ConflictEvaluator,
+    "stream_conflict": StreamConflictEvaluator,
 }
 
 
@@ -34,7 +36,8 @@ def build_evaluators(configs: Mapping[str, EvaluatorConfig], task: Task) -> dict
     Args:
         configs: the experiment's `evaluators`.
         task: gives the losses that `kind: loss` computes, the classes that `kind: classification`
-            tells apart, the gradients that `kind: conflict` compares, and its own evaluators.
+            tells apart, the gradients that `kind: conflict` and `stream_conflict` compare,
+            and its own evaluators.
 
     Raises:
         UserError: for an unknown kind, or fields that do not fit the kind.

@@ -10,6 +10,7 @@ KINDS = (
     "linear_probe",
     "classification",
     "conflict",
+    "stream_conflict",
     "expert_usage",
     "loss",
 )
@@ -21,7 +22,7 @@ class EvaluatorConfig:
 
     Attributes:
         kind: `zero_shot`, `retrieval`, `linear_probe`, `classification`, `conflict`,
-            `expert_usage` or `loss`.
+            `stream_conflict`, `expert_usage` or `loss`.
         input: test examples; its text part also gives tokenizer and vocabulary of the prompts.
         every_steps: evaluate when the step is a multiple of this, instead of
             `trainer.evaluation.interval_steps`; 0 follows the trainer.
@@ -44,6 +45,9 @@ class EvaluatorConfig:
             then normalised) or `similarities` (averaged over the windows' own cosines).
         projector_examples: `retrieval` clips written for the embedding projector; 0 for none.
 
+        objective: `classification` by the classifier of this one of the task's objectives, where it
+            has several.
+
         train_input: `linear_probe` training examples.
         probe: `logistic_regression` (scikit-learn), or `low_rank` (VATT, appendix A.3.2).
         probe_steps: steps of the `low_rank` probe.
@@ -56,6 +60,8 @@ class EvaluatorConfig:
         thresholds: cosines at or below which `conflict` counts what a curriculum would leave out.
         more_inputs: `expert_usage` of further examples beside those of `input`, such as stills
             beside clips; the name stands in front of their modalities.
+        num_batches: `stream_conflict` of so many batches of each stream's own training input; it
+            does not look at `input`.
         exact_examples: `conflict` of the first so many clips, rounded up to whole batches, also by
             all shared parameters, and the agreement with that; 0 for none.
     """
@@ -77,6 +83,8 @@ class EvaluatorConfig:
     average: str = "embeddings"
     projector_examples: int = 0
 
+    objective: str = ""
+
     train_input: InputConfig | None = None
     probe: str = "logistic_regression"
     probe_steps: int = 2000
@@ -88,4 +96,5 @@ class EvaluatorConfig:
     group_sizes: list[int] = dataclasses.field(default_factory=lambda: [1])
     thresholds: list[float] = dataclasses.field(default_factory=lambda: [-0.3, 0.0])
     more_inputs: dict[str, InputConfig] = dataclasses.field(default_factory=dict)
+    num_batches: int = 2
     exact_examples: int = 0

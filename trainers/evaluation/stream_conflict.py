@@ -1,0 +1,114 @@
+"""Whether the streams of an experiment pull their shared weights the same way."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers.data import pipeline
+from trainers.evaluation import drawing, panels
+from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.tasks.base import Task
+
+# float32[...] by variable path, without those that a loss does not depend on.
+Gradients = dict[str, np.ndarray]
+
+
+class StreamConflictEvaluator(Evaluator):
+    """Cosine between the gradients of every two streams' losses.
+
+    A stream's gradient is that of its mean loss over `num_batches` batches of its own training
+    input, the same ones at every evaluation, without dropout and DropToken and with the running
+    statistics of batch norm. Two streams are compared on the variables that both their losses
+    depend on; `cosine/<a>_vs_<b>` below 0 means that a step on one undoes what one on the other
+    does. The gradients are held in host memory, one model's size for each stream.
+    """
+
+    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+        """Raises UserError when fewer than two streams are trained."""
+        super().__init__(name, config)
+        self._task = task
+        self._streams = [name for name, stream in task.streams.items() if stream.weight > 0]
+        if len(self._streams) < 2:
+            raise UserError(
+                f"evaluators.{name}.kind is stream_conflict, which compares streams, and only "
+                f"{self._streams} is trained; leave the evaluator out"
+            )
+        if config.num_batches < 1:
+            raise UserError(
+                f"evaluators.{name}.num_batches is {config.num_batches}; it must be at least 1"
+            )
+        self._model: keras.Model | None = None
+        self._steps: dict[str, tf.types.experimental.PolymorphicFunction] = {}
+
+    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+        if self._model is not model:
+            self._model = model
+            self._steps = {
+                stream: tf.function(
+                    lambda batch, stream=stream: self._gradients(batch, stream),
+                    jit_compile=context.jit_compile,
+                )
+                for stream in self._streams
+            }
+        found = {stream: self._mean_gradients(stream, context.seed) for stream in self._streams}
+        cosines = {
+            pair: cosine(found[pair[0]], found[pair[1]])
+            for pair in itertools.combinations(self._streams, 2)
+        }
+        cosines = {pair: value for pair, value in cosines.items() if value is not None}
+        if context.summary_writer is not None and self.config.num_pictures > 0:
+            self.write([heat_map(self._streams, cosines)], context)
+        return to_floats({f"cosine/{a}_vs_{b}": value for (a, b), value in cosines.items()})
+
+    def _mean_gradients(self, stream: str, seed: int) -> Gradients:
+        sums: dict[str, np.ndarray] = {}
+        for batch in self._batches(stream, seed):
+            for path, value in self._steps[stream](batch).items():
+                sums[path] = sums.get(path, 0.0) + value.numpy() / self.config.num_batches
+        return sums
+
+    def _batches(self, stream: str, seed: int) -> Iterator[Mapping[str, tf.Tensor]]:
+        input_config = self._task.streams[stream].input
+        yield from pipeline.build_train_dataset(input_config, seed=seed).take(
+            self.config.num_batches
+        )
+
+    def _gradients(self, batch: Mapping[str, tf.Tensor], stream: str) -> dict[str, tf.Tensor]:
+        """float32[...] of the batch's mean loss, by path of the variables it depends on."""
+        options = {"stream": stream, "training": False}
+        variables = self._model.trainable_variables
+        with tf.GradientTape() as tape:
+            outputs = self._task.encode(self._model, batch, seed=tf.zeros([2], tf.int32), **options)
+            terms = self._task.terms(self._model, outputs, batch, gather=tf.identity, **options)
+            loss = tf.math.divide_no_nan(*(tf.cast(part, tf.float32) for part in terms.loss))
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        return {
+            variable.path: tf.cast(tf.convert_to_tensor(gradient), tf.float32)
+            for variable, gradient in zip(variables, gradients, strict=True)
+            if gradient is not None
+        }
+
+
+def cosine(first: Gradients, second: Gradients) -> float | None:
+    """Over the variables that both have; None where there is none or a gradient vanishes."""
+    products = np.zeros(3)
+    for path in first.keys() & second.keys():
+        a, b = (np.asarray(each[path], np.float64).ravel() for each in (first, second))
+        products += (a @ b, a @ a, b @ b)
+    norm = np.sqrt(products[1] * products[2])
+    return float(products[0] / norm) if norm > 0 else None
+
+
+def heat_map(streams: list[str], cosines: Mapping[tuple[str, str], float]) -> panels.ImagePanel:
+    """Stream by stream, dark where two oppose each other and bright where they agree."""
+    table = np.eye(len(streams))
+    for (a, b), value in cosines.items():
+        row, column = streams.index(a), streams.index(b)
+        table[row, column] = table[column, row] = value
+    picture = drawing.similarity_image(table, row_names=streams, column_names=["as rows"])
+    return panels.ImagePanel("cosine", picture)
