@@ -101,9 +101,10 @@ class _Ours:
     by default."""
 
     def __init__(self):
-        from trainers.config import ExperimentConfig, OptimizerConfig, ScheduleConfig, StreamConfig
+        from trainers.config import ExperimentConfig, StreamConfig
         from trainers.loop.assembly import assemble
         from trainers.loop.training import Training
+        from trainers.optimization.config import OptimizerConfig, ScheduleConfig
 
         optimizer = OptimizerConfig(schedule=ScheduleConfig(learning_rate=1e-4))
         config = ExperimentConfig(
