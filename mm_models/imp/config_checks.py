@@ -1,19 +1,22 @@
 """What an IMP config may say: choices, ranges, and what fits together."""
 
+import dataclasses
 from typing import Any
 
 from mm_models import config_tools
 from mm_models.errors import UserError
+from mm_models.layers.mixture_of_experts.options import ExpertOptions
 
 MODALITIES = ("video", "audio", "waveform", "text")
-ROUTERS = ("experts_choose", "tokens_choose")
-CAPACITY_ROUNDINGS = ("half_even", "ceil_multiple_of_4")
-EVAL_GROUPS = ("example", "batch")
-DISPATCHES = ("indexed", "einsum")
 PLACEMENTS = ("last", "uniform")
 SPACES = ("disjoint", "joint")
 TEMPERATURES = ("clip", "relu")
 POOLINGS = ("mean", "max", "sum", "token")
+
+
+def expert_options(config: Any) -> ExpertOptions:
+    """Routing of a resolved ImpConfig that has experts. Raises UserError for what it cannot be."""
+    return ExpertOptions(num_experts=config.num_experts, **dataclasses.asdict(config.experts))
 
 
 def check(config: Any) -> None:
@@ -38,23 +41,8 @@ def _check_encoder(config: Any) -> None:
 
 
 def _check_experts(config: Any) -> None:
-    experts = config.experts
     config_tools.check_choice(config.expert_placement, PLACEMENTS, "expert_placement")
-    for value, choices, name in (
-        (experts.router, ROUTERS, "router"),
-        (experts.capacity_rounding, CAPACITY_ROUNDINGS, "capacity_rounding"),
-        (experts.eval_group, EVAL_GROUPS, "eval_group"),
-        (experts.dispatch, DISPATCHES, "dispatch"),
-    ):
-        config_tools.check_choice(value, choices, f"experts.{name}")
-    for name in ("top_k", "capacity_factor", "group_size"):
-        config_tools.check_positive(getattr(experts, name), f"experts.{name}")
-    if experts.min_capacity < 0:
-        raise UserError(f"experts.min_capacity is {experts.min_capacity}; it must be at least 0")
-    if experts.top_k > config.num_experts:
-        raise UserError(
-            f"experts.top_k is {experts.top_k}, but num_experts is {config.num_experts}; lower it"
-        )
+    expert_options(config)
     if not 1 <= config.num_expert_layers <= config.num_layers:
         raise UserError(
             f"num_expert_layers is {config.num_expert_layers}; it must be from 1 to num_layers = "

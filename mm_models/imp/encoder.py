@@ -7,11 +7,11 @@ import keras
 import tensorflow as tf
 
 from mm_models.imp import config as imp_config
+from mm_models.imp import config_checks
 from mm_models.imp.config import ImpConfig
 from mm_models.imp.tokens import DEFAULT_PATCH, make_tokens, text_mask
 from mm_models.layers import randomness
 from mm_models.layers.aggregate_token import AggregateToken, extend_mask
-from mm_models.layers.mixture_of_experts.options import ExpertOptions
 from mm_models.layers.transformer import BlockOptions, TransformerStack
 
 # Below the mean of a caption without a word; it then gives zeros.
@@ -57,15 +57,10 @@ def make_stack(config: ImpConfig, *, dtype) -> TransformerStack:
         dropout_rate=config.dropout_rate,
         qk_norm=config.qk_norm,
     )
-    experts = None
-    if config.expert_layers:
-        experts = ExpertOptions(
-            num_experts=config.num_experts, **dataclasses.asdict(config.experts)
-        )
     return TransformerStack(
         config.num_layers,
         options,
-        experts=experts,
+        experts=config_checks.expert_options(config) if config.expert_layers else None,
         expert_layers=config.expert_layers,
         name="stack",
         dtype=dtype,
