@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mm_models.layers import randomness
+from mm_models.layers import normalization, randomness
 from mm_models.layers.dropout import StatelessDropout
 
 MASKED_SCORE = -1e9
@@ -19,6 +19,14 @@ class MultiHeadAttention(keras.layers.Layer):
     and values between calls, and a subclass can normalise queries and keys or change values,
     without a new layer. Kernels are 2-D, [dim, heads * head_dim], as in the published checkpoints.
 
+    Args:
+        num_heads, head_dim: heads and the width of each.
+        use_bias: biases of the four Dense.
+        scale_scores: divide scores by the root of `head_dim`.
+        qk_norm: normalise every head's queries and keys over `head_dim` (mean and variance, scale
+            only), with one scale for all heads, before scores are scaled.
+        dropout_rate: of the attention weights.
+
     Call arguments:
         queries: float[batch, queries, dim].
         memory: float[batch, keys, dim], or None for self-attention.
@@ -30,7 +38,8 @@ class MultiHeadAttention(keras.layers.Layer):
     Returns:
         float[batch, queries, dim].
 
-    Source: VATT, section 3.2; T5 for the unscaled form without biases.
+    Source: VATT, section 3.2; T5 for the unscaled form without biases; the released IMP code for
+    `qk_norm`.
     """
 
     def __init__(
@@ -40,6 +49,7 @@ class MultiHeadAttention(keras.layers.Layer):
         *,
         use_bias: bool = True,
         scale_scores: bool = True,
+        qk_norm: bool = False,
         dropout_rate: float = 0.0,
         **kwargs,
     ):
@@ -48,15 +58,22 @@ class MultiHeadAttention(keras.layers.Layer):
         self.head_dim = head_dim
         self.use_bias = use_bias
         self.scale_scores = scale_scores
+        self.qk_norm = qk_norm
         self.dropout_rate = dropout_rate
         inner = num_heads * head_dim
         self.q = self._dense(inner, "q")
         self.k = self._dense(inner, "k")
         self.v = self._dense(inner, "v")
+        if qk_norm:
+            self.q_norm = self._head_norm("q_norm")
+            self.k_norm = self._head_norm("k_norm")
         self.dropout = StatelessDropout(dropout_rate, name="dropout", dtype=self.dtype_policy)
 
     def _dense(self, units, name):
         return keras.layers.Dense(units, use_bias=self.use_bias, name=name, dtype=self.dtype_policy)
+
+    def _head_norm(self, name):
+        return normalization.make_norm("layer_scale", name=name, dtype=self.dtype_policy)
 
     def build(self, input_shape):
         dim = input_shape[-1]
@@ -64,6 +81,9 @@ class MultiHeadAttention(keras.layers.Layer):
         for projection in (self.q, self.k, self.v):
             projection.build((None, None, dim))
         self.o.build((None, None, self.num_heads * self.head_dim))
+        if self.qk_norm:
+            for norm in (self.q_norm, self.k_norm):
+                norm.build((None, None, None, self.head_dim))
         self.built = True
 
     def _split_heads(self, values):
@@ -73,15 +93,22 @@ class MultiHeadAttention(keras.layers.Layer):
         return tf.transpose(values, [0, 2, 1, 3])
 
     def project_queries(self, queries):
-        """float[batch, queries, dim] -> float[batch, heads, queries, head_dim], scaled if asked."""
+        """float[batch, queries, dim] -> float[batch, heads, queries, head_dim], normalised and
+        scaled if asked."""
         projected = self._split_heads(self.q(queries))
+        if self.qk_norm:
+            projected = self.q_norm(projected)
         if self.scale_scores:
             projected *= tf.cast(1.0 / math.sqrt(self.head_dim), projected.dtype)
         return projected
 
     def project_memory(self, memory):
-        """float[batch, keys, dim] -> keys and values, float[batch, heads, keys, head_dim] each."""
-        return self._split_heads(self.k(memory)), self._split_heads(self.v(memory))
+        """float[batch, keys, dim] -> keys and values, float[batch, heads, keys, head_dim] each;
+        keys normalised if asked."""
+        keys = self._split_heads(self.k(memory))
+        if self.qk_norm:
+            keys = self.k_norm(keys)
+        return keys, self._split_heads(self.v(memory))
 
     def attention_weights(self, queries, keys, attention_mask=None, bias=None):
         """float32[batch, heads, queries, keys] that sum to 1 over the keys."""
@@ -124,5 +151,6 @@ class MultiHeadAttention(keras.layers.Layer):
             "head_dim": self.head_dim,
             "use_bias": self.use_bias,
             "scale_scores": self.scale_scores,
+            "qk_norm": self.qk_norm,
             "dropout_rate": self.dropout_rate,
         }

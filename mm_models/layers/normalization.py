@@ -35,13 +35,18 @@ class RmsNorm(keras.layers.Layer):
 
 
 def make_norm(kind: str, *, name: str, dtype) -> keras.layers.Layer:
-    """A normalisation by kind: `layer` (scale and offset) or `rms` (scale only).
+    """A normalisation by kind: `layer` (scale and offset), `layer_scale` (the same without offset)
+    or `rms` (scale only, no mean).
 
     Raises:
         ValueError: unknown kind.
     """
     if kind == "layer":
         return keras.layers.LayerNormalization(epsilon=EPSILON, name=name, dtype=dtype)
+    if kind == "layer_scale":
+        return keras.layers.LayerNormalization(
+            epsilon=EPSILON, center=False, name=name, dtype=dtype
+        )
     if kind == "rms":
         return RmsNorm(name=name, dtype=dtype)
-    raise ValueError(f"normalisation must be 'layer' or 'rms', not {kind!r}")
+    raise ValueError(f"normalisation must be 'layer', 'layer_scale' or 'rms', not {kind!r}")
