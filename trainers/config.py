@@ -93,11 +93,20 @@ class AlternationConfig:
             with the mean or the standard deviation of each stream's recent losses.
         refresh_steps: steps between looks at the losses, of `loss` and `uncertainty`.
         floor_share: part of the steps that `loss` and `uncertainty` hand out by weight alone.
+        combine: `alternate` takes one stream a step; `sum` takes a batch of every stream and
+            minimises the mean of their losses by weight, as a baseline (trainers/loop/summed.py).
+        multi_step: consecutive steps that one call of a compiled function runs; they begin at
+            multiples of it, and the steps that an interval of the trainer cuts off run one by one.
+        warm_up: compile every step before the first one, which changes no weight and reads no
+            example; otherwise a step compiles where it first comes.
     """
 
     sampler: str = "proportional"
     refresh_steps: int = 100
     floor_share: float = 0.2
+    combine: str = "alternate"
+    multi_step: int = 1
+    warm_up: bool = True
 
 
 @dataclasses.dataclass

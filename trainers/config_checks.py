@@ -90,6 +90,18 @@ def _check_alternation(config: ExperimentConfig) -> None:
     alternation, field = config.trainer.alternation, "trainer.alternation"
     sampler = alternation.sampler
     _one_of(sampler, SAMPLERS, f"{field}.sampler")
+    _one_of(alternation.combine, ("alternate", "sum"), f"{field}.combine")
+    if alternation.combine == "sum" and sampler != AlternationConfig.sampler:
+        raise UserError(
+            f"{field}.sampler is {sampler}, but {field}.combine is sum, which takes every stream "
+            "in every step; leave the sampler out"
+        )
+    _at_least(alternation.multi_step, 1, f"{field}.multi_step")
+    if config.trainer.steps_per_loop % alternation.multi_step:
+        raise UserError(
+            f"trainer.steps_per_loop is {config.trainer.steps_per_loop}, which {field}.multi_step "
+            f"= {alternation.multi_step} does not divide; use a multiple of it"
+        )
     _at_least(alternation.refresh_steps, 1, f"{field}.refresh_steps")
     if not 0 < alternation.floor_share <= 1:
         raise UserError(

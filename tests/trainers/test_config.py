@@ -144,6 +144,9 @@ def test_missing_empty_and_nameless_files_are_refused(tmp_path, load):
         (["trainer.alternation.sampler=rand"], "trainer.alternation.sampler is 'rand'"),
         (["trainer.alternation.refresh_steps=5"], "means nothing to the sampler proportional"),
         (["trainer.alternation={sampler: loss, floor_share: 0}"], "a stream could starve"),
+        (["trainer.alternation.combine=add"], "trainer.alternation.combine is 'add'"),
+        (["trainer.alternation={combine: sum, sampler: loss}"], "which takes every stream in ever"),
+        (["trainer.alternation.multi_step=3"], "trainer.steps_per_loop is 10, which"),
         (["streams.main.interval=0"], "streams.main.interval is 0; it must be at least 1"),
         (["streams.main.interval=2"], "which the sampler proportional does not use"),
         (

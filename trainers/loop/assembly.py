@@ -11,8 +11,10 @@ from trainers import distribution, initialization, runs
 from trainers.config import ExperimentConfig
 from trainers.config_checks import accumulation_steps, check_batches
 from trainers.loop import costs
+from trainers.loop.compiled_step import CompiledStep, StepParts
 from trainers.loop.inputs import Inputs
 from trainers.loop.step import TrainStep
+from trainers.loop.summed import SummedStep
 from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import NamedOptimizer, build_optimizers
 from trainers.tasks.base import Task
@@ -30,6 +32,7 @@ class Assembly:
         optimizers: by name.
         averages: or None.
         train_steps: compiled step by stream; streams of weight 0 have none.
+        summed: one step of all streams, where the losses are summed, or None.
         inputs: where batches come from.
         initialized: what the weights were started from, or None for random ones.
         notes: what the task says about a new run's weights.
@@ -43,6 +46,7 @@ class Assembly:
     optimizers: Mapping[str, NamedOptimizer]
     averages: Averages | None
     train_steps: Mapping[str, TrainStep]
+    summed: SummedStep | None
     inputs: Inputs
     initialized: initialization.Initialized | None = None
     notes: Sequence[str] = ()
@@ -51,6 +55,12 @@ class Assembly:
     def num_replicas(self) -> int:
         """Replicas over all workers."""
         return self.strategy.num_replicas_in_sync
+
+    @property
+    def steps(self) -> dict[tuple[str, ...], CompiledStep]:
+        """What runs a step, by the streams that it takes batches of."""
+        found = self.train_steps.values() if self.summed is None else [self.summed]
+        return {step.streams: step for step in found}
 
 
 def prepare(config: ExperimentConfig, inputs: Inputs) -> tuple[tf.distribute.Strategy, Task]:
@@ -101,19 +111,18 @@ def assemble(
         averages = None
         if config.trainer.ema.decay > 0:
             averages = Averages(config.trainer.ema, model.trainable_variables)
+    parts = StepParts(
+        task,
+        model,
+        optimizers,
+        averages,
+        step,
+        strategy,
+        config.trainer,
+        config.runtime.jit_compile,
+    )
     train_steps = {
-        name: TrainStep(
-            name,
-            task=task,
-            model=model,
-            optimizers=optimizers,
-            averages=averages,
-            step=step,
-            strategy=strategy,
-            trainer=config.trainer,
-            accumulation_steps=accumulation_steps(config, name),
-            jit_compile=config.runtime.jit_compile,
-        )
+        name: TrainStep(name, parts, accumulation_steps=accumulation_steps(config, name))
         for name, stream in config.streams.items()
         if stream.weight > 0
     }
@@ -126,10 +135,20 @@ def assemble(
         optimizers,
         averages,
         train_steps,
+        _summed(config, train_steps, parts),
         inputs,
         initialized,
         notes,
     )
+
+
+def _summed(
+    config: ExperimentConfig, train_steps: Mapping[str, TrainStep], parts: StepParts
+) -> SummedStep | None:
+    if config.trainer.alternation.combine != "sum":
+        return None
+    weights = {name: config.streams[name].weight for name in train_steps}
+    return SummedStep([train_steps[name] for name in sorted(train_steps)], weights, parts)
 
 
 def replica_batch_spec(assembly: Assembly, stream: str) -> dict[str, tf.TensorSpec]:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.loop.assembly import Assembly, replica_batch_spec, step_costs
+from trainers.loop import plan
+from trainers.loop.assembly import Assembly, replica_batch_spec
+from trainers.loop.samplers import build_order
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -18,13 +20,13 @@ def report(assembly: Assembly, evaluators: Mapping[str, Any]) -> str:
         *_parameters(assembly),
         *([str(assembly.initialized)] if assembly.initialized is not None else []),
     ]
-    total_weight = sum(stream.weight for stream in config.streams.values())
+    plans = plan.plan_streams(assembly, build_order(config))
     largest = 0
-    for name in assembly.train_steps:
+    for name, one in plans.items():
         batch = _batch_bytes(assembly, name)
-        costs = step_costs(assembly, name)
-        largest = max(largest, costs.activation_bytes + batch)
-        lines += _stream(assembly, name, total_weight, costs.flops, batch, costs.activation_bytes)
+        largest = max(largest, one.costs.activation_bytes + batch)
+        lines += _stream(assembly, one, batch)
+    lines += plan.table(plans).splitlines()
     lines.append(f"memory per replica, about: {_size(_state_bytes(assembly) + largest)}")
     lines.append(f"evaluators: {', '.join(sorted(evaluators)) or 'none'}")
     return "\n".join(lines)
@@ -44,24 +46,19 @@ def _parameters(assembly: Assembly) -> list[str]:
     return lines
 
 
-def _stream(
-    assembly: Assembly, name: str, total_weight: float, flops: float, batch: int, activations: int
-) -> list[str]:
-    stream = assembly.config.streams[name]
-    share = stream.weight / total_weight
-    size = stream.input.batch_size
-    steps = assembly.config.trainer.train_steps
-    tokens = assembly.task.tokens_per_example(name)
-    plan = str(assembly.inputs.plan(stream.input, f"streams.{name}.input"))
+def _stream(assembly: Assembly, one: plan.StreamPlan, batch_bytes: int) -> list[str]:
+    stream = assembly.config.streams[one.name]
+    described = str(assembly.inputs.plan(stream.input, f"streams.{one.name}.input"))
     return [
-        f"stream {name}: {share:.0%} of the steps, about {round(share * steps * size):,} examples",
-        *(f"  {line}" for line in plan.splitlines()),
-        f"  {size // assembly.num_replicas} of {size} examples on each of {assembly.num_replicas} "
-        "replica(s)",
-        f"  {tokens:,} tokens per example; {flops * assembly.num_replicas / 1e9:,.3f} GFLOP per "
+        f"stream {one.name}: {one.share:.0%} of the steps, about {one.steps * one.examples:,} "
+        "examples",
+        *(f"  {line}" for line in described.splitlines()),
+        f"  {one.examples // assembly.num_replicas} of {one.examples} examples on each of "
+        f"{assembly.num_replicas} replica(s)",
+        f"  {one.tokens // one.examples:,} tokens per example; {one.flops / 1e9:,.3f} GFLOP per "
         "step, forward and backward",
-        f"  per replica: batch {_size(batch)}, activations kept for the backward pass "
-        f"{_size(activations)}",
+        f"  per replica: batch {_size(batch_bytes)}, activations kept for the backward pass "
+        f"{_size(one.costs.activation_bytes)}",
     ]
 
 

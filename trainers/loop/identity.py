@@ -57,7 +57,10 @@ def identity_of(
 def _alternation(config: ExperimentConfig) -> dict[str, Any]:
     """The settings that decide which stream a step takes."""
     sampler = config.trainer.alternation.sampler
-    settings: dict[str, Any] = {"sampler": sampler}
+    settings: dict[str, Any] = {
+        "sampler": sampler,
+        "combine": config.trainer.alternation.combine,
+    }
     if sampler in ("loss", "uncertainty"):
         settings["refresh_steps"] = config.trainer.alternation.refresh_steps
         settings["floor_share"] = config.trainer.alternation.floor_share
@@ -70,7 +73,9 @@ def setting_defaults(config: ExperimentConfig) -> dict[str, Any]:
     """What younger settings are where nothing sets them, by the keys of `identity_of`."""
     defaults = flatten(dataclasses.asdict(type(config.task)()), "task.")
     defaults |= {f"streams.{name}.interval": StreamConfig.interval for name in config.streams}
-    return defaults | {f"{_ALTERNATION}.sampler": AlternationConfig.sampler}
+    for name in ("sampler", "combine"):
+        defaults[f"{_ALTERNATION}.{name}"] = getattr(AlternationConfig, name)
+    return defaults
 
 
 def check_identity(

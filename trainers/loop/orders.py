@@ -140,6 +140,27 @@ class RandomOrder(ProportionalOrder):
             return points ^ (points >> np.uint64(31))
 
 
+class EveryStream(StreamOrder):
+    """Every step takes a batch of every stream, for losses that are summed."""
+
+    def __init__(self, weights: Mapping[str, float]):
+        """Takes weights by stream name; the order of the names does not matter."""
+        super().__init__({name: weights[name] for name in sorted(weights)})
+
+    @property
+    def shares(self) -> np.ndarray:
+        return np.ones(len(self.names))
+
+    def streams(self, step: int) -> tuple[str, ...]:
+        return tuple(self.names)
+
+    def counts(self, step: int) -> dict[str, int]:
+        return dict.fromkeys(self.names, step)
+
+    def blocks(self, start: int, stop: int, size: int) -> Iterator[Block]:
+        yield (tuple(self.names),) * size
+
+
 class IntervalOrder(AlternatingOrder):
     """Passes over the streams in the order of the config; a stream comes every so many passes.
 

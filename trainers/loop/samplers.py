@@ -9,6 +9,7 @@ import numpy as np
 from trainers.config import ExperimentConfig
 from trainers.loop.orders import (
     Block,
+    EveryStream,
     IntervalOrder,
     ProportionalOrder,
     RandomOrder,
@@ -109,6 +110,8 @@ def build_order(config: ExperimentConfig) -> StreamOrder:
     """The order that `trainer.alternation` asks for."""
     alternation, seed = config.trainer.alternation, config.trainer.seed
     weights = {name: stream.weight for name, stream in config.streams.items()}
+    if alternation.combine == "sum":
+        return EveryStream(weights)
     if alternation.sampler == "interval":
         return IntervalOrder(
             {name: stream.interval for name, stream in config.streams.items() if stream.weight}

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orbit
@@ -11,11 +11,17 @@ import tensorflow as tf
 
 from trainers.loop import meter
 from trainers.loop.divergence import Diverged
-from trainers.loop.inputs import StreamReader
-from trainers.loop.orders import StreamOrder
 from trainers.loop.preemption import StopSignal
 from trainers.loop.progress import Progress
-from trainers.loop.step import TrainStep
+from trainers.loop.streams import Streams
+
+
+class _Done(NamedTuple):
+    """A step that was started: its outputs may still be on their way."""
+
+    step: int
+    batches: Mapping[str, Any]
+    outputs: Mapping[str, tf.Tensor]
 
 
 class _Position:
@@ -24,7 +30,7 @@ class _Position:
     def __init__(self, step: int):
         self.step = step
         self.loss = float("nan")
-        self.batch: tuple[str, Any] | None = None
+        self.batches: Mapping[str, Any] = {}
 
 
 class Trainer(orbit.AbstractTrainer):
@@ -37,29 +43,27 @@ class Trainer(orbit.AbstractTrainer):
 
     def __init__(
         self,
-        steps: Mapping[str, TrainStep],
-        order: StreamOrder,
-        reader: StreamReader,
+        streams: Streams,
         *,
+        multi_step: int,
         stop: StopSignal,
         progress: Progress,
-        sizes: Mapping[str, Mapping[str, float]],
         stop_on_nan: bool,
         start_step: int,
     ):
-        """Takes, by stream, `sizes`: examples, tokens and flops of one step over all replicas."""
+        """Starts at `start_step`, where the streams were opened."""
         self.meter = meter.Meter()
         self.throughput = meter.Throughput()
-        self._steps, self._order, self._reader = steps, order, reader
-        self._stop, self._progress, self._sizes = stop, progress, sizes
+        self._dispatcher, self._sizes = streams.dispatcher, streams.sizes
+        self._order, self._reader = streams.order, streams.reader
+        self._multi_step, self._stop, self._progress = multi_step, stop, progress
         self._stop_on_nan = stop_on_nan
-        self._several = len(order.names) > 1
         self._position = _Position(start_step)
 
     @property
-    def last_batch(self) -> tuple[str, Any] | None:
-        """Stream and batch of the newest step, for pictures."""
-        return self._position.batch
+    def last_batches(self) -> Mapping[str, Any]:
+        """Batches of the newest step by stream, for pictures."""
+        return self._position.batches
 
     def train(self, num_steps: tf.Tensor) -> None:
         """Runs `num_steps` steps; called by the Controller.
@@ -68,41 +72,53 @@ class Trainer(orbit.AbstractTrainer):
             StopRequested: after a complete step, when a signal asked for it.
             Diverged: at the first step whose loss or gradients are not finite.
         """
-        pending: list[tuple[int, str, Any, Mapping[str, tf.Tensor]]] = []
         self._order.refresh(self._position.step)
+        last = self._position.step + int(num_steps)
+        pending: list[_Done] = []
         waited = self._reader.wait_seconds
         try:
-            for _ in range(int(num_steps)):
-                pending.append(self._one_step())
+            while self._position.step < last:
+                pending += self._dispatch(last)
                 self._stop.check_here()
         finally:
             self.throughput.add_wait(self._reader.wait_seconds - waited)
             self._settle(pending)
         self._stop.check_all()
 
-    def _one_step(self) -> tuple[int, str, Any, Mapping[str, tf.Tensor]]:
-        step = self._position.step
-        (stream,) = self._order.streams(step)
-        batch = self._reader.next(stream)
-        first = not self._steps[stream].num_traces
-        with self.pause() if first else contextlib.nullcontext():
-            outputs = self._steps[stream](batch)
-        self._position.step = step + 1
-        self._position.batch = (stream, batch)
-        self._progress.update(step + 1, self._position.loss)
-        return step, stream, batch.get("example_id"), outputs
+    def _dispatch(self, last: int) -> list[_Done]:
+        """One call of a compiled function: `multi_step` steps where they fit, or one."""
+        first, size = self._position.step, self._multi_step
+        if first % size or first + size > last:
+            size = 1
+        block = tuple(self._order.streams(first + offset) for offset in range(size))
+        batches = tuple(tuple(self._reader.next(name) for name in streams) for streams in block)
+        with self.pause() if self._dispatcher.is_new(block) else contextlib.nullcontext():
+            outputs = self._dispatcher.run(block, batches)
+        done = [
+            _Done(first + offset, dict(zip(block[offset], batches[offset], strict=True)), each)
+            for offset, each in enumerate(outputs)
+        ]
+        self._position.step = first + size
+        self._position.batches = done[-1].batches
+        self._progress.update(self._position.step, self._position.loss)
+        return done
 
-    def _settle(self, pending: Sequence[tuple[int, str, Any, Mapping[str, tf.Tensor]]]) -> None:
+    def _settle(self, pending: Sequence[_Done]) -> None:
         """Reads the outputs, which waits for the device, and adds them up."""
-        for step, stream, example_ids, outputs in pending:
+        several = len(self._order.names) > 1
+        for step, batches, outputs in pending:
             values = {name: value.numpy() for name, value in outputs.items()}
-            total, weight = (float(item) for item in values["term/loss"])
-            self._position.loss = total / weight if weight else 0.0
+            loss = self._position.loss = _mean(values["term/loss"])
             if self._stop_on_nan and not meter.is_finite(values):
-                raise Diverged(step, stream, self._position.loss, _flat_ids(example_ids))
-            self._order.observe(stream, self._position.loss)
-            self.meter.add(stream if self._several else None, values)
-            self.throughput.add(**self._sizes[stream])
+                stream = _blamed(list(batches), values)
+                ids = _flat_ids(batches[stream].get("example_id"))
+                raise Diverged(step, stream, loss, ids)
+            streams = tuple(batches)
+            if len(streams) == 1:
+                self._order.observe(streams[0], loss)
+            # The terms of a step on all streams have their names already.
+            self.meter.add(streams[0] if several and len(streams) == 1 else None, values)
+            self.throughput.add(**self._sizes[streams])
 
     def pause(self) -> "Pause":
         """A context whose duration counts as no step's."""
@@ -121,6 +137,19 @@ class Pause:
 
     def __exit__(self, *_: object) -> None:
         self._throughput.add_pause(time.perf_counter() - self._start)
+
+
+def _mean(term: np.ndarray) -> float:
+    total, weight = (float(item) for item in term)
+    return total / weight if weight else 0.0
+
+
+def _blamed(streams: Sequence[str], values: Mapping[str, np.ndarray]) -> str:
+    """The first stream of a step whose own loss is no number, or the first of all."""
+    for stream in streams:
+        if not np.isfinite(values.get(f"term/{stream}/loss", 0.0)).all():
+            return stream
+    return streams[0]
 
 
 def _flat_ids(example_ids: Any) -> list[int]:

@@ -7,17 +7,15 @@ from typing import Any
 import orbit
 import orbit.controller
 
-from mm_models.errors import UserError
 from trainers import distribution
 from trainers.config import ExperimentConfig, to_yaml
 from trainers.evaluation import panels
 from trainers.initialization import REPORT_FILE
-from trainers.loop import costs, divergence
-from trainers.loop.assembly import Assembly, step_costs
+from trainers.loop import costs, divergence, plan
+from trainers.loop.assembly import Assembly
 from trainers.loop.checkpoints import Checkpoints, build_checkpoint
 from trainers.loop.evaluation import Evaluation
 from trainers.loop.identity import flatten, identity_of, setting_defaults
-from trainers.loop.inputs import StreamReader
 from trainers.loop.metrics_log import MetricsLog
 from trainers.loop.norms import ParameterNorms
 from trainers.loop.preemption import (
@@ -29,9 +27,10 @@ from trainers.loop.preemption import (
 from trainers.loop.profiler import ProfilerWindow
 from trainers.loop.progress import Progress
 from trainers.loop.run_folder import write_config
-from trainers.loop.samplers import build_order
 from trainers.loop.state import RunState
+from trainers.loop.streams import open_streams
 from trainers.loop.trainer import Trainer
+from trainers.loop.warm_up import warm_up
 from trainers.whole_files import write_text
 
 
@@ -123,34 +122,18 @@ class Training:
         return self._build_controller()
 
     def _build_trainer(self) -> Trainer:
-        assembly, seed = self._assembly, self._config.trainer.seed
-        order = build_order(self._config)
-        order.restore(self._state.order)
-        positions = order.counts(self.step)
-        if self._state.positions not in ({}, positions):
-            raise UserError(
-                f"the checkpoint at step {self.step} has read {self._state.positions} batches, but "
-                f"the weights or intervals of the streams say {positions}; put them back"
-            )
-        reader = StreamReader(
-            self._config.streams,
-            assembly.inputs,
-            assembly.strategy,
-            seed=seed,
-            positions=positions,
-        )
+        assembly = self._assembly
+        self._streams = open_streams(assembly, self._state, self.step)
+        self._progress.say(plan.table(self._streams.plans))
         trainer = Trainer(
-            assembly.train_steps,
-            order,
-            reader,
+            self._streams,
+            multi_step=self._config.trainer.alternation.multi_step,
             stop=self._stop,
             progress=self._progress,
-            sizes={name: self._sizes(name) for name in assembly.train_steps},
             stop_on_nan=self._config.trainer.nan_gradients == "stop",
             start_step=self.step,
         )
         trainer.meter.state = self._state.meter
-        self._order = order
         runtime = self._config.runtime
         peak = runtime.peak_flops_per_second or costs.measure_peak_flops_per_second(
             half_precision=runtime.mixed_precision
@@ -158,12 +141,6 @@ class Training:
         # Virtual devices share one machine's peak.
         self._peak = peak if runtime.num_virtual_devices else peak * assembly.num_replicas
         return trainer
-
-    def _sizes(self, stream: str) -> dict[str, float]:
-        batch_size = self._config.streams[stream].input.batch_size
-        flops = step_costs(self._assembly, stream).flops * self._assembly.num_replicas
-        tokens = batch_size * self._assembly.task.tokens_per_example(stream)
-        return {"examples": batch_size, "tokens": tokens, "flops": flops}
 
     def _build_controller(self) -> orbit.Controller:
         # Orbit prints every inner loop to standard output, which would tear the line of progress.
@@ -180,7 +157,7 @@ class Training:
         """Steps until somebody wants a look: the NaN guard, the log, pictures or the profiler."""
         summaries = self._config.trainer.summaries
         intervals = [self._config.trainer.steps_per_loop, summaries.log_interval_steps]
-        intervals += [summaries.panel_interval_steps, self._order.refresh_steps]
+        intervals += [summaries.panel_interval_steps, self._streams.order.refresh_steps]
         distances = [interval - int(step) % interval for interval in intervals if interval]
         distances += [edge - int(step) for edge in self._profiler.edges(step)]
         return min(distances)
@@ -189,6 +166,13 @@ class Training:
         """To the next evaluation or checkpoint, again and again."""
         total = self._config.trainer.train_steps
         intervals = [self._config.trainer.checkpoint.interval_steps, *self._evaluation.intervals()]
+        if self._config.trainer.alternation.warm_up:
+            warm_up(
+                self._streams,
+                self._assembly,
+                say=self._progress.say,
+                check=self._stop.check_here,
+            )
         self._progress.start(self.step)
         self._trainer.throughput.reset()
         self._profiler.act(self.step)
@@ -232,15 +216,15 @@ class Training:
         self._trainer.throughput.reset()
 
     def _show_panels(self, step: int) -> None:
-        if self._trainer.last_batch is None or not self._chief:
+        if not self._chief:
             return
-        stream, batch = self._trainer.last_batch
-        local = {
-            name: self._assembly.strategy.experimental_local_results(value)[0]
-            for name, value in batch.items()
-        }
-        shown = self._assembly.task.summaries(self._assembly.model, local, stream=stream)
-        panels.write_panels(shown, self._log.writer("train"), step=step, prefix=f"{stream}/")
+        for stream, batch in self._trainer.last_batches.items():
+            local = {
+                name: self._assembly.strategy.experimental_local_results(value)[0]
+                for name, value in batch.items()
+            }
+            shown = self._assembly.task.summaries(self._assembly.model, local, stream=stream)
+            panels.write_panels(shown, self._log.writer("train"), step=step, prefix=f"{stream}/")
         self._log.flush("train")
 
     def _evaluate(self, step: int, *, final: bool) -> None:
@@ -251,8 +235,8 @@ class Training:
             self._progress.table(f"evaluation at step {step}", scores)
 
     def _state_now(self) -> None:
-        self._state.positions = self._order.counts(self.step)
-        self._state.order = self._order.state
+        self._state.positions = self._streams.order.counts(self.step)
+        self._state.order = self._streams.order.state
         self._state.meter = self._trainer.meter.state
 
     def _describe(self, error: divergence.Diverged) -> str:

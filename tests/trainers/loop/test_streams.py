@@ -52,7 +52,7 @@ runtime: {peak_flops_per_second: 1.0e9}
 ALTERNATION = "trainer.alternation="
 
 
-def _check_a_kill_changes_nothing(folder, *overrides) -> dict[str, int]:
+def check_a_kill_changes_nothing(folder, *overrides) -> dict[str, int]:
     """Goes on from the checkpoint at step 9 as if the rest had never been; gives the positions."""
     config = toy_config(folder, *overrides, text=THREE_STREAMS)
     run_toy(config, folder / "whole")
@@ -87,7 +87,7 @@ def _check_a_kill_changes_nothing(folder, *overrides) -> dict[str, int]:
 )
 def test_every_sampler_resumes_where_each_stream_was(tmp_path, sampler, overrides, expected):
     overrides = [f"{ALTERNATION}{{sampler: {sampler}}}", *overrides]
-    positions = _check_a_kill_changes_nothing(tmp_path, *overrides)
+    positions = check_a_kill_changes_nothing(tmp_path, *overrides)
     assert sum(positions.values()) == 24
     assert positions == (expected or positions)
 
