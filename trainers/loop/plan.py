@@ -34,11 +34,14 @@ class StreamPlan:
 
 
 def plan_streams(assembly: Assembly, order: StreamOrder) -> dict[str, StreamPlan]:
-    """Plans by stream; traces every stream's forward and backward pass."""
+    """Plans by stream, as the config lists them; traces every stream's forward and backward
+    pass."""
     train_steps = assembly.config.trainer.train_steps
     counts = order.counts(train_steps) if not order.refresh_steps else {}
     plans = {}
-    for name, share in zip(order.names, order.shares.tolist(), strict=True):
+    shares = dict(zip(order.names, order.shares.tolist(), strict=True))
+    for name in (name for name in assembly.config.streams if name in shares):
+        share = shares[name]
         examples = assembly.config.streams[name].input.batch_size
         costs = step_costs(assembly, name)
         plans[name] = StreamPlan(
