@@ -1,7 +1,7 @@
 """What systems with a common space of media and text share: embeddings, cosines, classes."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -51,6 +51,7 @@ class EmbeddingSignatures(MediaSignatures):
             text = input_config.text
             tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
         self._module = _EmbeddingModule(name, model, tokenizer)
+        self._traced: dict[str, Callable] = {}
 
     @property
     def module(self) -> tf.Module:
@@ -81,7 +82,19 @@ class EmbeddingSignatures(MediaSignatures):
 
     def _places(self, kind: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Outputs of the model for `image`, `video`, `audio` or `text`."""
-        return self._model.embed({self.modality(kind): inputs})
+        return self._once(kind, lambda x: self._model.embed({self.modality(kind): x}))(inputs)
+
+    def _once(self, kind: str, function: Callable) -> Callable:
+        """`function` of what the model takes for `kind`, traced once for all signatures.
+
+        Signatures that share an encoder so share one function of the graph, which saves most of
+        the time that writing and loading takes. Outside graphs it is the function itself.
+        """
+        if not tf.inside_function():
+            return function
+        if kind not in self._traced:
+            self._traced[kind] = tf.function(function, autograph=False)
+        return self._traced[kind]
 
     def _embed(self, kind: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Normalised float32[batch, dim] per space of `image`, `video`, `audio` or `text`."""

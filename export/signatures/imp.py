@@ -1,6 +1,7 @@
 """IMP as served functions: stills, clips, sounds and strings to embeddings and classes."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -137,7 +138,11 @@ class ImpSignatures(EmbeddingSignatures):
         """float[batch, dim], text float[batch, candidates, dim]."""
         patch = {"patch": self._inputs.patches[kind]} if kind in self._inputs.patches else {}
         modality = self.modality(kind)
-        return self._model.encode({modality: inputs}, training=False, **patch).pooled[modality]
+
+        def encode(rows: tf.Tensor) -> tf.Tensor:
+            return self._model.encode({modality: rows}, training=False, **patch).pooled[modality]
+
+        return self._once(kind, encode)(inputs)
 
     def _encoders(self) -> dict[str, _Entry]:
         entries = {}
@@ -146,9 +151,7 @@ class ImpSignatures(EmbeddingSignatures):
                 entries[f"encode_{kind}{suffix}"] = self._entry(
                     f"Embeds {NOUNS[kind]}.",
                     [spec],
-                    lambda sent, kind=kind, spec=spec: self._embed(
-                        kind, self._prepare[spec.name](sent)
-                    ),
+                    self._of_media(spec, functools.partial(self._embed, kind)),
                     self._place_docs(kind),
                 )
         if "text" in self._modalities:
@@ -166,9 +169,7 @@ class ImpSignatures(EmbeddingSignatures):
             entries[f"similarity_{kind}"] = self._entry(
                 f"Compares {NOUNS[kind]} with sentences.",
                 [spec, media.TEXTS],
-                lambda sent, texts, kind=kind, spec=spec: self._compare(
-                    kind, self._prepare[spec.name](sent), texts
-                ),
+                self._of_media(spec, functools.partial(self._compare, kind)),
                 self._similarity_docs(kind, "texts"),
             )
             templates = label_prompts.evaluation_prompts(kind)
@@ -177,9 +178,7 @@ class ImpSignatures(EmbeddingSignatures):
                 f"Finds each of the {NOUNS[kind]}'s best label; a label is the mean of "
                 f"{len(templates)} sentences around it.",
                 [spec, media.LABELS],
-                lambda sent, labels, kind=kind, spec=spec: self._best_label(
-                    kind, self._prepare[spec.name](sent), labels
-                ),
+                self._of_media(spec, functools.partial(self._best_label, kind)),
                 self._similarity_docs(kind, "labels") | best,
             )
         return entries
@@ -191,16 +190,21 @@ class ImpSignatures(EmbeddingSignatures):
             entries[f"classify_{head.kind}_as_{head.classifier}"] = self._entry(
                 f"Classifies {NOUNS[head.kind]} by the trained classifier `{head.classifier}`.",
                 [spec],
-                lambda sent, head=head, spec=spec: class_answers(
-                    self._model.classify(
-                        self._pooled(head.kind, self._prepare[spec.name](sent)), head.classifier
-                    ),
-                    head.class_names,
-                    head.is_multi_label,
-                ),
+                self._of_media(spec, functools.partial(self._classify, head)),
                 class_docs(head.class_names, head.is_multi_label),
             )
         return entries
+
+    def _of_media(
+        self, spec: tf.TensorSpec, answer: Callable[..., dict[str, tf.Tensor]]
+    ) -> Callable[..., dict[str, tf.Tensor]]:
+        """A function of what is sent, and maybe of strings, from one of what the model takes."""
+        prepare = self._prepare[spec.name]
+        return lambda sent, *strings: answer(prepare(sent), *strings)
+
+    def _classify(self, head: ClassHead, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = self._model.classify(self._pooled(head.kind, inputs), head.classifier)
+        return class_answers(logits, head.class_names, head.is_multi_label)
 
     def _best_label(self, kind: str, inputs: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         answers = self._compare(kind, inputs, labels, label_prompts.evaluation_prompts(kind))
