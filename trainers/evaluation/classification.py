@@ -1,6 +1,5 @@
 """A trained classifier on test examples."""
 
-import dataclasses
 import json
 import os
 
@@ -10,8 +9,9 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers.data import pipeline
-from trainers.evaluation import class_panels, drawing, labels, panels, zero_shot
+from trainers.evaluation import class_panels, drawing, embeddings, labels, panels, zero_shot
 from trainers.evaluation.base import EvaluationContext, Evaluator
+from trainers.evaluation.classifiers import classifier_of
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.embeddings import EmbeddedExamples, Embedder
 from trainers.tasks.base import Task
@@ -30,28 +30,22 @@ class ClassificationEvaluator(Evaluator):
     def __init__(self, name: str, config: EvaluatorConfig, task: Task):
         """Raises UserError when the task has no classes or the input lacks labels or modality."""
         super().__init__(name, config)
-        if not hasattr(task, "class_names"):
-            raise UserError(
-                f"evaluators.{name}.kind is classification, but task {task.config.name!r} does "
-                "not classify; use zero_shot or linear_probe"
-            )
+        self._classifier = classifier_of(task, config.objective, name)
         labels.require_labels(config.input, name)
-        if getattr(config.input, task.modality) is None:
+        self._source = embeddings.source(self._classifier.modality)
+        if getattr(config.input, self._source) is None:
             raise UserError(
-                f"evaluators.{name}.input.{task.modality} is null, but the task classifies "
-                f"{task.modality}; describe that input"
+                f"evaluators.{name}.input.{self._source} is null, but the task classifies "
+                f"{self._classifier.modality}; describe that input"
             )
-        _check_labels(name, config, task.class_names)
-        others = dict.fromkeys(("video", "audio", "text"))
-        others.pop(task.modality)
-        self._input = dataclasses.replace(config.input, **others)
-        self._task = task
-        self._embedder = Embedder(class_panels.class_views)
+        _check_labels(name, config, self._classifier.class_names)
+        self._input = embeddings.only(config.input, [self._classifier.modality])
+        self._embedder = Embedder(self._classifier.views)
 
     def chance(self) -> dict[str, float]:
-        count = len(self._task.class_names)
+        count = len(self._classifier.class_names)
         known = {"top1": 1.0 / count, "top5": min(1.0, 5.0 / count)}
-        return known | ({"auc": 0.5, "d_prime": 0.0} if self._task.is_multi_label else {})
+        return known | ({"auc": 0.5, "d_prime": 0.0} if self._classifier.is_multi_label else {})
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
@@ -62,7 +56,7 @@ class ClassificationEvaluator(Evaluator):
             max_examples=self.config.max_examples,
             thumbnails=with_pictures,
         )
-        examples = examples.take(np.flatnonzero(examples.masks[self._task.modality]))
+        examples = examples.take(np.flatnonzero(examples.masks[self._source]))
         logits = examples.outputs["logits"][:, 0]
         highest = int(examples.labels.max(initial=-1))
         if highest >= logits.shape[1]:
@@ -71,7 +65,7 @@ class ClassificationEvaluator(Evaluator):
                 f"tells {logits.shape[1]} classes apart, counted from 0; raise task.num_classes"
             )
         self._report(logits, examples, context, with_pictures)
-        return zero_shot.score(logits, examples.labels, self._task.is_multi_label)
+        return zero_shot.score(logits, examples.labels, self._classifier.is_multi_label)
 
     def _report(
         self,
@@ -80,7 +74,7 @@ class ClassificationEvaluator(Evaluator):
         context: EvaluationContext,
         with_pictures: bool,
     ) -> None:
-        names = self._task.class_names
+        names = self._classifier.class_names
         table = class_panels.class_table(logits, examples.labels, names)
         if context.model_dir:
             path = os.path.join(context.model_dir, "eval", f"{self.name}-classes.json")
@@ -95,11 +89,11 @@ class ClassificationEvaluator(Evaluator):
 
     def _sounds(self, logits: np.ndarray, examples: EmbeddedExamples) -> list[panels.Panel]:
         """Spectrograms of the first sounds with their classes."""
-        if self._task.modality != "audio":
+        if self._source != "audio":
             return []
         batch = next(iter(pipeline.build_eval_dataset(self._input)))
         rows = {int(number): row for row, number in enumerate(batch["example_id"].numpy())}
-        said = class_panels.described(logits, examples.labels, self._task)
+        said = class_panels.described(logits, examples.labels, self._classifier)
         parts = []
         for number, (title, lines) in zip(examples.example_ids.tolist(), said, strict=True):
             if number not in rows or len(parts) == self.config.num_pictures:
