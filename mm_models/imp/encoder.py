@@ -62,6 +62,7 @@ def make_stack(config: ImpConfig, *, dtype) -> TransformerStack:
         options,
         experts=config_checks.expert_options(config) if config.expert_layers else None,
         expert_layers=config.expert_layers,
+        rematerialize=config.rematerialize,
         name="stack",
         dtype=dtype,
     )

@@ -11,6 +11,7 @@ from mm_models.layers import normalization, randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
 from mm_models.layers.mixture_of_experts.statistics import Routing
+from mm_models.layers.rematerialization import recompute
 from mm_models.layers.transformer_block import (
     BlockOptions,
     OpenRows,
@@ -53,6 +54,8 @@ class TransformerStack(keras.layers.Layer):
         final_norm: kind of the last normalisation, see `normalization.make_norm`.
         experts: of the blocks that have some.
         expert_layers: indices of those blocks.
+        rematerialize: keep only what goes into the blocks for the backward pass of training, and
+            compute the rest again there; `open` keeps everything.
 
     Call arguments: those of `TransformerBlock`; `num_outputs` applies to the last block, so that a
     model that reads one row pays for one row there (a block with experts computes all rows).
@@ -71,10 +74,12 @@ class TransformerStack(keras.layers.Layer):
         final_norm: str = "layer",
         experts: ExpertOptions | dict | None = None,
         expert_layers: Sequence[int] = (),
+        rematerialize: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_layers = num_layers
+        self.rematerialize = rematerialize
         self.options = options = as_block_options(options)
         self.final_norm_kind = final_norm
         self.expert_options = None if experts is None else as_options(experts)
@@ -126,16 +131,28 @@ class TransformerStack(keras.layers.Layer):
         tokens = tf.cast(tokens, self.compute_dtype)
         routings = []
         for index, block in enumerate(self.blocks):
-            tokens, routing = block.forward(
-                tokens,
-                attention_mask,
-                bias,
-                num_outputs if index == self.num_layers - 1 else None,
-                training=training,
-                seed=randomness.fold_in_optional(seed, index),
-            )
+            options = {
+                "attention_mask": attention_mask,
+                "num_outputs": num_outputs if index == self.num_layers - 1 else None,
+                "training": training,
+                "seed": randomness.fold_in_optional(seed, index),
+            }
+            tokens, routing = self._run(block, tokens, bias, options)
             routings += [] if routing is None else [routing]
         return StackOutputs(self._finish(tokens, training, seed), tuple(routings))
+
+    def _run(self, block, tokens, bias, options) -> tuple[tf.Tensor, Routing | None]:
+        if not (self.rematerialize and options["training"]):
+            return block.forward(tokens, bias=bias, **options)
+        # What gradients flow to is an argument: a bias may come from a learned table.
+        biases = () if bias is None else (bias,)
+
+        def run(tokens, *biases):
+            tokens, routing = block.forward(tokens, bias=biases[0] if biases else None, **options)
+            return (tokens,) if routing is None else (tokens, routing)
+
+        tokens, *routings = recompute(run, tokens, *biases)
+        return tokens, routings[0] if routings else None
 
     def open(
         self,
@@ -184,4 +201,5 @@ class TransformerStack(keras.layers.Layer):
             "final_norm": self.final_norm_kind,
             "experts": as_dict(self.expert_options),
             "expert_layers": list(self.expert_layers),
+            "rematerialize": self.rematerialize,
         }

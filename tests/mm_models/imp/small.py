@@ -20,7 +20,7 @@ def small(modalities=("video", "audio", "text"), **changes) -> ImpConfig:
 def with_experts(modalities=("video", "audio", "text"), **changes) -> ImpConfig:
     """Two layers, the last of three experts."""
     experts = {"num_layers": 2, "num_experts": 3, "num_expert_layers": 1}
-    experts["experts"] = ExpertsConfig(capacity_factor=1.5)
+    experts["experts"] = ExpertsConfig(capacity_factor=1.1)
     return small(modalities, **(experts | changes))
 
 
