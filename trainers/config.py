@@ -200,6 +200,10 @@ class InitializeConfig:
             there, or have another shape; they keep their random start.
         may_be_left_over: the same for its variables without a place here. Parts that this model
             does not have at all, such as other towers, need no pattern.
+        upcycle_experts: start every expert of this model from the dense feed-forward half that the
+            run has in the same block; routers keep their random start.
+        upcycle_noise: standard deviation of noise on these copies, relative to that of each
+            variable.
     """
 
     model_dir: str | None = None
@@ -207,6 +211,8 @@ class InitializeConfig:
     use_ema: bool = True
     may_be_new: list[str] = dataclasses.field(default_factory=lambda: ["^classifier/"])
     may_be_left_over: list[str] = dataclasses.field(default_factory=list)
+    upcycle_experts: bool = False
+    upcycle_noise: float = 0.0
 
 
 @dataclasses.dataclass

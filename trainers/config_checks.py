@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mm_models.errors import UserError
-from trainers.config import AlternationConfig, ExperimentConfig, TrainerConfig
+from trainers.config import AlternationConfig, ExperimentConfig, InitializeConfig, TrainerConfig
 from trainers.optimization.config import OptimizerConfig, ScheduleConfig
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
@@ -29,11 +29,27 @@ def check_config(config: ExperimentConfig) -> None:
     _check_alternation(config)
     _check_trainer(config.trainer)
     _check_runtime(config)
-    for name in ("may_be_new", "may_be_left_over"):
-        for pattern in getattr(config.initialize, name):
-            _check_pattern(pattern, f"initialize.{name}")
+    _check_initialize(config.initialize)
     for name, optimizer in config.trainer.optimizers.items():
         _check_optimizer(optimizer, f"trainer.optimizers.{name}")
+
+
+def _check_initialize(config: InitializeConfig) -> None:
+    for name in ("may_be_new", "may_be_left_over"):
+        for pattern in getattr(config, name):
+            _check_pattern(pattern, f"initialize.{name}")
+    if config.upcycle_noise < 0:
+        raise UserError(f"initialize.upcycle_noise is {config.upcycle_noise}; use 0 or more")
+    if config.upcycle_noise and not config.upcycle_experts:
+        raise UserError(
+            f"initialize.upcycle_noise is {config.upcycle_noise}, but nothing is copied into "
+            "experts; set initialize.upcycle_experts to true, or the noise to 0"
+        )
+    if config.upcycle_experts and not config.model_dir:
+        raise UserError(
+            "initialize.upcycle_experts is true, but there is no run to copy from; name a dense "
+            "one in initialize.model_dir"
+        )
 
 
 def check_batches(config: ExperimentConfig, num_replicas: int) -> None:

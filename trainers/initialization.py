@@ -1,6 +1,7 @@
 """Starting a new run from another run's weights, with an account of what fitted and what did not.
 
-Variables are matched by path and shape. Position tables of another length are resampled. What is
+Variables are matched by path and shape. Position tables of another length are resampled, and dense
+feed-forward halves copied into every expert where the config asks for it. What is
 missing here or there without being allowed to is an error: a backbone that was silently not loaded
 looks like one that learns badly.
 """
@@ -16,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.layers.mixture_of_experts import upcycling
 from mm_models.layers.positions import AxisPositions, resample_table
 from trainers import runs
 from trainers.config import ExperimentConfig, InitializeConfig
@@ -49,12 +51,14 @@ class Match:
     Attributes:
         loaded: taken as they are.
         resized: position tables with their rows there and here.
+        upcycled: experts' variables with the source's dense ones of which every expert gets a copy.
         new: keep their random start.
         left_over: the source's, without a place here.
     """
 
     loaded: list[str]
     resized: dict[str, tuple[int, int]]
+    upcycled: dict[str, str]
     new: list[str]
     left_over: list[str]
 
@@ -64,6 +68,7 @@ class Match:
         lines = [
             ("loaded", len(self.loaded), _by_part(self.loaded)),
             ("resized", len(self.resized), ", ".join(resized)),
+            ("copied into every expert", len(self.upcycled), _arrows(self.upcycled)),
             ("skipped, new here", len(self.new), ", ".join(self.new)),
             ("skipped, left over there", len(self.left_over), _by_part(self.left_over)),
         ]
@@ -122,8 +127,16 @@ def read_source(config: InitializeConfig) -> Source:
     return Source(run.checkpoint, run.step, values)
 
 
-def initialize(model: keras.Model, source: Source, config: InitializeConfig) -> Initialized:
+def initialize(
+    model: keras.Model, source: Source, config: InitializeConfig, seed: int = 0
+) -> Initialized:
     """Assigns the source's values; call under the strategy's scope.
+
+    Args:
+        model: whose weights get values.
+        source: where they come from.
+        config: what may be missing, and whether experts start from dense weights.
+        seed: of the noise on copies for experts.
 
     Raises:
         UserError: see `match`.
@@ -132,6 +145,16 @@ def initialize(model: keras.Model, source: Source, config: InitializeConfig) -> 
     for variable in model.weights:
         if variable.path in found.resized:
             variable.assign(resample_table(source.values[variable.path], variable.shape[0]))
+        elif variable.path in found.upcycled:
+            variable.assign(
+                upcycling.copies(
+                    source.values[found.upcycled[variable.path]],
+                    variable.shape[0],
+                    noise=config.upcycle_noise,
+                    seed=seed,
+                    path=variable.path,
+                )
+            )
         elif variable.path not in found.new:
             variable.assign(source.values[variable.path])
     return Initialized(source.checkpoint, source.step, found)
@@ -147,9 +170,11 @@ def match(model: keras.Model, there: Mapping[str, Shape], config: InitializeConf
 
     Raises:
         UserError: a variable that is missing or has another shape without being allowed to, a
-            source's variable without a place inside a part that both have, or nothing that fits.
+            source's variable without a place inside a part that both have, nothing that fits, or
+            no dense weights for experts that shall start from some.
     """
     tables = _position_tables(model)
+    upcycled, routers = _upcycled(model, there) if config.upcycle_experts else ({}, set())
     loaded, resized, new, wrong = [], {}, [], []
     for variable in model.weights:
         path, here = variable.path, tuple(variable.shape)
@@ -158,13 +183,16 @@ def match(model: keras.Model, there: Mapping[str, Shape], config: InitializeConf
             loaded.append(path)
         elif shape is not None and path in tables and shape[1:] == here[1:]:
             resized[path] = (shape[0], here[0])
-        elif _any_matches(config.may_be_new, path):
+        elif path in upcycled:
+            continue
+        elif path in routers or _any_matches(config.may_be_new, path):
             new.append(path)
         else:
             wrong.append(path if shape is None else f"{path} {list(shape)} instead of {list(here)}")
     _refuse(wrong, config, "lacks, or has in another shape,", "may_be_new")
     paths = [variable.path for variable in model.weights]
-    left_over = [path for path in there if path not in set(paths)]
+    used = {*paths, *upcycled.values()}
+    left_over = [path for path in there if path not in used]
     parts = _prefixes(paths)
     stray = [
         path
@@ -177,7 +205,13 @@ def match(model: keras.Model, there: Mapping[str, Shape], config: InitializeConf
             f"nothing in initialize.model_dir = {config.model_dir!r} fits this model; "
             "initialize.may_be_new allows every one of its variables to be missing"
         )
-    return Match(loaded, resized, new, left_over)
+    if config.upcycle_experts and not upcycled:
+        raise UserError(
+            "initialize.upcycle_experts is true, but no feed-forward half in initialize.model_dir "
+            f"= {config.model_dir!r} has the place and shape of experts of this model; give a "
+            "dense run of the same sizes, or set it to false"
+        )
+    return Match(loaded, resized, upcycled, new, left_over)
 
 
 def _refuse(names: Sequence[str], config: InitializeConfig, verb: str, field: str) -> None:
@@ -201,6 +235,22 @@ def _position_tables(model: keras.Model) -> set[str]:
     }
 
 
+def _upcycled(model: keras.Model, there: Mapping[str, Shape]) -> tuple[dict[str, str], set[str]]:
+    """Experts' variables with their dense likes in the source, and these experts' routers."""
+    found, routers = {}, set()
+    for layer in upcycling.expert_layers(model._flatten_layers()):
+        shapes = {weight.path: tuple(weight.shape) for weight in layer.weights}
+        pairs = {
+            path: dense
+            for path, dense in upcycling.dense_paths(layer).items()
+            if path not in there and tuple(there.get(dense, ())) == shapes[path][1:]
+        }
+        found.update(pairs)
+        if pairs:
+            routers.update(weight.path for weight in layer.router.weights)
+    return found, routers
+
+
 def _any_matches(patterns: Iterable[str], path: str) -> bool:
     return any(re.search(pattern, path) for pattern in patterns)
 
@@ -219,6 +269,16 @@ def _is_whole_part(path: str, parts: set[str]) -> bool:
     does not have at all: one whose first name, or first two, are unknown to it."""
     names = path.split("/")
     return names[0] not in parts or (len(names) > 2 and "/".join(names[:2]) not in parts)
+
+
+def _arrows(pairs: Mapping[str, str]) -> str:
+    """Where the halves come from and go to, without the parts of each."""
+    shown = {f"{_half(there)} → {_half(here)}": None for here, there in pairs.items()}
+    return ", ".join(shown)
+
+
+def _half(path: str) -> str:
+    return "/".join(path.split("/")[:-2])
 
 
 def _by_part(paths: Iterable[str]) -> str:

@@ -156,6 +156,9 @@ def test_missing_empty_and_nameless_files_are_refused(tmp_path, load):
         (["streams.main.accumulation_steps=0"], "streams.main.accumulation_steps is 0"),
         (["streams.main.weight=0"], "every streams.<name>.weight is 0"),
         (["streams.main.weight=-1"], "streams.main.weight is -1.0"),
+        (["initialize={model_dir: runs/a, upcycle_noise: -1}"], "upcycle_noise is -1"),
+        (["initialize={model_dir: runs/a, upcycle_noise: 0.1}"], "nothing is copied into experts"),
+        (["initialize.upcycle_experts=true"], "there is no run to copy from"),
     ],
 )
 def test_values_that_cannot_work_are_refused(load, overrides, expected):

@@ -99,7 +99,9 @@ def assemble(
     with strategy.scope():
         model = runs.build_model(task, config)
         if source is not None:
-            initialized = initialization.initialize(model, source, config.initialize)
+            initialized = initialization.initialize(
+                model, source, config.initialize, seed=config.trainer.seed
+            )
         notes = task.initialize(model) if is_new else []
         step = orbit.utils.create_global_step()
         optimizers = build_optimizers(

@@ -44,7 +44,8 @@ def identity_of(
     start = config.initialize
     if start.model_dir:
         averages = "averages" if start.use_ema else "no averages"
-        identity["initialize"] = f"{start.model_dir}, {start.checkpoint}, {averages}"
+        experts = f", upcycled with noise {start.upcycle_noise}" if start.upcycle_experts else ""
+        identity["initialize"] = f"{start.model_dir}, {start.checkpoint}, {averages}{experts}"
     for name, optimizer in config.trainer.optimizers.items():
         field = f"trainer.optimizers.{name}"
         identity[f"{field}.kind"] = optimizer.kind
