@@ -17,10 +17,16 @@ from tests.trainers.loop.support import (
     toy_config,
 )
 from tests.trainers.loop.test_streams import THREE_STREAMS, check_a_kill_changes_nothing
+from trainers.loop import checkpoints
 from trainers.loop.assembly import assemble, prepare
 from trainers.loop.dispatch import Dispatcher
 from trainers.loop.inputs import StreamReader
-from trainers.loop.preemption import DIVERGED_EXIT_CODE
+from trainers.loop.preemption import (
+    DIVERGED_EXIT_CODE,
+    PREEMPTED_EXIT_CODE,
+    StopRequested,
+    StopSignal,
+)
 from trainers.loop.state import RunState
 from trainers.loop.streams import open_streams
 from trainers.loop.warm_up import warm_up
@@ -103,6 +109,22 @@ def test_the_step_that_diverged_is_named_inside_a_call(tmp_path):
     # Passes give large, then large, small, twin: its fourth batch is that of step 5.
     report = json.loads((tmp_path / "run" / "nan-step-5.json").read_text())
     assert (report["stream"], report["example_ids"][0]) == ("large", 3000)
+
+
+def test_a_request_to_stop_is_heard_between_calls(tmp_path, monkeypatch):
+    overrides = [*INTERVALS, "trainer.alternation={multi_step: 4, warm_up: false}"]
+    overrides += ["trainer.steps_per_loop=12", "trainer.summaries.log_interval_steps=12"]
+    checks = []
+
+    def check_here(self):
+        checks.append(1)
+        if len(checks) == 2:
+            raise StopRequested
+
+    monkeypatch.setattr(StopSignal, "check_here", check_here)
+    config = _config(tmp_path, *overrides, "trainer.checkpoint.interval_steps=24")
+    assert run_toy(config, tmp_path / "run") == PREEMPTED_EXIT_CODE
+    assert checkpoints.list_steps(str(tmp_path / "run" / "checkpoints")) == [8]
 
 
 def test_too_many_different_calls_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Several streams in one run: traces, positions, accumulation."""
 
+import json
 import shutil
 
 import numpy as np
@@ -11,6 +12,8 @@ from tests.trainers import toy_task
 from tests.trainers.loop.support import assert_same_tensors, losses, run_toy, tensors, toy_config
 from trainers.loop import checkpoints
 from trainers.loop.assembly import assemble, prepare
+from trainers.loop.identity import check_identity, identity_of, setting_defaults
+from trainers.loop.state import RunState
 
 TWO_STREAMS = [
     "streams={main: {weight: 2}, small: {weight: 1, input: {batch_size: 8}}}",
@@ -90,6 +93,20 @@ def test_every_sampler_resumes_where_each_stream_was(tmp_path, sampler, override
     positions = check_a_kill_changes_nothing(tmp_path, *overrides)
     assert sum(positions.values()) == 24
     assert positions == (expected or positions)
+
+
+def test_checkpoints_older_than_these_settings_go_on(tmp_path):
+    config = toy_config(tmp_path, text=THREE_STREAMS)
+    ours = identity_of(config, toy_task.ToyInputs().fingerprint)
+    young = [key for key in ours if "alternation" in key or key.endswith(".interval")]
+    assert len(young) == 5
+    saved = {key: value for key, value in ours.items() if key not in young}
+    check_identity(ours, saved, "ckpt-1", setting_defaults(config))
+    state = RunState({}, "", 0)
+    text = json.loads(state.serialize())
+    del text["order"]
+    state.deserialize(json.dumps(text | {"positions": {"large": 3}}))
+    assert (state.order, state.positions) == ({}, {"large": 3})
 
 
 def test_another_sampler_or_interval_is_another_experiment(tmp_path):
