@@ -28,6 +28,11 @@ SYSTEMS: dict[str, System] = {
         task_config="trainers.tasks.vatt_classification:VattClassificationTaskConfig",
         signatures="export.signatures.vatt_classification:VattClassificationSignatures",
     ),
+    "imp": System(
+        task="trainers.tasks.imp:ImpTask",
+        task_config="trainers.tasks.imp:ImpTaskConfig",
+        signatures="export.signatures.imp:ImpSignatures",
+    ),
 }
 
 

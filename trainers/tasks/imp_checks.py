@@ -17,6 +17,7 @@ LOSSES = ("softmax", "sigmoid")
 def check_objective(name: str, objective: ImpObjectiveConfig, model: ImpConfig) -> None:
     """Raises UserError for an objective that cannot work with `model` (resolved)."""
     where = f"task.objectives.{name}"
+    _check_classifier(where, objective, model)
     for modality in modalities(objective):
         if modality not in model.modalities:
             raise UserError(
@@ -25,7 +26,6 @@ def check_objective(name: str, objective: ImpObjectiveConfig, model: ImpConfig) 
     if not modalities(objective):
         raise UserError(f"{where} has neither pairs nor a classifier; give it one of them")
     _check_numbers(where, objective)
-    _check_classifier(where, objective, model)
     _check_prompts(where, objective)
     for modality, rate in objective.drop_token.items():
         if modality not in modalities(objective) or modality == "text" or not 0 <= rate < 1:
