@@ -21,6 +21,7 @@ MODULES = (
     "train_step",
     "drop_token",
     "harmonization",
+    "mixture_of_experts",
     "serving",
 )
 ROW = "{name:<58} {ours:>12} {alternative:>12} {ratio:>7} {aim:>8} {met:>4}"

@@ -1,5 +1,7 @@
 """Experts from a dense run's feed-forward halves: what is copied, and what the copies compute."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from mm_models.errors import UserError
 from mm_models.layers.transformer import BlockOptions, TransformerStack
 from tests import batteries
 from trainers import initialization
-from trainers.config import InitializeConfig
+from trainers.config import ExperimentConfig, InitializeConfig
 from trainers.initialization import Source
+from trainers.loop.identity import identity_of
 
 DIM, MLP_DIM, NUM_EXPERTS = 8, 12, 3
 FROM = InitializeConfig(model_dir="runs/dense", upcycle_experts=True)
@@ -128,6 +131,19 @@ def test_experts_of_an_expert_run_are_taken_as_they_are(source):
     assert len(found.loaded) == len(again.weights) and not found.upcycled
     with pytest.raises(UserError, match="upcycle_experts is true, but no feed-forward half"):
         initialization.initialize(again, there, FROM)
+
+
+def test_a_run_that_resumes_may_not_change_how_its_experts_started():
+    @dataclasses.dataclass
+    class Task:
+        name: str = "toy"
+
+    def identity(**fields):
+        start = InitializeConfig("runs/dense", **fields)
+        return identity_of(ExperimentConfig(task=Task(), initialize=start), str)["initialize"]
+
+    copied, noisy = {"upcycle_experts": True}, {"upcycle_experts": True, "upcycle_noise": 0.1}
+    assert len({identity(), identity(**copied), identity(**noisy)}) == 3
 
 
 def test_nothing_is_copied_unasked_or_in_another_shape(source):
