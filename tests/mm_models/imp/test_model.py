@@ -1,6 +1,7 @@
 """IMP as a whole: the battery, one encoder for all, instances, masks, classifiers, fit."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -175,6 +176,28 @@ def test_dropped_tokens_patches_and_seeds():
     assert np.abs(drawn[0].pooled["video"] - drawn[1].pooled["video"]).max() > 1e-3
     with pytest.raises(UserError, match="drop_token names 'text'"):
         rows(drop_token={"text": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("batch", "frames", "side", "rate"),
+    [(2, 4, 32, 0.5), (4, 8, 32, 0.75), (3, 8, 16, 0.0), (2, 1, 32, 0.0), (2, 1, 64, 0.75)],
+)
+def test_a_ladder_of_resolutions_learns(batch, frames, side, rate):
+    model = _ladder_model()
+    video = tf.random.stateless_uniform([batch, frames, side, side, 3], (1, 2), -1.0, 1.0)
+    weights = [weight.value for weight in model.encoder.trainable_weights]
+    with tf.GradientTape() as tape:
+        encoded = model.encode(
+            {"video": video}, training=True, seed=batteries.seed(), drop_token={"video": rate}
+        )
+        loss = tf.reduce_sum(encoded.pooled["video"] ** 2)
+    assert float(encoded.routings["video"][0].num_tokens) == 16 * batch
+    assert all(np.all(np.isfinite(gradient)) for gradient in tape.gradient(loss, weights))
+
+
+@functools.cache
+def _ladder_model() -> ImpModel:
+    return ImpModel(with_experts(["video"]))
 
 
 def test_classifiers_average_instances():
