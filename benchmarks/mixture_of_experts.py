@@ -24,11 +24,16 @@ def run() -> list[dict]:
     steps = {"dense": _dense_step(), **{kind: _layer_step(kind) for kind in ("indexed", "einsum")}}
     alone = {kind: _dispatch_step(kind) for kind in ("indexed", "einsum")}
     layers, moves = _rounds(steps), _rounds(alone)
-    shape = f"{EXPERTS} experts, {BATCH * TOKENS} tokens"
     return [
-        _row(f"{shape} / dense layer", layers, "indexed", "dense", most=1.5),
-        _row(f"{shape}, one-hot dispatch / indexed", layers, "indexed", "einsum", least=4.0),
-        _row("one-hot / indexed dispatch and combination", moves, "indexed", "einsum", least=4.0),
+        _row("indexed experts / dense layer of equal FLOPs", layers, "indexed", "dense", most=1.5),
+        _row("one-hot / indexed experts, whole layer", layers, "indexed", "einsum", least=4.0),
+        _row(
+            "one-hot / indexed experts, dispatch and combination",
+            moves,
+            "indexed",
+            "einsum",
+            least=4.0,
+        ),
     ]
 
 

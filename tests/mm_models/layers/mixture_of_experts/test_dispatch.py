@@ -2,6 +2,7 @@
 
 import hypothesis
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
 
@@ -64,3 +65,20 @@ def test_indexed_gradients_equal_finite_differences():
     theory, numeric = tf.test.compute_gradient(total, [tokens, logits], delta=1e-2)
     for one, other in zip(theory, numeric, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+@pytest.mark.parametrize("implementation", [dispatch_indexed, dispatch_einsum])
+def test_compiled_outputs_and_gradients_equal_eager_ones(implementation, router):
+    random = np.random.default_rng(5)
+    tokens = tf.constant(random.normal(size=(2, 33, DIM)), tf.float32)
+    logits = tf.constant(np.round(random.normal(size=(2, 33, 4)), 1), tf.float32)
+    real = tf.constant(random.random((2, 33)) > 0.2)
+    options = ExpertOptions(4, router=router, top_k=2)
+
+    def run(tokens, logits):
+        return through(implementation, tokens, logits, real, 11, options)
+
+    compiled = tf.function(run, jit_compile=True, autograph=False)(tokens, logits)
+    for one, other in zip(compiled, run(tokens, logits), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
