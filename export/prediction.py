@@ -107,6 +107,7 @@ class Predictor:
             split,
             modality=modality,
             max_records=max_records,
+            patch=self._signatures.patch(by),
         )
         queries = {}
         for kind, places in self._media_embeddings().items():

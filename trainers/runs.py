@@ -106,12 +106,25 @@ def restore_weights(
 
 
 def embed_records(
-    run: Run, input_config: Any, path: str, split: str, *, modality: str, max_records: int = 0
+    run: Run,
+    input_config: Any,
+    path: str,
+    split: str,
+    *,
+    modality: str,
+    max_records: int = 0,
+    patch: str = "",
 ) -> Any:
     """The clips of a record folder in a run's spaces: see trainers/evaluation/record_set.py."""
     # Here, because evaluators load runs too.
     from trainers.evaluation import record_set
 
     return record_set.embed_records(
-        run.model, input_config, path, split, modality=modality, max_records=max_records
+        run.model,
+        input_config,
+        path,
+        split,
+        modality=modality,
+        max_records=max_records,
+        patch=patch,
     )

@@ -76,6 +76,10 @@ class EmbeddingSignatures(MediaSignatures):
     def record_input(self, kind: str) -> Any:
         """What records are read with to be compared with, by `image`, `video` or `audio`."""
 
+    def patch(self, kind: str) -> str:
+        """Name of the patches that `image` and `video` are cut into; empty for the default ones."""
+        return ""
+
     def modality(self, kind: str) -> str:
         """The model's modality for `image`, `video`, `audio` or `text`: a still is a video."""
         return "video" if kind == "image" else kind

@@ -119,6 +119,9 @@ class ImpSignatures(EmbeddingSignatures):
             return dataclasses.replace(self._input, video=self._inputs.still)
         return self._input
 
+    def patch(self, kind: str) -> str:
+        return self._inputs.patches.get(kind, "")
+
     def modality(self, kind: str) -> str:
         return {"image": "video", "audio": self._sound}.get(kind, kind)
 
@@ -136,7 +139,7 @@ class ImpSignatures(EmbeddingSignatures):
 
     def _pooled(self, kind: str, inputs: tf.Tensor) -> tf.Tensor:
         """float[batch, dim], text float[batch, candidates, dim]."""
-        patch = {"patch": self._inputs.patches[kind]} if kind in self._inputs.patches else {}
+        patch = {"patch": self.patch(kind)} if self.patch(kind) else {}
         modality = self.modality(kind)
 
         def encode(rows: tf.Tensor) -> tf.Tensor:

@@ -183,13 +183,17 @@ class ImpModel(keras.Model):
         logits = tf.cast(getattr(self, f"{name}_classifier")(pooled), tf.float32)
         return tf.reduce_mean(logits, axis=1) if logits.shape.rank == 3 else logits
 
-    def embed(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def embed(
+        self, inputs: Mapping[str, tf.Tensor], patch: str = DEFAULT_PATCH
+    ) -> dict[str, tf.Tensor]:
         """All that evaluation compares: pooled rows and every place of theirs in a common space.
 
         Args:
             inputs: see the class.
+            patch: name of the patches that videos are cut into.
         """
-        return self(inputs, training=False)
+        pooled = self.encode(inputs, patch=patch).pooled
+        return {**pooled, **self.project(pooled)}
 
     def call(self, inputs, training=False, seed=None):
         pooled = self.encode(inputs, training=training, seed=seed).pooled

@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from mm_models.imp.config import AudioConfig, ExpertsConfig, ImpConfig, TextConfig
+from mm_models.imp.config import AudioConfig, ExpertsConfig, ImpConfig, TextConfig, VideoConfig
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
 from trainers.config import ExperimentConfig, StreamConfig, to_yaml
 from trainers.data.config import (
@@ -24,16 +24,17 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def model_config(**changes) -> ImpConfig:
-    """Two layers, the last of three experts, of clips, sounds and text, with one classifier."""
+    """One layer, of three experts, of clips, sounds and text, with one classifier."""
     fields = {
         "size": "debug",
-        "num_layers": 2,
+        "num_layers": 1,
         "num_experts": 3,
         "num_expert_layers": 1,
         "experts": ExpertsConfig(capacity_factor=1.5),
         "audio": AudioConfig(sample_rate_hz=RATE_HZ),
         "text": TextConfig(vocabulary_size=64),
         "classifiers": {"digits": 10},
+        "video": VideoConfig(patches={"default": [2, 8, 8], "fine": [2, 4, 4]}),
     }
     return ImpConfig(**(fields | changes))
 
@@ -61,6 +62,7 @@ def experiment(records: str, vocabulary: str, **changes) -> ExperimentConfig:
             model=model_config(**changes),
             objectives={
                 "described": ImpObjectiveConfig(pairs={"video_text": 1.0}),
+                "stills": ImpObjectiveConfig(pairs={"video_text": 1.0}, patch="fine"),
                 "still_class": ImpObjectiveConfig(classifier="digits", class_names=names),
                 "sounds": ImpObjectiveConfig(
                     pairs={"audio_text": 1.0},
@@ -75,7 +77,7 @@ def experiment(records: str, vocabulary: str, **changes) -> ExperimentConfig:
         streams={
             "small": stream("described", video=clips(2, 8), text=text),
             "clips": stream("described", video=clips(4, 16), text=text),
-            "stills": stream("described", video=clips(1, 24, "resize"), text=longer),
+            "stills": stream("stills", video=clips(1, 24, "resize"), text=longer),
             "still_class": stream("still_class", 1, video=clips(1, 16)),
             "sounds": stream("sounds", 1, audio=sound, text=text),
         },

@@ -20,7 +20,10 @@ PAIRS = (("video", "text"), ("video", "audio"), ("audio", "text"))
 
 
 def batch_panels(
-    model: keras.Model, batch: Mapping[str, tf.Tensor], input_config: InputConfig
+    model: keras.Model,
+    batch: Mapping[str, tf.Tensor],
+    input_config: InputConfig,
+    patch: str = "",
 ) -> list[panels.Panel]:
     """Clip strips with captions, spectrograms, playable sounds, captions and similarity matrices.
 
@@ -28,6 +31,7 @@ def batch_panels(
         model: gives the embeddings.
         batch: one replica's batch; only its first examples are shown.
         input_config: what the batch was read with, for captions and the sample rate.
+        patch: name of the patches that the model cuts videos into; empty for its default ones.
     """
     kept = {name: tensor[:MATRIX_CLIPS] for name, tensor in batch.items()}
     described = clip_captions(kept["example_id"].numpy().tolist(), input_config)
@@ -35,7 +39,7 @@ def batch_panels(
     rows = "\n".join(f"| {key} | {' / '.join(captions)} |" for key, captions in described)
     shown.append(panels.TextPanel("captions", f"| clip | captions |\n|---|---|\n{rows}"))
     inputs = model_inputs(model, kept)
-    outputs = {name: value.numpy() for name, value in forward_views(model, inputs).items()}
+    outputs = {name: value.numpy() for name, value in forward_views(model, inputs, patch).items()}
     pairs = [pair for pair in PAIRS if set(pair) <= set(inputs)]
     pairs = [pair for pair in pairs if "video" in pair] or pairs
     return shown + [_matrix(outputs, *model.spaces(*pair)) for pair in pairs]

@@ -32,6 +32,9 @@ class EvaluatorConfig:
         modality: of the model, that `zero_shot` and `linear_probe` look at: `video` (a still is a
             video input of one frame), `audio`, `waveform` (raw samples, of models that take them
             apart from `audio`), and for `linear_probe` also `text`, the first caption.
+        patch: of `zero_shot`, `linear_probe`, `retrieval` and `expert_usage`: name of the patches
+            that videos are cut into (`task.model.video.patches`), of a model that has several;
+            empty for its default ones.
         prompts: `zero_shot` templates, `{}` being the class name.
         prompt_set: `zero_shot` templates that come with the stack instead of `prompts`: `image`,
             `video` or `audio`.
@@ -73,6 +76,7 @@ class EvaluatorConfig:
     num_pictures: int = 4
 
     modality: str = "video"
+    patch: str = ""
     prompts: list[str] = dataclasses.field(default_factory=lambda: ["{}"])
     prompt_set: str = ""
     class_names: list[str] = dataclasses.field(default_factory=list)

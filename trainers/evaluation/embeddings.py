@@ -1,6 +1,7 @@
 """Runs a model over test examples and collects what comes out, without padding rows."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 
 import keras
@@ -67,9 +68,9 @@ class EmbeddedExamples:
 class Embedder:
     """Compiles a model's forward pass once per input shape and keeps it between evaluations."""
 
-    def __init__(self, views: Views | None = None):
-        """Takes what to run; None runs `forward_views`."""
-        self._views = views or forward_views
+    def __init__(self, views: Views | None = None, patch: str = ""):
+        """Takes what to run; None runs `forward_views` with the named patches."""
+        self._views = views or functools.partial(forward_views, patch=patch)
         self._model = None
         self._forward = None
 
@@ -139,19 +140,24 @@ def model_inputs(model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str
     return {name: batch[source(name)] for name in known if source(name) in batch}
 
 
-def forward_views(model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def forward_views(
+    model: keras.Model, inputs: Mapping[str, tf.Tensor], patch: str = ""
+) -> dict[str, tf.Tensor]:
     """Outputs with an axis of views, which is folded into the batch for the model.
 
     Args:
         model: its `embed` maps inputs by modality to outputs by name.
         inputs: video float32[batch, (views,) frames, height, width, 3], audio
             float32[batch, (views,) samples], text int32[batch, candidates, tokens].
+        patch: name of the patches, of a model that can cut videos in several ways; empty for its
+            default ones.
 
     Returns:
         float32[batch, views, dim] by output name.
     """
     batch_size = next(iter(inputs.values())).shape[0]
-    outputs = model.embed({name: _fold(name, tensor) for name, tensor in inputs.items()})
+    folded = {name: _fold(name, tensor) for name, tensor in inputs.items()}
+    outputs = model.embed(folded, patch=patch) if patch else model.embed(folded)
     return {
         name: tf.cast(tf.reshape(output, [batch_size, -1, output.shape[-1]]), tf.float32)
         for name, output in outputs.items()

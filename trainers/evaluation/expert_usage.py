@@ -59,8 +59,9 @@ class ExpertUsageEvaluator(Evaluator):
         """Raises UserError for a model without experts, and where no example has a modality."""
         if self._model is not model:
             self._model = model
+            patch = {"patch": self.config.patch} if self.config.patch else {}
             self._encode = tf.function(
-                lambda inputs: model.encode(inputs, training=False).routings,
+                lambda inputs: model.encode(inputs, training=False, **patch).routings,
                 jit_compile=context.jit_compile,
             )
         usage: dict[str, list[LayerUsage]] = {}

@@ -41,7 +41,7 @@ class LinearProbeEvaluator(Evaluator):
                     f"{', '.join(MODALITIES)}, and both inputs must have that part"
                 )
         self._num_classes = len(labels.class_names(config))
-        self._embedders = {"train": Embedder(), "test": Embedder()}
+        self._embedders = {part: Embedder(patch=config.patch) for part in ("train", "test")}
 
     def chance(self) -> dict[str, float]:
         return {"top1": 1.0 / self._num_classes, "top5": min(1.0, 5.0 / self._num_classes)}

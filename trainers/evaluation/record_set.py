@@ -38,6 +38,7 @@ def embed_records(
     *,
     modality: str,
     max_records: int = 0,
+    patch: str = "",
 ) -> RecordSet:
     """Embeds one modality of the records of a split.
 
@@ -47,6 +48,7 @@ def embed_records(
         path, split: record folder as `mmstack preprocess` writes it.
         modality: of the model, such as `video`.
         max_records: only the first so many; 0 for all.
+        patch: name of the patches that the model cuts videos into; empty for its default ones.
 
     Raises:
         UserError: the model or its input lacks the modality, or the folder cannot be read.
@@ -60,7 +62,7 @@ def embed_records(
         batch_size=BATCH_SIZE,
         num_labels=0,
     )
-    embedded = Embedder().examples(
+    embedded = Embedder(patch=patch).examples(
         model, config, EvaluationContext(jit_compile=False), max_examples=max_records
     )
     return RecordSet(

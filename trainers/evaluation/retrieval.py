@@ -42,7 +42,7 @@ class RetrievalEvaluator(Evaluator):
         check_average(name, config.average)
         self._read = sorted(read)
         self._input = embeddings.only(config.input, wanted)
-        self._embedder = Embedder()
+        self._embedder = Embedder(patch=config.patch)
 
     def chance(self) -> dict[str, float]:
         size = self.config.gallery_size

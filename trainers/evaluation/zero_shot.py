@@ -46,7 +46,7 @@ class ZeroShotEvaluator(Evaluator):
         self._classes, self._class_of = labels.merge_same_names(labels.class_names(config))
         self._prompts = prompts.class_prompts(self._classes, config.class_words, sayings)
         self._tokenizer = prompts.PromptTokenizer(config.input.text)
-        self._embedder = Embedder()
+        self._embedder = Embedder(patch=config.patch)
 
     def chance(self) -> dict[str, float]:
         share = 1.0 / len(self._classes)

@@ -166,7 +166,8 @@ class ImpTask(Task):
         """Panels: clip strips with captions, spectrograms, sounds and similarity matrices."""
         from trainers.evaluation.batch_panels import batch_panels
 
-        return batch_panels(model, batch, self.streams[stream].input)
+        patch = self.objective(stream).patch
+        return batch_panels(model, batch, self.streams[stream].input, patch)
 
 
 def _contrast(
