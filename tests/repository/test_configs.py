@@ -6,23 +6,29 @@ import re
 
 import pytest
 
+from mm_models.imp import config as imp_config
 from mm_models.vatt import config as vatt_config
 from trainers import config as trainer_config
 from trainers.data import config as data_config
 from trainers.evaluation import config as evaluation_config
+from trainers.optimization import config as optimization_config
 from trainers.study import config as study_config
 from trainers.study import plan
-from trainers.tasks import vatt_classification
+from trainers.tasks import imp, imp_objectives, vatt_classification
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
 EXPERIMENTS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*STUDIES})
 SCHEMAS = (
+    imp_config,
     vatt_config,
     trainer_config,
     data_config,
     evaluation_config,
+    optimization_config,
     study_config,
+    imp,
+    imp_objectives,
     vatt_classification,
 )
 
