@@ -248,7 +248,8 @@ def _upcycled(model: keras.Model, there: Mapping[str, Shape]) -> tuple[dict[str,
         found.update(pairs)
         if pairs:
             routers.update(weight.path for weight in layer.router.weights)
-    return found, routers
+    paths = (variable.path for variable in model.weights)
+    return {path: found[path] for path in paths if path in found}, routers
 
 
 def _any_matches(patterns: Iterable[str], path: str) -> bool:
