@@ -4,6 +4,7 @@ import dataclasses
 import json
 import types
 
+import numpy as np
 import pytest
 
 from beam_pipelines.media.isolated import DecoderError
@@ -40,6 +41,54 @@ class _Decoder:
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
+
+
+STILLS_AND_CLIPS = (
+    "encode_image", "similarity_image", "classify_image_as_digits", "classify_image_with_labels",
+    "encode_video", "similarity_video", "encode_audio", "classify_audio_as_digits",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("is_still", "signatures", "expected"),
+    [
+        (True, STILLS_AND_CLIPS, {"encode_image", "similarity_image", "classify_image_as_digits"}),
+        (False, STILLS_AND_CLIPS, {"encode_video", "similarity_video"}),
+        (True, ("embed_video_jpeg", "similarity"), {"embed_video_jpeg", "similarity"}),
+        (True, ("classify_video_jpeg", "classify_audio"), {"classify_video_jpeg"}),
+    ],
+)
+def test_stills_go_to_the_signatures_of_stills_where_there_are_some(is_still, signatures, expected):
+    clip = client_media.Clip([b"a", b"b"], None, is_still=is_still)
+    requests = client_media.requests_for(clip, ["words"], signatures)
+    assert set(requests) == expected
+    for name, arrays in requests.items():
+        for_image = "image" in name
+        assert arrays["image_jpeg" if for_image else "frames_jpeg"].shape == (
+            (1,) if for_image else (1, 2)
+        )
+        assert ("texts" in arrays) == name.startswith("similarity")
+
+
+def test_sounds_go_to_the_classifiers_of_sounds():
+    clip = client_media.Clip(None, np.zeros(5, np.float32))
+    requests = client_media.requests_for(clip, [], STILLS_AND_CLIPS)
+    assert set(requests) == {"encode_audio", "classify_audio_as_digits"}
+    assert requests["encode_audio"]["waveform"].shape == (1, 5)
+
+
+@pytest.mark.parametrize("num_frames, frames, is_still", [(8, 8, False), (0, 1, True)])
+def test_a_model_of_stills_alone_sees_the_middle_of_a_video(num_frames, frames, is_still):
+    info = dataclasses.replace(INFO, num_frames=num_frames, image_height=48, image_width=64)
+    found = types.SimpleNamespace(
+        frames_jpeg=[bytes([number]) for number in range(11)],
+        waveform=None,
+        warnings=(),
+        info=types.SimpleNamespace(is_image=False),
+    )
+    clip = client_media.decode("clip.mp4", info, 10.0, _Decoder(found))
+    assert (len(clip.frames_jpeg), clip.is_still) == (frames, is_still)
+    assert clip.frames_jpeg[frames // 2] == bytes([5])
 
 
 @pytest.mark.parametrize(

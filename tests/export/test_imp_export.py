@@ -16,6 +16,7 @@ from export.arrays import object_array
 from export.client import RestClient
 from export.model_info import read_model_info
 from export.server.embedded import EmbeddedServer
+from export.server.loaded import LoadedVersion
 from export.server.models import ModelConfig
 from export.signatures import imp, samples
 from export.signatures.imp_inputs import class_heads, largest_inputs
@@ -55,14 +56,8 @@ def export_dir(model_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def imp_server(export_dir):
-    with EmbeddedServer([ModelConfig("imp", export_dir)]) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def version(imp_server):
-    return imp_server.core.models.get("imp")
+def version(export_dir):
+    return LoadedVersion("imp", 1, f"{export_dir}/1")
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +214,14 @@ def test_a_model_of_sounds_alone(run):
     assert exported.compared("waveform", "waveform") == ("waveform_to_text",) * 2
 
 
-def test_predict_and_served_queries_agree(model_dir, imp_server, media, capsys):
-    rest = [f"--address=127.0.0.1:{imp_server.rest_port}", "--name=imp"]
+@pytest.mark.slow
+def test_predict_and_served_queries_agree(model_dir, export_dir, media, capsys):
+    with EmbeddedServer([ModelConfig("imp", export_dir)]) as server:
+        _check_served(model_dir, server.rest_port, media, capsys)
+
+
+def _check_served(model_dir, rest_port, media, capsys):
+    rest = [f"--address=127.0.0.1:{rest_port}", "--name=imp"]
     asked = [f"--text={text}" for text in TEXTS]
     expected = {
         "still.png": {"encode_image.video_to_text", "similarity_image.probability",
