@@ -28,7 +28,7 @@ KINDS = {"video": "video", "audio": "spectrogram", "waveform": "waveform"}
 
 def text_mask(ids: tf.Tensor) -> tf.Tensor:
     """float32[batch, tokens]: 1 wherever a caption has a word."""
-    return tf.cast(ids != PAD_ID, tf.float32)
+    return tf.cast(tf.not_equal(ids, PAD_ID), tf.float32)
 
 
 def pad_frames(video: tf.Tensor, patch_frames: int) -> tf.Tensor:

@@ -11,6 +11,8 @@ def recompute(function: Callable[..., Any], *tensors: tf.Tensor) -> Any:
 
     The second computation costs the time of the first; what it saves is the memory of all that the
     function computes on its way. Random numbers have to be functions of a seed, or the two differ.
+    In bfloat16 a compiler may round the two differently, in which a router's near ties may fall
+    otherwise.
 
     Args:
         function: gives tensors in any structure; what it takes gradients for must be an argument or

@@ -16,7 +16,7 @@ from tests import batteries
 from tests.mm_models.imp.small import MODALITIES, inputs, small, with_experts
 
 
-@pytest.mark.parametrize("kind", ["dense", "experts"])
+@pytest.mark.parametrize("kind", [pytest.param("dense", marks=pytest.mark.slow), "experts"])
 def test_battery(kind, tmp_path):
     make = {"dense": small, "experts": with_experts}[kind]
     config = make(["video", "text"], dropout_rate=0.1, temperature=FROZEN)
