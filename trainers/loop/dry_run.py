@@ -5,6 +5,7 @@ from typing import Any
 
 from trainers.loop import plan
 from trainers.loop.assembly import Assembly, replica_batch_spec
+from trainers.loop.dispatch import dispatched_blocks
 from trainers.loop.samplers import build_order
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -20,13 +21,16 @@ def report(assembly: Assembly, evaluators: Mapping[str, Any]) -> str:
         *_parameters(assembly),
         *([str(assembly.initialized)] if assembly.initialized is not None else []),
     ]
-    plans = plan.plan_streams(assembly, build_order(config))
+    order, size = build_order(config), config.trainer.alternation.multi_step
+    blocks = dispatched_blocks(order, size, 0, config.trainer.train_steps)
+    plans = plan.plan_streams(assembly, order)
     largest = 0
     for name, one in plans.items():
         batch = _batch_bytes(assembly, name)
         largest = max(largest, one.costs.activation_bytes + batch)
         lines += _stream(assembly, one, batch)
     lines += plan.table(plans).splitlines()
+    lines += [f"{len(blocks)} different calls of {size} steps each"] if blocks else []
     lines.append(f"memory per replica, about: {_size(_state_bytes(assembly) + largest)}")
     lines.append(f"evaluators: {', '.join(sorted(evaluators)) or 'none'}")
     return "\n".join(lines)

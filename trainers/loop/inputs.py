@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from trainers import distribution
@@ -65,6 +66,24 @@ class RecordInputs:
         return examples.describe(example_ids, input_config)
 
 
+def data_seeds(streams: Mapping[str, StreamConfig], seed: int) -> dict[str, int]:
+    """What each stream's order of examples derives from, by name.
+
+    Streams that read the same data sets would otherwise take the same examples at the same
+    positions, most of all where every step takes a batch of each. The first of them by name keeps
+    the experiment's seed.
+    """
+    readers: dict[tuple[str, ...], int] = {}
+    seeds = {}
+    for name in sorted(streams):
+        paths = tuple(sorted(each.path for each in streams[name].input.datasets.values()))
+        number = readers.get(paths, 0)
+        readers[paths] = number + 1
+        words = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, number]
+        seeds[name] = int(np.random.SeedSequence(words).generate_state(1)[0]) if number else seed
+    return seeds
+
+
 class StreamReader:
     """The iterators of all streams, each opened at its own position.
 
@@ -83,8 +102,11 @@ class StreamReader:
     ):
         """Opens every stream that has a position; reading starts with the first `next`."""
         self.wait_seconds = 0.0
+        seeds = data_seeds(streams, seed)
         self._iterators: dict[str, Iterator] = {
-            name: iter(_open(streams[name], inputs, strategy, seed=seed, start_step=position))
+            name: iter(
+                _open(streams[name], inputs, strategy, seed=seeds[name], start_step=position)
+            )
             for name, position in positions.items()
         }
 

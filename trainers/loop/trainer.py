@@ -17,10 +17,17 @@ from trainers.loop.streams import Streams
 
 
 class _Done(NamedTuple):
-    """A step that was started: its outputs may still be on their way."""
+    """A step that was started: its outputs may still be on their way.
+
+    Attributes:
+        step: its number.
+        example_ids: by stream, or None where batches carry none. The batches themselves would fill
+            the memory.
+        outputs: as `CompiledStep` names them.
+    """
 
     step: int
-    batches: Mapping[str, Any]
+    example_ids: Mapping[str, Any]
     outputs: Mapping[str, tf.Tensor]
 
 
@@ -94,26 +101,25 @@ class Trainer(orbit.AbstractTrainer):
         batches = tuple(tuple(self._reader.next(name) for name in streams) for streams in block)
         with self.pause() if self._dispatcher.is_new(block) else contextlib.nullcontext():
             outputs = self._dispatcher.run(block, batches)
-        done = [
-            _Done(first + offset, dict(zip(block[offset], batches[offset], strict=True)), each)
+        self._position.step = first + size
+        self._position.batches = dict(zip(block[-1], batches[-1], strict=True))
+        self._progress.update(self._position.step, self._position.loss)
+        ids = [[batch.get("example_id") for batch in each] for each in batches]
+        return [
+            _Done(first + offset, dict(zip(block[offset], ids[offset], strict=True)), each)
             for offset, each in enumerate(outputs)
         ]
-        self._position.step = first + size
-        self._position.batches = done[-1].batches
-        self._progress.update(self._position.step, self._position.loss)
-        return done
 
     def _settle(self, pending: Sequence[_Done]) -> None:
         """Reads the outputs, which waits for the device, and adds them up."""
         several = len(self._order.names) > 1
-        for step, batches, outputs in pending:
+        for step, example_ids, outputs in pending:
             values = {name: value.numpy() for name, value in outputs.items()}
             loss = self._position.loss = _mean(values["term/loss"])
             if self._stop_on_nan and not meter.is_finite(values):
-                stream = _blamed(list(batches), values)
-                ids = _flat_ids(batches[stream].get("example_id"))
-                raise Diverged(step, stream, loss, ids)
-            streams = tuple(batches)
+                stream = _blamed(list(example_ids), values)
+                raise Diverged(step, stream, loss, _flat_ids(example_ids[stream]))
+            streams = tuple(example_ids)
             if len(streams) == 1:
                 self._order.observe(streams[0], loss)
             # The terms of a step on all streams have their names already.

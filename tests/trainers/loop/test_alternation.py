@@ -82,17 +82,19 @@ def test_several_steps_in_one_call_equal_single_steps(tmp_path, capsys, runtime)
     assert losses(tmp_path / "several") == pytest.approx(losses(tmp_path / "single"), abs=1e-6)
 
 
-@pytest.mark.parametrize("runtime", [["runtime.jit_compile=true"], TWO], ids=["jit", "replicas"])
-def test_a_step_is_traced_once_however_it_is_called(tmp_path, runtime):
+@pytest.mark.parametrize(
+    ("runtime", "rounds"), [(["runtime.jit_compile=true"], 17), (TWO, 2)], ids=["jit", "replicas"]
+)
+def test_a_step_is_traced_once_however_it_is_called(tmp_path, runtime, rounds):
     assembly, reader = _assemble(tmp_path, *runtime)
     dispatcher = Dispatcher(assembly.steps)
     blocks = [("large", "small"), ("twin",), ("large", "large", "twin")]
-    for names in (*blocks, *reversed(blocks)):
+    for names in blocks * rounds:
         block = tuple((name,) for name in names)
         outputs = dispatcher.run(block, tuple((reader.next(name),) for name in names))
         assert len(outputs) == len(names)
     assert [step.num_traces for step in assembly.train_steps.values()] == [1, 1, 1]
-    assert int(assembly.step.numpy()) == 12
+    assert int(assembly.step.numpy()) == 6 * rounds
 
 
 def test_a_batch_of_another_shape_is_refused(tmp_path):
@@ -199,8 +201,11 @@ def test_a_summed_step_does_not_depend_on_the_number_of_replicas(tmp_path):
 
 @pytest.mark.parametrize(
     "overrides",
-    [[*INTERVALS, "runtime.jit_compile=true"], [*INTERVALS, *TWO], SUM],
-    ids=["jit", "replicas", "sum"],
+    [
+        pytest.param([*INTERVALS, "runtime.jit_compile=true"], id="jit"),
+        pytest.param([*INTERVALS, *TWO], id="replicas"),
+        pytest.param(SUM, id="sum", marks=pytest.mark.slow),
+    ],
 )
 def test_warm_up_compiles_everything_and_changes_nothing(tmp_path, overrides):
     overrides = [*overrides, "trainer.alternation.multi_step=4"]
@@ -235,6 +240,7 @@ def test_warm_up_compiles_everything_and_changes_nothing(tmp_path, overrides):
         np.testing.assert_array_equal(ours["term/loss"], theirs["term/loss"])
 
 
+@pytest.mark.slow
 def test_without_warm_up_a_run_is_the_same(tmp_path, capsys):
     run_toy(_config(tmp_path), tmp_path / "warm")
     assert "compiled 3/3: twin in" in capsys.readouterr().err
@@ -245,9 +251,12 @@ def test_without_warm_up_a_run_is_the_same(tmp_path, capsys):
 
 
 def test_the_plan_is_shown_before_training_and_in_a_dry_run(tmp_path, capsys):
-    config = _config(tmp_path, *INTERVALS, "trainer.train_steps=8")
+    config = _config(
+        tmp_path, *INTERVALS, "trainer.train_steps=8", "trainer.alternation.multi_step=4"
+    )
     run_toy(config, tmp_path / "run", dry=True)
     shown = capsys.readouterr().out
+    assert "1 different calls of 4 steps each" in shown
     run_toy(config, tmp_path / "run")
     table = [line.split() for line in capsys.readouterr().err.splitlines()[:4]]
     assert [line.split() for line in shown.splitlines() if line.split() in table] == table

@@ -10,9 +10,11 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers import toy_task
 from tests.trainers.loop.support import assert_same_tensors, losses, run_toy, tensors, toy_config
+from trainers.data.config import DatasetConfig
 from trainers.loop import checkpoints
 from trainers.loop.assembly import assemble, prepare
 from trainers.loop.identity import check_identity, identity_of, setting_defaults
+from trainers.loop.inputs import StreamReader, data_seeds
 from trainers.loop.state import RunState
 
 TWO_STREAMS = [
@@ -93,6 +95,22 @@ def test_every_sampler_resumes_where_each_stream_was(tmp_path, sampler, override
     positions = check_a_kill_changes_nothing(tmp_path, *overrides)
     assert sum(positions.values()) == 24
     assert positions == (expected or positions)
+
+
+def test_streams_of_one_data_set_are_shuffled_apart(tmp_path):
+    config = toy_config(tmp_path, text=THREE_STREAMS)
+    seeds = data_seeds(config.streams, 2**40 + 5)
+    assert len(set(seeds.values())) == 3 and seeds["large"] == 2**40 + 5
+    assert data_seeds(dict(reversed(config.streams.items())), 2**40 + 5) == seeds
+    config.streams["small"].input.datasets = {"own": DatasetConfig(path="elsewhere")}
+    assert data_seeds(config.streams, 7)["small"] == 7
+    strategy = tf.distribute.get_strategy()
+    reader = StreamReader(
+        config.streams, toy_task.ToyInputs(), strategy, seed=7, positions={"large": 3, "twin": 3}
+    )
+    large, twin = (reader.next(name)["x"].numpy() for name in ("large", "twin"))
+    np.testing.assert_array_equal(large, toy_task.host_batch(16, seed=7, step=3)["x"])
+    assert (large != twin).any()
 
 
 def test_checkpoints_older_than_these_settings_go_on(tmp_path):
