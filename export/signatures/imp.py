@@ -98,6 +98,14 @@ class ImpSignatures(EmbeddingSignatures):
         return (compared or list(self._entries))[0]
 
     @property
+    def caution(self) -> str:
+        pairs = ", ".join(pair.replace("_", "-") for pair in self._inputs.pairs) or "none"
+        return (
+            f"{super().caution} Pairs of modalities that were trained to agree: {pairs}; places of "
+            "any other pair say nothing."
+        )
+
+    @property
     def embedders(self) -> dict[str, str]:
         return {kind: f"encode_{kind}" for kind in self._modalities}
 

@@ -16,11 +16,13 @@ class ImpInputs:
             its video is None where no stream has clips of several frames.
         still: VideoInputConfig of one frame, or None without pictures.
         patches: name of the patches by `image` and `video`.
+        pairs: pairs of modalities whose places were trained to agree, such as `video_text`.
     """
 
     config: Any
     still: Any
     patches: dict[str, str]
+    pairs: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ def largest_inputs(task: Any, streams: Mapping[str, Any]) -> ImpInputs:
     """The largest clips, stills, sounds and texts that the streams read.
 
     Args:
-        task: trainers.tasks.imp.ImpTask; tells the patches of each stream.
+        task: trainers.tasks.imp.ImpTask; tells the patches and pairs of each stream.
         streams: StreamConfig by name.
 
     Raises:
@@ -76,6 +78,7 @@ def largest_inputs(task: Any, streams: Mapping[str, Any]) -> ImpInputs:
             for kind, name in (("image", still), ("video", clip))
             if name
         },
+        pairs=tuple(sorted({pair for name in streams for pair in task.objective(name).pairs})),
     )
 
 

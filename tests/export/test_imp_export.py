@@ -212,6 +212,7 @@ def test_a_model_of_sounds_alone(run):
         "waveform_to_waveform", "waveform_to_text",
     }  # fmt: skip
     assert exported.compared("waveform", "waveform") == ("waveform_to_text",) * 2
+    assert "trained to agree: audio-text;" in exported.caution
 
 
 @pytest.mark.slow
