@@ -17,8 +17,9 @@ MOST_BLOCKS = 16
 class Dispatcher:
     """Runs blocks of steps; those of several steps as one function that calls the steps' own.
 
-    The steps inside are the very functions that run alone, compiled once, so that a block computes
-    what its steps would one by one; the host is not asked in between.
+    The steps inside are the very functions that run alone, traced once, so that a block computes
+    what its steps would one by one; the host is not asked in between. XLA compiles them again for
+    each kind of block.
     """
 
     def __init__(self, steps: Mapping[tuple[str, ...], CompiledStep]):
