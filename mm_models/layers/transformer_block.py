@@ -89,7 +89,7 @@ class TransformerBlock(keras.layers.Layer):
         training: bool.
         seed: int32[2] for dropout.
 
-    Source: VATT, section 3.2; IMP, section 3, for experts.
+    Source: VATT, section 3.2; IMP for experts.
     """
 
     def __init__(

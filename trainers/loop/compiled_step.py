@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,7 +64,8 @@ class CompiledStep(abc.ABC):
         """Wires the parts; nothing is traced before the first call."""
         self.streams, self.parts = streams, parts
         jit = parts.jit_compile and parts.is_single
-        self.function = tf.function(self._run, jit_compile=True if jit else None)
+        # A partial of its own: TensorFlow counts traces by code and would warn of one per stream.
+        self.function = tf.function(functools.partial(self._run), jit_compile=jit or None)
 
     def __call__(self, *batches: Any) -> dict[str, tf.Tensor]:
         """Updates the model.

@@ -33,7 +33,7 @@ class ImpTaskConfig:
             logits, summed over the layers with experts.
         balance_loss_weight: of the loss that keeps experts equally busy when tokens choose.
 
-    Source: IMP, section 3; the released IMP code for the weights.
+    Source: IMP; the released code for the weights.
     """
 
     name: str = "imp"

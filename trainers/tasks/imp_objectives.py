@@ -31,7 +31,7 @@ class ImpObjectiveConfig:
         drop_token: share of the tokens left out in training, by modality.
         patch: name of the patches (`task.model.video.patches`) that videos are cut into.
 
-    Source: IMP, sections 3.1 and 3.2.
+    Source: IMP and its released code.
     """
 
     pairs: dict[str, float] = dataclasses.field(default_factory=dict)

@@ -17,7 +17,7 @@ class LabelPrompts:
         table: int32[classes, prompts, num_tokens], 0 is padding.
         num_prompts: sentences drawn per example.
 
-    Source: IMP, section 3.1 (classification as contrastive learning).
+    Source: the released IMP code (classification as contrastive learning).
     """
 
     def __init__(self, objective: ImpObjectiveConfig, text: TextInputConfig):

@@ -100,7 +100,7 @@ class MixtureOfExperts(keras.layers.Layer):
     Returns:
         `ExpertOutputs`.
 
-    Source: IMP, section 3 and the released code.
+    Source: IMP and its released code.
     """
 
     def __init__(

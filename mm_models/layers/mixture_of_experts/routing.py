@@ -44,7 +44,7 @@ def experts_choose(probabilities: tf.Tensor, real: tf.Tensor | None, capacity: i
 
     Args and returns: see `assign`.
 
-    Source: IMP, section 3 and the released code; Expert Choice Routing, section 3.2.
+    Source: IMP and its released code; Expert Choice Routing, section 3.2.
     """
     scores = probabilities
     if real is not None:
