@@ -18,8 +18,8 @@ class Dispatcher:
     """Runs blocks of steps; those of several steps as one function that calls the steps' own.
 
     The steps inside are the very functions that run alone, traced once, so that a block computes
-    what its steps would one by one; the host is not asked in between. XLA compiles them again for
-    each kind of block.
+    what its steps would one by one; the host is not asked in between. XLA compiles each of them
+    once to run alone and once for all blocks.
     """
 
     def __init__(self, steps: Mapping[tuple[str, ...], CompiledStep]):
