@@ -125,11 +125,9 @@ def test_several_steps_in_one_call_change_nothing(experiment, whole):
 @pytest.mark.slow
 def test_two_replicas_equal_one(experiment):
     quiet = [
-        "task.objectives.captions.drop_token={}",
+        "task.objectives.captions.drop_token.video=0",
         "task.model.experts.group_size=2",
         "trainer.train_steps=6",
-        # Adam makes whole steps of gradients that are nothing but rounding.
-        "trainer.optimizers.main={kind: sgd, momentum: 0.9}",
         *(
             f"streams.{name}.input.video.color_jitter_probability=0"
             for name in ("clips", "large", "stills", "classes")
