@@ -24,12 +24,13 @@ lint: $(INSTALLED)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 
-# Two processes, one per core: TensorFlow is imported once in each.
+# Two processes, one per core and about equally long: TensorFlow is imported once in each.
+TRAINERS_WITH_PIPELINES := $(addprefix tests/trainers/,data evaluation optimization study tasks)
 test-pipelines: $(INSTALLED)
-	$(PYTHON) -m pytest tests/beam_pipelines tests/repository tests/export
+	$(PYTHON) -m pytest tests/beam_pipelines tests/repository tests/export $(TRAINERS_WITH_PIPELINES)
 
 test-models: $(INSTALLED)
-	$(PYTHON) -m pytest tests/mm_models tests/trainers
+	$(PYTHON) -m pytest tests/mm_models tests/trainers $(TRAINERS_WITH_PIPELINES:%=--ignore=%)
 
 test-slow: $(INSTALLED)
 	$(PYTHON) -m pytest -m slow tests

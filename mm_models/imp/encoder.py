@@ -107,7 +107,7 @@ class ImpEncoder(keras.layers.Layer):
         inputs: of one modality, see `ImpModel`, without an axis of instances.
         modality: its name.
         patch: name of the patches, for videos.
-        drop_rate, training, seed: see `PatchTokens`.
+        drop_rate, training, seed: see `GridTokens`.
 
     Returns:
         PooledRows.
@@ -143,7 +143,7 @@ class ImpEncoder(keras.layers.Layer):
         self.built = True
 
     def tokeniser(self, modality: str) -> keras.layers.Layer:
-        """`PatchTokens` or `TextTokens` of a modality."""
+        """`GridTokens` or `TextTokens` of a modality."""
         return getattr(self, f"{modality}_tokens")
 
     def tokens(

@@ -65,7 +65,7 @@ def num_dropped_to(num_tokens: int, drop_rate: float, modality: str) -> int:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class PatchTokens(keras.layers.Layer):
+class GridTokens(keras.layers.Layer):
     """Patches mapped to tokens, with positions: videos and images, spectrograms, waveforms.
 
     Which tokens stay is drawn before the map, for every example apart, so that what is dropped is
@@ -271,11 +271,11 @@ def make_tokens(config: ImpConfig, modality: str, *, dtype) -> keras.layers.Laye
             text.vocabulary_size, text.max_tokens, initial_stddev=text.initial_stddev, **common
         )
     if modality == "video":
-        return PatchTokens(modality, config.video.patches, config.video.table_rows, **common)
+        return GridTokens(modality, config.video.patches, config.video.table_rows, **common)
     if modality == "audio":
         audio = config.audio
         patches = {DEFAULT_PATCH: audio.patch}
-        return PatchTokens(modality, patches, audio.table_rows, log_mel=audio.log_mel, **common)
+        return GridTokens(modality, patches, audio.table_rows, log_mel=audio.log_mel, **common)
     waveform = config.waveform
     patches = {DEFAULT_PATCH: [waveform.patch_samples]}
-    return PatchTokens(modality, patches, [waveform.table_rows], **common)
+    return GridTokens(modality, patches, [waveform.table_rows], **common)

@@ -43,6 +43,20 @@ def test_no_function_too_long_to_read():
     assert not long, "\n".join(long)
 
 
+def test_serialisable_classes_have_names_of_their_own():
+    """Keras keeps the last class of a name, and would load another system's layers as it."""
+    places = {}
+    for path in _modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and any(
+                "register_keras_serializable" in ast.unparse(d) for d in node.decorator_list
+            ):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    twice = {name: found for name, found in places.items() if len(found) > 1}
+    assert len(places) > 20
+    assert not twice, twice
+
+
 def test_no_empty_bodies():
     empty = []
     for path in _modules():
