@@ -34,19 +34,19 @@ class RmsNorm(keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-def make_norm(kind: str, *, name: str, dtype) -> keras.layers.Layer:
+def make_norm(kind: str, *, name: str, dtype, epsilon: float = EPSILON) -> keras.layers.Layer:
     """A normalisation by kind: `layer` (scale and offset), `layer_scale` (the same without offset)
-    or `rms` (scale only, no mean).
+    or `rms` (scale only, no mean); `epsilon` is added to variances and mean squares.
 
     Raises:
         ValueError: unknown kind.
     """
     if kind == "layer":
-        return keras.layers.LayerNormalization(epsilon=EPSILON, name=name, dtype=dtype)
+        return keras.layers.LayerNormalization(epsilon=epsilon, name=name, dtype=dtype)
     if kind == "layer_scale":
         return keras.layers.LayerNormalization(
-            epsilon=EPSILON, center=False, name=name, dtype=dtype
+            epsilon=epsilon, center=False, name=name, dtype=dtype
         )
     if kind == "rms":
-        return RmsNorm(name=name, dtype=dtype)
+        return RmsNorm(epsilon, name=name, dtype=dtype)
     raise ValueError(f"normalisation must be 'layer', 'layer_scale' or 'rms', not {kind!r}")

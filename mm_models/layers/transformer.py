@@ -46,7 +46,7 @@ def _checked_layers(layers, num_layers, experts) -> tuple[int, ...]:
 
 @keras.saving.register_keras_serializable("mmstack")
 class TransformerStack(keras.layers.Layer):
-    """Blocks one after another, a final normalisation, then dropout.
+    """Blocks one after another, a final normalisation, then dropout unless it is left out.
 
     Args:
         num_layers: number of blocks.
@@ -54,6 +54,7 @@ class TransformerStack(keras.layers.Layer):
         final_norm: kind of the last normalisation, see `normalization.make_norm`.
         experts: of the blocks that have some.
         expert_layers: indices of those blocks.
+        final_dropout: drop values behind the final normalisation, as T5 does and big_vision not.
         rematerialize: keep only what goes into the blocks for the backward pass of training, and
             compute the rest again there; `open` keeps everything.
 
@@ -75,11 +76,13 @@ class TransformerStack(keras.layers.Layer):
         experts: ExpertOptions | dict | None = None,
         expert_layers: Sequence[int] = (),
         rematerialize: bool = False,
+        final_dropout: bool = True,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_layers = num_layers
         self.rematerialize = rematerialize
+        self.final_dropout = final_dropout
         self.options = options = as_block_options(options)
         self.final_norm_kind = final_norm
         self.expert_options = None if experts is None else as_options(experts)
@@ -90,8 +93,11 @@ class TransformerStack(keras.layers.Layer):
             name = f"block_{index}"
             held = self.expert_options if index in self.expert_layers else None
             setattr(self, name, TransformerBlock(options, held, name=name, dtype=policy))
-        self.final_norm = normalization.make_norm(final_norm, name="final_norm", dtype=policy)
-        self.dropout = StatelessDropout(options.dropout_rate, name="dropout", dtype=policy)
+        self.final_norm = normalization.make_norm(
+            final_norm, name="final_norm", dtype=policy, epsilon=options.norm_epsilon
+        )
+        rate = options.dropout_rate if final_dropout else 0.0
+        self.dropout = StatelessDropout(rate, name="dropout", dtype=policy)
 
     @property
     def blocks(self) -> list[TransformerBlock]:
@@ -202,4 +208,5 @@ class TransformerStack(keras.layers.Layer):
             "experts": as_dict(self.expert_options),
             "expert_layers": list(self.expert_layers),
             "rematerialize": self.rematerialize,
+            "final_dropout": self.final_dropout,
         }

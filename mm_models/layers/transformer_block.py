@@ -27,6 +27,7 @@ class BlockOptions:
         scale_scores: divide attention scores by the root of `head_dim`.
         qk_norm: normalise queries and keys, see `MultiHeadAttention`.
         attention_norm, mlp_norm: normalisation before each half, see `normalization.make_norm`.
+        norm_epsilon: of both, and of the last one of a stack.
         activation: see `mlp.ACTIVATIONS`.
         attention_dropout_rate: dropout of attention weights.
         dropout_rate: dropout inside the feed-forward half and on both residual branches.
@@ -41,6 +42,7 @@ class BlockOptions:
     qk_norm: bool = False
     attention_norm: str = "layer"
     mlp_norm: str = "layer"
+    norm_epsilon: float = normalization.EPSILON
     activation: str = "gelu"
     attention_dropout_rate: float = 0.0
     dropout_rate: float = 0.0
@@ -102,8 +104,9 @@ class TransformerBlock(keras.layers.Layer):
         self.options = options = as_block_options(options)
         self.expert_options = None if experts is None else as_options(experts)
         policy = self.dtype_policy
+        norm = {"dtype": policy, "epsilon": options.norm_epsilon}
         self.attention_norm = normalization.make_norm(
-            options.attention_norm, name="attention_norm", dtype=policy
+            options.attention_norm, name="attention_norm", **norm
         )
         self.attention = MultiHeadAttention(
             options.num_heads,
@@ -115,7 +118,7 @@ class TransformerBlock(keras.layers.Layer):
             name="attention",
             dtype=policy,
         )
-        self.mlp_norm = normalization.make_norm(options.mlp_norm, name="mlp_norm", dtype=policy)
+        self.mlp_norm = normalization.make_norm(options.mlp_norm, name="mlp_norm", **norm)
         feed_forward = {
             "hidden_dim": options.mlp_dim,
             "activation": options.activation,
