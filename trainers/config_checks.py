@@ -17,10 +17,10 @@ OPTIMIZERS = {
     "adamw": {"beta_1", "beta_2", "epsilon"},
     "adam": {"beta_1", "beta_2", "epsilon"},
     "sgd": {"momentum", "nesterov"},
-    "adafactor": set(),
+    "adafactor": {"decay_exponent", "min_factored_size", "clip_threshold", "scale_by_parameter"},
     "lamb": {"beta_1", "beta_2", "epsilon"},
 }
-_KIND_FIELDS = ("beta_1", "beta_2", "epsilon", "momentum", "nesterov")
+_KIND_FIELDS = sorted(set().union(*OPTIMIZERS.values()))
 
 
 def check_config(config: ExperimentConfig) -> None:
@@ -188,7 +188,7 @@ def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
             raise UserError(
                 f"{field}.{name} is {value}, which {optimizer.kind} does not use; leave it out"
             )
-    for name in ("weight_decay", "clip_global_norm"):
+    for name in ("weight_decay", "clip_global_norm", "clip_threshold", "decay_exponent"):
         _at_least(getattr(optimizer, name), 0, f"{field}.{name}")
     if optimizer.decay_pattern:
         _check_pattern(optimizer.decay_pattern, f"{field}.decay_pattern")

@@ -136,6 +136,8 @@ class OptimizerConfig:
             these variables decay, unless their group does not; empty: all of them.
         beta_1, beta_2, epsilon: moments of `adam`, `adamw` and `lamb`.
         momentum, nesterov: of `sgd`.
+        decay_exponent, min_factored_size, clip_threshold, scale_by_parameter: of `adafactor`
+            (trainers/optimization/adafactor.py), whose rate is a share of a parameter's size.
         clip_global_norm: clip the gradients by their joint norm, summed over replicas; 0: off.
         groups: parameter groups by name, the first that matches wins; a variable that none matches
             follows the fields above.
@@ -150,5 +152,9 @@ class OptimizerConfig:
     epsilon: float = 1e-7
     momentum: float = 0.0
     nesterov: bool = False
+    decay_exponent: float = 0.8
+    min_factored_size: int = 128
+    clip_threshold: float = 1.0
+    scale_by_parameter: bool = True
     clip_global_norm: float = 0.0
     groups: dict[str, ParameterGroupConfig] = dataclasses.field(default_factory=dict)

@@ -11,8 +11,11 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from trainers.optimization.adafactor import Adafactor
 from trainers.optimization.config import OptimizerConfig, ParameterGroupConfig
 from trainers.optimization.schedules import Schedule, build_schedule
+
+ADAFACTOR_FIELDS = ("decay_exponent", "min_factored_size", "clip_threshold", "scale_by_parameter")
 
 
 class ParameterGroup:
@@ -204,7 +207,10 @@ def _keras_optimizer(config: OptimizerConfig, learning_rate, weight_decay: float
             keras.optimizers.SGD,
             {"momentum": config.momentum, "nesterov": config.nesterov},
         ),
-        "adafactor": (keras.optimizers.Adafactor, {"relative_step": False}),
+        "adafactor": (
+            Adafactor,
+            {name: getattr(config, name) for name in ADAFACTOR_FIELDS},
+        ),
     }
     kind, arguments = kinds[config.kind]
     return _without_reduction(kind)(learning_rate, weight_decay=weight_decay, **arguments)
