@@ -1,5 +1,6 @@
 """Merging of an experiment's sources, with errors that name file, key and remedy."""
 
+import copy
 import dataclasses
 import difflib
 import types
@@ -32,7 +33,10 @@ class Source(NamedTuple):
 
 
 def merge(config_files: list[str], overrides: list[str]) -> ExperimentConfig:
-    """Defaults ← presets ← files in order ← overrides in order. Raises UserError."""
+    """Defaults ← presets ← files in order ← overrides in order. Raises UserError.
+
+    A stream, data set, evaluator or parameter group that is null in a source is left out.
+    """
     if not config_files:
         raise UserError("no experiment was named: pass --config_file=configs/<system>/<name>.yaml")
     sources = [read_file(path) for path in config_files]
@@ -42,7 +46,7 @@ def merge(config_files: list[str], overrides: list[str]) -> ExperimentConfig:
         _check_tree(source.tree, hints, "", source.name)
     merged = _defaults(hints, sources)
     for source in sources:
-        merged = _merge_one(merged, source)
+        merged = _merge_one(merged, source, hints)
     config = OmegaConf.to_object(merged)
     # A field of type Any keeps what is put into it untyped, so evaluators get their type here.
     element = OmegaConf.structured(typing.get_args(hints["evaluators"])[1])
@@ -137,7 +141,8 @@ def _check_value(value: Any, hint: Any, path: str, source: str) -> None:
     elif origin is dict:
         _require(isinstance(value, Mapping), value, "a mapping by name", path, source)
         for key, child in value.items():
-            _check_value(child, arguments[1], f"{path}.{key}", source)
+            if child is not None or not dataclasses.is_dataclass(arguments[1]):
+                _check_value(child, arguments[1], f"{path}.{key}", source)
     elif origin in (list, tuple):
         _require(isinstance(value, list), value, "a list", path, source)
         for index, child in enumerate(value):
@@ -221,12 +226,44 @@ def _preset(hint: Any, name: str, path: str, source: str) -> Any:
         ) from error
 
 
-def _merge_one(merged: DictConfig, source: Source) -> DictConfig:
+def _merge_one(merged: DictConfig, source: Source, hints: Mapping[str, Any]) -> DictConfig:
+    tree = copy.deepcopy(source.tree)
+    for *parents, name in _take_left_out(tree, hints):
+        place = merged
+        for key in parents:
+            place = place.get(key, {})
+        if name not in place:
+            path = ".".join([*parents, name])
+            raise UserError(
+                f"{source.name}: {path} is null, which leaves out what an earlier source names, "
+                f"but there are only {sorted(place)}"
+            )
+        del place[name]
     try:
-        return OmegaConf.merge(merged, OmegaConf.create(source.tree))
+        return OmegaConf.merge(merged, OmegaConf.create(tree))
     except omegaconf.errors.OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "a value"
         raise UserError(f"{source.name}: {key}: {_first_line(error)}") from error
+
+
+def _take_left_out(tree: dict[str, Any], hints: Mapping[str, Any]) -> list[list[str]]:
+    """Takes named parts that are null (a stream, an evaluator) out of `tree`; returns their
+    paths."""
+    found: list[list[str]] = []
+    for key, child in list(tree.items()):
+        hint = _mapping_type(hints[key])
+        if not isinstance(child, Mapping) or hint is None:
+            continue
+        if dataclasses.is_dataclass(hint):
+            inner = typing.get_type_hints(hint)
+        else:
+            inner = dict.fromkeys(child, typing.get_args(hint)[1])
+            for name in [name for name, part in child.items() if part is None]:
+                if dataclasses.is_dataclass(inner[name]):
+                    del child[name]
+                    found.append([key, name])
+        found += [[key, *path] for path in _take_left_out(child, inner)]
+    return found
 
 
 def _first_line(error: Exception) -> str:

@@ -51,6 +51,18 @@ def test_defaults_files_and_overrides_merge_in_order(tmp_path, load):
     assert list(config.trainer.optimizers) == ["main"]
 
 
+def test_a_named_part_that_is_null_is_left_out(load):
+    text = BASE + "  other: {input: {batch_size: 8}}\nevaluators: {probe: {kind: linear_probe}}\n"
+    config = load(text, ["streams.main=null", "evaluators.probe=null", "streams.third.weight=2"])
+    assert list(config.streams) == ["other", "third"] and not config.evaluators
+    assert list(load(text, ["streams.main=null", "streams.main.weight=2"]).streams) == [
+        "other",
+        "main",
+    ]
+    with pytest.raises(UserError, match=r"streams.mian is null.*there are only \['main', 'other'"):
+        load(text, ["streams.mian=null"])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
