@@ -1,14 +1,15 @@
-"""Run folders whose weights were trained elsewhere."""
+"""Run folders whose weights were trained elsewhere, and runs' weights in the forms of others."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from mm_models.checkpoints import vatt
-from mm_models.checkpoints.published import PublishedCheckpoint
+from mm_models.checkpoints import files, key_maps, mapping
+from mm_models.checkpoints.key_maps import KeyMap
 from mm_models.errors import UserError
 from trainers import runs
 from trainers.config import ExperimentConfig, to_yaml
@@ -20,21 +21,78 @@ from trainers.whole_files import write_text
 REPORT_FILE = "conversion.json"
 # What a checkpoint of such a run calls its experiment, so that nobody resumes it by mistake.
 IDENTITY_KEY = "converted_from"
+_NAMES_SHOWN = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """Weights that were read from one source.
+
+    Attributes:
+        path: the source.
+        format: which code base's keys it has.
+        part: class of the layer or model that got them.
+        step: training step there, 0 where it does not say.
+        report: what became of every key.
+    """
+
+    path: str
+    format: str
+    part: str
+    step: int
+    report: mapping.MappingReport
 
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """A run folder that was made; `report` says what became of every weight."""
+    """A run folder that was made; `str` is its report.
+
+    Attributes:
+        checkpoint: of the new run.
+        imported: one for each source.
+        new: paths of weights that no source has, which keep their random start.
+    """
 
     checkpoint: str
-    step: int
-    report: vatt.MappingReport
+    imported: list[Imported]
+    new: list[str]
+
+    @property
+    def step(self) -> int:
+        """The latest of the sources' steps."""
+        return max(one.step for one in self.imported)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{one.path}, {one.format} into {one.part}, step {one.step}:\n{one.report}"
+            for one in self.imported
+        ]
+        if self.new:
+            shown = [f"  {path}" for path in self.new[:_NAMES_SHOWN]]
+            more = len(self.new) - len(shown)
+            lines += [f"in no source, random: {len(self.new)}", *shown]
+            lines += [f"  and {more} more"] if more else []
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """The text of `conversion.json`, with every name."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    source: mapping.Source
+    key_map: KeyMap
 
 
 def import_run(
-    config: ExperimentConfig, source: str, model_dir: str, allow: Sequence[str] = ()
+    config: ExperimentConfig,
+    paths: Sequence[str],
+    model_dir: str,
+    allow: Sequence[str] = (),
+    expected_format: str = "",
 ) -> Converted:
-    """Makes a run folder with the weights of a published VATT checkpoint.
+    """Makes a run folder with weights of public checkpoints.
 
     It holds what loading needs (config with its vocabulary files, model, averages where the config
     keeps some) and no optimizer: training goes on in a new run that starts from this one
@@ -42,30 +100,72 @@ def import_run(
 
     Args:
         config: experiment whose model the weights are for.
-        source: published checkpoint, without suffix.
+        paths: checkpoints, each for one part of the model; what they are is found out.
         model_dir: folder to make.
         allow: regular expressions for keys that may be missing or left over.
+        expected_format: what all of them must be; empty: anything.
 
     Raises:
-        UserError: the folder is a run already, or checkpoint and model do not fit.
+        UserError: the folder is a run already, or checkpoints and model do not fit.
     """
     if tf.io.gfile.exists(os.path.join(model_dir, "config.yaml")) or checkpoints.list_steps(
         os.path.join(model_dir, "checkpoints")
     ):
         raise UserError(f"--model_dir={model_dir} holds a run already; name another folder")
-    published = PublishedCheckpoint(source)
+    opened = [_open(path, expected_format) for path in paths]
     run_folder.check_assets(config)
     task = runs.build_task(config)
     config = dataclasses.replace(config, task=task.config)
     with tf.device("CPU:0"):
         model = runs.build_model(task, config)
-        report = vatt.import_weights(model, published, allow)
+        known: set[int] = set()
+        imported = [_import(model, one, allow, known) for one in opened]
+        new = [weight.path for weight in model.trainable_weights if id(weight) not in known]
         run_folder.check_writable(model_dir)
-        path = _save(model, config, source, model_dir, published.step)
-    write_text(os.path.join(model_dir, REPORT_FILE), report.to_json())
+        converted = Converted("", imported, new)
+        path = _save(model, config, ", ".join(paths), model_dir, converted.step)
+    converted = dataclasses.replace(converted, checkpoint=path)
+    write_text(os.path.join(model_dir, REPORT_FILE), converted.to_json())
     # Last, because a folder with a config is a run.
     run_folder.write_config(config, model_dir)
-    return Converted(path, published.step, report)
+    return converted
+
+
+def _open(path: str, expected_format: str) -> _Opened:
+    container, source = key_maps.open_source(path)
+    key_map = key_maps.find(container, source)
+    if expected_format and key_map.format != expected_format:
+        raise UserError(
+            f"--checkpoint={path} is of format {key_map.format}, not {expected_format}; leave "
+            "--from out, or name that format"
+        )
+    return _Opened(key_map.canonical(source), key_map)
+
+
+def _import(model: keras.Model, opened: _Opened, allow: Sequence[str], known: set[int]) -> Imported:
+    """Gives one source's weights to its part, and adds their ids to `known`."""
+    source, key_map = opened.source, opened.key_map
+    part = _part_for(model, opened)
+    key_map.check_settings(part, source)
+    places = key_map.places_of(part, source)
+    report = mapping.load(places, source, allow=allow, elsewhere=key_map.elsewhere)
+    for place in places:
+        if place.key not in report.skipped:
+            known.update(id(one.variable) for one in place.parts)
+    return Imported(source.path, key_map.format, type(part).__name__, source.step, report)
+
+
+def _part_for(model: keras.Model, opened: _Opened) -> keras.Layer:
+    wanted = opened.key_map.part_class()
+    parts = [layer for layer in model._flatten_layers() if isinstance(layer, wanted)]
+    if len(parts) == 1:
+        return parts[0]
+    has = "has none" if not parts else f"has {len(parts)}, which nothing tells apart"
+    raise UserError(
+        f"{opened.source.path} ({opened.key_map.format}) holds the weights of a "
+        f"{wanted.__name__}, of which the model of --config_file {has}; give the config of a model "
+        "with one"
+    )
 
 
 def _save(
@@ -86,3 +186,57 @@ def _save(
         checkpoint, folder, max_to_keep=None, checkpoint_name=checkpoints.NAME
     )
     return manager.save(checkpoint_number=step)
+
+
+def export_run(run: runs.Run, target: str, output: str) -> dict[str, str]:
+    """Writes every part of a run's model that a format has keys for.
+
+    Args:
+        run: loaded.
+        target: one of `key_maps.FORMATS`.
+        output: path that must not exist; a folder with one entry for each part where the model has
+            several.
+
+    Returns:
+        Name of each part to what was written, ready to be opened.
+
+    Raises:
+        UserError: nothing of the model has such a form, or `output` exists or cannot be written.
+    """
+    files.check_new(output)
+    maps = _maps_of(run.model, target)
+    if len(maps) == 1:
+        part, key_map = maps[0]
+        return {part.name: _write(part, key_map, output, run.step)}
+    with files.appearing(output) as folder:
+        tf.io.gfile.makedirs(folder)
+        written = {
+            part.name: _write(part, key_map, os.path.join(folder, part.name), run.step)
+            for part, key_map in maps
+        }
+    return {name: path.replace(folder, output, 1) for name, path in written.items()}
+
+
+def _maps_of(model: keras.Model, target: str) -> list[tuple[keras.Layer, KeyMap]]:
+    """The parts of a model that a format holds, each with its key map."""
+    found = []
+    for layer in model._flatten_layers():
+        fitting = [
+            key_map
+            for key_map in key_maps.KEY_MAPS
+            if key_map.format == target
+            and isinstance(layer, key_map.part_class())
+            and key_map.holds(layer)
+        ]
+        found += [(layer, fitting[0])] if fitting else []
+    if not found:
+        raise UserError(
+            f"--to={target} has no keys for any part of a {type(model).__name__}; formats are "
+            f"{', '.join(key_maps.FORMATS)}"
+        )
+    return found
+
+
+def _write(part: keras.Layer, key_map: KeyMap, output: str, step: int) -> str:
+    values = mapping.stored_values(key_map.places_of(part))
+    return key_map.write(values, output, step=step, settings=key_map.settings_of(part))

@@ -2,11 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from mm_models.checkpoints import files
 from mm_models.errors import UserError
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -61,19 +63,38 @@ class PublishedCheckpoint:
         return int(number[1]) if number else 0
 
 
-def check_output(folder: str) -> None:
-    """Raises UserError when there is something already."""
-    if tf.io.gfile.exists(folder):
-        raise UserError(f"--output={folder} exists; name another folder")
+def recognises(path: str) -> bool:
+    """Whether `path` is the common part of the names of such files (or the first of them).
+
+    Raises:
+        UserError: it is remote, and cannot be reached.
+    """
+    try:
+        return tf.io.gfile.exists(f"{path.removesuffix('.index')}.index")
+    except tf.errors.OpError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be reached ({reason}); copy it here") from error
 
 
-def write_checkpoint(values: Mapping[str, np.ndarray], folder: str, step: int) -> str:
-    """Writes `folder/ckpt-<step>` with one variable for each key, and the step.
+def open_source(path: str) -> PublishedCheckpoint:
+    """Opens a checkpoint. Raises UserError for one that is damaged or of another kind."""
+    return PublishedCheckpoint(path)
+
+
+def write(
+    values: Iterable[tuple[str, np.ndarray]],
+    path: str,
+    *,
+    step: int = 0,
+    settings: dict[str, Any] | None = None,
+) -> str:
+    """Writes `path`/ckpt-<step> with one variable for each key, and the step.
 
     Args:
-        values: by path, such as `model/head/kernel`.
-        folder: must not exist; appears by rename.
+        values: by key, such as `model/head/kernel`.
+        path: folder that must not exist; appears by rename.
         step: kept as `optimizer/iter`, and in the name.
+        settings: not kept: the format has no place for them.
 
     Returns:
         The checkpoint's path.
@@ -81,24 +102,14 @@ def write_checkpoint(values: Mapping[str, np.ndarray], folder: str, step: int) -
     Raises:
         UserError: the folder exists or cannot be written.
     """
-    check_output(folder)
-    parent, name = os.path.split(folder.rstrip("/"))
-    unfinished = os.path.join(parent, f".tmp-{os.getpid()}-{name}")
-    tree = _tree({**values, STEP_KEY: np.int64(step)})
-    try:
-        tf.io.gfile.makedirs(unfinished)
+    del settings
+    tree = _tree({**dict(values), STEP_KEY: np.int64(step)})
+    with files.appearing(path) as folder:
         manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(**tree), unfinished, max_to_keep=None, checkpoint_name=_NAME
+            tf.train.Checkpoint(**tree), folder, max_to_keep=None, checkpoint_name=_NAME
         )
         manager.save(checkpoint_number=step)
-        tf.io.gfile.rename(unfinished, folder)
-    except tf.errors.OpError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--output={folder} cannot be written ({reason})") from error
-    finally:
-        if tf.io.gfile.exists(unfinished):
-            tf.io.gfile.rmtree(unfinished)
-    return os.path.join(folder, f"{_NAME}-{step}")
+    return os.path.join(path, f"{_NAME}-{step}")
 
 
 class _Node(tf.Module):

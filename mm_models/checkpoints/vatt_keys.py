@@ -5,15 +5,16 @@ write it. The names were taken from the released code's own objects, because the
 could not be opened here.
 """
 
-import dataclasses
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
+from mm_models.checkpoints.mapping import Place, Shape, Source, reshaped, same
 from mm_models.errors import UserError
 from mm_models.layers.batch_norm import SyncBatchNorm
 from mm_models.layers.normalization import RmsNorm
-from mm_models.layers.positions import AxisPositions
+from mm_models.layers.positions import AxisPositions, resample_table
 from mm_models.layers.transformer import TransformerStack
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.encoders import VattEncoders
@@ -36,29 +37,13 @@ PATCH_MAPS = {"video": "voxel_to_patch", "audio": "wave_to_patch"}
 SHORT = {"video": "vid", "audio": "aud", "text": "txt"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One weight and its place in a published checkpoint.
-
-    Attributes:
-        key: path of the variable, without the suffix that all of them have.
-        variable: ours.
-        shape: there; the same numbers in the same order as ours.
-        is_position_table: whether another number of rows may be resampled.
-    """
-
-    key: str
-    variable: keras.Variable
-    shape: tuple[int, ...]
-    is_position_table: bool = False
-
-
-def entries(model: VattEncoders) -> list[Entry]:
-    """A place for every weight of a VattModel or VattClassifier.
+def places(model: VattEncoders, source: Source | None = None) -> list[Place]:
+    """A place for every weight of a VattModel or VattClassifier, whatever the source has.
 
     Raises:
         UserError: the model is of a kind that was not published.
     """
+    del source
     _check_published(model)
     if isinstance(model, VattClassifier):
         found = [
@@ -71,7 +56,7 @@ def entries(model: VattEncoders) -> list[Entry]:
         found = _head(HEAD, model.head)
         for modality in model.config.modalities:
             found = [*found, *_tower(TOWERS[modality], modality, model.tower(modality))]
-    return sorted(found, key=lambda entry: entry.key)
+    return sorted(found, key=lambda place: place.key)
 
 
 def _check_published(model: VattEncoders) -> None:
@@ -101,28 +86,24 @@ def _check_published(model: VattEncoders) -> None:
         )
 
 
-def _same(key: str, variable: keras.Variable) -> Entry:
-    return Entry(key, variable, tuple(variable.shape))
-
-
-def _dense(prefix: str, layer: keras.layers.Dense) -> Iterator[Entry]:
-    yield _same(f"{prefix}/kernel", layer.kernel)
+def _dense(prefix: str, layer: keras.layers.Dense) -> Iterator[Place]:
+    yield same(f"{prefix}/kernel", layer.kernel)
     if layer.use_bias:
-        yield _same(f"{prefix}/bias", layer.bias)
+        yield same(f"{prefix}/bias", layer.bias)
 
 
-def _norm(prefix: str, layer: keras.layers.Layer) -> Iterator[Entry]:
+def _norm(prefix: str, layer: keras.layers.Layer) -> Iterator[Place]:
     if isinstance(layer, RmsNorm):
-        yield _same(f"{prefix}/weight", layer.scale)
+        yield same(f"{prefix}/weight", layer.scale)
         return
-    yield _same(f"{prefix}/gamma", layer.gamma)
-    yield _same(f"{prefix}/beta", layer.beta)
+    yield same(f"{prefix}/gamma", layer.gamma)
+    yield same(f"{prefix}/beta", layer.beta)
     if isinstance(layer, SyncBatchNorm):
-        yield _same(f"{prefix}/moving_mean", layer.moving_mean)
-        yield _same(f"{prefix}/moving_variance", layer.moving_variance)
+        yield same(f"{prefix}/moving_mean", layer.moving_mean)
+        yield same(f"{prefix}/moving_variance", layer.moving_variance)
 
 
-def _stack(prefix: str, stack: TransformerStack, attention: str, norm: str) -> Iterator[Entry]:
+def _stack(prefix: str, stack: TransformerStack, attention: str, norm: str) -> Iterator[Place]:
     """Blocks; `attention` and `norm` are where a block keeps its attention and the norm before."""
     for index, block in enumerate(stack.blocks):
         path = f"{prefix}/layers/{index}"
@@ -135,31 +116,35 @@ def _stack(prefix: str, stack: TransformerStack, attention: str, norm: str) -> I
     yield from _norm(f"{prefix}/final_layer_norm", stack.final_norm)
 
 
-def _patch_map(prefix: str, modality: str, tokens: PatchTokens) -> Iterator[Entry]:
+def _patch_map(prefix: str, modality: str, tokens: PatchTokens) -> Iterator[Place]:
     """The kernel of a convolution over patches, which we keep as a matrix."""
     layer = tokens.patches
     channels = layer.num_channels if modality == "video" else 1
     shape = (*layer.patch_shape, channels, layer.dim)
-    yield Entry(f"{prefix}/kernel", layer.projection.kernel, shape)
-    yield _same(f"{prefix}/bias", layer.projection.bias)
+    yield reshaped(f"{prefix}/kernel", layer.projection.kernel, shape)
+    yield same(f"{prefix}/bias", layer.projection.bias)
 
 
-def _positions(prefix: str, positions: AxisPositions) -> Iterator[Entry]:
+def _resize(table: np.ndarray, shape: Shape) -> np.ndarray:
+    return resample_table(table, shape[0])
+
+
+def _positions(prefix: str, positions: AxisPositions) -> Iterator[Place]:
     for axis, table in zip(positions.axes, positions.tables, strict=True):
         key = f"{prefix}/{axis}_position_embeddings/embeddings"
-        yield Entry(key, table, tuple(table.shape), is_position_table=True)
+        yield same(key, table, resize=_resize)
     yield from _norm(f"{prefix}/layernorm", positions.layer_norm)
 
 
-def _tower(prefix: str, modality: str, tower: Tower) -> Iterator[Entry]:
+def _tower(prefix: str, modality: str, tower: Tower) -> Iterator[Place]:
     tokens = tower.tokens
-    yield _same(f"{prefix}/agg_embedding", tokens.aggregate.embedding)
+    yield same(f"{prefix}/agg_embedding", tokens.aggregate.embedding)
     if modality == "text":
-        yield _same(f"{prefix}/embedding/embeddings", tokens.words.embeddings)
+        yield same(f"{prefix}/embedding/embeddings", tokens.words.embeddings)
         yield from _dense(f"{prefix}/pre_proj", tokens.pre_projection)
         # One table for all layers; the first one holds it.
         bias = "layers/0/self_attention/attention/relative_attention_bias/embeddings"
-        yield _same(f"{prefix}/base_lm/{bias}", tower.relative_bias.embeddings)
+        yield same(f"{prefix}/base_lm/{bias}", tower.relative_bias.embeddings)
         yield from _stack(
             f"{prefix}/base_lm",
             tower.stack,
@@ -172,23 +157,23 @@ def _tower(prefix: str, modality: str, tower: Tower) -> Iterator[Entry]:
     yield from _stack(f"{prefix}/tx", tower.stack, "mha", "layer_norm")
 
 
-def _shared(prefix: str, encoder: SharedEncoder) -> Iterator[Entry]:
+def _shared(prefix: str, encoder: SharedEncoder) -> Iterator[Place]:
     for modality in encoder.config.modalities:
         tokens = getattr(encoder, f"{modality}_tokens")
         raw = f"{prefix}/raw_to_embeddings/{modality}"
         if modality == "text":
-            yield _same(f"{raw}/embeddings", tokens.words.embeddings)
+            yield same(f"{raw}/embeddings", tokens.words.embeddings)
         else:
             yield from _patch_map(raw, modality, tokens)
         yield from _dense(f"{prefix}/pre_proj/{modality}", tokens.pre_projection)
         yield from _positions(f"{prefix}/pos_embedding_lookup/{modality}", tokens.positions)
-        yield _same(f"{prefix}/{SHORT[modality]}_agg_embedding", tokens.aggregate.embedding)
+        yield same(f"{prefix}/{SHORT[modality]}_agg_embedding", tokens.aggregate.embedding)
         after = getattr(encoder, f"{modality}_post_projection")
         yield from _dense(f"{prefix}/post_proj/{modality}", after)
     yield from _stack(f"{prefix}/tx", encoder.stack, "mha", "layer_norm")
 
 
-def _head(prefix: str, head: Head) -> Iterator[Entry]:
+def _head(prefix: str, head: Head) -> Iterator[Place]:
     """The norm behind the video's first map is stored with the second one."""
     maps = head.maps
     yield from _dense(f"{prefix}/vid_to_hid", maps["video_hidden"].dense)

@@ -71,12 +71,14 @@ def test_there_and_back_keeps_every_bit(folder, capsys):
     assert convert(folder, "run") == 0
     output = capsys.readouterr().out
     num_keys = len(tensors(folder / "published/ckpt-9")) - 1
-    assert f"step 9:\n  loaded {num_keys}\n  resized 0\n  skipped 0\n  unused 0" in output
+    assert f"step 9:\n  loaded {num_keys}\n  resized 0\n  skipped 0\n  unmapped 0\n" in output
+    assert "vatt into VattModel, " in output and "in no source" not in output
     loaded = runs.load_run(str(folder / "run"))
     assert loaded.step == 9
     text = loaded.config.streams["clips"].input.text
     assert text.vocabulary == str(folder / "run" / "assets" / "words.txt")
-    assert len(json.loads((folder / "run" / "conversion.json").read_text())["loaded"]) == num_keys
+    kept = json.loads((folder / "run" / "conversion.json").read_text())
+    assert len(kept["imported"][0]["report"]["loaded"]) == num_keys and kept["new"] == []
     back = ["convert", "--to=vatt", f"--model_dir={folder}/run", f"--output={folder}/back"]
     assert mmstack.main(back) == 0
     one, other = tensors(folder / "published/ckpt-9"), tensors(folder / "back/ckpt-9")
@@ -137,8 +139,8 @@ def test_such_a_run_is_not_resumed_by_mistake(folder, capsys):
         (["--set", "task.model.video.size=digits"], "has .*, the model"),
         (["--set", "task.model.preset=paper"], "task.model.preset to reference_code"),
         (["--set", "task.model.video.num_layers=2"], "lacks 16 key.*--allow=PATTERN"),
-        (["--checkpoint=/nowhere/ckpt-1"], "cannot be opened"),
-        (["--output=somewhere"], "--output mean nothing to --from"),
+        (["--checkpoint=/nowhere/ckpt-1"], "no weights at /nowhere/ckpt-1; give"),
+        (["--output=somewhere"], "--output mean nothing to an import"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing(folder, flags, words, capsys):
@@ -151,7 +153,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(folder, flags, words, capsy
 def test_flags_of_the_other_direction(folder, capsys):
     for words, expected in (
         (["--to=vatt", f"--model_dir={folder}"], "--to needs --output"),
-        (["--from=vatt", f"--model_dir={folder}"], "--from needs --checkpoint and --config_file"),
+        (["--from=vatt", f"--model_dir={folder}"], "needs --checkpoint and --config_file"),
         (
             ["--to=vatt", f"--model_dir={folder}", "--output=x", "--allow=y"],
             "--allow mean nothing to --to",

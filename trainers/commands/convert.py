@@ -1,9 +1,10 @@
-"""`mmstack convert`: weights published in another form into a run folder, and a run's back."""
+"""`mmstack convert`: weights of public forms into a run folder, and a run's back."""
 
 import argparse
 
 from mm_models.errors import UserError
 
+# Those of mm_models/checkpoints/key_maps.py, which costs seconds to import.
 FORMATS = ("vatt",)
 # Flags of each direction, and those that only the other one has.
 _NEEDED = {"source": ("checkpoint", "config_file"), "target": ("output",)}
@@ -12,36 +13,41 @@ _FOREIGN = {"source": ("output", "no_ema"), "target": ("config_file", "set", "al
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    direction = parser.add_mutually_exclusive_group(required=True)
+    direction = parser.add_mutually_exclusive_group()
     direction.add_argument(
-        "--from", dest="source", choices=FORMATS, help="form of the published --checkpoint"
+        "--from",
+        dest="source",
+        choices=FORMATS,
+        help="what every --checkpoint must be; left out, that is found out",
     )
     direction.add_argument(
         "--to", dest="target", choices=FORMATS, help="form in which to write the run's weights"
     )
     parser.add_argument(
-        "--model_dir", required=True, help="run folder: made by --from, read by --to"
+        "--model_dir", required=True, help="run folder: made from checkpoints, or read by --to"
     )
     parser.add_argument(
         "--checkpoint",
-        default="",
-        help="with --from the published checkpoint, without .index; with --to `latest`, `best` or "
-        "a checkpoint's path (default latest)",
+        action="append",
+        default=[],
+        help="public weights (a file, a folder, or the common part of a TensorFlow checkpoint's "
+        "names); repeat it for a model of several parts. With --to: `latest`, `best` or a "
+        "checkpoint's path (default latest)",
     )
     parser.add_argument(
-        "--config_file", action="append", default=[], help="experiment of the run to make (--from)"
+        "--config_file", action="append", default=[], help="experiment of the run to make"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="override one setting (--from)"
+        "--set", action="append", default=[], metavar="A.B=C", help="override one setting of it"
     )
     parser.add_argument(
         "--allow",
         action="append",
         default=[],
         metavar="PATTERN",
-        help="regular expression for keys that may be missing or left over (--from)",
+        help="regular expression for keys that may be missing or left over; `.` allows all",
     )
-    parser.add_argument("--output", default="", help="folder for the checkpoint to write (--to)")
+    parser.add_argument("--output", default="", help="what to write (--to)")
     parser.add_argument(
         "--no_ema", action="store_true", help="plain weights even where the run keeps them (--to)"
     )
@@ -57,14 +63,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_flags(args: argparse.Namespace) -> None:
     """Raises UserError for a flag that is missing, or that belongs to the other direction."""
-    given = "source" if args.source else "target"
-    direction = "--from" if args.source else "--to"
+    given = "target" if args.target else "source"
+    direction = "--to" if args.target else "an import"
     missing = [f"--{name}" for name in _NEEDED[given] if not getattr(args, name)]
     if missing:
         raise UserError(f"{direction} needs {' and '.join(missing)}")
     foreign = [f"--{name}" for name in _FOREIGN[given] if getattr(args, name)]
     if foreign:
         raise UserError(f"{' and '.join(foreign)} mean nothing to {direction}; leave them out")
+    if args.target and len(args.checkpoint) > 1:
+        raise UserError("--to writes the weights of one --checkpoint; leave the others out")
 
 
 def _read(args: argparse.Namespace) -> int:
@@ -72,18 +80,21 @@ def _read(args: argparse.Namespace) -> int:
     from trainers.config import load_config
 
     config = load_config(args.config_file, args.set)
-    converted = conversion.import_run(config, args.checkpoint, args.model_dir, args.allow)
-    print(f"{args.checkpoint}, step {converted.step}:\n{converted.report}")
+    converted = conversion.import_run(
+        config, args.checkpoint, args.model_dir, args.allow, args.source or ""
+    )
+    print(converted)
     print(f"wrote {converted.checkpoint}; it is for eval, predict, export, and to start from")
     return 0
 
 
 def _write(args: argparse.Namespace) -> int:
-    from mm_models.checkpoints import published, vatt
-    from trainers import runs
+    from mm_models.checkpoints import files
+    from trainers import conversion, runs
 
-    published.check_output(args.output)
-    loaded = runs.load_run(args.model_dir, args.checkpoint or "latest", use_ema=not args.no_ema)
-    path = vatt.export_weights(loaded.model, args.output, loaded.step)
-    print(f"wrote {path} (step {loaded.step})")
+    files.check_new(args.output)
+    checkpoint = args.checkpoint[0] if args.checkpoint else "latest"
+    loaded = runs.load_run(args.model_dir, checkpoint, use_ema=not args.no_ema)
+    for part, path in conversion.export_run(loaded, args.target, args.output).items():
+        print(f"wrote {path} ({part}, step {loaded.step})")
     return 0

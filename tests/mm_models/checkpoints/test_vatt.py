@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mm_models.checkpoints import vatt
 from mm_models.checkpoints.published import SUFFIX, PublishedCheckpoint
-from mm_models.checkpoints.vatt_keys import entries
+from mm_models.checkpoints.vatt_keys import places
 from mm_models.errors import UserError
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig, named_config
@@ -144,13 +144,14 @@ def unified_keys() -> dict:
 def test_every_weight_of_the_published_models_has_a_key(build, count, rows):
     with tf.Graph().as_default():
         model = build()
-        places = entries(model)
-        assert len({entry.key for entry in places}) == len(places) == len(model.weights) == count
-        assert {id(e.variable) for e in places} == {id(weight) for weight in model.weights}
-        shapes = {entry.key.rpartition("/_base/")[2]: entry.shape for entry in places}
+        found = places(model)
+        assert len({place.key for place in found}) == len(found) == len(model.weights) == count
+        variables = {id(part.variable) for place in found for part in place.parts}
+        assert variables == {id(weight) for weight in model.weights}
+        shapes = {place.key.rpartition("/_base/")[2]: place.shape for place in found}
         assert shapes.get("voxel_to_patch/kernel", (4, 16, 16, 3))[:4] == (4, 16, 16, 3)
         assert shapes.get("wave_to_patch/kernel", (128, 1))[:2] == (128, 1)
-        tables = {entry.shape[0] for entry in places if entry.is_position_table}
+        tables = {place.shape[0] for place in found if place.parts[0].resize}
         # Temporal 8, vertical and horizontal 14 of video, 1200 of audio, 16 of unified text.
         assert tables == rows
 
@@ -177,7 +178,7 @@ def test_keys_are_the_published_ones_and_a_round_trip_keeps_every_bit(name, keys
     assert published.step == 500
     report = vatt.import_weights(other, published)
     assert sorted(report.loaded) == sorted(models)
-    assert (report.resized, report.skipped, report.unused) == ({}, [], [])
+    assert (report.resized, report.skipped, report.unmapped) == ({}, [], [])
     for one, two in zip(model.weights, other.weights, strict=True):
         assert one.numpy().tobytes() == two.numpy().tobytes(), one.path
     with pytest.raises(UserError, match="exists"):
@@ -202,7 +203,7 @@ def published_video(num_classes: int = 3) -> tuple[VattClassifier, dict]:
     model = VattClassifier(one_layer("debug"), "video", num_classes)
     values = {
         entry.key: np.arange(np.prod(entry.shape), dtype=np.float32).reshape(entry.shape)
-        for entry in entries(model)
+        for entry in places(model)
     }
     assert "model/layer_with_weights-0/_ops/cls/kernel" in values
     return model, values
@@ -225,7 +226,7 @@ def test_a_fine_tuned_tower_with_slots_and_other_positions(tmp_path):
     wide = VattClassifier(config, "video", 3)
     report = vatt.import_weights(wide, checkpoint)
     assert list(report.resized.values()) == [(14, 20), (14, 20)]
-    assert not report.skipped and not report.unused
+    assert not report.skipped and not report.unmapped
     assert "vertical_position_embeddings/embeddings 14 -> 20 rows" in str(report)
     rows = wide.tower("video").tokens.positions.tables[1].numpy()
     expected = [0, 0.64339, 0.98236, 0.86315, 0.33370]
@@ -257,7 +258,7 @@ def test_what_does_not_fit_is_named_and_changes_nothing(tmp_path):
     )
     assert allowed.skipped == [key] and len(allowed.loaded) == len(values) - 1
     beyond = PublishedCheckpoint(str(tmp_path / "beyond"))
-    assert vatt.import_weights(model, beyond, ["more"]).unused == [f"{key}/more"]
+    assert vatt.import_weights(model, beyond, ["more"]).unmapped == [f"{key}/more"]
 
 
 def test_unreadable_files_are_named(tmp_path):
@@ -279,7 +280,7 @@ def test_kinds_that_were_not_published_are_refused(change, words):
     config = one_layer("debug")
     change(config)
     with tf.Graph().as_default(), pytest.raises(UserError, match=words):
-        entries(VattModel(config))
+        places(VattModel(config))
 
 
 def test_agnostic_and_text_classifiers_and_spectrograms_are_refused():
@@ -292,4 +293,4 @@ def test_agnostic_and_text_classifiers_and_spectrograms_are_refused():
             (VattModel(config), "task.model.audio.input"),
         ):
             with pytest.raises(UserError, match=words):
-                entries(model)
+                places(model)

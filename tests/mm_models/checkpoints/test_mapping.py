@@ -1,0 +1,212 @@
+"""The framework of weight formats: places and their axes, views, containers, reports."""
+
+import json
+import zipfile
+
+import keras
+import ml_dtypes
+import numpy as np
+import pytest
+
+from mm_models.checkpoints import key_maps, mapping, npz, safetensors
+from mm_models.checkpoints.views import View
+from mm_models.errors import UserError
+
+
+class Arrays:
+    """A source in memory."""
+
+    path, step = "memory", 3
+
+    def __init__(self, **arrays):
+        self.arrays = {key.replace("__", "/"): np.asarray(v) for key, v in arrays.items()}
+        self.shapes = {key: value.shape for key, value in self.arrays.items()}
+        self.reads = []
+
+    def value(self, key):
+        self.reads.append(key)
+        return self.arrays[key]
+
+
+def variable(*shape):
+    return keras.Variable(np.full(shape, -1.0, np.float32))
+
+
+def count(*shape, start=0):
+    return np.arange(start, start + np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+def repeat_rows(table, shape):
+    return np.resize(table, shape)
+
+
+def test_every_layout_brings_axes_where_they_belong_and_back():
+    bias, matrix, kernel, q, k = (
+        variable(6),
+        variable(2, 3),
+        variable(24, 5),
+        variable(4, 2),
+        variable(4, 2),
+    )
+    places = [
+        mapping.reshaped("bias", bias, (2, 3)),
+        mapping.transposed("matrix", matrix),
+        mapping.permuted("conv", kernel, (5, 3, 2, 4), (2, 3, 1, 0)),
+        mapping.joined("qk", [mapping.transposed("", q), mapping.transposed("", k)]),
+    ]
+    source = Arrays(
+        bias=count(2, 3), matrix=count(3, 2), conv=count(5, 3, 2, 4), qk=count(4, 4).astype("f8")
+    )
+    report = mapping.load(places, source)
+    assert report.loaded == ["bias", "matrix", "conv", "qk"] and not report.unmapped
+    np.testing.assert_array_equal(bias, count(6))
+    np.testing.assert_array_equal(matrix, [[0, 2, 4], [1, 3, 5]])
+    # Row (y, x, colour) of our matrix and output o is the convolution's [o, colour, y, x].
+    np.testing.assert_array_equal(
+        np.asarray(kernel).reshape(2, 4, 3, 5)[1, 2, 0], count(5, 3, 2, 4)[:, 0, 1, 2]
+    )
+    np.testing.assert_array_equal(q, count(4, 4)[:2].T)
+    np.testing.assert_array_equal(k, count(4, 4)[2:].T)
+    for key, value in mapping.stored_values(places):
+        np.testing.assert_array_equal(value, source.arrays[key])
+
+
+def test_a_table_behind_another_array_takes_the_difference_in_length():
+    row, table = variable(1, 1, 2), variable(1, 4, 2)
+    parts = [mapping.same("", row), mapping.same("", table, resize=repeat_rows, resize_axis=1)]
+    place = mapping.joined("positions", parts, axis=1)
+    report = mapping.load([place], Arrays(positions=count(1, 3, 2)))
+    assert report.resized == {"positions": (3, 5)} and report.loaded == []
+    np.testing.assert_array_equal(row, [[[0, 1]]])
+    np.testing.assert_array_equal(table, [[[2, 3], [4, 5], [2, 3], [4, 5]]])
+    for shape in ((1, 1, 2), (1, 5, 3), (2, 5, 2), (5, 2)):
+        with pytest.raises(UserError, match="positions of shape"):
+            mapping.load([place], Arrays(positions=count(*shape)))
+
+
+def test_aliases_strays_and_strictness():
+    weight = variable(2)
+    place = mapping.Place("a", mapping.same("", weight).parts, aliases=("b", "c"))
+    source = Arrays(c=count(2), b=count(2, start=5), other__x=count(1))
+    with pytest.raises(UserError, match=r"memory has, without a place.* 1 key\(s\): other/x"):
+        mapping.load([place], source)
+    assert source.reads == []
+    report = mapping.load([place], source, elsewhere="^other/")
+    assert (report.loaded, report.unmapped) == (["a"], ["other/x"]) and source.reads == ["b"]
+    np.testing.assert_array_equal(weight, [5, 6])
+    lacking = Arrays(other__x=count(1))
+    with pytest.raises(UserError, match=r"lacks 1 key\(s\): a;"):
+        mapping.load([place], lacking, allow=["other"])
+    report = mapping.load([place], lacking, strict=False)
+    assert str(report) == ("  loaded 0\n  resized 0\n  skipped 1\n    a\n  unmapped 1\n    other/x")
+    assert json.loads(report.to_json())["skipped"] == ["a"]
+    with pytest.raises(UserError, match=r"b of shape \[3\], the model \[2\]"):
+        mapping.load([place], Arrays(b=count(3)), strict=False)
+
+
+def test_views_rename_unstack_and_compute_without_reading():
+    source = Arrays(p__layer__w=count(2, 3, 4), p__first=count(2), p__second=count(2), q=count(1))
+    view = (
+        View(source)
+        .below("p/")
+        .unstacked("^layer/", "layer_{index}/", axis=1)
+        .computed("sum", (2,), np.add, "first", "second")
+        .without("first", "second")
+        .substituted(("layer_", "block_"), ("/w$", "/kernel"))
+    )
+    assert source.reads == [] and (view.path, view.step) == ("memory", 3)
+    assert view.shapes == {"sum": (2,), **{f"block_{i}/kernel": (2, 4) for i in range(3)}}
+    np.testing.assert_array_equal(view.value("sum"), [0, 2])
+    np.testing.assert_array_equal(view.value("block_2/kernel"), count(2, 3, 4)[:, 2])
+    view.value("block_0/kernel")
+    assert source.reads.count("p/layer/w") == 1
+
+
+VALUES = {
+    "a/kernel": count(2, 3),
+    "a/half": count(3).astype(np.float16),
+    "b": count(5).astype(ml_dtypes.bfloat16),
+    "count": np.array(7, np.int64),
+    "empty": np.zeros((0, 4), np.float32),
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(safetensors, "folder"), (npz, "weights.npz")])
+def test_containers_keep_every_bit_and_appear_whole(module, name, tmp_path):
+    path = str(tmp_path / "new" / name)
+    assert module.write(VALUES.items(), path, step=5, settings={"width": 3}) == path
+    assert module.recognises(path) and [p.name for p in (tmp_path / "new").iterdir()] == [name]
+    source = module.open_source(path)
+    assert source.shapes == {key: value.shape for key, value in VALUES.items()}
+    for key, value in VALUES.items():
+        got = source.value(key)
+        assert got.dtype == value.dtype and got.tobytes() == value.tobytes(), key
+    if module is safetensors:
+        assert source.settings == {"width": 3}
+    with pytest.raises(UserError, match="exists"):
+        module.write(VALUES.items(), path)
+    with pytest.raises(UserError, match="is remote"):
+        module.write(VALUES.items(), "ram://bucket/new")
+
+    def broken():
+        yield "a", count(2)
+        raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        module.write(broken(), str(tmp_path / "new" / "broken"))
+    assert [p.name for p in (tmp_path / "new").iterdir()] == [name]
+
+
+def test_a_folder_of_several_safetensors_files(tmp_path):
+    names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    for index, (key, name) in enumerate(names.items()):
+        safetensors.write_file(str(tmp_path / name), [(key, count(2, start=index))])
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    source = safetensors.open_source(str(tmp_path))
+    assert {key: source.value(key)[0] for key in source.shapes} == {"a": 0, "b": 1}
+    (tmp_path / names["b"]).unlink()
+    with pytest.raises(UserError, match=r"lacks model-00002.*index.json names"):
+        safetensors.open_source(str(tmp_path))
+    index.write_text("{")
+    with pytest.raises(UserError, match="no readable index"):
+        safetensors.open_source(str(tmp_path))
+
+
+def test_damaged_and_foreign_files_are_named_with_a_remedy(tmp_path):
+    whole = tmp_path / "whole.safetensors"
+    safetensors.write_file(str(whole), [("a", count(100))])
+    content = whole.read_bytes()
+    objects = tmp_path / "objects.npz"
+    np.savez(objects, a=np.array([{}], dtype=object))
+    with zipfile.ZipFile(tmp_path / "model.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme.md", b"")
+    (tmp_path / "tensorstore").mkdir()
+    (tmp_path / "tensorstore" / "manifest.ocdbt").write_bytes(b"")
+    files = {
+        "short.safetensors": (content[:-8], "ends before its last array"),
+        "header.safetensors": (content[:9] + b"!" + content[10:], "header is damaged"),
+        "kind.safetensors": (content.replace(b"F32", b"F77"), "arrays of F77"),
+        "lfs.npz": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        "old.bin": (b"\x80\x02}", "pickle of torch.*safetensors"),
+        "objects.npz": (None, "Python objects"),
+        "model.bin": (None, "pickle of torch"),
+        "other.zip": (None, "no format of weights"),
+        "text.txt": (b"hello", "no format of weights"),
+        "tensorstore": (None, "tensorstore checkpoint.*npz"),
+        "missing": (None, "no weights at"),
+    }
+    for name, (written, words) in files.items():
+        if written is not None:
+            (tmp_path / name).write_bytes(written)
+        with pytest.raises(UserError, match=words) as failure:
+            key_maps.open_source(str(tmp_path / name))
+        assert name in str(failure.value)
+    with pytest.raises(UserError, match="copy the file or folder here"):
+        key_maps.open_source("ram://bucket/model.npz")
+    with pytest.raises(UserError, match=r"nowhere://a cannot be reached \("):
+        key_maps.open_source("nowhere://a")
+    with pytest.raises(UserError, match="keys such as a, which are none of a known format"):
+        key_maps.find(*key_maps.open_source(str(whole)))
