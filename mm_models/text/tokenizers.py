@@ -112,65 +112,32 @@ class WordPieceTokenizer(Tokenizer):
         return self._tokenizer.tokenize(strings)
 
 
-class SentencePieceTokenizer(Tokenizer):
-    """A SentencePiece model. One without padding at id 0 has all its ids moved up by one.
-
-    Args:
-        vocabulary_path: the `.model` file.
-
-    Raises:
-        UserError: the file cannot be read or is no SentencePiece model.
-    """
-
-    def __init__(self, vocabulary_path: str, name: str = "sentencepiece_tokenizer"):
-        import tensorflow_text
-
-        super().__init__(name=name)
-        try:
-            with tf.io.gfile.GFile(vocabulary_path, "rb") as file:
-                model = file.read()
-        except tf.errors.OpError as error:
-            raise _unreadable(vocabulary_path, error) from error
-        try:
-            self._tokenizer = tensorflow_text.SentencepieceTokenizer(model, out_type=tf.int32)
-            num_pieces = int(self._tokenizer.vocab_size())
-            first = self._tokenizer.id_to_string(tf.constant([0]))[0].numpy()
-        except tf.errors.OpError as error:
-            raise UserError(
-                f"{vocabulary_path} is not a SentencePiece model; give the .model file that the "
-                "trainer wrote"
-            ) from error
-        self._offset = 0 if first == b"<pad>" else 1
-        self.vocabulary_size = num_pieces + self._offset
-
-    def _ragged_ids(self, strings):
-        return self._tokenizer.tokenize(strings) + self._offset
-
-
-_KINDS = {
-    "word": WordTokenizer,
-    "wordpiece": WordPieceTokenizer,
-    "sentencepiece": SentencePieceTokenizer,
-}
-
-
 def build_tokenizer(kind: str, vocabulary_path: str) -> Tokenizer:
     """The tokenizer of a kind: `word`, `wordpiece` or `sentencepiece`.
 
     Raises:
         UserError: unknown kind, no path, or a vocabulary the kind cannot use.
     """
-    if kind not in _KINDS:
-        raise UserError(f"tokenizer is {kind!r}; it must be one of {sorted(_KINDS)}")
+    # Built upon this module, so it can only be imported here.
+    from mm_models.text.sentence_pieces import SentencePieceTokenizer
+
+    kinds = {
+        "word": WordTokenizer,
+        "wordpiece": WordPieceTokenizer,
+        "sentencepiece": SentencePieceTokenizer,
+    }
+    if kind not in kinds:
+        raise UserError(f"tokenizer is {kind!r}; it must be one of {sorted(kinds)}")
     if not vocabulary_path:
         raise UserError(
             f"the {kind} tokenizer has no vocabulary; give the path of a vocabulary file "
             "(`mmstack vocabulary` writes one)"
         )
-    return _KINDS[kind](vocabulary_path)
+    return kinds[kind](vocabulary_path)
 
 
-def _unreadable(path: str, error: Exception) -> UserError:
+def unreadable_vocabulary(path: str, error: Exception) -> UserError:
+    """What to raise where a vocabulary file cannot be read."""
     reason = getattr(error, "message", str(error)).splitlines()[0]
     return UserError(f"vocabulary {path} cannot be read ({reason}); check the path")
 
@@ -180,7 +147,7 @@ def _read_lines(path: str) -> list[str]:
         with tf.io.gfile.GFile(path, "rb") as file:
             text = file.read().decode("utf-8")
     except tf.errors.OpError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable_vocabulary(path, error) from error
     except UnicodeDecodeError as error:
         raise UserError(f"vocabulary {path} is not UTF-8 text; convert it") from error
     lines = text.removesuffix("\n").split("\n")
