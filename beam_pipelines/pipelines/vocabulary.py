@@ -1,7 +1,6 @@
 """Manifests → vocabulary: a word table, a SentencePiece model or a WordPiece list."""
 
 import dataclasses
-import io
 import itertools
 import json
 import os
@@ -9,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import apache_beam as beam
 
-from beam_pipelines import files, manifest
+from beam_pipelines import files, manifest, template_texts
+from beam_pipelines.pipelines import piece_model
 from beam_pipelines.pipelines.runner import make_pipeline
 from beam_pipelines.words import normalised_words, wordpiece_words
 from mm_models.errors import UserError
 
-KINDS = ("word", "sentencepiece", "wordpiece")
 SPECIAL_WORDS = ("<pad>", "<bos>", "<eos>", "<unk>")
 SPECIAL_WORDPIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_TRAINING_SENTENCES = 1_000_000
@@ -28,12 +27,17 @@ class VocabularyConfig:
 
     Attributes:
         manifest_paths: what to read, each alone, so that their labels may differ; may be URLs.
-        output: the file to write; may be a URL.
+        output: the file to write; may be a URL. A SentencePiece model gets a list of its pieces
+            and a coverage report beside it.
         kind: `word`, `sentencepiece` or `wordpiece`.
-        size: most entries the vocabulary may have, special ones included.
+        size: most entries the vocabulary may have, special ones and sentinels included.
         splits: splits whose text is read.
         split_shares: shares of the splits, for items whose line names none.
+        languages: languages whose text is read; empty: all. Labels have none and are always read.
         with_questions: also read questions and answers.
+        with_labels: also read names of classes.
+        with_phrases: also read phrases that refer to objects.
+        pieces: of SentencePiece models.
         workers: worker processes on this machine.
         overwrite: whether an existing output may be replaced.
         passthrough: options for Beam.
@@ -47,7 +51,11 @@ class VocabularyConfig:
     split_shares: dict[str, float] = dataclasses.field(
         default_factory=lambda: dict(manifest.DEFAULT_SPLIT_SHARES)
     )
+    languages: tuple[str, ...] = ()
     with_questions: bool = False
+    with_labels: bool = False
+    with_phrases: bool = False
+    pieces: piece_model.PieceOptions = piece_model.PieceOptions()
     workers: int = 1
     overwrite: bool = False
     passthrough: tuple[str, ...] = ()
@@ -61,21 +69,53 @@ def run(config: VocabularyConfig) -> int:
     """
     if files.exists(config.output) and not config.overwrite:
         raise UserError(f"--output {config.output} exists; name another or add --overwrite")
+    prompts = template_texts.read(config.pieces.templates) if config.pieces.templates else []
     counted = _count(config, list(_lines(config.manifest_paths)))
     if not counted:
+        languages = f" in {', '.join(config.languages)}" if config.languages else ""
         raise UserError(
             f"manifest {', '.join(config.manifest_paths)}: the splits "
-            f"{', '.join(config.splits)} hold no text; choose others with --splits"
+            f"{', '.join(config.splits)} hold no text{languages}; choose others with --splits"
         )
-    content, entries = _BUILDERS[config.kind](counted, config.size)
-    unfinished = files.join(files.parent(config.output), f".tmp-{os.getpid()}-vocabulary")
-    try:
-        files.make_folder(files.parent(config.output))
-        files.write_bytes(unfinished, content)
-        files.rename_file(unfinished, config.output)
-    except OSError as error:
-        raise UserError(f"--output {config.output} cannot be written: {error}") from error
+    contents, entries = _build(config, counted, prompts)
+    _publish(config.output, contents)
     return entries
+
+
+def _build(
+    config: VocabularyConfig, counted: dict[str, piece_model.Counted], prompts: list[str]
+) -> tuple[dict[str, bytes], int]:
+    """Files to write, the vocabulary last, and its number of entries."""
+    if config.kind == "sentencepiece":
+        model, entries, report = piece_model.build(counted, prompts, config.size, config.pieces)
+        stem = config.output.removesuffix(".model")
+        report = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        others = {
+            f"{stem}.vocab": piece_model.piece_list(model),
+            f"{stem}.coverage.json": report.encode(),
+        }
+        return others | {config.output: model}, entries
+    (units,) = (each.best for each in counted.values())
+    build = word_table if config.kind == "word" else wordpiece_list
+    content, entries = build(units, config.size)
+    return {config.output: content}, entries
+
+
+def _publish(output: str, contents: dict[str, bytes]) -> None:
+    """Writes files under other names, then renames them all; the vocabulary comes last."""
+    unfinished = f".tmp-{os.getpid()}-vocabulary"
+    try:
+        files.make_folder(files.parent(output))
+        places = {
+            path: files.join(files.parent(output), f"{unfinished}-{number}")
+            for number, path in enumerate(contents)
+        }
+        for path, content in contents.items():
+            files.write_bytes(places[path], content)
+        for path, place in places.items():
+            files.rename_file(place, path)
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written: {error}") from error
 
 
 def _lines(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
@@ -86,16 +126,31 @@ def _lines(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
             yield path, *place
 
 
-def texts(item: dict, *, with_questions: bool) -> Iterator[str]:
-    """Captions of an item, and its questions and answers if asked for."""
-    yield from (caption["text"] for caption in item.get("captions", ()))
-    if with_questions:
+def texts(item: dict, config: VocabularyConfig) -> Iterator[tuple[str, str]]:
+    """(language, text) of an item's captions, and of what else is asked for."""
+    for caption in item.get("captions", ()):
+        yield caption.get("language", ""), caption["text"]
+    if config.with_questions:
         for question in item.get("questions", ()):
-            yield from (question["text"], question["answer"])
+            language = question.get("language", "")
+            yield from ((language, question["text"]), (language, question["answer"]))
+    if config.with_phrases:
+        for thing in item.get("objects", ()):
+            for phrase in thing.get("phrases", ()):
+                yield phrase.get("language", ""), phrase["text"]
+
+
+def label_texts(item: dict) -> Iterator[str]:
+    """Names of an item's classes and of its objects' classes."""
+    yield from (label["text"] for label in item.get("labels", ()))
+    yield from (thing["label"]["text"] for thing in item.get("objects", ()) if "label" in thing)
 
 
 class _ReadUnits(beam.DoFn):
-    """Line references → what is counted: words, or whole sentences."""
+    """Line references → (language, what is counted): words, or whole sentences.
+
+    Words are counted over all languages together.
+    """
 
     def __init__(self, config: VocabularyConfig, split_text: Callable[[str], Iterable[str]]):
         self._config = config
@@ -109,11 +164,20 @@ class _ReadUnits(beam.DoFn):
                     item = manifest.parse_line(file.read(size_bytes))
                     yield from self._units(item)
 
-    def _units(self, item: dict) -> Iterator[str]:
+    def _units(self, item: dict) -> Iterator[tuple[str, str]]:
         config = self._config
-        if manifest.split_of(item, config.split_shares) in config.splits:
-            for text in texts(item, with_questions=config.with_questions):
-                yield from self._split_text(text)
+        if manifest.split_of(item, config.split_shares) not in config.splits:
+            return
+        chosen = [
+            pair
+            for pair in texts(item, config)
+            if not config.languages or pair[0] in config.languages
+        ]
+        if config.with_labels:
+            chosen += [("", text) for text in label_texts(item)]
+        for language, text in chosen:
+            group = language if config.kind == "sentencepiece" else ""
+            yield from ((group, unit) for unit in self._split_text(text))
 
 
 def _words(text: str) -> list[str]:
@@ -151,35 +215,62 @@ def _frequency_rank(counted: tuple[str, int]) -> tuple:
 
 def _count(
     config: VocabularyConfig, references: list[tuple[str, int, int]]
-) -> list[tuple[str, int]]:
-    """(unit, count), most frequent first, ties in order of the unit."""
+) -> dict[str, piece_model.Counted]:
+    """Units of each language, most frequent first, ties in order of the unit."""
     groups = [
         references[start : start + _LINES_PER_ELEMENT]
         for start in range(0, len(references), _LINES_PER_ELEMENT)
     ]
-    keep = config.size if config.kind == "word" else MAX_TRAINING_SENTENCES
     result = files.join(files.parent(config.output), f".tmp-{os.getpid()}-counts")
     files.make_folder(files.parent(config.output))
     try:
         pipeline = make_pipeline(
             list(config.passthrough), workers=config.workers, num_items=len(groups)
         )
-        (
+        counts = (
             pipeline
             | "Lines" >> beam.Create(list(enumerate(groups)))
             | "Spread" >> beam.GroupByKey()
             | "Groups" >> beam.FlatMapTuple(lambda _, lines: lines)
             | "Read" >> beam.ParDo(_ReadUnits(config, _UNITS[config.kind]))
             | "Count" >> beam.combiners.Count.PerElement()
-            | "Best" >> beam.combiners.Top.Of(keep, key=_rank(config.kind), reverse=True)
-            | "Write" >> beam.Map(lambda best: files.write_json(result, best))
         )
+        _write_counts(config, counts, result)
         pipeline.run().wait_until_finish()
-        counted = [(unit, count) for unit, count in json.loads(files.read_bytes(result))]
+        found = json.loads(files.read_bytes(result))
     finally:
         if files.exists(result):
             files.delete_file(result)
-    return sorted(counted, key=_frequency_rank)
+    return {
+        language: piece_model.Counted(total, sorted(map(tuple, best), key=_frequency_rank))
+        for language, total, best in sorted(found)
+    }
+
+
+def _write_counts(config: VocabularyConfig, counts: beam.PCollection, result: str) -> None:
+    """((language, unit), count) → a file of [language, all its units, the kept ones]."""
+    keep = config.size if config.kind == "word" else MAX_TRAINING_SENTENCES
+    if config.kind == "sentencepiece":
+        keep //= max(1, len(config.languages))
+    by_language = counts | "ByLanguage" >> beam.MapTuple(lambda key, n: (key[0], (key[1], n)))
+    best = by_language | "Best" >> beam.combiners.Top.PerKey(
+        keep, key=_rank(config.kind), reverse=True
+    )
+    numbers = by_language | "Numbers" >> beam.MapTuple(lambda language, pair: (language, pair[1]))
+    total = numbers | "Total" >> beam.CombinePerKey(sum)
+    _ = (
+        (total, best)
+        | "Together" >> beam.CoGroupByKey()
+        | "Plain" >> beam.MapTuple(lambda language, found: [language, *map(_only, found)])
+        | "List" >> beam.combiners.ToList()
+        | "Write" >> beam.Map(lambda found: files.write_json(result, found))
+    )
+
+
+def _only(values: Iterable):
+    """The one value of a group."""
+    (value,) = values
+    return value
 
 
 def word_table(counted: list[tuple[str, int]], size: int) -> tuple[bytes, int]:
@@ -209,41 +300,3 @@ def wordpiece_list(counted: list[tuple[str, int]], size: int) -> tuple[bytes, in
             f"--size {size} is too small: the characters of this text alone need {len(pieces)}"
         )
     return "".join(f"{piece}\n" for piece in pieces).encode(), len(pieces)
-
-
-def sentencepiece_model(counted: list[tuple[str, int]], size: int) -> tuple[bytes, int]:
-    """A SentencePiece unigram model with `<pad>` at id 0; the same text gives the same bytes.
-
-    Raises:
-        UserError: when `size` is too small for the characters of the text.
-    """
-    import sentencepiece
-
-    model = io.BytesIO()
-    sentences = (sentence for sentence, count in sorted(counted) for _ in range(count))
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=sentences,
-            model_writer=model,
-            vocab_size=size,
-            model_type="unigram",
-            character_coverage=1.0,
-            pad_id=0,
-            unk_id=1,
-            bos_id=2,
-            eos_id=3,
-            hard_vocab_limit=False,
-            num_threads=1,
-            minloglevel=2,
-        )
-    except (RuntimeError, OSError) as error:
-        raise UserError(f"--size {size} does not suit this text: {error}") from error
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    return model.getvalue(), processor.get_piece_size()
-
-
-_BUILDERS = {
-    "word": word_table,
-    "wordpiece": wordpiece_list,
-    "sentencepiece": sentencepiece_model,
-}

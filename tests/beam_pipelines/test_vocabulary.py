@@ -1,5 +1,7 @@
 """Vocabularies: the words of the models' tokenizers, in a fixed order, from the chosen splits."""
 
+import json
+
 import pytest
 
 from beam_pipelines.words import normalised_words, wordpiece_words
@@ -79,16 +81,71 @@ def test_wordpiece_covers_the_text_and_splits_words_as_bert_does(corpus):
         assert spelled == "".join(wordpiece_words(text)), text
 
 
-def test_sentencepiece_is_repeatable_and_pads_with_zero(corpus):
+def _processor(content: bytes):
     import sentencepiece
 
-    content = build(corpus, "sentencepiece", "--size=80")
-    assert build(corpus, "sentencepiece", "--size=80") == content
-    processor = sentencepiece.SentencePieceProcessor(model_proto=content)
-    assert (processor.pad_id(), processor.unk_id()) == (0, 1)
-    assert processor.get_piece_size() <= 80
+    return sentencepiece.SentencePieceProcessor(model_proto=content)
+
+
+def test_sentencepiece_is_repeatable_and_its_sentinels_are_last(corpus):
+    options = ("--size=400", "--extra_ids=8")
+    content = build(corpus, "sentencepiece", *options)
+    assert build(corpus, "sentencepiece", *options) == content
+    processor = _processor(content)
+    assert (processor.pad_id(), processor.eos_id(), processor.unk_id()) == (0, 1, 2)
+    size = processor.get_piece_size()
+    assert size <= 400
+    assert processor.id_to_piece(size - 1) == "\u2581<extra_id_0>"
+    assert processor.id_to_piece(size - 8) == "\u2581<extra_id_7>"
+    assert processor.encode("a dog <extra_id_3>")[-1] == size - 4
     assert processor.decode(processor.encode("a dog")) == "a dog"
-    assert processor.unk_id() not in processor.encode("un chien")
+    # Byte fallback leaves nothing unknown; without it, letters that were not read are.
+    assert processor.unk_id() not in processor.encode("un chien Ж")
+    plain = _processor(
+        build(corpus, "sentencepiece", "--size=80", "--extra_ids=0", "--no-byte_fallback")
+    )
+    assert plain.unk_id() in plain.encode("Ж")
+    listed = (corpus / "sentencepiece.vocab").read_text().splitlines()
+    assert [line.split("\t")[0] for line in listed][:3] == ["<pad>", "</s>", "<unk>"]
+
+
+def test_languages_by_temperature_and_their_coverage(tmp_path):
+    many = [{"text": f"the dog number {n} barks", "language": "en"} for n in range(160)]
+    few = [{"text": f"der Hund {n} bellt laut", "language": "de"} for n in range(10)]
+    item = {
+        "id": "a",
+        "split": "train",
+        "captions": [*many, *few, {"text": "ψωμί", "language": "el"}],
+        "labels": [{"index": 0, "text": "zebrafish"}],
+        "objects": [{"id": 0, "label": {"index": 1, "text": "quokka"}, "track": [],
+                     "phrases": [{"text": "das Xylophon", "language": "de"}]}],
+    }  # fmt: skip
+    write_lines(tmp_path / "m.jsonl", [item])
+    (tmp_path / "t.yaml").write_text(
+        "languages: {en: EN, de: DE}\ntasks: {a: {inputs: 'Describe in {lang}: <extra_id_0>',"
+        " targets: '{detections}', detection: {bins: 12}}}\n"
+    )
+    flags = ("--size=420", "--extra_ids=8", "--languages=en,de")
+    build(tmp_path, "sentencepiece", *flags)
+    report = json.loads((tmp_path / "sentencepiece.coverage.json").read_text())
+    languages = report["languages"]
+    assert set(languages) == {"de", "en"} and report["byte_pieces"] == 256
+    assert languages["de"]["share_of_training"] == pytest.approx(10 / 170)
+    assert languages["de"]["unknown_rate"] == languages["de"]["byte_fallback_rate"] == 0
+    assert sum(each["share_of_pieces"] for each in languages.values()) == pytest.approx(1)
+    more = (
+        *("--temperature=2", "--with_labels", "--with_phrases"),
+        f"--templates={tmp_path}/t.yaml",
+    )
+    processor = _processor(build(tmp_path, "sentencepiece", *flags, *more))
+    languages = json.loads((tmp_path / "sentencepiece.coverage.json").read_text())["languages"]
+    # 160, 11 (a phrase more) and 2 (labels), each to the power of a half.
+    expected = 11**0.5 / (160**0.5 + 11**0.5 + 2**0.5)
+    assert languages["de"]["share_of_training"] == pytest.approx(expected, rel=0.15)
+    assert languages["unknown"]["sentences"] == 2
+    known = "".join(processor.id_to_piece(i) for i in range(259, processor.get_piece_size()))
+    assert all(letter in known for letter in "XzqD")  # Phrase, label, object's label, prompt.
+    assert "ψ" not in known
 
 
 @pytest.mark.parametrize(
@@ -97,7 +154,12 @@ def test_sentencepiece_is_repeatable_and_pads_with_zero(corpus):
         (["--splits=test"], "the splits test hold no text"),
         (["--splits=dev"], "--splits dev"),
         (["--size=3"], "--size 3: expected at least 16"),
-        (["--kind=sentencepiece", "--size=16"], "--size 16 does not suit this text"),
+        (["--kind=sentencepiece", "--size=300"], "--size 300 (of which 100 sentinels) does not"),
+        (["--kind=sentencepiece", "--size=16"], "--size 16 leaves 0 pieces beside --extra_ids 100"),
+        (["--kind=sentencepiece", "--languages=fi"], "hold no text in fi"),
+        (["--kind=sentencepiece", "--temperature=0.5"], "--temperature 0.5: expected 1 or more"),
+        (["--kind=sentencepiece", "--templates=none"], "--templates none cannot be read"),
+        (["--kind=word", "--extra_ids=3"], "--extra_ids is of SentencePiece models"),
         (["--kind=wordpiece", "--size=16"], "--size 16 is too small"),
         (["--manifest=none"], "manifest none cannot be read"),
     ],

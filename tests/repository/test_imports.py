@@ -13,7 +13,12 @@ ROOMS = ("mm_models", "beam_pipelines", "trainers", "export", "tests", "benchmar
 # room -> prefixes of project modules that it may import besides its own
 ALLOWED = {
     "mm_models": (),
-    "beam_pipelines": ("mm_models.errors", "mm_models.signal", "mmstack"),
+    "beam_pipelines": (
+        "mm_models.errors",
+        "mm_models.signal",
+        "mm_models.text.sentinels",
+        "mmstack",
+    ),
     "trainers": ("mm_models", "beam_pipelines.records", "mmstack"),
     "export": (
         "mm_models",
