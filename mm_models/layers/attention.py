@@ -7,8 +7,30 @@ import tensorflow as tf
 
 from mm_models.layers import normalization, randomness
 from mm_models.layers.dropout import StatelessDropout
+from mm_models.layers.initializers import kernel_initializer
 
 MASKED_SCORE = -1e9
+
+
+def leading_shape(values: tf.Tensor, count: int = 2) -> list:
+    """The first `count` sizes, as numbers where they are known."""
+    dynamic = tf.shape(values)
+    return [
+        dynamic[axis] if size is None else size for axis, size in enumerate(values.shape[:count])
+    ]
+
+
+def write_at(cache: tf.Tensor, values: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """A cache in which `values` stand from `position` on; compiled, it is written in place.
+
+    Args:
+        cache: float[rows, heads, max_length, head_dim].
+        values: float[rows, heads, tokens, head_dim].
+        position: int32[].
+    """
+    zero = tf.zeros([], tf.int32)
+    start = tf.stack([zero, zero, position, zero])
+    return keras.ops.slice_update(cache, start, tf.cast(values, cache.dtype))
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -16,8 +38,9 @@ class MultiHeadAttention(keras.layers.Layer):
     """Scaled (or unscaled) dot-product attention over several heads.
 
     `project_queries`, `project_memory` and `attend` are separate, so that a decoder can keep keys
-    and values between calls, and a subclass can normalise queries and keys or change values,
-    without a new layer. Kernels are 2-D, [dim, heads * head_dim], as in the published checkpoints.
+    and values between calls (`empty_cache` and `step`, or `remember` and `read`), and a subclass
+    can normalise queries and keys, change values, or keep more in the cache, without a new layer.
+    Kernels are 2-D, [dim, heads * head_dim], as in the published checkpoints.
 
     Args:
         num_heads, head_dim: heads and the width of each.
@@ -26,6 +49,7 @@ class MultiHeadAttention(keras.layers.Layer):
         qk_norm: normalise every head's queries and keys over `head_dim` (mean and variance, scale
             only), with one scale for all heads, before scores are scaled.
         dropout_rate: of the attention weights.
+        initialization: see `initializers.kernel_initializer`.
 
     Call arguments:
         queries: float[batch, queries, dim].
@@ -51,6 +75,7 @@ class MultiHeadAttention(keras.layers.Layer):
         scale_scores: bool = True,
         qk_norm: bool = False,
         dropout_rate: float = 0.0,
+        initialization: str = "glorot",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -60,6 +85,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.scale_scores = scale_scores
         self.qk_norm = qk_norm
         self.dropout_rate = dropout_rate
+        self.initialization = initialization
         inner = num_heads * head_dim
         self.q = self._dense(inner, "q")
         self.k = self._dense(inner, "k")
@@ -70,7 +96,14 @@ class MultiHeadAttention(keras.layers.Layer):
         self.dropout = StatelessDropout(dropout_rate, name="dropout", dtype=self.dtype_policy)
 
     def _dense(self, units, name):
-        return keras.layers.Dense(units, use_bias=self.use_bias, name=name, dtype=self.dtype_policy)
+        role = "query" if name == "q" else "attention"
+        return keras.layers.Dense(
+            units,
+            use_bias=self.use_bias,
+            kernel_initializer=kernel_initializer(self.initialization, role, self.head_dim),
+            name=name,
+            dtype=self.dtype_policy,
+        )
 
     def _head_norm(self, name):
         return normalization.make_norm("layer_scale", name=name, dtype=self.dtype_policy)
@@ -88,8 +121,7 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def _split_heads(self, values):
         # [batch, tokens, heads * head_dim] -> [batch, heads, tokens, head_dim]
-        batch, tokens = tf.shape(values)[0], values.shape[1]
-        values = tf.reshape(values, [batch, tokens, self.num_heads, self.head_dim])
+        values = tf.reshape(values, [*leading_shape(values), self.num_heads, self.head_dim])
         return tf.transpose(values, [0, 2, 1, 3])
 
     def project_queries(self, queries):
@@ -130,7 +162,71 @@ class MultiHeadAttention(keras.layers.Layer):
         # [batch, heads, queries, head_dim] -> [batch, queries, heads * head_dim]
         mixed = tf.transpose(tf.matmul(weights, values), [0, 2, 1, 3])
         inner = self.num_heads * self.head_dim
-        return self.o(tf.reshape(mixed, [tf.shape(mixed)[0], mixed.shape[1], inner]))
+        return self.o(tf.reshape(mixed, [*leading_shape(mixed), inner]))
+
+    def empty_cache(self, num_rows, max_length: int) -> dict[str, tf.Tensor]:
+        """What `step` keeps of the tokens so far: float[rows, heads, max_length, head_dim] each."""
+        shape = [num_rows, self.num_heads, max_length, self.head_dim]
+        return {name: tf.zeros(shape, self.compute_dtype) for name in ("keys", "values")}
+
+    def step(self, queries, cache, position, *, attention_mask, bias):
+        """Self-attention of the next tokens to themselves and to all before them.
+
+        Args:
+            queries: float[rows, tokens, dim], of the tokens at `position` and after it.
+            cache: of the tokens before; theirs are written into it.
+            position: int32[].
+            attention_mask, bias: as for `call`, with `max_length` keys.
+
+        Returns:
+            float[rows, tokens, dim] and the new cache.
+        """
+        keys, values = self.project_memory(queries)
+        cache = {
+            **cache,
+            "keys": write_at(cache["keys"], keys, position),
+            "values": write_at(cache["values"], values, position),
+        }
+        attended = self.attend(
+            self.project_queries(queries),
+            cache["keys"],
+            cache["values"],
+            attention_mask=attention_mask,
+            bias=bias,
+            training=False,
+            seed=None,
+        )
+        return attended, cache
+
+    def remember(self, memory) -> dict[str, tf.Tensor]:
+        """What `read` needs of a memory float[batch, keys, dim]: computed once for all steps."""
+        keys, values = self.project_memory(memory)
+        return {"keys": keys, "values": values}
+
+    def read(self, queries, remembered, attention_mask=None):
+        """Attention to a memory that several rows share.
+
+        Args:
+            queries: float[rows, tokens, dim]; rows of one example lie together.
+            remembered: of batch examples; rows is a multiple of batch.
+            attention_mask: [batch, keys] or None.
+
+        Returns:
+            float[rows, tokens, dim].
+        """
+        batch = leading_shape(remembered["keys"], 1)[0]
+        dim = queries.shape[-1]
+        # [rows, tokens, dim] -> [batch, rows of an example * tokens, dim]
+        attended = self.attend(
+            self.project_queries(tf.reshape(queries, [batch, -1, dim])),
+            remembered["keys"],
+            remembered["values"],
+            attention_mask=attention_mask,
+            bias=None,
+            training=False,
+            seed=None,
+        )
+        return tf.reshape(attended, [*leading_shape(queries), dim])
 
     def call(self, queries, memory=None, attention_mask=None, bias=None, training=False, seed=None):
         keys, values = self.project_memory(queries if memory is None else memory)
@@ -153,4 +249,5 @@ class MultiHeadAttention(keras.layers.Layer):
             "scale_scores": self.scale_scores,
             "qk_norm": self.qk_norm,
             "dropout_rate": self.dropout_rate,
+            "initialization": self.initialization,
         }

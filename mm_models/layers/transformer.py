@@ -8,17 +8,12 @@ import keras
 import tensorflow as tf
 
 from mm_models.layers import normalization, randomness
+from mm_models.layers.block_options import BlockOptions, as_block_options
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
 from mm_models.layers.mixture_of_experts.statistics import Routing
 from mm_models.layers.rematerialization import recompute
-from mm_models.layers.transformer_block import (
-    BlockOptions,
-    OpenRows,
-    TransformerBlock,
-    as_block_options,
-    as_dict,
-)
+from mm_models.layers.transformer_block import OpenRows, TransformerBlock, as_dict
 
 
 class StackOutputs(NamedTuple):
@@ -44,6 +39,11 @@ def _checked_layers(layers, num_layers, experts) -> tuple[int, ...]:
     return tuple(sorted(layers))
 
 
+def _of_block(bias, index):
+    """The bias of one block, of one for all or a tuple of one each."""
+    return bias[index] if isinstance(bias, tuple | list) else bias
+
+
 @keras.saving.register_keras_serializable("mmstack")
 class TransformerStack(keras.layers.Layer):
     """Blocks one after another, a final normalisation, then dropout unless it is left out.
@@ -58,8 +58,9 @@ class TransformerStack(keras.layers.Layer):
         rematerialize: keep only what goes into the blocks for the backward pass of training, and
             compute the rest again there; `open` keeps everything.
 
-    Call arguments: those of `TransformerBlock`; `num_outputs` applies to the last block, so that a
-    model that reads one row pays for one row there (a block with experts computes all rows).
+    Call arguments: those of `TransformerBlock`; `bias` may be a tuple of one for each block;
+    `num_outputs` applies to the last block, so that a model that reads one row pays for one row
+    there (a block with experts computes all rows).
 
     Returns:
         float[batch, tokens or num_outputs, dim].
@@ -116,11 +117,20 @@ class TransformerStack(keras.layers.Layer):
         attention_mask=None,
         bias=None,
         num_outputs=None,
+        memory=None,
+        memory_mask=None,
         training=False,
         seed=None,
     ):
         return self.forward(
-            tokens, attention_mask, bias, num_outputs, training=training, seed=seed
+            tokens,
+            attention_mask,
+            bias,
+            num_outputs,
+            memory,
+            memory_mask,
+            training=training,
+            seed=seed,
         ).tokens
 
     def forward(
@@ -129,35 +139,41 @@ class TransformerStack(keras.layers.Layer):
         attention_mask=None,
         bias=None,
         num_outputs=None,
+        memory=None,
+        memory_mask=None,
         training=False,
         seed=None,
     ) -> StackOutputs:
         """What `call` returns, with what the routers did; for a stack that is built."""
         # `call` gets its tokens in the dtype of the computation, this method gets them from anyone.
         tokens = tf.cast(tokens, self.compute_dtype)
+        memory = None if memory is None else tf.cast(memory, self.compute_dtype)
         routings = []
         for index, block in enumerate(self.blocks):
             options = {
                 "attention_mask": attention_mask,
+                "memory_mask": memory_mask,
                 "num_outputs": num_outputs if index == self.num_layers - 1 else None,
                 "training": training,
                 "seed": randomness.fold_in_optional(seed, index),
             }
-            tokens, routing = self._run(block, tokens, bias, options)
+            flowing = {"bias": _of_block(bias, index), "memory": memory}
+            tokens, routing = self._run(block, tokens, flowing, options)
             routings += [] if routing is None else [routing]
         return StackOutputs(self._finish(tokens, training, seed), tuple(routings))
 
-    def _run(self, block, tokens, bias, options) -> tuple[tf.Tensor, Routing | None]:
+    def _run(self, block, tokens, flowing, options) -> tuple[tf.Tensor, Routing | None]:
         if not (self.rematerialize and options["training"]):
-            return block.forward(tokens, bias=bias, **options)
+            return block.forward(tokens, **flowing, **options)
         # What gradients flow to is an argument: a bias may come from a learned table.
-        biases = () if bias is None else (bias,)
+        flowing = {name: value for name, value in flowing.items() if value is not None}
 
-        def run(tokens, *biases):
-            tokens, routing = block.forward(tokens, bias=biases[0] if biases else None, **options)
+        def run(tokens, *values):
+            named = dict(zip(flowing, values, strict=True))
+            tokens, routing = block.forward(tokens, **named, **options)
             return (tokens,) if routing is None else (tokens, routing)
 
-        tokens, *routings = recompute(run, tokens, *biases)
+        tokens, *routings = recompute(run, tokens, *flowing.values())
         return tokens, routings[0] if routings else None
 
     def open(
@@ -173,12 +189,13 @@ class TransformerStack(keras.layers.Layer):
 
         What routers of other blocks did is not handed out here.
         """
-        common = {"attention_mask": attention_mask, "bias": bias, "training": training}
+        common = {"attention_mask": attention_mask, "training": training}
+        last = self.num_layers - 1
         for index, block in enumerate(self.blocks[:-1]):
-            tokens = block(tokens, seed=randomness.fold_in_optional(seed, index), **common)
-        return self.blocks[-1].open(
-            tokens, num_outputs=num_outputs, seed=self._last_seed(seed), **common
-        )
+            own = {"bias": _of_block(bias, index), "seed": randomness.fold_in_optional(seed, index)}
+            tokens = block(tokens, **own, **common)
+        own = {"bias": _of_block(bias, last), "seed": self._last_seed(seed)}
+        return self.blocks[-1].open(tokens, num_outputs=num_outputs, **own, **common)
 
     def close(self, rows: OpenRows, training=False, seed=None):
         """The rest of `call`."""
@@ -191,6 +208,54 @@ class TransformerStack(keras.layers.Layer):
             training=training,
             seed=randomness.fold_in_optional(seed, "final"),
         )
+
+    def empty_cache(self, num_rows, max_length: int) -> tuple[dict[str, tf.Tensor], ...]:
+        """What `step` keeps of the tokens so far, for each block."""
+        return tuple(block.attention.empty_cache(num_rows, max_length) for block in self.blocks)
+
+    def remember(self, memory) -> tuple[dict[str, tf.Tensor], ...]:
+        """What `step` needs of a memory float[batch, memory, dim], for each block."""
+        memory = tf.cast(memory, self.compute_dtype)
+        return tuple(block.remember(memory) for block in self.blocks)
+
+    def step(
+        self,
+        tokens,
+        cache,
+        position,
+        *,
+        attention_mask,
+        bias=None,
+        remembered=None,
+        memory_mask=None,
+    ):
+        """The output for the next tokens alone, see `TransformerBlock.step`.
+
+        Args:
+            tokens: float[rows, tokens, dim], from `position: int32[]` on.
+            cache: of `empty_cache`, or what a step before gave.
+            attention_mask: [1, tokens, max_length].
+            bias: float[1, heads, tokens, max_length], a tuple of one for each block, or None.
+            remembered: of `remember`, or None where no block reads a memory.
+            memory_mask: [batch, memory] or None.
+
+        Returns:
+            float[rows, tokens, dim] and the new cache.
+        """
+        tokens = tf.cast(tokens, self.compute_dtype)
+        kept = []
+        for index, block in enumerate(self.blocks):
+            tokens, block_cache = block.step(
+                tokens,
+                cache[index],
+                position,
+                attention_mask=attention_mask,
+                bias=_of_block(bias, index),
+                remembered=None if remembered is None else remembered[index],
+                memory_mask=memory_mask,
+            )
+            kept.append(block_cache)
+        return self.final_norm(tokens), tuple(kept)
 
     def drop_residual(self, values, training=False, seed=None):
         """The dropout behind the last Dense of the last block; its own adjoint."""

@@ -1,4 +1,4 @@
-"""One pre-norm transformer block."""
+"""One pre-norm transformer block, over whole sequences or step by step."""
 
 import dataclasses
 from typing import NamedTuple
@@ -8,44 +8,12 @@ import tensorflow as tf
 
 from mm_models.layers import normalization, randomness
 from mm_models.layers.attention import MultiHeadAttention
+from mm_models.layers.block_options import BlockOptions, as_block_options
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mixture_of_experts.layer import MixtureOfExperts
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
 from mm_models.layers.mixture_of_experts.statistics import Routing
 from mm_models.layers.mlp import Mlp
-
-
-@dataclasses.dataclass(frozen=True)
-class BlockOptions:
-    """What a block is made of.
-
-    Attributes:
-        dim: width of the tokens.
-        mlp_dim: width inside the feed-forward half.
-        num_heads, head_dim: attention heads and the width of each.
-        use_bias: biases in every Dense of the block.
-        scale_scores: divide attention scores by the root of `head_dim`.
-        qk_norm: normalise queries and keys, see `MultiHeadAttention`.
-        attention_norm, mlp_norm: normalisation before each half, see `normalization.make_norm`.
-        norm_epsilon: of both, and of the last one of a stack.
-        activation: see `mlp.ACTIVATIONS`.
-        attention_dropout_rate: dropout of attention weights.
-        dropout_rate: dropout inside the feed-forward half and on both residual branches.
-    """
-
-    dim: int
-    mlp_dim: int
-    num_heads: int
-    head_dim: int
-    use_bias: bool = True
-    scale_scores: bool = True
-    qk_norm: bool = False
-    attention_norm: str = "layer"
-    mlp_norm: str = "layer"
-    norm_epsilon: float = normalization.EPSILON
-    activation: str = "gelu"
-    attention_dropout_rate: float = 0.0
-    dropout_rate: float = 0.0
 
 
 class OpenRows(NamedTuple):
@@ -63,19 +31,20 @@ class OpenRows(NamedTuple):
     hidden: tf.Tensor
 
 
-def as_block_options(options: BlockOptions | dict) -> BlockOptions:
-    """The options themselves, or those that a dict of their fields describes."""
-    return options if isinstance(options, BlockOptions) else BlockOptions(**options)
-
-
 def as_dict(options: ExpertOptions | None) -> dict | None:
     """The fields of options that may be missing."""
     return None if options is None else dataclasses.asdict(options)
 
 
+def _check_experts(options: BlockOptions) -> None:
+    if options.gated or options.initialization != "glorot":
+        raise ValueError("experts have no gated form and no initialization but 'glorot'")
+
+
 @keras.saving.register_keras_serializable("mmstack")
 class TransformerBlock(keras.layers.Layer):
-    """x + attention(norm(x)), then x + mlp(norm(x)).
+    """x + attention(norm(x)), then x + mlp(norm(x)); between the two, where the options say so,
+    x + cross_attention(norm(x), memory).
 
     Args:
         options: what the block is made of.
@@ -83,15 +52,20 @@ class TransformerBlock(keras.layers.Layer):
 
     Call arguments:
         tokens: float[batch, tokens, dim].
-        attention_mask: [batch, tokens] or [batch, tokens, tokens], 1 where a key may be seen. The
-            experts take one of rank 2 for their padding mask.
-        bias: float[1 or batch, heads, tokens, tokens] added to the scores.
+        attention_mask: [batch, tokens] or [1 or batch, tokens, tokens], 1 where a key may be seen.
+            The experts take one of rank 2 for their padding mask.
+        bias: float[1 or batch, heads, tokens, tokens] added to the scores of self-attention.
         num_outputs: compute only the first so many rows; all of them still serve as keys. None:
             all.
+        memory: float[batch, memory, dim] that cross-attention reads.
+        memory_mask: [batch, memory] or [batch, tokens, memory].
         training: bool.
         seed: int32[2] for dropout.
 
-    Source: VATT, section 3.2; IMP for experts.
+    Raises:
+        ValueError: experts in the place of a gated or T5X-initialised half, which they lack.
+
+    Source: VATT, section 3.2; IMP for experts; T5 for cross-attention.
     """
 
     def __init__(
@@ -104,21 +78,12 @@ class TransformerBlock(keras.layers.Layer):
         self.options = options = as_block_options(options)
         self.expert_options = None if experts is None else as_options(experts)
         policy = self.dtype_policy
-        norm = {"dtype": policy, "epsilon": options.norm_epsilon}
-        self.attention_norm = normalization.make_norm(
-            options.attention_norm, name="attention_norm", **norm
-        )
-        self.attention = MultiHeadAttention(
-            options.num_heads,
-            options.head_dim,
-            use_bias=options.use_bias,
-            scale_scores=options.scale_scores,
-            qk_norm=options.qk_norm,
-            dropout_rate=options.attention_dropout_rate,
-            name="attention",
-            dtype=policy,
-        )
-        self.mlp_norm = normalization.make_norm(options.mlp_norm, name="mlp_norm", **norm)
+        self.attention_norm = self._norm(options.attention_norm, "attention_norm")
+        self.attention = self._make_attention("attention")
+        if options.cross_attention:
+            self.cross_attention_norm = self._norm(options.attention_norm, "cross_attention_norm")
+            self.cross_attention = self._make_attention("cross_attention")
+        self.mlp_norm = self._norm(options.mlp_norm, "mlp_norm")
         feed_forward = {
             "hidden_dim": options.mlp_dim,
             "activation": options.activation,
@@ -127,15 +92,42 @@ class TransformerBlock(keras.layers.Layer):
             "dtype": policy,
         }
         if self.expert_options is None:
-            self.mlp = Mlp(name="mlp", **feed_forward)
+            self.mlp = Mlp(
+                gated=options.gated,
+                initialization=options.initialization,
+                name="mlp",
+                **feed_forward,
+            )
         else:
+            _check_experts(options)
             self.experts = MixtureOfExperts(self.expert_options, name="experts", **feed_forward)
         self.dropout = StatelessDropout(options.dropout_rate, name="dropout", dtype=policy)
+
+    def _norm(self, kind, name):
+        epsilon = self.options.norm_epsilon
+        return normalization.make_norm(kind, name=name, dtype=self.dtype_policy, epsilon=epsilon)
+
+    def _make_attention(self, name):
+        options = self.options
+        return MultiHeadAttention(
+            options.num_heads,
+            options.head_dim,
+            use_bias=options.use_bias,
+            scale_scores=options.scale_scores,
+            qk_norm=options.qk_norm,
+            dropout_rate=options.attention_dropout_rate,
+            initialization=options.initialization,
+            name=name,
+            dtype=self.dtype_policy,
+        )
 
     def build(self, input_shape=None):
         shape = (None, None, self.options.dim)
         half = self.mlp if self.expert_options is None else self.experts
-        for layer in (self.attention_norm, self.attention, self.mlp_norm, half):
+        cross = ()
+        if self.options.cross_attention:
+            cross = (self.cross_attention_norm, self.cross_attention)
+        for layer in (self.attention_norm, self.attention, *cross, self.mlp_norm, half):
             layer.build(shape)
         self.built = True
 
@@ -145,11 +137,20 @@ class TransformerBlock(keras.layers.Layer):
         attention_mask=None,
         bias=None,
         num_outputs=None,
+        memory=None,
+        memory_mask=None,
         training=False,
         seed=None,
     ):
         return self.forward(
-            tokens, attention_mask, bias, num_outputs, training=training, seed=seed
+            tokens,
+            attention_mask,
+            bias,
+            num_outputs,
+            memory,
+            memory_mask,
+            training=training,
+            seed=seed,
         )[0]
 
     def forward(
@@ -158,27 +159,34 @@ class TransformerBlock(keras.layers.Layer):
         attention_mask=None,
         bias=None,
         num_outputs=None,
+        memory=None,
+        memory_mask=None,
         training=False,
         seed=None,
     ) -> tuple[tf.Tensor, Routing | None]:
         """What `call` returns, and what the router did where there is one."""
         options = {"training": training, "seed": seed}
+        memories = {"memory": memory, "memory_mask": memory_mask}
         if self.expert_options is None:
-            rows = self.open(tokens, attention_mask, bias, num_outputs, **options)
+            rows = self.open(tokens, attention_mask, bias, num_outputs, **memories, **options)
             return self.close(rows, **options), None
         # All rows, whatever is asked for: who meets which expert depends on all of them.
         tokens = self._attend(tokens, attention_mask, bias, None, **options)
+        tokens = self._read(tokens, **memories, **options)
         padding_mask = attention_mask
         if attention_mask is not None and attention_mask.shape.rank != 2:
             padding_mask = None
-        taken = self.experts(
+        taken = self._meet_experts(tokens, padding_mask, **options)
+        tokens += self.drop_residual(taken.tokens, **options)
+        return tokens if num_outputs is None else tokens[:, :num_outputs], taken.routing
+
+    def _meet_experts(self, tokens, padding_mask, *, training, seed):
+        return self.experts(
             self.mlp_norm(tokens),
             padding_mask=padding_mask,
             training=training,
             seed=randomness.fold_in_optional(seed, "mlp"),
         )
-        tokens += self.drop_residual(taken.tokens, **options)
-        return tokens if num_outputs is None else tokens[:, :num_outputs], taken.routing
 
     def open(
         self,
@@ -186,15 +194,17 @@ class TransformerBlock(keras.layers.Layer):
         attention_mask=None,
         bias=None,
         num_outputs=None,
+        memory=None,
+        memory_mask=None,
         training=False,
         seed=None,
     ) -> OpenRows:
         """The first part of `call`, up to the last Dense; not for a block with experts."""
         if self.expert_options is not None:
             raise ValueError(f"block {self.name!r} has experts, and no single last Dense")
-        tokens = self._attend(
-            tokens, attention_mask, bias, num_outputs, training=training, seed=seed
-        )
+        options = {"training": training, "seed": seed}
+        tokens = self._attend(tokens, attention_mask, bias, num_outputs, **options)
+        tokens = self._read(tokens, memory, memory_mask, **options)
         hidden = self.mlp.hidden(
             self.mlp_norm(tokens),
             training=training,
@@ -225,6 +235,22 @@ class TransformerBlock(keras.layers.Layer):
         )
         return tokens + self.dropout(attended, training=training, seed=branch("attention_residual"))
 
+    def _read(self, tokens, memory, memory_mask, *, training, seed):
+        """x + cross_attention(norm(x), memory), or x itself in a block without."""
+        if not self.options.cross_attention:
+            return tokens
+        if memory_mask is not None and memory_mask.shape.rank == 3:
+            memory_mask = memory_mask[:, : tokens.shape[1]]
+        attended = self.cross_attention(
+            self.cross_attention_norm(tokens),
+            memory=memory,
+            attention_mask=memory_mask,
+            training=training,
+            seed=randomness.fold_in_optional(seed, "cross_attention"),
+        )
+        seed = randomness.fold_in_optional(seed, "cross_attention_residual")
+        return tokens + self.dropout(attended, training=training, seed=seed)
+
     def close(self, rows: OpenRows, training=False, seed=None):
         """The rest of `call`."""
         return rows.residual + self.drop_residual(
@@ -235,6 +261,36 @@ class TransformerBlock(keras.layers.Layer):
         """The dropout between the last Dense and the residual; linear, and its own adjoint."""
         seed = randomness.fold_in_optional(seed, "mlp_residual")
         return self.dropout(values, training=training, seed=seed)
+
+    def remember(self, memory) -> dict[str, tf.Tensor]:
+        """What `step` needs of a memory float[batch, memory, dim]; nothing without
+        cross-attention."""
+        return self.cross_attention.remember(memory) if self.options.cross_attention else {}
+
+    def step(self, tokens, cache, position, *, attention_mask, bias, remembered, memory_mask):
+        """The block's output for the next tokens, of which those before are in the cache.
+
+        Args:
+            tokens: float[rows, tokens, dim], from `position` on.
+            cache: of `attention.empty_cache`, or what a step before gave.
+            position: int32[].
+            attention_mask, bias: [1, tokens, max_length] and float[1, heads, tokens, max_length].
+            remembered: what `remember` gave.
+            memory_mask: [batch, memory] or None.
+
+        Returns:
+            float[rows, tokens, dim] and the new cache.
+        """
+        attended, cache = self.attention.step(
+            self.attention_norm(tokens), cache, position, attention_mask=attention_mask, bias=bias
+        )
+        tokens += attended
+        if self.options.cross_attention:
+            queries = self.cross_attention_norm(tokens)
+            tokens += self.cross_attention.read(queries, remembered, memory_mask)
+        if self.expert_options is None:
+            return tokens + self.mlp(self.mlp_norm(tokens)), cache
+        return tokens + self._meet_experts(tokens, None, training=False, seed=None).tokens, cache
 
     def get_config(self):
         return {

@@ -26,6 +26,7 @@ class WordEmbedding(keras.layers.Layer):
         dim: width of a vector.
         trainable: whether the table is learned; VATT's stays as loaded.
         initial_stddev: of the vectors at the start; null takes the root of 1 / dim.
+        truncated: draw those again that are farther than two deviations from 0.
 
     Call arguments:
         ids: int32[...].
@@ -35,19 +36,28 @@ class WordEmbedding(keras.layers.Layer):
     """
 
     def __init__(
-        self, vocabulary_size: int, dim: int, initial_stddev: float | None = None, **kwargs
+        self,
+        vocabulary_size: int,
+        dim: int,
+        initial_stddev: float | None = None,
+        truncated: bool = True,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.dim = dim
         self.initial_stddev = initial_stddev
+        self.truncated = truncated
 
     def build(self, input_shape=None):
+        normal = keras.initializers.RandomNormal
+        if self.truncated:
+            normal = keras.initializers.TruncatedNormal
         stddev = self.dim**-0.5 if self.initial_stddev is None else self.initial_stddev
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.vocabulary_size, self.dim),
-            initializer=keras.initializers.TruncatedNormal(stddev=stddev),
+            initializer=normal(stddev=stddev),
             trainable=self.trainable,
             autocast=False,
         )
@@ -64,4 +74,5 @@ class WordEmbedding(keras.layers.Layer):
             "vocabulary_size": self.vocabulary_size,
             "dim": self.dim,
             "initial_stddev": self.initial_stddev,
+            "truncated": self.truncated,
         }
