@@ -8,12 +8,12 @@ import tensorflow as tf
 ALGORITHM = "philox"
 
 
-def fold_in(seed: tf.Tensor, purpose: str | int) -> tf.Tensor:
+def fold_in(seed: tf.Tensor, purpose: str | int | tf.Tensor) -> tf.Tensor:
     """A new seed for one purpose.
 
     Args:
         seed: int32[2].
-        purpose: a name, or a number such as the index of a layer.
+        purpose: a name, or a number such as the index of a layer or int32[] of a row.
 
     Returns:
         int32[2], different for every (seed, purpose).
@@ -21,7 +21,7 @@ def fold_in(seed: tf.Tensor, purpose: str | int) -> tf.Tensor:
     if isinstance(purpose, str):
         purpose = zlib.crc32(purpose.encode("utf-8")) & 0x7FFFFFFF
     return tf.random.experimental.stateless_fold_in(
-        seed, tf.constant(purpose, tf.int32), alg=ALGORITHM
+        seed, tf.convert_to_tensor(purpose, tf.int32), alg=ALGORITHM
     )
 
 

@@ -1,0 +1,65 @@
+"""How probable given texts are: zero-shot classification and retrieval by likelihood."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from mm_models.decoding.state import log_normalizer
+
+# (decoder_ids int32[batch, T], segments int32[batch, T] or None) -> logits float32[batch, T, vocab]
+TeacherForced = Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]
+
+
+def score_labels(
+    decode: TeacherForced,
+    label_ids: tf.Tensor,
+    *,
+    batch_size: int | tf.Tensor,
+    start_id: int,
+    labels_per_call: int = 1,
+) -> tf.Tensor:
+    """Sum of log p over the ids of every label, for every row; not divided by its length.
+
+    The inputs are encoded once, by whoever makes `decode`. Labels are packed: one call reads
+    `labels_per_call` of them as segments of one row, so that nothing of the encoder is tiled.
+
+    Args:
+        decode: the decoder over ids that are already shifted, with attention inside segments
+            (numbers from 1) only; it is given None for one label a call.
+        label_ids: int32[labels, length] with the end id, padded with 0.
+        batch_size: rows.
+        start_id: the decoder's start id.
+        labels_per_call: at most this many; memory grows with batch * labels_per_call * length *
+            vocab.
+
+    Returns:
+        float32[batch, labels].
+
+    Source: PaLI, zero-shot evaluation; big_vision, cappa scoring.
+    """
+    label_ids = tf.convert_to_tensor(label_ids, tf.int32)
+    num_labels, length = label_ids.shape
+    packed = min(labels_per_call, num_labels)
+    num_calls = -(-num_labels // packed)
+    label_ids = tf.pad(label_ids, [[0, num_calls * packed - num_labels], [0, 0]])
+    segments = tf.repeat(tf.range(1, packed + 1), length) if packed > 1 else None
+
+    def rows(values):
+        return tf.repeat(values[None], batch_size, axis=0)
+
+    def score(labels):
+        # labels: [packed, length]; each is shifted on its own
+        starts = tf.fill([packed, 1], start_id)
+        inputs = tf.reshape(tf.concat([starts, labels[:, :-1]], axis=1), [-1])
+        logits = decode(rows(inputs), None if segments is None else rows(segments))
+        targets = rows(tf.reshape(labels, [-1]))
+        logits = tf.cast(logits, tf.float32)
+        gains = tf.gather(logits, targets, axis=2, batch_dims=2) - log_normalizer(logits)
+        gains = tf.where(targets > 0, gains, 0.0)
+        return tf.reduce_sum(tf.reshape(gains, [-1, packed, length]), axis=2)
+
+    calls = tf.reshape(label_ids, [num_calls, packed, length])
+    scores = tf.map_fn(score, calls, fn_output_signature=tf.float32, parallel_iterations=1)
+    # [calls, batch, packed] -> [batch, labels]
+    scores = tf.reshape(tf.transpose(scores, [1, 0, 2]), [-1, num_calls * packed])
+    return scores[:, :num_labels]
