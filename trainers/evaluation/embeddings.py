@@ -12,6 +12,7 @@ from mm_models.errors import UserError
 from trainers.data import pipeline
 from trainers.data.config import InputConfig
 from trainers.evaluation.base import EvaluationContext
+from trainers.evaluation.compiled import CompiledFunction
 
 MODALITIES = ("video", "audio", "text")
 # What a model's modality is read from, where the two names differ.
@@ -70,24 +71,13 @@ class Embedder:
 
     def __init__(self, views: Views | None = None, patch: str = ""):
         """Takes what to run; None runs `forward_views` with the named patches."""
-        self._views = views or functools.partial(forward_views, patch=patch)
-        self._model = None
-        self._forward = None
+        self._forward = CompiledFunction(views or functools.partial(forward_views, patch=patch))
 
     def forward(
         self, model: keras.Model, inputs: Mapping[str, tf.Tensor], context: EvaluationContext
     ) -> dict[str, tf.Tensor]:
         """Model outputs `float32[batch, views, dim]` by name, for inputs with or without views."""
-        if self._model is not model:
-            self._model = model
-            self._forward = tf.function(
-                lambda tensors: self._views(model, tensors), jit_compile=context.jit_compile
-            )
-        if isinstance(context.strategy, tf.distribute.TPUStrategy):
-            results = context.strategy.run(self._forward, args=(dict(inputs),))
-            first = context.strategy.experimental_local_results
-            return {name: first(value)[0] for name, value in results.items()}
-        return self._forward(dict(inputs))
+        return self._forward(model, inputs, context)
 
     def examples(
         self,

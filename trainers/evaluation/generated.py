@@ -1,0 +1,30 @@
+"""Texts that a model wrote, beside what they should have been."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratedText:
+    """One example and its text.
+
+    Attributes:
+        key: of the clip.
+        page: what the clip is a part of: its media file, in which several clips may lie.
+        prompt: what the model was asked.
+        text: what it wrote.
+        references: right texts, one or more.
+        language: asked for; empty where the record does not say.
+        kind: of a question; empty for other tasks.
+        log_probability: of the text, as decoding gives it.
+        picture: JPEG of the clip, or None.
+    """
+
+    key: str
+    page: str
+    prompt: str
+    text: str
+    references: tuple[str, ...]
+    language: str = ""
+    kind: str = ""
+    log_probability: float = 0.0
+    picture: bytes | None = None
