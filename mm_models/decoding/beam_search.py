@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from mm_models.decoding.config import LENGTH_PENALTIES
 from mm_models.decoding.state import (
     Decoded,
     DecoderState,
@@ -15,7 +16,6 @@ from mm_models.decoding.state import (
 from mm_models.decoding.token_loop import forced_at, processed, same_shapes
 
 NEVER = float("-inf")
-LENGTH_PENALTIES = ("t5x", "plain", "none")
 
 
 class Beams(NamedTuple):
