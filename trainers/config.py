@@ -190,10 +190,13 @@ class StreamConfig:
 
 @dataclasses.dataclass
 class InitializeConfig:
-    """Another run's weights that a new run starts from (trainers/initialization.py).
+    """Another run whose weights a new run, or a part of its model, starts from
+    (trainers/initialization.py).
 
     Attributes:
-        model_dir: run folder, local or remote; empty or null starts from random weights.
+        model_dir: run folder, local or remote; empty or null leaves random weights.
+        part: fill only this part of the model, such as `vision`, from the part of the same name
+            there; empty fills all of it. Several sources fill several parts.
         checkpoint: `latest`, `best`, or a checkpoint's path without suffix.
         use_ema: take the averaged weights where that run keeps averages.
         may_be_new: regular expressions for paths of this model's variables that may be missing
@@ -207,6 +210,7 @@ class InitializeConfig:
     """
 
     model_dir: str | None = None
+    part: str = ""
     checkpoint: str = "latest"
     use_ema: bool = True
     may_be_new: list[str] = dataclasses.field(default_factory=lambda: ["^classifier/"])
@@ -224,7 +228,8 @@ class ExperimentConfig:
         task: the system's own dataclass, chosen by `task.name` through trainers/registry.py.
         streams: StreamConfig by name.
         evaluators: EvaluatorConfig by name (trainers/evaluation/config.py).
-        initialize: weights to start from; a run that resumes does not look at them again.
+        initialize: InitializeConfig by name, weights to start from; a run that resumes does not
+            look at them again.
         trainer: TrainerConfig.
         runtime: RuntimeConfig.
     """
@@ -233,7 +238,7 @@ class ExperimentConfig:
     task: Any = None
     streams: dict[str, StreamConfig] = dataclasses.field(default_factory=dict)
     evaluators: dict[str, Any] = dataclasses.field(default_factory=dict)
-    initialize: InitializeConfig = dataclasses.field(default_factory=InitializeConfig)
+    initialize: dict[str, InitializeConfig] = dataclasses.field(default_factory=dict)
     trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
     runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)
 

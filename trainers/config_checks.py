@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mm_models.errors import UserError
@@ -29,27 +29,48 @@ def check_config(config: ExperimentConfig) -> None:
     _check_alternation(config)
     _check_trainer(config.trainer)
     _check_runtime(config)
-    _check_initialize(config.initialize)
+    for name, source in config.initialize.items():
+        _check_initialize(source, f"initialize.{name}")
+    _check_parts(config.initialize)
     for name, optimizer in config.trainer.optimizers.items():
         _check_optimizer(optimizer, f"trainer.optimizers.{name}")
 
 
-def _check_initialize(config: InitializeConfig) -> None:
+def _check_initialize(config: InitializeConfig, field: str) -> None:
     for name in ("may_be_new", "may_be_left_over"):
         for pattern in getattr(config, name):
-            _check_pattern(pattern, f"initialize.{name}")
+            _check_pattern(pattern, f"{field}.{name}")
     if config.upcycle_noise < 0:
-        raise UserError(f"initialize.upcycle_noise is {config.upcycle_noise}; use 0 or more")
+        raise UserError(f"{field}.upcycle_noise is {config.upcycle_noise}; use 0 or more")
     if config.upcycle_noise and not config.upcycle_experts:
         raise UserError(
-            f"initialize.upcycle_noise is {config.upcycle_noise}, but nothing is copied into "
-            "experts; set initialize.upcycle_experts to true, or the noise to 0"
+            f"{field}.upcycle_noise is {config.upcycle_noise}, but nothing is copied into "
+            f"experts; set {field}.upcycle_experts to true, or the noise to 0"
         )
     if config.upcycle_experts and not config.model_dir:
         raise UserError(
-            "initialize.upcycle_experts is true, but there is no run to copy from; name a dense "
-            "one in initialize.model_dir"
+            f"{field}.upcycle_experts is true, but there is no run to copy from; name a dense "
+            f"one in {field}.model_dir"
         )
+
+
+def _check_parts(sources: Mapping[str, InitializeConfig]) -> None:
+    """Raises UserError when two sources would fill the same weights."""
+    parts: dict[str, str] = {}
+    for name, source in sources.items():
+        if not source.model_dir:
+            continue
+        for other, part in parts.items():
+            if (
+                f"{part}/".startswith(f"{source.part}/")
+                or f"{source.part}/".startswith(f"{part}/")
+                or not (part and source.part)
+            ):
+                raise UserError(
+                    f"initialize.{other}.part is {part!r} and initialize.{name}.part is "
+                    f"{source.part!r}, which fill the same weights; give each a part of its own"
+                )
+        parts[name] = source.part
 
 
 def check_batches(config: ExperimentConfig, num_replicas: int) -> None:

@@ -77,19 +77,30 @@ class Match:
 
 @dataclasses.dataclass(frozen=True)
 class Initialized:
-    """An initialisation that was done; `str` is its report."""
+    """An initialisation that was done; `str` is its report.
+
+    Attributes:
+        checkpoint: path the weights were read from.
+        step: training step there.
+        part: of the model that they fill; empty: all of it.
+        match: what became of every variable of that part.
+    """
 
     checkpoint: str
     step: int
+    part: str
     match: Match
 
     def __str__(self) -> str:
         """The source and what became of every variable."""
-        return f"initialised from {self.checkpoint} (step {self.step})\n{self.match}"
+        place = f"{self.part} initialised" if self.part else "initialised"
+        return f"{place} from {self.checkpoint} (step {self.step})\n{self.match}"
 
-    def to_json(self) -> str:
-        """The text of `initialization.json`, with every name."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+def to_json(done: Mapping[str, Initialized]) -> str:
+    """The text of `initialization.json`, with every variable of every source."""
+    shown = {name: dataclasses.asdict(one) for name, one in done.items()}
+    return json.dumps(shown, indent=1) + "\n"
 
 
 def is_new(model_dir: str) -> bool:
@@ -99,28 +110,37 @@ def is_new(model_dir: str) -> bool:
 
 def is_due(config: ExperimentConfig, model_dir: str) -> bool:
     """Whether a run in `model_dir` starts from another one: not when it resumes."""
-    return bool(config.initialize.model_dir) and is_new(model_dir)
+    return any(source.model_dir for source in config.initialize.values()) and is_new(model_dir)
 
 
-def check_source(config: InitializeConfig) -> None:
-    """Raises UserError when there is no such run or checkpoint; reads no weights."""
-    path = f"{config.model_dir}/config.yaml"
-    if not tf.io.gfile.exists(path):
-        raise UserError(
-            f"initialize.model_dir is {config.model_dir!r}, which has no config.yaml; give a run "
-            "folder of `mmstack train`, or leave it empty to start from random weights"
-        )
-    runs.find_checkpoint(config.model_dir, config.checkpoint)
+def check_sources(sources: Mapping[str, InitializeConfig]) -> None:
+    """Raises UserError when a run or checkpoint is not there; reads no weights."""
+    for name, config in _given(sources).items():
+        if not tf.io.gfile.exists(f"{config.model_dir}/config.yaml"):
+            raise UserError(
+                f"initialize.{name}.model_dir is {config.model_dir!r}, which has no config.yaml; "
+                "give a run folder of `mmstack train`, or leave it empty to start from random "
+                "weights"
+            )
+        runs.find_checkpoint(config.model_dir, config.checkpoint)
 
 
-def read_source(config: InitializeConfig) -> Source:
-    """Reads every weight of a run into host memory.
+def _given(sources: Mapping[str, InitializeConfig]) -> dict[str, InitializeConfig]:
+    return {name: config for name, config in sources.items() if config.model_dir}
+
+
+def read_sources(sources: Mapping[str, InitializeConfig]) -> dict[str, Source]:
+    """Reads every weight of the runs into host memory, by name of the source.
 
     Call before the run's own model is built, which then sets the seed of its initial weights.
 
     Raises:
         UserError: no run there, or a checkpoint that cannot be read.
     """
+    return {name: _read(config) for name, config in _given(sources).items()}
+
+
+def _read(config: InitializeConfig) -> Source:
     with tf.device("CPU:0"):
         run = runs.load_run(config.model_dir, config.checkpoint, config.use_ema)
     values = {variable.path: variable.numpy() for variable in run.model.weights}
@@ -128,27 +148,34 @@ def read_source(config: InitializeConfig) -> Source:
 
 
 def initialize(
-    model: keras.Model, source: Source, config: InitializeConfig, seed: int = 0
+    model: keras.Model,
+    source: Source,
+    config: InitializeConfig,
+    seed: int = 0,
+    name: str = "source",
 ) -> Initialized:
     """Assigns the source's values; call under the strategy's scope.
 
     Args:
         model: whose weights get values.
         source: where they come from.
-        config: what may be missing, and whether experts start from dense weights.
+        config: what part they fill, what may be missing, and whether experts start from dense
+            weights.
         seed: of the noise on copies for experts.
+        name: of the source, for messages.
 
     Raises:
         UserError: see `match`.
     """
-    found = match(model, {path: value.shape for path, value in source.values.items()}, config)
-    for variable in model.weights:
+    values = source.values
+    found = match(model, {path: value.shape for path, value in values.items()}, config, name)
+    for variable in _filled(model, config.part):
         if variable.path in found.resized:
-            variable.assign(resample_table(source.values[variable.path], variable.shape[0]))
+            variable.assign(resample_table(values[variable.path], variable.shape[0]))
         elif variable.path in found.upcycled:
             variable.assign(
                 upcycling.copies(
-                    source.values[found.upcycled[variable.path]],
+                    values[found.upcycled[variable.path]],
                     variable.shape[0],
                     noise=config.upcycle_noise,
                     seed=seed,
@@ -156,17 +183,32 @@ def initialize(
                 )
             )
         elif variable.path not in found.new:
-            variable.assign(source.values[variable.path])
-    return Initialized(source.checkpoint, source.step, found)
+            variable.assign(values[variable.path])
+    return Initialized(source.checkpoint, source.step, config.part, found)
 
 
-def match(model: keras.Model, there: Mapping[str, Shape], config: InitializeConfig) -> Match:
+def _filled(model: keras.Model, part: str) -> list[keras.Variable]:
+    """The weights of a part of the model, of all of it for an empty name."""
+    return [variable for variable in model.weights if _is_in(variable.path, part)]
+
+
+def _is_in(path: str, part: str) -> bool:
+    return not part or path.startswith(f"{part}/")
+
+
+def match(
+    model: keras.Model,
+    there: Mapping[str, Shape],
+    config: InitializeConfig,
+    name: str = "source",
+) -> Match:
     """Finds a place for every variable, by shapes alone.
 
     Args:
         model: whose weights get values; only their paths and shapes are looked at.
         there: shape by path of the source's weights.
-        config: what may be missing.
+        config: what part they fill, and what may be missing.
+        name: of the source, for messages.
 
     Raises:
         UserError: a variable that is missing or has another shape without being allowed to, a
@@ -175,8 +217,13 @@ def match(model: keras.Model, there: Mapping[str, Shape], config: InitializeConf
     """
     tables = _position_tables(model)
     upcycled, routers = _upcycled(model, there) if config.upcycle_experts else ({}, set())
+    field = f"initialize.{name}"
+    filled = _filled(model, config.part)
+    if not filled:
+        parts = sorted({variable.path.split("/")[0] for variable in model.weights})
+        raise UserError(f"{field}.part is {config.part!r}; the parts of the model are {parts}")
     loaded, resized, new, wrong = [], {}, [], []
-    for variable in model.weights:
+    for variable in filled:
         path, here = variable.path, tuple(variable.shape)
         shape = tuple(there[path]) if path in there else None
         if shape == here:
@@ -189,40 +236,42 @@ def match(model: keras.Model, there: Mapping[str, Shape], config: InitializeConf
             new.append(path)
         else:
             wrong.append(path if shape is None else f"{path} {list(shape)} instead of {list(here)}")
-    _refuse(wrong, config, "lacks, or has in another shape,", "may_be_new")
-    paths = [variable.path for variable in model.weights]
+    _refuse(wrong, config, "lacks, or has in another shape,", field, "may_be_new")
+    paths = [variable.path for variable in filled]
     used = {*paths, *upcycled.values()}
-    left_over = [path for path in there if path not in used]
+    left_over = [path for path in there if path not in used and _is_in(path, config.part)]
     parts = _prefixes(paths)
     stray = [
         path
         for path in left_over
         if not _is_whole_part(path, parts) and not _any_matches(config.may_be_left_over, path)
     ]
-    _refuse(stray, config, "has, beyond what this model's parts hold,", "may_be_left_over")
+    _refuse(stray, config, "has, beyond what this model's parts hold,", field, "may_be_left_over")
     if not loaded and not resized:
         raise UserError(
-            f"nothing in initialize.model_dir = {config.model_dir!r} fits this model; "
-            "initialize.may_be_new allows every one of its variables to be missing"
+            f"nothing in {field}.model_dir = {config.model_dir!r} fits this model; "
+            f"{field}.may_be_new allows every one of its variables to be missing"
         )
     if config.upcycle_experts and not upcycled:
         raise UserError(
-            "initialize.upcycle_experts is true, but no feed-forward half in initialize.model_dir "
+            f"{field}.upcycle_experts is true, but no feed-forward half in {field}.model_dir "
             f"= {config.model_dir!r} has the place and shape of experts of this model; give a "
             "dense run of the same sizes, or set it to false"
         )
     return Match(loaded, resized, upcycled, new, left_over)
 
 
-def _refuse(names: Sequence[str], config: InitializeConfig, verb: str, field: str) -> None:
+def _refuse(
+    names: Sequence[str], config: InitializeConfig, verb: str, field: str, patterns: str
+) -> None:
     if not names:
         return
     shown = ", ".join(names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     raise UserError(
-        f"initialize.model_dir = {config.model_dir!r} {verb} {len(names)} variable(s): {shown}"
+        f"{field}.model_dir = {config.model_dir!r} {verb} {len(names)} variable(s): {shown}"
         f"{more}; make task.model that of the run, or allow them with patterns in "
-        f"initialize.{field}"
+        f"{field}.{patterns}"
     )
 
 

@@ -168,9 +168,20 @@ def test_missing_empty_and_nameless_files_are_refused(tmp_path, load):
         (["streams.main.accumulation_steps=0"], "streams.main.accumulation_steps is 0"),
         (["streams.main.weight=0"], "every streams.<name>.weight is 0"),
         (["streams.main.weight=-1"], "streams.main.weight is -1.0"),
-        (["initialize={model_dir: runs/a, upcycle_noise: -1}"], "upcycle_noise is -1"),
-        (["initialize={model_dir: runs/a, upcycle_noise: 0.1}"], "nothing is copied into experts"),
-        (["initialize.upcycle_experts=true"], "there is no run to copy from"),
+        (["initialize.a={model_dir: runs/a, upcycle_noise: -1}"], "upcycle_noise is -1"),
+        (
+            ["initialize.a={model_dir: runs/a, upcycle_noise: 0.1}"],
+            "nothing is copied into experts",
+        ),
+        (["initialize.a.upcycle_experts=true"], "there is no run to copy from"),
+        (
+            ["initialize={a: {model_dir: x}, b: {model_dir: y, part: head}}"],
+            "initialize.b.part is 'head', which fill the same weights",
+        ),
+        (
+            ["initialize={a: {model_dir: x, part: head}, b: {model_dir: y, part: head/map}}"],
+            "initialize.a.part is 'head' and initialize.b.part is 'head/map'",
+        ),
     ],
 )
 def test_values_that_cannot_work_are_refused(load, overrides, expected):

@@ -12,7 +12,7 @@ from mm_models.checkpoints import vatt
 from mm_models.vatt.model import VattModel
 from tests.trainers import record_factory
 from trainers import initialization, runs
-from trainers.config import load_config
+from trainers.config import InitializeConfig, load_config
 
 YAML = """
 name: published
@@ -109,10 +109,10 @@ def test_a_published_classifier_and_a_new_one_on_a_published_tower(folder):
     path.write_text(CLASSIFIER.format(folder=folder))
     config = load_config([str(path)])
     assert convert(folder, "source") == 0
-    config.initialize.model_dir = str(folder / "source")
-    source = initialization.read_source(config.initialize)
+    start = InitializeConfig(model_dir=str(folder / "source"))
+    source = initialization.read_sources({"a": start})["a"]
     model = runs.build_model(runs.build_task(config), config)
-    found = initialization.initialize(model, source, config.initialize).match
+    found = initialization.initialize(model, source, start).match
     assert found.new == ["classifier/kernel", "classifier/bias"]
 
     published = vatt.export_weights(model, str(folder / "fine_tuned"), step=3)

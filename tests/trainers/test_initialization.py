@@ -30,7 +30,7 @@ streams:
       num_labels: 1
       datasets: {{records: {{path: {folder}/records}}}}
       video: {{num_frames: 4, height: 16, width: 16, crop: center, flip: false}}
-initialize: {{model_dir: {folder}/run}}
+initialize: {{pretrained: {{model_dir: {folder}/run}}}}
 trainer: {{ema: {{decay: 0.9}}}}
 """
 
@@ -44,7 +44,8 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def source(folder):
-    return initialization.read_source(InitializeConfig(model_dir=str(folder / "run")))
+    start = InitializeConfig(model_dir=str(folder / "run"))
+    return initialization.read_sources({"one": start, "none": InitializeConfig()})["one"]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_a_tower_is_taken_and_only_the_classifier_is_new(source):
     assert report.startswith(f"initialised from {source.checkpoint} (step 7)\n")
     assert f"loaded {len(found.loaded)}: video_tower ({len(found.loaded)})" in report
     assert "skipped, new here 2: classifier/kernel, classifier/bias" in report
-    assert json.loads(done.to_json())["match"]["loaded"] == found.loaded
+    assert json.loads(initialization.to_json({"a": done}))["a"]["match"]["loaded"] == found.loaded
 
 
 def test_one_modality_of_the_agnostic_encoder_is_taken(unified_shapes):
@@ -140,7 +141,7 @@ def test_position_tables_of_another_length_are_resampled(source):
 def test_a_backbone_that_does_not_fit_is_refused_unless_allowed(shapes, fields, said, remedy):
     model = classifier(**fields)
     field, pattern = next(iter(remedy.items()))
-    with pytest.raises(UserError, match=f"initialize.{field}") as error:
+    with pytest.raises(UserError, match=f"initialize.source.{field}") as error:
         initialization.match(model, shapes, FROM)
     assert said in str(error.value) and "'runs/pretrained'" in str(error.value)
     allowed = copy.deepcopy(FROM)
@@ -155,8 +156,24 @@ def test_another_variant_and_nothing_at_all_are_refused(shapes, unified_shapes):
     with pytest.raises(UserError, match="video_tower/"):
         initialization.match(classifier(), unified_shapes, FROM)
     anything = InitializeConfig(model_dir="runs/pretrained", may_be_new=["."])
-    with pytest.raises(UserError, match="nothing in initialize.model_dir"):
+    with pytest.raises(UserError, match="nothing in initialize.source.model_dir"):
         initialization.match(classifier(), unified_shapes, anything)
+
+
+def test_a_source_fills_one_part_of_the_model_and_nothing_else(source, shapes):
+    model = VattModel(named_config("debug"))
+    before = {variable.path: variable.numpy() for variable in model.weights}
+    part = InitializeConfig(model_dir="runs/pretrained", part="audio_tower")
+    done = initialization.initialize(model, source, part)
+    assert parts(done.match.loaded) == {"audio_tower"}
+    assert not (done.match.new or done.match.left_over)
+    assert str(done).startswith("audio_tower initialised from")
+    for variable in model.weights:
+        expected = source.values if variable.path in done.match.loaded else before
+        np.testing.assert_array_equal(variable, expected[variable.path])
+    nowhere = InitializeConfig(model_dir="runs/pretrained", part="audio")
+    with pytest.raises(UserError, match=r"part is 'audio'; the parts of the model are \['audio_t"):
+        initialization.match(model, shapes, nowhere)
 
 
 @pytest.mark.parametrize("strategy", ["one_device", "mirrored"])
@@ -168,7 +185,7 @@ def test_weights_and_averages_of_a_new_run_start_there(folder, source, strategy)
     config.runtime.num_virtual_devices = 2 if strategy == "mirrored" else 0
     strategy, task = prepare(config, RecordInputs())
     assembly = assemble(config, RecordInputs(), strategy, task, from_source=True)
-    assert len(assembly.initialized.match.new) == 2
+    assert len(assembly.initialized["pretrained"].match.new) == 2
     trained = assembly.model.trainable_variables
     for variable, average in zip(trained, assembly.averages.values, strict=True):
         np.testing.assert_array_equal(average.numpy(), variable.numpy())
@@ -184,7 +201,7 @@ def distribution_copies(strategy, value):
 
 
 def test_a_source_that_is_not_there_is_refused(tmp_path, folder):
-    with pytest.raises(UserError, match=r"initialize.model_dir is .* which has no config.yaml"):
-        initialization.check_source(InitializeConfig(model_dir=str(tmp_path)))
+    with pytest.raises(UserError, match=r"initialize.a.model_dir is .* which has no config.yaml"):
+        initialization.check_sources({"a": InitializeConfig(model_dir=str(tmp_path))})
     with pytest.raises(UserError, match="best has no checkpoint"):
-        initialization.check_source(InitializeConfig(str(folder / "run"), checkpoint="best"))
+        initialization.check_sources({"a": InitializeConfig(f"{folder}/run", checkpoint="best")})

@@ -71,7 +71,10 @@ def test_every_expert_is_a_copy_and_the_router_stays_random(source):
     assert len(match.loaded) == len(model.weights) - 5
     line = "copied into every expert 4: encoder/block_1/mlp → encoder/block_1/experts"
     assert line in str(done)
-    assert '"encoder/block_1/experts/wo/bias": "encoder/block_1/mlp/wo/bias"' in done.to_json()
+    assert (
+        '"encoder/block_1/experts/wo/bias": "encoder/block_1/mlp/wo/bias"'
+        in initialization.to_json({"a": done})
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +143,8 @@ def test_a_run_that_resumes_may_not_change_how_its_experts_started():
 
     def identity(**fields):
         start = InitializeConfig("runs/dense", **fields)
-        return identity_of(ExperimentConfig(task=Task(), initialize=start), str)["initialize"]
+        config = ExperimentConfig(task=Task(), initialize={"a": start})
+        return identity_of(config, str)["initialize.a"]
 
     copied, noisy = {"upcycle_experts": True}, {"upcycle_experts": True, "upcycle_noise": 0.1}
     assert len({identity(), identity(**copied), identity(**noisy)}) == 3

@@ -34,7 +34,7 @@ class Assembly:
         train_steps: compiled step by stream; streams of weight 0 have none.
         summed: one step of all streams, where the losses are summed, or None.
         inputs: where batches come from.
-        initialized: what the weights were started from, or None for random ones.
+        initialized: what weights were started from, by name of the source; none: random ones.
         notes: what the task says about a new run's weights.
     """
 
@@ -48,7 +48,7 @@ class Assembly:
     train_steps: Mapping[str, TrainStep]
     summed: SummedStep | None
     inputs: Inputs
-    initialized: initialization.Initialized | None = None
+    initialized: Mapping[str, initialization.Initialized] = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
 
     @property
@@ -94,14 +94,15 @@ def assemble(
         UserError: those weights do not fit, or optimizers and variables do not.
     """
     # Read before the model is built, which sets the seed of what stays random.
-    source = initialization.read_source(config.initialize) if from_source else None
-    initialized = None
+    sources = initialization.read_sources(config.initialize) if from_source else {}
     with strategy.scope():
         model = runs.build_model(task, config)
-        if source is not None:
-            initialized = initialization.initialize(
-                model, source, config.initialize, seed=config.trainer.seed
+        initialized = {
+            name: initialization.initialize(
+                model, source, config.initialize[name], seed=config.trainer.seed, name=name
             )
+            for name, source in sources.items()
+        }
         notes = task.initialize(model) if is_new else []
         step = orbit.utils.create_global_step()
         optimizers = build_optimizers(

@@ -19,7 +19,7 @@ def report(assembly: Assembly, evaluators: Mapping[str, Any]) -> str:
         f"{config.trainer.train_steps} steps, {assembly.num_replicas} replica(s), "
         f"strategy {config.runtime.distribution_strategy}",
         *_parameters(assembly),
-        *([str(assembly.initialized)] if assembly.initialized is not None else []),
+        *(str(source) for source in assembly.initialized.values()),
     ]
     order, size = build_order(config), config.trainer.alternation.multi_step
     blocks = dispatched_blocks(order, size, 0, config.trainer.train_steps)

@@ -8,7 +8,12 @@ from typing import Any
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.config import AlternationConfig, ExperimentConfig, StreamConfig
+from trainers.config import (
+    AlternationConfig,
+    ExperimentConfig,
+    InitializeConfig,
+    StreamConfig,
+)
 
 _ALTERNATION = "trainer.alternation"
 
@@ -41,11 +46,9 @@ def identity_of(
         identity[f"streams.{name}.weight"] = stream.weight
         identity[f"streams.{name}.objective"] = stream.objective
         identity[f"streams.{name}.input"] = fingerprint(stream.input)
-    start = config.initialize
-    if start.model_dir:
-        averages = "averages" if start.use_ema else "no averages"
-        experts = f", upcycled with noise {start.upcycle_noise}" if start.upcycle_experts else ""
-        identity["initialize"] = f"{start.model_dir}, {start.checkpoint}, {averages}{experts}"
+    for name, start in config.initialize.items():
+        if start.model_dir:
+            identity[f"initialize.{name}"] = _start(start)
     for name, optimizer in config.trainer.optimizers.items():
         field = f"trainer.optimizers.{name}"
         identity[f"{field}.kind"] = optimizer.kind
@@ -53,6 +56,13 @@ def identity_of(
             identity[f"{field}.groups.{group_name}.pattern"] = group.pattern
             identity[f"{field}.groups.{group_name}.frozen"] = group.frozen
     return identity
+
+
+def _start(source: InitializeConfig) -> str:
+    averages = "averages" if source.use_ema else "no averages"
+    experts = f", upcycled with noise {source.upcycle_noise}" if source.upcycle_experts else ""
+    part = f", {source.part}" if source.part else ""
+    return f"{source.model_dir}{part}, {source.checkpoint}, {averages}{experts}"
 
 
 def _alternation(config: ExperimentConfig) -> dict[str, Any]:

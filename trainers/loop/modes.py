@@ -52,7 +52,7 @@ def run_experiment(
     trains = mode in ("train", "train_and_eval")
     from_source = trains and initialization.is_due(config, model_dir)
     if from_source:
-        initialization.check_source(config.initialize)
+        initialization.check_sources(config.initialize)
     strategy, task = prepare(config, inputs)
     # What the task found in its data, such as class names, stays with the run.
     config = dataclasses.replace(config, task=task.config)

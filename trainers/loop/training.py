@@ -10,7 +10,7 @@ import orbit.controller
 from trainers import distribution
 from trainers.config import ExperimentConfig, to_yaml
 from trainers.evaluation import panels
-from trainers.initialization import REPORT_FILE
+from trainers.initialization import REPORT_FILE, to_json
 from trainers.loop import costs, divergence, plan
 from trainers.loop.assembly import Assembly
 from trainers.loop.checkpoints import Checkpoints, build_checkpoint
@@ -60,8 +60,8 @@ class Training:
         restored = self._checkpoints.restore_latest(identity, setting_defaults(config))
         if restored:
             self._progress.say(f"resumed from {restored}")
-        elif assembly.initialized is not None:
-            self._progress.say(str(assembly.initialized))
+        for source in () if restored else assembly.initialized.values():
+            self._progress.say(str(source))
         for note in () if restored else assembly.notes:
             self._progress.say(note)
         self._log = MetricsLog(model_dir, enabled=self._chief)
@@ -114,9 +114,9 @@ class Training:
         """Writes the resolved config, opens the data and returns the loop that `run` drives."""
         if self._chief:
             write_config(self._config, self._model_dir)
-            if self._assembly.initialized is not None:
+            if self._assembly.initialized:
                 path = f"{self._model_dir}/{REPORT_FILE}"
-                write_text(path, self._assembly.initialized.to_json())
+                write_text(path, to_json(self._assembly.initialized))
         self._log.hyper_parameters(flatten(_shown(self._config)))
         self._trainer = self._build_trainer()
         return self._build_controller()

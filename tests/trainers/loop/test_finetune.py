@@ -34,7 +34,7 @@ evaluators:
       <<: *input
       datasets: {{records: {{path: {folder}/records, split: test}}}}
       video: {{num_frames: 4, height: 16, width: 16, crop: center, num_windows: 2, num_crops: 3}}
-initialize: {{model_dir: {folder}/run}}
+initialize: {{pretrained: {{model_dir: {folder}/run}}}}
 trainer:
   train_steps: 4
   optimizers:
@@ -91,12 +91,13 @@ def test_resumed_equals_uninterrupted_and_the_source_is_read_once(tmp_path, caps
     said = capsys.readouterr().err
     assert said.count("initialised from") == 2
     written = json.loads((tmp_path / "parts" / "initialization.json").read_text())
-    assert written["step"] == 7 and len(written["match"]["new"]) == 2
+    assert written["pretrained"]["step"] == 7
+    assert len(written["pretrained"]["match"]["new"]) == 2
 
     with pytest.raises(
-        UserError, match="initialize is .*run, latest, averages' there and None here"
+        UserError, match="initialize.pretrained is .*run, latest, averages' there and None here"
     ):
-        train("parts", "initialize.model_dir=", quiet)
+        train("parts", "initialize.pretrained=null", quiet)
     shutil.rmtree(tmp_path / "run")
     train("parts", quiet)
     assert "initialised from" not in capsys.readouterr().err
@@ -111,6 +112,6 @@ def test_resumed_equals_uninterrupted_and_the_source_is_read_once(tmp_path, caps
     from trainers import runs
 
     assert runs.load_run(str(tmp_path / "whole")).task.class_names[9] == "nine"
-    with pytest.raises(UserError, match="initialize.model_dir"):
+    with pytest.raises(UserError, match="initialize.pretrained.model_dir"):
         run_experiment(load_config([str(path)]), mode="train", model_dir=str(tmp_path / "new"))
     assert mmstack.main(["train", f"--config_file={path}", "--dry_run"]) == 2

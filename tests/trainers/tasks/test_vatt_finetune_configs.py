@@ -36,7 +36,7 @@ def linear(dim, classes):
 
 def source_of(config):
     """The experiment of the run that a fine-tuning experiment starts from."""
-    name = pathlib.Path(config.initialize.model_dir).name.removeprefix("vatt_")
+    name = pathlib.Path(config.initialize["pretrained"].model_dir).name.removeprefix("vatt_")
     return load_config([str(FOLDER / f"{name}.yaml")])
 
 
@@ -68,7 +68,9 @@ def test_only_the_classifier_is_new_after_the_pre_training_run_that_is_named(nam
     source = source_of(config)
     with tf.Graph().as_default():
         there = {v.path: tuple(v.shape) for v in VattModel(source.task.model).weights}
-        found = initialization.match(build_task(config).build_model(), there, config.initialize)
+        found = initialization.match(
+            build_task(config).build_model(), there, config.initialize["pretrained"]
+        )
     assert found.new == ["classifier/kernel", "classifier/bias"]
     resized = {path.split("/")[-1]: rows for path, rows in found.resized.items()}
     at_320 = {"vertical_embeddings": (14, 20), "horizontal_embeddings": (14, 20)}
@@ -137,11 +139,13 @@ def test_the_agnostic_encoder_is_an_override():
         "kinetics400",
         "task.model.variant=agnostic",
         "task.model.shared.size=medium",
-        "initialize.model_dir=runs/vatt_pretrain_agnostic_medium",
+        "initialize.pretrained.model_dir=runs/vatt_pretrain_agnostic_medium",
     )
     source = load_config([str(FOLDER / "pretrain_agnostic_medium.yaml")])
     with tf.Graph().as_default():
         there = {v.path: tuple(v.shape) for v in VattModel(source.task.model).weights}
-        found = initialization.match(build_task(config).build_model(), there, config.initialize)
+        found = initialization.match(
+            build_task(config).build_model(), there, config.initialize["pretrained"]
+        )
     assert found.new == ["classifier/kernel", "classifier/bias"]
     assert len(found.resized) == 2
