@@ -73,6 +73,11 @@ class Mlp(keras.layers.Layer):
     def _inner_names(self) -> tuple[str, ...]:
         return ("wi_0", "wi_1") if self.gated else ("wi",)
 
+    @property
+    def dense_layers(self) -> list[keras.layers.Dense]:
+        """Every Dense, the last one last."""
+        return [getattr(self, name) for name in (*self._inner_names, "wo")]
+
     def _dense(self, units, name):
         return keras.layers.Dense(
             units,

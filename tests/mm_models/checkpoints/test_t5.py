@@ -1,0 +1,164 @@
+"""The T5 family in the forms of transformers and of T5X: the same numbers, and every bit back."""
+
+import pathlib
+import tarfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mm_models.backbones.t5 import T5, T5Config
+from mm_models.checkpoints import key_maps, mapping, safetensors, t5_keys
+from mm_models.checkpoints.mapping import stored_values
+from mm_models.errors import UserError
+from tests.mm_models.checkpoints import t5_cases
+from tests.mm_models.checkpoints.t5_cases import CASES, NamedSource, named_value
+
+GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
+
+
+def make(family, **changes):
+    return T5(T5Config(**{**CASES[family], **changes}), name="t5")
+
+
+def named_model(family):
+    model = make(family)
+    places = t5_keys.places(model)
+    assert mapping.load(places, NamedSource(places)).skipped == []
+    return model
+
+
+def logits(model):
+    return model({name: tf.constant(value, tf.int32) for name, value in t5_cases.batch().items()})
+
+
+def opened(path, model):
+    """The canonical source at a path, its key map's places, after the checks of its settings."""
+    container, source = key_maps.open_source(str(path))
+    key_map = key_maps.find(container, source)
+    assert key_map.part_class() is T5
+    key_map.check_settings(model, source)
+    canonical = key_map.canonical(source, model)
+    return canonical, key_map.places_of(model, canonical), key_map
+
+
+def load(path, model):
+    source, places, key_map = opened(path, model)
+    return mapping.load(places, source, elsewhere=key_map.elsewhere)
+
+
+def save(model, path, form):
+    key_map = next(
+        one for one in key_maps.KEY_MAPS if one.format == form and one.part_class() is T5
+    )
+    places = key_map.places_of(model)
+    settings = key_map.settings_of(model)
+    return key_map.write(stored_values(places), str(path), step=7, settings=settings)
+
+
+def assert_same_weights(one, other):
+    for ours, theirs in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
+
+
+@pytest.mark.parametrize("family", list(CASES))
+def test_logits_are_those_of_transformers(family):
+    expected = np.load(GOLDEN / "t5.npz")[family]
+    assert np.abs(logits(named_model(family)) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("form", ["huggingface", "t5x"])
+@pytest.mark.parametrize("family", list(CASES))
+def test_every_bit_comes_back(family, form, tmp_path):
+    model, again = named_model(family), make(family)
+    save(model, tmp_path / "saved", form)
+    report = load(tmp_path / "saved", again)
+    assert not report.skipped and not report.unmapped and not report.resized
+    assert_same_weights(model, again)
+
+
+@pytest.mark.parametrize("layout", ["scalable", "flaxformer"])
+def test_t5x_checkpoints_with_scanned_layers(layout, tmp_path):
+    with tarfile.open(GOLDEN / "t5x_checkpoint.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    config = T5Config("debug", **t5_cases.T5X_SHAPE, per_layer_bias=layout == "flaxformer")
+    model = T5(config, name="t5")
+    source, _, _ = opened(tmp_path / layout, model)
+    assert source.step == 1000
+    load(tmp_path / layout, model)
+    weights = {weight.path.split("/", 1)[1]: weight.numpy() for weight in model.weights}
+    scope = "decoder/layers" if layout == "scalable" else "decoder/decoder"
+    four_axes = layout == "flaxformer"
+    out = named_value(
+        f"{scope}/encoder_decoder_attention/out/kernel", (2, 3, 4, 6) if four_axes else (8, 3, 6)
+    )
+    got = weights["decoder/block_2/cross_attention/o/kernel"]
+    np.testing.assert_array_equal(got, out[:, 2].reshape(8, 6))
+    query = named_value(
+        f"{scope}/self_attention/query/kernel", (6, 3, 2, 4) if four_axes else (6, 3, 8)
+    )
+    got = weights["decoder/block_1/attention/q/kernel"]
+    np.testing.assert_array_equal(got, query[:, 1].reshape(6, 8))
+    table = named_value("token_embedder/embedding", (12, 6))
+    np.testing.assert_array_equal(weights["token_embedding/embeddings"], table)
+    norm = named_value("encoder/encoder_norm/scale", (6,))
+    np.testing.assert_array_equal(weights["encoder/final_norm/scale"], norm)
+    rounded = named_value("decoder/logits_dense/kernel", (6, 12))
+    np.testing.assert_allclose(weights["logits_dense/kernel"], rounded, rtol=2**-8)
+    if four_axes:
+        bias = named_value("encoder/encoder/relpos_bias/rel_embedding", (2, 2, 32))[:, 1]
+        got = weights["encoder_relative_bias_1/embeddings"]
+    else:
+        bias = named_value("decoder/relpos_bias/rel_embedding", (2, 32))
+        got = weights["decoder_relative_bias/embeddings"]
+    np.testing.assert_array_equal(got, bias.T)
+
+
+def test_a_file_without_logits_takes_them_from_the_token_table(tmp_path):
+    source = named_model("mt5")
+    values = [item for item in stored_values(t5_keys.places(source)) if item[0] != t5_keys.LOGITS]
+    safetensors.write(values, str(tmp_path / "tied"))
+    model = make("mt5")
+    load(tmp_path / "tied", model)
+    table = source.token_embedding.embeddings.numpy()
+    np.testing.assert_array_equal(model.logits_dense.kernel.numpy(), table.T)
+    # Read whenever it is there; a model that has no place for it says so.
+    save(source, tmp_path / "untied", "huggingface")
+    load(tmp_path / "untied", model)
+    assert_same_weights(model, source)
+    (tmp_path / "untied" / "config.json").unlink()
+    with pytest.raises(UserError, match="tie_logits of the model to false"):
+        load(tmp_path / "untied", make("mt5", tie_logits=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_heads": 6, "head_dim": 4}, "d_kv = 8"),
+        ({"max_distance": 64}, "relative_attention_max_distance = 128"),
+        ({"tie_logits": True}, "set tie_logits of the model to false"),
+    ],
+)
+def test_settings_that_shapes_do_not_tell(changes, message, tmp_path):
+    save(make("mt5"), tmp_path / "saved", "huggingface")
+    with pytest.raises(UserError, match=message):
+        load(tmp_path / "saved", make("mt5", **changes))
+
+
+def test_damaged_t5x_checkpoints(tmp_path):
+    path = tmp_path / "saved"
+    save(make("mt5"), path, "t5x")
+    chunk = path / "target.encoder.encoder_norm.scale" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"encoder_norm.scale/0 is damaged"):
+        load(path, make("mt5"))
+    (chunk.parent / ".zarray").unlink()
+    with pytest.raises(UserError, match="hidden files"):
+        load(path, make("mt5"))
+    content = (path / "checkpoint").read_bytes()
+    (path / "checkpoint").write_bytes(content[:-3])
+    with pytest.raises(UserError, match="no readable T5X checkpoint"):
+        load(path, make("mt5"))
+    (path / "checkpoint").write_bytes(content.replace(b"target.encoder.enc", b"../../.encoder.enc"))
+    with pytest.raises(UserError, match="not in its folder"):
+        load(path, make("mt5"))
