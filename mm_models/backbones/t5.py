@@ -238,7 +238,8 @@ class T5(keras.Model):
             memory: float[batch, memory, width], of `encode`.
             memory_mask: [batch, memory], 1 where there is a token, or None.
             segments: of packed rows, those of the decoder's tokens and of the memory, int32[batch,
-                tokens] and int32[batch, memory], as `masks.segment_mask` takes them.
+                tokens] and int32[batch, memory], as `masks.segment_mask` takes them; None in the
+                place of the memory's lets every segment see all of it.
             training: bool.
             seed: int32[2] for dropout.
 
@@ -266,10 +267,12 @@ class T5(keras.Model):
         num_tokens = decoder_ids.shape[1]
         mask = causal_mask(num_tokens)
         if segments is not None:
-            mask *= segment_mask(segments[0])
-            apart = segment_mask(*segments)
-            padding = 1.0 if memory_mask is None else tf.cast(memory_mask, tf.float32)[:, None]
-            memory_mask = apart * padding
+            of_tokens, of_memory = segments
+            mask *= segment_mask(of_tokens)
+            if of_memory is not None:
+                apart = segment_mask(of_tokens, of_memory)
+                padding = 1.0 if memory_mask is None else tf.cast(memory_mask, tf.float32)[:, None]
+                memory_mask = apart * padding
         bias = self._of_layers("decoder", lambda one: one.between(np.arange(num_tokens)))
         return self._run(
             "decoder",
