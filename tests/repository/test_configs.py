@@ -18,7 +18,9 @@ from trainers.tasks import imp, imp_objectives, vatt_classification
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
-EXPERIMENTS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*STUDIES})
+# What prompts are made of is data of experiments, not an experiment.
+TEMPLATES = (ROOT / "configs").rglob("templates*.yaml")
+EXPERIMENTS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*STUDIES, *TEMPLATES})
 SCHEMAS = (
     imp_config,
     vatt_config,
