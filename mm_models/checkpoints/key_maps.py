@@ -29,6 +29,7 @@ CONTAINERS = {
     "tensorflow": "mm_models.checkpoints.published",
     "safetensors": "mm_models.checkpoints.safetensors",
     "npz": "mm_models.checkpoints.npz",
+    "t5x": "mm_models.checkpoints.t5x",
 }
 
 
@@ -43,10 +44,12 @@ class KeyMap:
         part: class of the models or layers whose weights they are.
         places: (part, source or None) -> list of Place; None when exporting. Raises UserError for a
             model that this code base does not have.
-        view: Source -> Source, with the keys that `places` uses; empty: as they are.
+        view: (views.View of the source, part) -> Source, with the keys that `places` uses: what
+            brings the variants of a format, and what `part` can not hold as it is, to one form.
+            Empty: as they are.
         fits: part -> bool, whether this map can hold it in an export; empty: always.
-        check: (part, source) -> None; raises UserError where settings beside the weights say that
-            they belong to other mathematics. Empty: the file says nothing.
+        check: (part, source as opened) -> None; raises UserError where settings beside the weights
+            say that they belong to other mathematics. Empty: the file says nothing.
         settings: part -> dict, what `write` puts beside the weights; empty: nothing.
         elsewhere: see `mapping.load`, on keys after the view.
     """
@@ -70,13 +73,26 @@ class KeyMap:
         """See `part`."""
         return resolve(self.part)
 
-    def canonical(self, source: Source) -> Source:
-        """The source with the keys of `places_of`."""
-        return resolve(self.view)(View(source)) if self.view else source
+    def canonical(self, source: Source, part: keras.Layer) -> Source:
+        """The source with the keys that `places_of` has for `part`."""
+        return resolve(self.view)(View(source), part) if self.view else source
 
     def places_of(self, part: keras.Layer, source: Source | None = None) -> list[Place]:
-        """The map for one model; `source` is canonical."""
-        return resolve(self.places)(part, source)
+        """The map for one model; `source` is canonical.
+
+        Raises:
+            UserError: the model has weights that this format has not.
+        """
+        places = resolve(self.places)(part, source)
+        held = {id(one.variable) for place in places for one in place.parts}
+        homeless = [weight.path for weight in part.weights if id(weight) not in held]
+        if homeless:
+            raise UserError(
+                f"format {self.format} (as {self.places.partition(':')[0].rpartition('.')[2]} has "
+                f"it) knows no {', '.join(homeless[:3])}; give the {type(part).__name__} a config "
+                "of which such weights exist"
+            )
+        return places
 
     def check_settings(self, part: keras.Layer, source: Source) -> None:
         """See `check`."""
@@ -97,6 +113,9 @@ class KeyMap:
         return not self.fits or resolve(self.fits)(part)
 
 
+_VIT = "mm_models.backbones.vit:Vit"
+_T5 = "mm_models.backbones.t5:T5"
+
 KEY_MAPS = (
     KeyMap(
         format="vatt",
@@ -104,6 +123,57 @@ KEY_MAPS = (
         signature=r"^model/layer_with_weights-0/",
         part="mm_models.vatt.encoders:VattEncoders",
         places="mm_models.checkpoints.vatt_keys:places",
+    ),
+    KeyMap(
+        format="big_vision",
+        container="npz",
+        signature=r"(^|/)Transformer/encoder_norm/",
+        part=_VIT,
+        places="mm_models.checkpoints.big_vision:places",
+        view="mm_models.checkpoints.big_vision:canonical",
+        elsewhere=r"^(txt/|t$|b$)",
+    ),
+    KeyMap(
+        format="huggingface",
+        container="safetensors",
+        signature=r"(^|\.)layernorm_before\.weight$",
+        part=_VIT,
+        places="mm_models.checkpoints.vit_keys:places",
+        view="mm_models.checkpoints.vit_keys:canonical",
+        fits="mm_models.checkpoints.vit_keys:fits",
+        check="mm_models.checkpoints.vit_keys:check",
+        settings="mm_models.checkpoints.vit_keys:settings",
+    ),
+    KeyMap(
+        format="huggingface",
+        container="safetensors",
+        signature=r"(^|\.)embeddings\.patch_embedding\.weight$",
+        part=_VIT,
+        places="mm_models.checkpoints.siglip_keys:places",
+        view="mm_models.checkpoints.siglip_keys:canonical",
+        fits="mm_models.checkpoints.siglip_keys:fits",
+        check="mm_models.checkpoints.siglip_keys:check",
+        settings="mm_models.checkpoints.siglip_keys:settings",
+        elsewhere=r"^(text_model\.|logit_(scale|bias)$)",
+    ),
+    KeyMap(
+        format="huggingface",
+        container="safetensors",
+        signature=r"^encoder\.block\.0\.layer\.0\.SelfAttention\.q\.weight$",
+        part=_T5,
+        places="mm_models.checkpoints.t5_keys:places",
+        check="mm_models.checkpoints.t5_keys:check",
+        settings="mm_models.checkpoints.t5_keys:settings",
+        # Old files have a table that cross-attention never reads.
+        elsewhere=r"\.EncDecAttention\.relative_attention_bias\.weight$",
+    ),
+    KeyMap(
+        format="t5x",
+        container="t5x",
+        signature=r"^token_embedder/embedding$",
+        part=_T5,
+        places="mm_models.checkpoints.t5x_keys:places",
+        view="mm_models.checkpoints.t5x_keys:canonical",
     ),
 )
 FORMATS = tuple(dict.fromkeys(key_map.format for key_map in KEY_MAPS))

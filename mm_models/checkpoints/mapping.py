@@ -5,7 +5,7 @@ Three things meet here, and each format brings its own of them:
 - a *source*, an opened file with arrays by key (`Source`; `views.View` gives one other names);
 - a *key map*, a function from a part of a model to a list of `Place`, one for each array that the
   format has for it. A place is data: key, shape, and how the array's axes become ours. The helpers
-  `same`, `reshaped`, `transposed`, `permuted` and `joined` make the usual ones;
+  `same`, `reshaped`, `transposed`, `permuted`, `joined` and `zeros` make the usual ones;
 - a line in `key_maps.KEY_MAPS`, by which files are recognised and maps found.
 
 `load` checks every key and shape before it assigns anything and accounts for all of them;
@@ -51,14 +51,14 @@ class Part:
     """One weight within a stored array.
 
     Attributes:
-        variable: ours.
+        variable: ours; None: zeros that the format has and that mean nothing to us.
         shape: of its share of the array, as stored.
         axes: the stored axes in our order; None: as they are. Then the shape becomes ours.
         resize: (array as stored, shape) -> array of that shape; for position tables alone.
         resize_axis: the axis along which another length may be resized.
     """
 
-    variable: keras.Variable
+    variable: keras.Variable | None
     shape: Shape
     axes: tuple[int, ...] | None = None
     resize: Callable[[np.ndarray, Shape], np.ndarray] | None = None
@@ -72,6 +72,8 @@ class Part:
 
     def to_stored(self) -> np.ndarray:
         """The variable's value as the file has it."""
+        if self.variable is None:
+            return np.zeros(self.shape, np.float32)
         value = np.asarray(self.variable.numpy())
         if self.axes is None:
             return value.reshape(self.shape)
@@ -131,14 +133,17 @@ class Place:
         """Gives the stored array's shares to the weights. Raises UserError where a position table
         cannot be resized."""
         shares = self.shares(value.shape)
-        ends = np.cumsum([share[self.axis] for share in shares])[:-1]
-        pieces = np.split(value, ends, axis=self.axis) if len(shares) > 1 else [value]
+        pieces = [value]
+        if len(shares) > 1:
+            ends = np.cumsum([share[self.axis] for share in shares])[:-1]
+            pieces = np.split(value, ends, axis=self.axis)
         resized = [
             piece if piece.shape == part.shape else part.resize(piece, part.shape)
             for part, piece in zip(self.parts, pieces, strict=True)
         ]
         for part, piece in zip(self.parts, resized, strict=True):
-            part.variable.assign(part.to_ours(piece))
+            if part.variable is not None:
+                part.variable.assign(part.to_ours(piece))
 
     def stored_value(self) -> np.ndarray:
         """The array that a file of this format has."""
@@ -171,6 +176,11 @@ def permuted(key: str, variable: keras.Variable, shape: Sequence[int], axes) -> 
 def transposed(key: str, kernel: keras.Variable) -> Place:
     """A matrix [outputs, inputs], as torch keeps it, of our [inputs, outputs]."""
     return permuted(key, kernel, tuple(kernel.shape)[::-1], (1, 0))
+
+
+def zeros(shape: Sequence[int]) -> Place:
+    """A share of a joined array that is nothing of ours: written as zeros, not read."""
+    return Place("", (Part(None, tuple(shape)),))
 
 
 def joined(key: str, places: Sequence[Place], axis: int = 0) -> Place:
