@@ -91,8 +91,8 @@ class TextScorer:
             each |= self._score_captions(examples, groups)
         if self._answering:
             each |= self._score_answers(examples, groups)
-        pages = [example.page for example in examples]
-        if len(set(pages)) < len(pages):
+        pages = [(example.page, example.language) for example in examples]
+        if self._captioning and len(set(pages)) < len(pages):
             groups[""][MODEL] |= _page_scores(each, examples, pages)
         return TextScores(groups, each)
 
@@ -128,10 +128,17 @@ class TextScorer:
             "corrupted": [caption_tokens(corrupted[row]) for row in rows],
         }
         options = {"language": language or "en", "jar": self._jar}
-        return {
+        found = {
             writer: captioning.word_scores(words, references, self._captioning, **options)
             for writer, words in written.items()
         }
+        swap = {word.lower() for word in self._swap_words.get(language, ())}
+        if swap:
+            for writer, words in written.items():
+                right = _same_words(words, references, swap)
+                found[writer].table["swap_words_right"] = mean_score(right)
+                found[writer].per_example["swap_words_right"] = right
+        return found
 
     def _score_answers(self, examples, groups) -> dict[str, np.ndarray]:
         """Fills in the groups of kinds and languages, and that of all."""
@@ -165,6 +172,21 @@ def _mean_tables(tables: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
     }
 
 
+def _same_words(candidates, references, words: set[str]) -> np.ndarray:
+    """float64[examples]: whether a caption holds just those of `words` that a reference holds."""
+
+    def held(caption):
+        return sorted(word for word in caption if word in words)
+
+    return np.array(
+        [
+            held(candidate) in [held(reference) for reference in own]
+            for candidate, own in zip(candidates, references, strict=True)
+        ],
+        float,
+    )
+
+
 def _asked_language(examples, groups) -> np.ndarray:
     """float64[examples]: whether each text is in the language asked for, by its words.
 
@@ -187,11 +209,12 @@ def _asked_language(examples, groups) -> np.ndarray:
 
 
 def _page_scores(each, examples, pages) -> dict[str, Score]:
-    """Of pages with several examples: means of the pages' means, and how much a page repeats."""
+    """Where pages have several captions in a language: means of the pages' means, and how much a
+    page repeats."""
     found = {
         f"{metric}_by_page": macro_score(values, pages)
         for metric, values in each.items()
-        if not metric.startswith("bleu") and not np.isnan(values).any()
+        if metric in captioning.METRICS and not np.isnan(values).any()
     }
     words = [caption_tokens(example.text) for example in examples]
     return found | {"repetition_4": captioning.repetition(words, pages)}

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import re
@@ -76,6 +77,8 @@ def test_baselines_stand_beside_the_score():
     flat = TextScorer(["cider"], swap_words=swap)(captioned(40)).flat()
     assert flat["cider"] == pytest.approx(10.0)
     assert 0 < flat["cider_constant"] < 3 and 0 < flat["cider_corrupted"] < 3
+    assert flat["swap_words_right"] == 1.0 and flat["swap_words_right_corrupted"] == 0.0
+    assert flat["swap_words_right_constant"] == pytest.approx(0.1)
     for writer in ("constant", "corrupted"):
         of_languages = [flat[f"language_{language}/cider_{writer}"] for language in ("en", "de")]
         assert flat[f"cider_{writer}"] == pytest.approx(np.mean(of_languages))
@@ -146,6 +149,8 @@ def test_pages_of_several_captions_are_scored_as_pages_too():
     assert flat["cider_by_page"] == pytest.approx((each[:3].mean() + each[3]) / 2)
     assert flat["repetition_4"] == pytest.approx((1 / 6 + 0) / 2)
     assert "bleu_4_by_page" not in flat
+    apart = [dataclasses.replace(example, language=example.key) for example in examples]
+    assert "cider_by_page" not in TextScorer(["cider"])(apart).flat()
 
 
 def test_unknown_metrics_are_refused():
