@@ -9,9 +9,9 @@ from mm_models.decoding.options import DecodingConfig, decode
 from mm_models.decoding.prefill import for_beams
 from mm_models.decoding.state import DecoderState
 from mm_models.errors import UserError
-from tests.mm_models.decoding.toys import END, PrefixLanguageModel
+from tests.mm_models.decoding.toys import END, HistoryModel
 
-VOCABULARY, LONGEST = 9, 20
+VOCABULARY = 9
 
 
 def test_the_smallest_bucket_that_fits():
@@ -21,23 +21,22 @@ def test_the_smallest_bucket_that_fits():
 
 
 def _decoder(method, jit_compile):
-    model = PrefixLanguageModel(VOCABULARY, LONGEST, seed=1)
+    model = HistoryModel(VOCABULARY, batch=3, seed=1)
     config = DecodingConfig(method=method, num_beams=2)
 
     def write(inputs, max_length, limit):
-        # The prompt is a prefix of places 0 ... 7; the padding of its bucket is not seen.
-        prompts = tf.pad(inputs["prompts"], [[0, 0], [0, 8 - inputs["prompts"].shape[1]]])
-        logits, state = model.prefill(prompts, prompts > 0)
-        state = DecoderState(for_beams(state.cache, config.beams))
+        # The prompt sets where the history begins; padding adds nothing.
+        prompts = tf.reduce_sum(inputs["prompts"], axis=1)
+        bias = tf.constant(model.bias)[: prompts.shape[0]]
+        cache = {"number": prompts, "steps": tf.zeros_like(prompts)[:, None]}
+        state = DecoderState(for_beams(cache, config.beams), (bias,))
         return decode(
             config,
             model.step,
             state,
-            prompts[:, -1],
+            tf.zeros_like(prompts),
             END,
             tf.constant([1, 2]),
-            first_logits=logits,
-            first_position=7,
             max_length=max_length,
             limit=limit,
         )

@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.decoding.beam_search import beam_search
-from mm_models.decoding.kv_cache import KeyValueCache, write_place
-from mm_models.decoding.prefill import for_beams, prefix_mask, step_mask
+from mm_models.decoding.prefill import for_beams, prefix_mask, prompt_mask, step_mask
 from mm_models.decoding.sampling import greedy
 from mm_models.decoding.state import DecoderState
 from tests.mm_models.decoding.toys import PrefixLanguageModel, run_both
@@ -20,24 +19,11 @@ def test_prefix_masks_golden():
     np.testing.assert_array_equal(mask[0], [[int(digit) for digit in row] for row in rows])
     np.testing.assert_array_equal(mask[1], np.tril(np.ones([6, 6], int)))
     # T (T + 1) / 2 + P (P - 1) / 2 pairs are seen.
-    assert int(tf.reduce_sum(tf.cast(prefix_mask(tf.constant([69]), 1352), tf.int64))) == 916_974
+    assert int(tf.reduce_sum(prefix_mask(tf.constant([69]), 1352))) == 916_974
     valid = tf.constant([[True, False, True, True]])
     assert not prefix_mask(tf.constant([3]), 4, valid)[0, :, 1].numpy().any()
-    np.testing.assert_array_equal(step_mask(tf.constant(2), 5), [[1, 1, 1, 0, 0]])
-    np.testing.assert_array_equal(step_mask(tf.constant(3), 5, valid[:, :2]), [[1, 0, 1, 1, 0]])
-
-
-def test_a_cache_is_written_at_one_place():
-    random = np.random.default_rng(0)
-    cache = random.normal(size=(2, 3, 5, 4)).astype(np.float32)
-    values = random.normal(size=(2, 3, 4)).astype(np.float32)
-    expected = cache.copy()
-    expected[:, :, 3] = values
-    written = run_both(lambda place: write_place(cache, values, place), tf.constant(3))
-    np.testing.assert_array_equal(written, expected)
-    longer = KeyValueCache.of_prompt(tf.constant(cache), tf.constant(cache), 8)
-    np.testing.assert_array_equal(longer.keys[:, :, :5], cache)
-    assert longer.values.shape == (2, 3, 8, 4) and not longer.values[:, :, 5:].numpy().any()
+    np.testing.assert_array_equal(prompt_mask(valid[:, :3], 5)[0], [[1, 0, 1, 0, 0]] * 3)
+    np.testing.assert_array_equal(step_mask(tf.constant(3), valid[:, :2], 5)[0], [[1, 0, 1, 1, 0]])
 
 
 @pytest.fixture(scope="module")

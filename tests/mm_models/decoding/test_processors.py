@@ -152,7 +152,9 @@ def test_guided_cached_decoding_is_guided_decoding_of_whole_sequences():
 
     decoded = run_both(lambda: call(greedy))
     _assert_greedy(model, guidance, prompts, decoded)
-    search = tf.function(lambda: call(beam_search, num_beams=2, length_penalty="none"))
+    search = tf.function(
+        lambda: call(beam_search, num_beams=2, length_penalty="none"), autograph=False
+    )
     found = tf.nest.map_structure(lambda value: value.numpy(), search())
     # The scores of beams are those of whole sequences too.
     for sample_index in range(2):

@@ -3,9 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from mm_models.decoding.kv_cache import KeyValueCache
-from mm_models.decoding.prefill import prefix_mask, step_mask
+from mm_models.decoding.prefill import prefix_mask, prompt_mask, step_mask
 from mm_models.decoding.state import DecoderState
+from mm_models.layers.block_options import BlockOptions
+from mm_models.layers.transformer import TransformerStack
 
 START, END = 0, 1
 
@@ -63,65 +64,52 @@ class HistoryModel:
 
 
 class PrefixLanguageModel:
-    """Two attention layers over token and position embeddings; a prompt sees all of itself."""
+    """A stack of blocks over tokens and positions, decoder-only; a prompt sees all of itself."""
 
-    LAYERS, HEADS, HEAD_DIM = 2, 2, 4
+    DIM = 8
 
     def __init__(self, vocabulary, places, seed=0):
         random = np.random.default_rng(seed)
-        dim = self.HEADS * self.HEAD_DIM
-
-        def weights(*shape):
-            return tf.constant(random.normal(size=shape), tf.float32)
-
+        options = BlockOptions(dim=self.DIM, mlp_dim=12, num_heads=2, head_dim=4, use_bias=False)
+        self.stack = TransformerStack(2, options)
+        self.stack.build()
+        for weight in self.stack.weights:
+            weight.assign(weight + 0.3 * random.normal(size=weight.shape))
+        self.tokens, self.positions = (
+            tf.constant(random.normal(size=[rows, self.DIM]), tf.float32)
+            for rows in (vocabulary, places)
+        )
         self.places = places
-        self.tokens, self.positions = weights(vocabulary, dim), weights(places, dim)
-        self.layers = [
-            {name: weights(dim, dim) / dim**0.5 for name in "qkvom"} for _ in range(self.LAYERS)
-        ]
 
-    def _heads(self, values):
-        values = tf.reshape(values, [values.shape[0], -1, self.HEADS, self.HEAD_DIM])
-        return tf.transpose(values, [0, 2, 1, 3])
+    def _embed(self, ids, position):
+        positions = tf.gather(self.positions, position + tf.range(ids.shape[1]))
+        return tf.gather(self.tokens, ids) + positions
 
-    def _layer(self, x, layer, keys, values, mask):
-        # x: [batch, queries, dim]; mask: [batch or 1, queries, keys]
-        scores = tf.matmul(self._heads(x @ layer["q"]), keys, transpose_b=True)
-        scores = tf.where(mask[:, None], scores, -1e9)
-        mixed = tf.transpose(tf.matmul(tf.nn.softmax(scores), values), [0, 2, 1, 3])
-        x += tf.reshape(mixed, x.shape) @ layer["o"]
-        return x + tf.tanh(x @ layer["m"])
-
-    def _read(self, ids, mask):
-        x = tf.gather(self.tokens, ids) + self.positions[: ids.shape[1]]
-        caches = []
-        for layer in self.layers:
-            keys, values = self._heads(x @ layer["k"]), self._heads(x @ layer["v"])
-            caches.append((keys, values))
-            x = self._layer(x, layer, keys, values, mask)
-        return tf.einsum("btd,vd->btv", x, self.tokens), caches
+    def _logits(self, hidden):
+        return tf.einsum("...d,vd->...v", hidden, self.tokens)
 
     def forward(self, ids, prefix_lengths, valid=None):
         """float32[batch, tokens, vocabulary] of the whole sequence at once."""
-        return self._read(ids, prefix_mask(prefix_lengths, ids.shape[1], valid))[0]
+        mask = prefix_mask(prefix_lengths, ids.shape[1], valid)
+        return self._logits(self.stack(self._embed(ids, 0), mask))
 
     def prefill(self, prompt, valid=None):
         """Logits after the prompt, float32[batch, vocabulary], and the state it leaves."""
-        batch, length = prompt.shape
-        mask = prefix_mask(tf.fill([batch], length), length, valid)
-        logits, caches = self._read(prompt, mask)
-        caches = [KeyValueCache.of_prompt(*layer, self.places) for layer in caches]
-        if valid is None:
-            valid = tf.ones([batch, length], tf.bool)
-        return logits[:, -1], DecoderState({"layers": caches, "valid": valid})
+        valid = tf.ones(prompt.shape) if valid is None else tf.cast(valid, tf.float32)
+        hidden, blocks = self.stack.step(
+            self._embed(prompt, 0),
+            self.stack.empty_cache(prompt.shape[0], self.places),
+            tf.constant(0),
+            attention_mask=prompt_mask(valid, self.places),
+        )
+        return self._logits(hidden[:, -1]), DecoderState({"blocks": blocks, "valid": valid})
 
     def step(self, ids, position, state):
-        x = (tf.gather(self.tokens, ids) + tf.gather(self.positions, position))[:, None]
-        mask = step_mask(position, self.places, state.cache["valid"])[:, None]
-        caches = []
-        for layer, cache in zip(self.layers, state.cache["layers"], strict=True):
-            new = [self._heads(x @ layer[name])[:, :, 0] for name in "kv"]
-            caches.append(cache.write(*new, position))
-            x = self._layer(x, layer, *caches[-1], mask)
-        logits = x[:, 0] @ tf.transpose(self.tokens)
-        return logits, DecoderState({**state.cache, "layers": caches}, state.memory)
+        hidden, blocks = self.stack.step(
+            self._embed(ids[:, None], position),
+            state.cache["blocks"],
+            position,
+            attention_mask=step_mask(position, state.cache["valid"], self.places),
+        )
+        cache = {**state.cache, "blocks": blocks}
+        return self._logits(hidden[:, 0]), DecoderState(cache, state.memory)
