@@ -80,7 +80,14 @@ class Converted:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Opened:
+class Opened:
+    """Weights whose keys are known.
+
+    Attributes:
+        source: as it was opened.
+        key_map: whose keys it has.
+    """
+
     source: mapping.Source
     key_map: KeyMap
 
@@ -96,7 +103,7 @@ def import_run(
 
     It holds what loading needs (config with its vocabulary files, model, averages where the config
     keeps some) and no optimizer: training goes on in a new run that starts from this one
-    (`initialize.model_dir`).
+    (`initialize.<name>.model_dir`).
 
     Args:
         config: experiment whose model the weights are for.
@@ -112,17 +119,14 @@ def import_run(
         os.path.join(model_dir, "checkpoints")
     ):
         raise UserError(f"--model_dir={model_dir} holds a run already; name another folder")
-    opened = [_open(path, expected_format) for path in paths]
+    opened = open_sources(paths, expected_format)
     run_folder.check_assets(config)
     task = runs.build_task(config)
     config = dataclasses.replace(config, task=task.config)
     with tf.device("CPU:0"):
         model = runs.build_model(task, config)
-        known: set[int] = set()
-        imported = [_import(model, one, allow, known) for one in opened]
-        new = [weight.path for weight in model.trainable_weights if id(weight) not in known]
+        converted = import_weights(model, opened, allow)
         run_folder.check_writable(model_dir)
-        converted = Converted("", imported, new)
         path = _save(model, config, ", ".join(paths), model_dir, converted.step)
     converted = dataclasses.replace(converted, checkpoint=path)
     write_text(os.path.join(model_dir, REPORT_FILE), converted.to_json())
@@ -131,7 +135,12 @@ def import_run(
     return converted
 
 
-def _open(path: str, expected_format: str) -> _Opened:
+def open_sources(paths: Sequence[str], expected_format: str = "") -> list[Opened]:
+    """Finds out what lies at each path; see `import_run`. Raises UserError."""
+    return [_open(path, expected_format) for path in paths]
+
+
+def _open(path: str, expected_format: str) -> Opened:
     container, source = key_maps.open_source(path)
     key_map = key_maps.find(container, source)
     if expected_format and key_map.format != expected_format:
@@ -139,23 +148,54 @@ def _open(path: str, expected_format: str) -> _Opened:
             f"--checkpoint={path} is of format {key_map.format}, not {expected_format}; leave "
             "--from out, or name that format"
         )
-    return _Opened(key_map.canonical(source), key_map)
+    return Opened(source, key_map)
 
 
-def _import(model: keras.Model, opened: _Opened, allow: Sequence[str], known: set[int]) -> Imported:
-    """Gives one source's weights to its part, and adds their ids to `known`."""
-    source, key_map = opened.source, opened.key_map
-    part = _part_for(model, opened)
-    key_map.check_settings(part, source)
+def import_weights(
+    model: keras.Model, opened: Sequence[Opened], allow: Sequence[str] = ()
+) -> Converted:
+    """Gives every source's weights to the part of the model that they are for.
+
+    Args:
+        model: built.
+        opened: by `open_sources`.
+        allow: see `import_run`.
+
+    Returns:
+        What was done, without a checkpoint.
+
+    Raises:
+        UserError: a source is for no part of the model, for several, for one that another source
+            filled, or does not fit it.
+    """
+    filled: dict[int, str] = {}
+    imported = [_import(model, one, allow, filled) for one in opened]
+    new = [weight.path for weight in model.trainable_weights if id(weight) not in filled]
+    return Converted("", imported, new)
+
+
+def _import(
+    model: keras.Model, opened: Opened, allow: Sequence[str], filled: dict[int, str]
+) -> Imported:
+    """One source of `import_weights`; `filled`: ids of weights that have values, and whose."""
+    key_map, part = opened.key_map, _part_for(model, opened)
+    key_map.check_settings(part, opened.source)
+    source = key_map.canonical(opened.source, part)
     places = key_map.places_of(part, source)
+    held = {id(one.variable) for place in places for one in place.parts}
+    if others := {filled[weight] for weight in held if weight in filled}:
+        raise UserError(
+            f"--checkpoint={source.path} and --checkpoint={others.pop()} are both weights of the "
+            f"model's {type(part).__name__}; leave one out"
+        )
     report = mapping.load(places, source, allow=allow, elsewhere=key_map.elsewhere)
     for place in places:
         if place.key not in report.skipped:
-            known.update(id(one.variable) for one in place.parts)
+            filled.update((id(one.variable), source.path) for one in place.parts)
     return Imported(source.path, key_map.format, type(part).__name__, source.step, report)
 
 
-def _part_for(model: keras.Model, opened: _Opened) -> keras.Layer:
+def _part_for(model: keras.Model, opened: Opened) -> keras.Layer:
     wanted = opened.key_map.part_class()
     parts = [layer for layer in model._flatten_layers() if isinstance(layer, wanted)]
     if len(parts) == 1:

@@ -16,9 +16,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.backbones.vit_positions import PatchPositions
 from mm_models.errors import UserError
 from mm_models.layers.mixture_of_experts import upcycling
-from mm_models.layers.positions import AxisPositions, resample_table
+from mm_models.layers.positions import AxisPositions
 from trainers import runs
 from trainers.config import ExperimentConfig, InitializeConfig
 from trainers.loop import checkpoints
@@ -169,9 +170,11 @@ def initialize(
     """
     values = source.values
     found = match(model, {path: value.shape for path, value in values.items()}, config, name)
+    tables = _position_tables(model)
     for variable in _filled(model, config.part):
         if variable.path in found.resized:
-            variable.assign(resample_table(values[variable.path], variable.shape[0]))
+            table = values[variable.path]
+            variable.assign(tables[variable.path].resized(table, variable.shape[0]))
         elif variable.path in found.upcycled:
             variable.assign(
                 upcycling.copies(
@@ -275,11 +278,12 @@ def _refuse(
     )
 
 
-def _position_tables(model: keras.Model) -> set[str]:
+def _position_tables(model: keras.Model) -> dict[str, AxisPositions | PatchPositions]:
+    """The layer of every position table, by the table's path."""
     return {
-        table.path
+        table.path: layer
         for layer in model._flatten_layers()
-        if isinstance(layer, AxisPositions)
+        if isinstance(layer, AxisPositions | PatchPositions)
         for table in layer.tables
     }
 

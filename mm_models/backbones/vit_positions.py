@@ -148,8 +148,13 @@ class PatchPositions(keras.layers.Layer):
         cells = tf.einsum("xc,ycd->yxd", across, cells)
         return tf.reshape(cells, [grid[0] * grid[1], self.dim])
 
+    @property
+    def tables(self) -> list[keras.Variable]:
+        """float32[rows, dim], one."""
+        return [self.table]
+
     def resized(self, table: np.ndarray, num_rows: int) -> np.ndarray:
-        """A square table float[rows, dim] of another length as one for this layer."""
+        """A square's table float[rows, dim] as one of this layer's grid, which has `num_rows`."""
         del num_rows
         return resample_positions(table, self.grid, self.method)
 

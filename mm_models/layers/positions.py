@@ -100,6 +100,11 @@ class AxisPositions(keras.layers.Layer):
         """float32[rows, dim] per axis, in token order."""
         return [getattr(self, f"{axis}_embeddings") for axis in self.axes]
 
+    def resized(self, table: np.ndarray, num_rows: int) -> np.ndarray:
+        """A table float[rows, dim] of another length as one of `num_rows`, for weights from
+        elsewhere."""
+        return resample_table(table, num_rows)
+
     def rows(self, grid) -> tf.Tensor:
         """float32[prod(grid), dim]: the summed rows before normalisation."""
         total = tf.zeros([1, self.dim])

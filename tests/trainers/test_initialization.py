@@ -8,6 +8,8 @@ import re
 import numpy as np
 import pytest
 
+from mm_models.backbones.vit import Vit, VitConfig
+from mm_models.backbones.vit_positions import resample_positions
 from mm_models.errors import UserError
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import named_config
@@ -205,3 +207,17 @@ def test_a_source_that_is_not_there_is_refused(tmp_path, folder):
         initialization.check_sources({"a": InitializeConfig(model_dir=str(tmp_path))})
     with pytest.raises(UserError, match="best has no checkpoint"):
         initialization.check_sources({"a": InitializeConfig(f"{folder}/run", checkpoint="best")})
+
+
+def test_a_vision_transformer_for_larger_images_keeps_all_but_its_positions():
+    small, large = (Vit(VitConfig(size="debug", image_size=side)) for side in (32, 48))
+    values = {variable.path: variable.numpy() for variable in small.weights}
+    source = initialization.Source("ckpt-1", 1, values)
+    done = initialization.initialize(large, source, InitializeConfig(model_dir="runs/small"))
+    table = "vit/positions/table"
+    assert done.match.resized == {table: (16, 36)} and not done.match.new
+    for variable in large.weights:
+        if variable.path != table:
+            np.testing.assert_array_equal(variable.numpy(), values[variable.path])
+    expected = resample_positions(values[table], (6, 6))
+    np.testing.assert_array_equal(large.positions.table.numpy(), expected)

@@ -1,0 +1,79 @@
+"""Public weights of several parts of one model: each finds its own, and goes out again."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from mm_models.backbones.t5 import T5
+from mm_models.backbones.t5_config import T5Config
+from mm_models.backbones.vit import Vit, VitConfig
+from mm_models.checkpoints import key_maps
+from mm_models.errors import UserError
+from tests import batteries
+from trainers import conversion
+from trainers.commands import convert
+
+VISION = VitConfig(size="debug", pool="map")
+
+
+class Pair(keras.Model):
+    """Both backbones, and a weight that no public file has."""
+
+    def __init__(self, vision: VitConfig = VISION):
+        super().__init__(name="pair")
+        self.vision = Vit(vision, name="vision")
+        self.language = T5(T5Config(size="debug"), name="language")
+        self.join = keras.layers.Dense(16, name="join")
+        self.join.build((None, 16))
+        self.built = True
+
+
+def export(model, target: str, path) -> dict:
+    return conversion.export_run(types.SimpleNamespace(model=model, step=4), target, str(path))
+
+
+def test_each_source_fills_its_part_and_all_comes_back(tmp_path):
+    model = Pair()
+    batteries.shake(model)
+    written = export(model, "huggingface", tmp_path / "parts")
+    assert written == {name: str(tmp_path / "parts" / name) for name in ("vision", "language")}
+    assert [path.name for path in tmp_path.iterdir()] == ["parts"]
+    written |= export(model.vision, "big_vision", tmp_path / "vision.npz")
+    assert export(model.language, "t5x", tmp_path / "t5x").keys() == {"language"}
+    for vision, language in (
+        (written["vision"], tmp_path / "t5x"),
+        (tmp_path / "parts" / "vision", written["language"]),
+    ):
+        again = Pair()
+        opened = conversion.open_sources([str(vision), str(language)])
+        done = conversion.import_weights(again, opened)
+        assert [one.part for one in done.imported] == ["Vit", "T5"]
+        assert done.new == ["join/kernel", "join/bias"]
+        assert "in no source, random: 2\n  join/kernel\n  join/bias" in str(done)
+        for part in ("vision", "language"):
+            pairs = zip(getattr(model, part).weights, getattr(again, part).weights, strict=True)
+            for one, other in pairs:
+                np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+
+
+def test_sources_that_find_no_place_of_their_own_are_named(tmp_path):
+    model = Pair()
+    path = export(model.vision, "huggingface", tmp_path / "vit")["vision"]
+    opened = conversion.open_sources([path])
+    with pytest.raises(UserError, match="weights of a Vit, of which the model .* has none"):
+        conversion.import_weights(model.language, opened)
+    with pytest.raises(UserError, match="are both weights of the model's Vit; leave one out"):
+        conversion.import_weights(model, [*opened, *opened])
+    with pytest.raises(UserError, match="is of format huggingface, not big_vision"):
+        conversion.open_sources([path], "big_vision")
+    with pytest.raises(UserError, match="--to=vatt has no keys for any part of a Pair"):
+        export(model, "vatt", tmp_path / "vatt")
+    model.other = Vit(VISION, name="other")
+    with pytest.raises(UserError, match="has 2, which nothing tells apart"):
+        conversion.import_weights(model, opened)
+
+
+def test_the_command_knows_every_format():
+    assert set(convert.FORMATS) == set(key_maps.FORMATS)
