@@ -53,6 +53,9 @@ setuptools.setup(
         "dev": ["pytest>=8.3", "hypothesis>=6.120", "ruff>=0.9"],
         # eSpeak NG is GPL-3.0: only the sample corpora need it, so it is never a plain dependency.
         "corpus": ["espeakng-loader~=0.2"],
+        # Only for tests that compare with transformers itself; without it they skip, and stored
+        # outputs are compared instead.
+        "parity": ["torch>=2.13", "transformers~=5.23"],
         "gpu": ["tensorflow[and-cuda]~=2.20.0"],
         "gcp": ["apache-beam[gcp]~=2.77.0"],
     },

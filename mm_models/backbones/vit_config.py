@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 from mm_models import config_tools
-from mm_models.backbones.vit_positions import METHODS
 from mm_models.errors import UserError
 
 SHAPE_FIELDS = ("width", "depth", "mlp_dim", "num_heads", "patch_size", "image_size")
@@ -24,6 +23,8 @@ SIZES = {
     "digits": (128, 4, 512, 4, 4, 32),
     "debug": (16, 2, 32, 2, 8, 32),
 }
+# How position tables are resampled, see `vit_positions`.
+METHODS = ("corner", "bicubic")
 POOLS = ("none", "cls", "gap", "map")
 # Name of the GELU to the activation of `mm_models.layers.mlp`.
 GELUS = {"tanh": "gelu_tanh", "erf": "gelu"}

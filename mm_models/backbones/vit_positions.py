@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 
-METHODS = ("corner", "bicubic")
 # Of the cubic convolution kernel, as torch has it.
 _CUBIC = -0.75
 
