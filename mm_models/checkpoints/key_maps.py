@@ -25,7 +25,9 @@ from mm_models.checkpoints.mapping import Place, Source
 from mm_models.checkpoints.views import View
 from mm_models.errors import UserError
 
+# The first that recognises a path opens it: what is particular stands before what is general.
 CONTAINERS = {
+    "mesh_tensorflow": "mm_models.checkpoints.mesh_tensorflow",
     "tensorflow": "mm_models.checkpoints.published",
     "safetensors": "mm_models.checkpoints.safetensors",
     "npz": "mm_models.checkpoints.npz",
@@ -174,6 +176,13 @@ KEY_MAPS = (
         part=_T5,
         places="mm_models.checkpoints.t5x_keys:places",
         view="mm_models.checkpoints.t5x_keys:canonical",
+    ),
+    KeyMap(
+        format="mesh_tensorflow",
+        container="mesh_tensorflow",
+        signature=r"^shared/embedding$",
+        part=_T5,
+        places="mm_models.checkpoints.mesh_keys:places",
     ),
 )
 FORMATS = tuple(dict.fromkeys(key_map.format for key_map in KEY_MAPS))

@@ -1,6 +1,7 @@
 """The T5 family in the forms of transformers and of T5X: the same numbers, and every bit back."""
 
 import pathlib
+import re
 import tarfile
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.backbones.t5 import T5, T5Config
-from mm_models.checkpoints import key_maps, mapping, safetensors, t5_keys
+from mm_models.checkpoints import key_maps, mapping, mesh_tensorflow, safetensors, t5_keys
 from mm_models.checkpoints.mapping import stored_values
 from mm_models.errors import UserError
 from tests.mm_models.checkpoints import t5_cases
@@ -67,12 +68,11 @@ def test_logits_are_those_of_transformers(family):
     assert np.abs(logits(named_model(family)) - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize("form", ["huggingface", "t5x"])
+@pytest.mark.parametrize("form", ["huggingface", "t5x", "mesh_tensorflow"])
 @pytest.mark.parametrize("family", list(CASES))
 def test_every_bit_comes_back(family, form, tmp_path):
     model, again = named_model(family), make(family)
-    save(model, tmp_path / "saved", form)
-    report = load(tmp_path / "saved", again)
+    report = load(save(model, tmp_path / "saved", form), again)
     assert not report.skipped and not report.unmapped and not report.resized
     assert_same_weights(model, again)
 
@@ -112,6 +112,37 @@ def test_t5x_checkpoints_with_scanned_layers(layout, tmp_path):
         bias = named_value("decoder/relpos_bias/rel_embedding", (2, 32))
         got = weights["decoder_relative_bias/embeddings"]
     np.testing.assert_array_equal(got, bias.T)
+
+
+def test_names_of_mesh_tensorflow(tmp_path):
+    names = {
+        "decoder/block_002/layer_001/EncDecAttention/k": "decoder/block_2/cross_attention/k/kernel",
+        "decoder/block_000/layer_000/SelfAttention/o": "decoder/block_0/attention/o/kernel",
+        "encoder/block_001/layer_001/DenseReluDense/wi_1/kernel": "encoder/block_1/mlp/wi_1/kernel",
+        "decoder/block_001/layer_002/DenseReluDense/wo/kernel": "decoder/block_1/mlp/wo/kernel",
+        "encoder/block_000/layer_001/layer_norm/scale": "encoder/block_0/mlp_norm/scale",
+        "decoder/block_002/layer_002/layer_norm/scale": "decoder/block_2/mlp_norm/scale",
+        "encoder/final_layer_norm/scale": "encoder/final_norm/scale",
+        "decoder/logits/kernel": "logits_dense/kernel",
+        "shared/embedding": "token_embedding/embeddings",
+    }
+    bias = "encoder/block_000/layer_000/SelfAttention/relative_attention_bias"
+    saved = save(named_model("mt5"), tmp_path / "saved", "mesh_tensorflow")
+    reader = tf.train.load_checkpoint(saved)
+    weights = {w.path.split("/", 1)[1]: w.numpy() for w in named_model("mt5").weights}
+    for theirs, ours in names.items():
+        np.testing.assert_array_equal(reader.get_tensor(theirs), weights[ours])
+    np.testing.assert_array_equal(
+        reader.get_tensor(bias), weights["encoder_relative_bias/embeddings"].T
+    )
+    # Newer files call normalisations by another name, and all hold what Adafactor keeps.
+    held = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    newer = {re.sub(r"(final_)?layer_norm", "rms_norm", key): held[key] for key in held}
+    newer["shared/embedding_slot_vc"] = np.zeros(3, np.float32)
+    again = make("mt5")
+    report = load(mesh_tensorflow.write(newer.items(), str(tmp_path / "newer"), step=7), again)
+    assert not report.skipped and not report.unmapped
+    assert_same_weights(named_model("mt5"), again)
 
 
 def test_a_file_without_logits_takes_them_from_the_token_table(tmp_path):
