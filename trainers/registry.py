@@ -26,7 +26,12 @@ SYSTEMS: dict[str, System] = {
     "vatt_classification": System(
         task="trainers.tasks.vatt_classification:VattClassificationTask",
         task_config="trainers.tasks.vatt_classification:VattClassificationTaskConfig",
-        signatures="export.signatures.vatt_classification:VattClassificationSignatures",
+        signatures="export.signatures.classification:ClassificationSignatures",
+    ),
+    "vit_classification": System(
+        task="trainers.tasks.vit_classification:VitClassificationTask",
+        task_config="trainers.tasks.vit_classification:VitClassificationTaskConfig",
+        signatures="export.signatures.classification:ClassificationSignatures",
     ),
     "imp": System(
         task="trainers.tasks.imp:ImpTask",

@@ -12,7 +12,7 @@ from export import model_card
 from export.client import RestClient
 from export.server.embedded import EmbeddedServer
 from export.server.models import ModelConfig
-from export.signatures.vatt_classification import VattClassificationSignatures
+from export.signatures.classification import ClassificationSignatures
 from mm_models.vatt.config import named_config
 from tests.export_battery import assert_close, check_export
 from tests.trainers.record_factory import WORDS, Recipe, write_record_folder
@@ -84,7 +84,7 @@ def write_video(path, seconds=1.0):
 def test_served_classes_are_the_models(exported, tmp_path, capsys):
     modality, model_dir, output = exported
     run = load_run(model_dir)
-    signatures = VattClassificationSignatures.from_run(run, None, "latest")
+    signatures = ClassificationSignatures.from_run(run, None, "latest")
     card = model_card.model_card("classifier", signatures.info, signatures)
     assert "also one that shows none of them" in card
     with EmbeddedServer([ModelConfig("classifier", output)]) as server:

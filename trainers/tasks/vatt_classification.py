@@ -4,38 +4,25 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-from mm_models.layers import mixup, randomness
-from mm_models.losses import classification
 from mm_models.vatt import costs
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig
-from trainers.tasks import vatt_classification_checks as checks
-from trainers.tasks.base import Gather, StepTerms, Task, Term
-from trainers.tasks.label_accuracy import label_accuracy
+from trainers.tasks import vatt_checks
+from trainers.tasks.classification import ClassificationTask, ClassificationTaskConfig
+from trainers.tasks.classification_checks import check_choice, check_share
+
+MODALITIES = ("video", "audio")
 
 
 @dataclasses.dataclass
-class VattClassificationTaskConfig:
-    """What is fine-tuned.
+class VattClassificationTaskConfig(ClassificationTaskConfig):
+    """What is fine-tuned; `ClassificationTaskConfig` has the fields of all classifiers.
 
     Attributes:
         name: `vatt_classification`.
         model: the pre-trained model's fields; only the encoder of `modality` is built. Where its
             `drop_token_rate` is null, no token is left out (see `drop_token`).
         modality: `video` (stills too: the reader repeats a record of one frame) or `audio`.
-        num_classes: 0 takes as many as there are names.
-        class_names: in index order; empty takes `labels` of the data sets' `dataset_info.json`, and
-            numbers where there are none. The run keeps the names it found.
-        loss: `softmax` (one class per example; several share the target) or `sigmoid` (any number).
-        label_smoothing: of `softmax`: share of the target spread evenly over the classes.
-        class_balanced: of `sigmoid`: examples of classes that are rare in the batch count more. The
-            counts are those of a replica's own batch, as in the reference, so this loss depends on
-            the number of replicas.
-        mixup_alpha, mixup_beta: blend every training example and its classes with another one of
-            the batch, by a share from Beta(alpha, beta); 0 and 0: off.
         head_dropout_rate: dropout in front of the classifier.
         drop_token: leave out tokens as in pre-training, as the reference code does; the paper does
             not.
@@ -46,38 +33,26 @@ class VattClassificationTaskConfig:
     name: str = "vatt_classification"
     model: VattConfig = dataclasses.field(default_factory=VattConfig)
     modality: str = "video"
-    num_classes: int = 0
-    class_names: list[str] = dataclasses.field(default_factory=list)
-    loss: str = "softmax"
-    label_smoothing: float = 0.0
-    class_balanced: bool = False
-    mixup_alpha: float = 0.0
-    mixup_beta: float = 0.0
     head_dropout_rate: float = 0.0
     drop_token: bool = False
 
 
-class VattClassificationTask(Task):
-    """Cross-entropy on the classes of one modality's clips.
-
-    Rows that lack the modality, and under `softmax` rows without a label, do not count.
+class VattClassificationTask(ClassificationTask):
+    """Classes by one of VATT's encoders.
 
     Attributes:
         config: resolved: class names, their number and the DropToken rates are filled in.
-        class_names: in index order.
-        modality: what is looked at.
-        is_multi_label: whether an example may have any number of classes.
     """
 
     def __init__(self, config: VattClassificationTaskConfig, streams: Mapping[str, Any]):
         """Raises UserError when the streams do not fit the model, or lack labels."""
-        checks.check_values(config)
+        check_choice(config, "modality", MODALITIES)
+        check_share(config, "head_dropout_rate")
+        model = config.model if config.drop_token else _without_drop_token(config.model)
+        super().__init__(dataclasses.replace(config, model=model), config.modality, streams)
+        one = dataclasses.replace(config.model, modalities=[config.modality])
         for name, stream in streams.items():
-            checks.check_stream(config, name, stream.input)
-        super().__init__(checks.resolve(config, streams), streams)
-        self.class_names: list[str] = self.config.class_names
-        self.modality: str = self.config.modality
-        self.is_multi_label: bool = self.config.loss == "sigmoid"
+            vatt_checks.check_stream(dataclasses.replace(config, model=one), name, stream.input)
 
     def build_model(self) -> VattClassifier:
         """The classifier with every weight created."""
@@ -88,69 +63,16 @@ class VattClassificationTask(Task):
             self.config.head_dropout_rate,
         )
 
-    def encode(
-        self,
-        model: keras.Model,
-        batch: Mapping[str, tf.Tensor],
-        *,
-        stream: str,
-        training: bool,
-        seed: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        """`logits` and `targets: float32[batch, classes]`, and `mask: float32[batch]`.
-
-        Mix-up happens here, where the seed is, and so to inputs and targets alike.
-        """
-        inputs = batch[self.modality]
-        mask = batch["example_mask"] * batch[f"{self.modality}_mask"]
-        targets = classification.label_targets(batch["label"], self.config.num_classes)
-        if training and self.config.mixup_alpha > 0:
-            shares = mixup.beta_shares(
-                tf.shape(mask)[0],
-                self.config.mixup_alpha,
-                self.config.mixup_beta,
-                randomness.fold_in(seed, "mixup"),
-            )
-            # A row whose partner has nothing to give stays as it is.
-            shares = tf.where(tf.reverse(mask, axis=[0]) > 0, shares, tf.ones_like(shares))
-            inputs, targets = mixup.blend(inputs, shares), mixup.blend(targets, shares)
-        logits = model({self.modality: inputs}, training=training, seed=seed)
-        return {"logits": logits, "targets": targets, "mask": mask}
-
-    def terms(
-        self,
-        model: keras.Model,
-        outputs: Mapping[str, tf.Tensor],
-        batch: Mapping[str, tf.Tensor],
-        *,
-        stream: str,
-        training: bool,
-        gather: Gather,
-    ) -> StepTerms:
-        """The loss; metric `accuracy`: how often the highest score is a class of the example.
-
-        With mix-up it must be the class of the larger part. Metric `labelled` is the share of rows
-        with a label among the classes: below 1 where `num_classes` is too small for the data.
-        """
-        logits, targets, mask = (outputs[name] for name in ("logits", "targets", "mask"))
-        if self.is_multi_label:
-            loss = classification.sigmoid_loss(logits, targets, mask, self.config.class_balanced)
-        else:
-            loss = classification.softmax_loss(logits, targets, mask, self.config.label_smoothing)
-        has_label = tf.cast(tf.reduce_max(targets, axis=1) > 0, tf.float32)
-        labelled = Term(tf.reduce_sum(has_label * mask), tf.reduce_sum(mask))
-        hits = label_accuracy(logits, targets, mask * has_label)
-        return StepTerms(Term(*loss), {"accuracy": hits, "labelled": labelled})
-
     def tokens_per_example(self, stream: str) -> int:
         return costs.num_tokens(self.config.model, self.modality, training=True)
 
-    def evaluators(self) -> dict[str, Any]:
-        """None of its own: `kind: classification` is configured (trainers/evaluation)."""
-        return {}
 
-    def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> list:
-        """Panels: clips or spectrograms with true and predicted class, sounds, confusion."""
-        from trainers.evaluation.class_panels import batch_panels
-
-        return batch_panels(model, batch, self.streams[stream].input, self)
+def _without_drop_token(model: VattConfig) -> VattConfig:
+    """A copy in which DropToken is off wherever no rate was chosen."""
+    towers = {}
+    for modality in MODALITIES:
+        tower = getattr(model, modality)
+        if tower.drop_token_rate is None:
+            tower = dataclasses.replace(tower, drop_token_rate=0.0)
+        towers[modality] = tower
+    return dataclasses.replace(model, **towers)

@@ -225,7 +225,7 @@ def test_user_mistakes_are_named(fields, said):
 
 
 def test_streams_that_do_not_fit_are_named():
-    with pytest.raises(UserError, match=r"input.audio is read, but task.modality"):
+    with pytest.raises(UserError, match=r"input.audio is read, but the task looks at 'video'"):
         make_task(inputs=input_config(("video", "audio")))
     with pytest.raises(UserError, match=r"input.video is null"):
         make_task(inputs=input_config(("text",)))

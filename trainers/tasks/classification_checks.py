@@ -1,30 +1,18 @@
-"""Checks of a fine-tuning experiment that need no model, and what its config leaves open."""
+"""Checks of an experiment that learns classes, and the names of the classes."""
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mm_models.errors import UserError
-from mm_models.vatt.config import VattConfig
 from trainers.data.config import InputConfig
-from trainers.tasks import vatt_checks
 
-MODALITIES = ("video", "audio")
 LOSSES = ("softmax", "sigmoid")
 
 
 def check_values(config: Any) -> None:
-    """Raises UserError for values of a VattClassificationTaskConfig that cannot work."""
-    for field, choices in (("modality", MODALITIES), ("loss", LOSSES)):
-        if getattr(config, field) not in choices:
-            raise UserError(
-                f"task.{field} is {getattr(config, field)!r}; choose one of {list(choices)}"
-            )
-    for field in ("label_smoothing", "head_dropout_rate"):
-        if not 0 <= getattr(config, field) < 1:
-            raise UserError(
-                f"task.{field} is {getattr(config, field)}; it must be at least 0 and below 1"
-            )
+    """Raises UserError for values of a ClassificationTaskConfig that cannot work."""
+    check_choice(config, "loss", LOSSES)
+    check_share(config, "label_smoothing")
     if config.loss == "sigmoid" and config.label_smoothing:
         raise UserError(
             f"task.label_smoothing is {config.label_smoothing}, which task.loss = sigmoid does not "
@@ -42,41 +30,49 @@ def check_values(config: Any) -> None:
         )
 
 
-def check_stream(config: Any, name: str, inputs: InputConfig) -> None:
-    """Raises UserError when the stream lacks labels or its shapes do not fit the encoder."""
+def check_choice(config: Any, field: str, choices: Sequence[str]) -> None:
+    """Raises UserError when a field of the task's config is none of the choices."""
+    if getattr(config, field) not in choices:
+        raise UserError(
+            f"task.{field} is {getattr(config, field)!r}; choose one of {list(choices)}"
+        )
+
+
+def check_share(config: Any, field: str) -> None:
+    """Raises UserError when a field of the task's config is not in [0, 1)."""
+    if not 0 <= getattr(config, field) < 1:
+        raise UserError(
+            f"task.{field} is {getattr(config, field)}; it must be at least 0 and below 1"
+        )
+
+
+def check_stream(modality: str, name: str, inputs: InputConfig) -> None:
+    """Raises UserError when the stream lacks labels, or reads other than `modality`."""
     if inputs.num_labels < 1:
         raise UserError(
             f"streams.{name}.input.num_labels is {inputs.num_labels}, but classes are learned from "
             "labels; set it to 1, or to the most labels that an example has"
         )
-    for modality in ("video", "audio", "text"):
-        read = getattr(inputs, modality) is not None
-        if read and modality != config.modality:
+    for source in ("video", "audio", "text"):
+        read = getattr(inputs, source) is not None
+        if read and source != modality:
             raise UserError(
-                f"streams.{name}.input.{modality} is read, but task.modality is "
-                f"{config.modality!r}; set that input to null"
+                f"streams.{name}.input.{source} is read, but the task looks at {modality!r}; set "
+                "that input to null"
             )
-        if not read and modality == config.modality:
+        if not read and source == modality:
             raise UserError(
-                f"streams.{name}.input.{modality} is null, but task.modality is {modality!r}; "
-                "describe that input"
+                f"streams.{name}.input.{source} is null, but the task looks at it; describe that "
+                "input"
             )
-    one = dataclasses.replace(config.model, modalities=[config.modality])
-    vatt_checks.check_stream(dataclasses.replace(config, model=one), name, inputs)
 
 
-def resolve(config: Any, streams: Mapping[str, Any]) -> Any:
-    """A copy with class names, their number and the DropToken rates filled in.
+def class_names(config: Any, streams: Mapping[str, Any]) -> list[str]:
+    """Names in index order: the config's, the data sets', or numbers.
 
     Raises:
         UserError: names, number and data do not agree.
     """
-    names = _class_names(config, streams)
-    model = config.model if config.drop_token else _without_drop_token(config.model)
-    return dataclasses.replace(config, class_names=names, num_classes=len(names), model=model)
-
-
-def _class_names(config: Any, streams: Mapping[str, Any]) -> list[str]:
     # Here: the evaluators' module needs the data's, which tasks do without otherwise.
     from trainers.evaluation.labels import dataset_labels
 
@@ -105,14 +101,3 @@ def _class_names(config: Any, streams: Mapping[str, Any]) -> list[str]:
                 "name every class, or leave task.class_names empty"
             )
     return names
-
-
-def _without_drop_token(model: VattConfig) -> VattConfig:
-    """A copy in which DropToken is off wherever no rate was chosen."""
-    towers = {}
-    for modality in MODALITIES:
-        tower = getattr(model, modality)
-        if tower.drop_token_rate is None:
-            tower = dataclasses.replace(tower, drop_token_rate=0.0)
-        towers[modality] = tower
-    return dataclasses.replace(model, **towers)

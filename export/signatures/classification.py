@@ -1,4 +1,4 @@
-"""A fine-tuned VATT classifier as served functions: frames or waveforms to classes."""
+"""A classifier as served functions: frames or waveforms to classes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,18 +29,18 @@ class _ClassifierModule(tf.Module):
     """What the graph uses: the weights as plain variables."""
 
     def __init__(self, model: Any):
-        super().__init__(name="vatt_classification")
+        super().__init__(name="classification")
         self.weights = [variable.value for variable in model.weights]
 
 
-class VattClassificationSignatures(MediaSignatures):
+class ClassificationSignatures(MediaSignatures):
     """Signatures of a trained classifier.
 
     All of them work row by row along axis 0 and look at the centre of a clip: averaging over
     several views is up to the client, by sending them as rows.
 
     Args:
-        model: VattClassifier with trained weights.
+        model: with trained weights, which says by `modality` what it looks at.
         input_config: what a batch of the run holds (trainers/data/config.py: InputConfig).
         class_names: in index order.
         is_multi_label: whether a class's probability is its own, or one among all.
@@ -63,7 +63,7 @@ class VattClassificationSignatures(MediaSignatures):
     @classmethod
     def from_run(
         cls, run: Any, frame_rate_hz: float | None, checkpoint: str
-    ) -> "VattClassificationSignatures":
+    ) -> "ClassificationSignatures":
         """From `trainers.runs.load_run`.
 
         Args:
