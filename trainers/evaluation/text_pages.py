@@ -133,9 +133,10 @@ def example_panels(
             cells = (score, example.prompt, example.text, " / ".join(example.references))
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
             if example.picture is not None:
-                words = [example.prompt, f"{score}: {example.text}", *example.references[:2]]
+                words = [example.prompt, f"{score}: {example.text}"]
+                words += [f"right: {reference}" for reference in example.references[:2]]
                 picture = np.asarray(Image.open(io.BytesIO(example.picture)))
-                strips.append(drawing.under(picture, words))
+                strips.append(drawing.clip_strip(picture[np.newaxis], words))
         if rows:
             shown.append(panels.TextPanel(name, "\n".join(lines)))
         if strips:
