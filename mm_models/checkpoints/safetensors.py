@@ -182,10 +182,16 @@ def _read_header(path: str) -> tuple[dict[str, Any], int]:
         header.pop("__metadata__", None)
         ends = [entry["data_offsets"][1] for entry in header.values()]
         kinds = {entry["dtype"] for entry in header.values()}
+        wrong = [key for key, entry in header.items() if not _fits(entry)]
     except (ValueError, AttributeError, LookupError, TypeError) as error:
         raise UserError(
             f"{path} is no readable safetensors file (its header is damaged); download it again"
         ) from error
+    if wrong:
+        raise UserError(
+            f"{path} gives {wrong[0]} a place of another length than its shape has (its header is "
+            "damaged); download it again"
+        )
     if 8 + length + max(ends, default=0) > size:
         raise UserError(f"{path} ends before its last array; download it again")
     if kinds - set(DTYPES):
@@ -194,6 +200,14 @@ def _read_header(path: str) -> tuple[dict[str, Any], int]:
             "save the model in float32, float16 or bfloat16"
         )
     return header, 8 + length
+
+
+def _fits(entry: dict[str, Any]) -> bool:
+    """Whether an array's place is as long as its shape says; of unknown kinds that is not known."""
+    begin, end = entry["data_offsets"]
+    kind = DTYPES.get(entry["dtype"])
+    size = end - begin if kind is None else math.prod(entry["shape"]) * kind.itemsize
+    return begin >= 0 and size == end - begin
 
 
 def _read_settings(path: str) -> dict[str, Any] | None:

@@ -51,6 +51,7 @@ def test_each_source_fills_its_part_and_all_comes_back(tmp_path):
         done = conversion.import_weights(again, opened)
         assert [one.part for one in done.imported] == ["Vit", "T5"]
         assert done.new == ["join/kernel", "join/bias"]
+        assert all(weight.path.startswith("vision/") for weight in again.vision.weights)
         assert "in no source, random: 2\n  join/kernel\n  join/bias" in str(done)
         for part in ("vision", "language"):
             pairs = zip(getattr(model, part).weights, getattr(again, part).weights, strict=True)

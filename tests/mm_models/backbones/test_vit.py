@@ -174,6 +174,9 @@ def test_each_switch_matters():
         other = Vit(changed(**fields), name="vit")
         batteries.copy_weights(base, other)
         assert np.abs(other(images()) - tokens).max() > 1e-4, fields
+    assert Vit(changed(rematerialize=True)).stack.rematerialize and not base.stack.rematerialize
+    drawn = Vit(changed(pool="gap", num_classes=4, head_zero_init=False)).head.kernel
+    assert np.all(drawn.numpy() != 0.0)
     # What is left at the right and below is not seen.
     wide = tf.pad(images(), [[0, 0], [0, 5], [0, 7], [0, 0]], constant_values=9.0)
     np.testing.assert_array_equal(base(wide), tokens)

@@ -188,6 +188,7 @@ def test_damaged_and_foreign_files_are_named_with_a_remedy(tmp_path):
     files = {
         "short.safetensors": (content[:-8], "ends before its last array"),
         "header.safetensors": (content[:9] + b"!" + content[10:], "header is damaged"),
+        "shape.safetensors": (content.replace(b"[100]", b"[101]"), "another length than its shape"),
         "kind.safetensors": (content.replace(b"F32", b"F77"), "arrays of F77"),
         "lfs.npz": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         "old.bin": (b"\x80\x02}", "pickle of torch.*safetensors"),
