@@ -6,10 +6,10 @@ import numpy as np
 
 from beam_pipelines.sources.digits.config import DigitsConfig
 from beam_pipelines.sources.digits.ground_truth import GroundTruth
-from beam_pipelines.sources.digits.lexicon import DIGIT_WORDS
+from beam_pipelines.sources.digits.lexicon import DIGIT_WORDS, Description
 from beam_pipelines.sources.digits.moments import Moment
 from beam_pipelines.sources.digits.randomness import choose
-from beam_pipelines.sources.digits.sentences import num_paraphrases, say
+from beam_pipelines.sources.digits.sentences import num_paraphrases, say, say_picture
 from beam_pipelines.sources.digits.statements import (
     Statement,
     digit_statement,
@@ -45,7 +45,8 @@ class Caption:
 def write_captions(
     random: np.random.Generator, noise: np.random.Generator, truth: GroundTruth
 ) -> list[Caption]:
-    """All captions of a clip: moment by moment, each in every language, then the neighbours.
+    """All captions of a clip: moment by moment, each in every language, then the neighbours, then
+    the canonical ones.
 
     Args:
         random: decides what is said, and how.
@@ -60,6 +61,8 @@ def write_captions(
     for language in truth.config.languages:
         for _ in range(truth.config.neighbour_captions):
             written.append(_neighbour_caption(random, truth, language))
+    if truth.config.canonical_captions:
+        written += _canonical_captions(truth)
     return written
 
 
@@ -94,6 +97,21 @@ def _neighbour_caption(random: np.random.Generator, truth: GroundTruth, language
     paraphrase = int(random.integers(num_paraphrases(language, statement)))
     style = "scene" if statement.subject is None else "full"
     return Caption(say(language, statement, paraphrase), language, style, "neighbour", moment)
+
+
+def _canonical_captions(truth: GroundTruth) -> list[Caption]:
+    """In each language, one sentence for the whole clip, and the numerals in reading order."""
+    shown = sorted(truth.objects, key=lambda each: each.digit)
+    descriptions = [Description(each.digit, each.color) for each in shown]
+    numerals = " ".join(str(truth.objects[place].digit) for place in truth.left_to_right or ())
+    whole = Moment(truth.objects[0].object_id, 0.0, truth.config.clip_seconds)
+    written = []
+    for language in truth.config.languages:
+        text = say_picture(language, descriptions)
+        written.append(Caption(text, language, "canonical", "moment", whole))
+        if numerals:
+            written.append(Caption(numerals, language, "ocr", "moment", whole))
+    return written
 
 
 def wrong_caption_notes(captions: list[Caption]) -> list[dict]:

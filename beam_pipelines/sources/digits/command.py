@@ -38,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
         for field in dataclasses.fields(DigitsConfig)
         if field.name != "preset" and getattr(args, field.name) is not None
     }
-    if "languages" in overrides:
-        overrides["languages"] = tuple(filter(None, overrides["languages"].split(",")))
+    for name in ("languages", "question_kinds"):
+        if name in overrides:
+            overrides[name] = tuple(filter(None, overrides[name].split(",")))
     if args.workers < 1:
         raise UserError(f"--workers is {args.workers}; give at least 1.")
     config = make_config(args.preset, **overrides)

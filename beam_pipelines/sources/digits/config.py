@@ -8,6 +8,11 @@ from mm_models.errors import UserError
 SPLITS = ("train", "val", "test")
 LANGUAGES = ("en", "de", "fr", "es")
 BACKGROUNDS = ("dark", "gradient", "texture")
+QUESTION_KINDS = (
+    *("count", "colour", "digit_of_colour", "left_of", "above", "largest", "said_first"),
+    *("said_last", "said_after", "direction", "moves", "enters", "which_enters", "leaves"),
+    *("same_colour", "in_front_of", "present"),
+)
 
 # Longest time one digit's name takes at the fastest speech rate, with its pause.
 SECONDS_PER_DIGIT = 0.42
@@ -42,7 +47,12 @@ class DigitsConfig:
         speech_language: language spoken, or `mixed` for one drawn per clip.
         captions_per_moment: sentences per moment and language, all different.
         neighbour_captions: weakly related sentences per language, spread over the moments.
+        canonical_captions: 1 adds, in each language, one sentence of a fixed form that names all
+            digits of the clip with their colours, and what there is to read from left to right
+            where that order never changes (styles `canonical` and `ocr`); 0 adds none.
         questions_per_language: questions in each language, of different kinds.
+        question_kinds: kinds to choose from, keys of `questions.QUESTIONS`; none leaves all but
+            `present`.
         digit_only_caption_share: moment sentences that name the digit and nothing else.
         wrong_caption_share: moment sentences that are made false.
         wrong_audio_share: clips whose speech names digits that are not shown.
@@ -76,7 +86,9 @@ class DigitsConfig:
     speech_language: str = "en"
     captions_per_moment: int = 1
     neighbour_captions: int = 1
+    canonical_captions: int = 0
     questions_per_language: int = 3
+    question_kinds: tuple[str, ...] = ()
     digit_only_caption_share: float = 0.3
     wrong_caption_share: float = 0.0
     wrong_audio_share: float = 0.0
@@ -115,6 +127,29 @@ PRESETS: dict[str, dict] = {
     "full": {},
     "single": _SINGLE,
     "described": {**_SINGLE, "digit_only_caption_share": 0.0, "neighbour_captions": 1},
+    "pictures": {
+        "num_train": 4000,
+        "num_frames": 9,
+        "max_digits": 2,
+        "min_height_share": 0.34,
+        "max_height_share": 0.56,
+        "max_speed": 0.3,
+        "still_share": 0.4,
+        "bounce_share": 0.0,
+        "enter_share": 0.0,
+        "leave_share": 0.0,
+        "same_color_share": 0.5,
+        "occlusion_share": 0.0,
+        "rotation_degrees": 6.0,
+        "background": "dark",
+        "neighbour_captions": 0,
+        "canonical_captions": 1,
+        "questions_per_language": 8,
+        "question_kinds": (
+            *("count", "colour", "digit_of_colour", "present", "left_of", "above", "largest"),
+            *("same_colour", "moves", "direction"),
+        ),
+    },
     "pairs": {"min_digits": 2, "max_digits": 2, "enter_share": 0.2},
     "noisy": {
         "background": "texture",
@@ -205,6 +240,11 @@ def _check_words(config: DigitsConfig) -> None:
         _fail("captions_per_moment", config.captions_per_moment, "give a number from 1 to 3")
     if config.questions_per_language > 20:
         _fail("questions_per_language", config.questions_per_language, "give at most 20")
+    if config.canonical_captions > 1:
+        _fail("canonical_captions", config.canonical_captions, "give 0 or 1")
+    for kind in config.question_kinds:
+        if kind not in QUESTION_KINDS:
+            _fail("question_kinds", kind, f"choose from {', '.join(QUESTION_KINDS)}")
     if config.neighbour_captions > 8:
         _fail("neighbour_captions", config.neighbour_captions, "give at most 8")
 

@@ -18,6 +18,8 @@ from mm_models.errors import UserError
 MANIFEST, CORPUS_INFO = "manifest.jsonl", "corpus.json"
 FORMAT_VERSION = 1
 
+# Fields that corpora made before there were any do not name, with what they mean then.
+_LATER_FIELDS = {"canonical_captions": 0, "question_kinds": []}
 _CLIPS_PER_PART = 25
 _PARTS = "parts"
 
@@ -115,6 +117,8 @@ def is_complete(config: DigitsConfig, output: Path) -> bool:
 
 def _require_same(config: DigitsConfig, found: dict, output: str) -> None:
     wanted = _plain(config)
+    found = {**_LATER_FIELDS, **found}
+    wanted = {**_LATER_FIELDS, **wanted}
     changed = sorted(key for key in wanted if found.get(key) != wanted[key])
     if changed:
         key = changed[0]
@@ -147,7 +151,8 @@ def describe_corpus(config: DigitsConfig, manifest_sha256: str) -> dict:
 
 
 def _plain(config: DigitsConfig) -> dict:
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))
+    return {key: value for key, value in plain.items() if value != _LATER_FIELDS.get(key, ...)}
 
 
 def _num_clips(parts: list[Part], missing: list[Part]) -> int:

@@ -99,6 +99,14 @@ class GroundTruth:
         strays = any(gap > 0 for third in thirds for gap in self._gaps(third, other, axis))
         return None if strays else found
 
+    @property
+    def left_to_right(self) -> list[int] | None:
+        """Object ids from left to right, if that order is clear and the same in all frames."""
+        ids = [shown.object_id for shown in self.objects]
+        order = sorted(ids, key=lambda a: -sum(self.holds(a, "left_of", b) for b in ids))
+        pairs = zip(order, order[1:], strict=False)
+        return order if all(self.holds(a, "left_of", b) for a, b in pairs) else None
+
     def constant_direction(self, object_id: int) -> str | None:
         """The direction in which the object moves whenever it is seen, or None when it changes."""
         directions = {sighting.direction for sighting in self.sightings[object_id]}

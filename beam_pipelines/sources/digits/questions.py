@@ -15,8 +15,8 @@ from beam_pipelines.sources.digits.lexicon import (
     noun_phrase,
 )
 
-# `{the}` is the digit asked about, `{dative}` the same in the German dative, `{of}` with French and
-# Spanish "of", `{word}` a bare name, `{color}` a colour.
+# `{the}` and `{a}` are the digit asked about, `{dative}` the same in the German dative, `{of}` with
+# French and Spanish "of", `{word}` a bare name, `{color}` a colour.
 QUESTIONS: dict[str, dict[str, str]] = {
     "en": {
         "count": "how many digits are there?",
@@ -35,6 +35,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
         "leaves": "does a digit leave the picture?",
         "same_colour": "do two digits have the same colour?",
         "in_front_of": "which digit covers a part of {the}?",
+        "present": "is there {a}?",
     },
     "de": {
         "count": "wie viele Ziffern gibt es?",
@@ -53,6 +54,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
         "leaves": "verlässt eine Ziffer das Bild?",
         "same_colour": "haben zwei Ziffern dieselbe Farbe?",
         "in_front_of": "welche Ziffer verdeckt einen Teil {dative}?",
+        "present": "gibt es {a}?",
     },
     "fr": {
         "count": "combien de chiffres y a-t-il ?",
@@ -71,6 +73,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
         "leaves": "un chiffre sort-il de l'image ?",
         "same_colour": "deux chiffres ont-ils la même couleur ?",
         "in_front_of": "quel chiffre cache une partie {of} ?",
+        "present": "y a-t-il {a} ?",
     },
     "es": {
         "count": "¿cuántos dígitos hay?",
@@ -89,8 +92,11 @@ QUESTIONS: dict[str, dict[str, str]] = {
         "leaves": "¿sale algún dígito de la imagen?",
         "same_colour": "¿tienen dos dígitos el mismo color?",
         "in_front_of": "¿qué dígito tapa una parte {of}?",
+        "present": "¿hay {a}?",
     },
 }
+
+PRESENT = "present"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +126,13 @@ def write_questions(random: np.random.Generator, truth: GroundTruth, said: list[
         said: digits that are heard, in order; with wrong sound not those that are shown.
     """
     by_kind: dict[str, list[Question]] = {}
-    for question in [*_about_all(truth), *_about_each(truth), *_about_speech(said)]:
-        by_kind.setdefault(question.kind, []).append(question)
+    wanted = truth.config.question_kinds
+    questions = [*_about_all(truth), *_about_each(truth), *_about_speech(said)]
+    if PRESENT in wanted:
+        questions += _about_presence(random, truth)
+    for question in questions:
+        if not wanted or question.kind in wanted:
+            by_kind.setdefault(question.kind, []).append(question)
     written = []
     for language in truth.config.languages:
         kinds = random.permutation(sorted(by_kind))[: truth.config.questions_per_language]
@@ -173,6 +184,16 @@ def _about_each(truth: GroundTruth) -> list[Question]:
     return questions
 
 
+def _about_presence(random: np.random.Generator, truth: GroundTruth) -> list[Question]:
+    """As many questions about digits that are not there as about those that are."""
+    others = [digit for digit in range(10) if digit not in truth.digits]
+    chosen = [int(digit) for digit in random.permutation(others)[: len(truth.digits)]]
+    return [
+        *(Question(PRESENT, True, about=digit) for digit in truth.digits),
+        *(Question(PRESENT, False, about=digit) for digit in chosen),
+    ]
+
+
 def _about_speech(said: list[int]) -> list[Question]:
     if len(said) == 1:
         return [Question("said_first", said[0])]
@@ -190,6 +211,7 @@ def _in_words(language: str, question: Question) -> dict:
         what = Description(question.about)
         words["word"] = DIGIT_WORDS[language][question.about]
         words["the"] = noun_phrase(language, what, definite=True)
+        words["a"] = noun_phrase(language, what, definite=False)
         words["dative"] = noun_phrase(language, what, definite=True, dative=True)
         words["of"] = {"fr": "du ", "es": "del "}.get(language, "") + words["word"]
     return {

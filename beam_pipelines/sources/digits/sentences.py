@@ -10,6 +10,7 @@ from beam_pipelines.sources.digits.lexicon import (
     DIRECTION_WORDS,
     FROM_SIDE_WORDS,
     SPEED_WORDS,
+    Description,
     noun_phrase,
 )
 from beam_pipelines.sources.digits.statements import Statement
@@ -124,6 +125,13 @@ _COUNT_WORDS = {
     "fr": ("deux chiffres", "trois chiffres", "quatre chiffres"),
     "es": ("dos dígitos", "tres dígitos", "cuatro dígitos"),
 }
+_PICTURE = {
+    "en": "the picture shows {}",
+    "de": "das Bild zeigt {}",
+    "fr": "l'image montre {}",
+    "es": "la imagen muestra {}",
+}
+_AND = {"en": "and", "de": "und", "fr": "et", "es": "y"}
 _SINGLE = {
     "en": ("one digit can be seen", "there is one digit in all", "the clip has one digit"),
     "de": ("eine Ziffer ist zu sehen", "es gibt nur eine Ziffer", "das Video hat eine Ziffer"),
@@ -170,6 +178,14 @@ def say(language: str, statement: Statement, paraphrase: int) -> str:
     if statement.count and statement.count > 1:
         words["count"] = _COUNT_WORDS[language][statement.count - 2]
     return " ".join(template.format(**words).split())
+
+
+def say_picture(language: str, shown: list[Description]) -> str:
+    """All digits of a clip in one sentence, always of the same form."""
+    names = [noun_phrase(language, what, definite=False) for what in shown]
+    listed = ", ".join(names[:-1])
+    listed = f"{listed} {_AND[language]} {names[-1]}" if listed else names[-1]
+    return _PICTURE[language].format(listed)
 
 
 def _where(language: str, statement: Statement) -> str:
