@@ -5,7 +5,7 @@ import argparse
 from mm_models.errors import UserError
 
 # Those of mm_models/checkpoints/key_maps.py, which costs seconds to import.
-FORMATS = ("vatt", "big_vision", "huggingface", "t5x")
+FORMATS = ("vatt", "big_vision", "huggingface", "t5x", "mesh_tensorflow")
 # Flags of each direction, and those that only the other one has.
 _NEEDED = {"source": ("checkpoint", "config_file"), "target": ("output",)}
 _FOREIGN = {"source": ("output", "no_ema"), "target": ("config_file", "set", "allow")}
