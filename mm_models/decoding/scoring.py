@@ -47,6 +47,8 @@ def score_labels(
     def rows(values):
         return tf.repeat(values[None], batch_size, axis=0)
 
+    # AutoGraph would rewrite the model, whose code it need not and does not always understand.
+    @tf.autograph.experimental.do_not_convert
     def score(labels):
         # labels: [packed, length]; each is shifted on its own
         starts = tf.fill([packed, 1], start_id)

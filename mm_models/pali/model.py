@@ -153,12 +153,15 @@ class PaliModel(keras.Model):
         """See `T5.step`."""
         return self.language.step(ids, position, state)
 
-    def score(self, inputs: Mapping[str, tf.Tensor], label_ids: tf.Tensor) -> tf.Tensor:
+    def score(
+        self, inputs: Mapping[str, tf.Tensor], label_ids: tf.Tensor, labels_per_call: int = 8
+    ) -> tf.Tensor:
         """How probable texts are as answers; the inputs are read once.
 
         Args:
             inputs: as of `call`, without targets.
             label_ids: int32[labels, tokens], each with its end id, 0 is padding.
+            labels_per_call: labels that the decoder reads side by side.
 
         Returns:
             float32[batch, labels] sums of log p over the tokens of a label.
@@ -174,7 +177,13 @@ class PaliModel(keras.Model):
                 segments = (segments, None)
             return self.language.decode(decoder_ids, memory.tokens, memory.mask, segments=segments)
 
-        return score_labels(logits_of, label_ids, batch_size=batch, start_id=START_ID)
+        return score_labels(
+            logits_of,
+            label_ids,
+            batch_size=batch,
+            start_id=START_ID,
+            labels_per_call=labels_per_call,
+        )
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
