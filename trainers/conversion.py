@@ -259,22 +259,23 @@ def export_run(run: runs.Run, target: str, output: str) -> dict[str, str]:
 
 def _maps_of(model: keras.Model, target: str) -> list[tuple[keras.Layer, KeyMap]]:
     """The parts of a model that a format holds, each with its key map."""
-    found = []
-    for layer in model._flatten_layers():
-        fitting = [
-            key_map
-            for key_map in key_maps.KEY_MAPS
-            if key_map.format == target
-            and isinstance(layer, key_map.part_class())
-            and key_map.holds(layer)
-        ]
-        found += [(layer, fitting[0])] if fitting else []
+    held = [
+        (layer, key_map)
+        for layer in model._flatten_layers()
+        for key_map in key_maps.KEY_MAPS
+        if isinstance(layer, key_map.part_class()) and key_map.holds(layer)
+    ]
+    found = {}
+    for layer, key_map in held:
+        if key_map.format == target:
+            found.setdefault(id(layer), (layer, key_map))
     if not found:
+        others = sorted({key_map.format for _, key_map in held})
         raise UserError(
-            f"--to={target} has no keys for any part of a {type(model).__name__}; formats are "
-            f"{', '.join(key_maps.FORMATS)}"
+            f"--to={target} has no keys for any part of this {type(model).__name__}; those of "
+            f"{', '.join(others) or 'no format'} are known"
         )
-    return found
+    return list(found.values())
 
 
 def _write(part: keras.Layer, key_map: KeyMap, output: str, step: int) -> str:

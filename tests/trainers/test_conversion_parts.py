@@ -69,7 +69,10 @@ def test_sources_that_find_no_place_of_their_own_are_named(tmp_path):
         conversion.import_weights(model, [*opened, *opened])
     with pytest.raises(UserError, match="is of format huggingface, not big_vision"):
         conversion.open_sources([path], "big_vision")
-    with pytest.raises(UserError, match="--to=vatt has no keys for any part of a Pair"):
+    with pytest.raises(
+        UserError,
+        match="--to=vatt has no keys for any part of this Pair; those of big_vision, huggingface, ",
+    ):
         export(model, "vatt", tmp_path / "vatt")
     model.other = Vit(VISION, name="other")
     with pytest.raises(UserError, match="has 2, which nothing tells apart"):
