@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.layers.word_embedding import look_up
+
 
 def relative_buckets(
     relative_positions: np.ndarray, num_buckets: int, max_distance: int, causal: bool = False
@@ -94,10 +96,35 @@ class RelativeBias(keras.layers.Layer):
 
     def between(self, positions: np.ndarray) -> tf.Tensor:
         """The bias of tokens at any positions, int[tokens]: float32[1, heads, tokens, tokens]."""
-        buckets = self._buckets(positions[None, :] - positions[:, None])
+        positions = np.asarray(positions)
+        if np.all(np.diff(positions) == 1):
+            return self._of_neighbours(len(positions))
+        relative = positions[None, :] - positions[:, None]
+        distances, index = np.unique(relative, return_inverse=True)
+        index = tf.constant(index.reshape(relative.shape), tf.int32)
+        # [queries, keys, heads] -> [1, heads, queries, keys]
+        bias = look_up(tf.transpose(self._of_distances(distances)), index)
+        return tf.transpose(bias, [2, 0, 1])[None]
+
+    def _of_neighbours(self, length: int) -> tf.Tensor:
+        """The bias of positions that follow one another, in which all diagonals are constant.
+
+        Rows of one vector, each shifted by one against the row before: nothing of [tokens, tokens,
+        buckets] is built, and the gradient needs no scatter.
+        """
+        distances = self._of_distances(np.arange(1 - length, length))
+        # One value too many in each of `length` equal rows; read as rows that are one shorter, the
+        # vector starts one place later in every next one.
+        rows = tf.tile(tf.pad(distances, [[0, 0], [0, 1]]), [1, length])
+        width = 2 * length - 1
+        shifted = tf.reshape(rows[:, : length * width], [self.num_heads, length, width])
+        return shifted[None, :, :, length - 1 :]
+
+    def _of_distances(self, distances: np.ndarray) -> tf.Tensor:
+        """float32[heads, distances]: the bias of each difference of positions."""
         # A product with a constant one-hot matrix: its gradient is a product too, not a scatter.
-        one_hot = np.eye(self.num_buckets, dtype=np.float32)[buckets]
-        return tf.einsum("qkn,nh->hqk", tf.constant(one_hot), self.embeddings.value)[None]
+        one_hot = np.eye(self.num_buckets, dtype=np.float32)[self._buckets(distances)]
+        return tf.einsum("dn,nh->hd", tf.constant(one_hot), self.embeddings.value)
 
     def rows(self, position: tf.Tensor, num_queries: int, num_keys: int) -> tf.Tensor:
         """The bias of a few queries, from `position: int32[]` on, to the keys at 0, 1, ...

@@ -91,14 +91,17 @@ class TransformerStack(keras.layers.Layer):
         policy = self.dtype_policy
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
         for index in range(num_layers):
-            name = f"block_{index}"
             held = self.expert_options if index in self.expert_layers else None
-            setattr(self, name, TransformerBlock(options, held, name=name, dtype=policy))
+            setattr(self, f"block_{index}", self.make_block(f"block_{index}", held))
         self.final_norm = normalization.make_norm(
             final_norm, name="final_norm", dtype=policy, epsilon=options.norm_epsilon
         )
         rate = options.dropout_rate if final_dropout else 0.0
         self.dropout = StatelessDropout(rate, name="dropout", dtype=policy)
+
+    def make_block(self, name: str, experts: ExpertOptions | None) -> TransformerBlock:
+        """One block; a subclass may have blocks of its own kind."""
+        return TransformerBlock(self.options, experts, name=name, dtype=self.dtype_policy)
 
     @property
     def blocks(self) -> list[TransformerBlock]:

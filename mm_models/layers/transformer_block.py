@@ -79,10 +79,10 @@ class TransformerBlock(keras.layers.Layer):
         self.expert_options = None if experts is None else as_options(experts)
         policy = self.dtype_policy
         self.attention_norm = self._norm(options.attention_norm, "attention_norm")
-        self.attention = self._make_attention("attention")
+        self.attention = self.make_attention("attention")
         if options.cross_attention:
             self.cross_attention_norm = self._norm(options.attention_norm, "cross_attention_norm")
-            self.cross_attention = self._make_attention("cross_attention")
+            self.cross_attention = self.make_attention("cross_attention")
         self.mlp_norm = self._norm(options.mlp_norm, "mlp_norm")
         feed_forward = {
             "hidden_dim": options.mlp_dim,
@@ -107,7 +107,8 @@ class TransformerBlock(keras.layers.Layer):
         epsilon = self.options.norm_epsilon
         return normalization.make_norm(kind, name=name, dtype=self.dtype_policy, epsilon=epsilon)
 
-    def _make_attention(self, name):
+    def make_attention(self, name: str) -> MultiHeadAttention:
+        """`attention` or `cross_attention`; a subclass may have another layer with its methods."""
         options = self.options
         return MultiHeadAttention(
             options.num_heads,

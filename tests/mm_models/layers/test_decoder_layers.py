@@ -66,6 +66,27 @@ def test_rows_of_a_bias_are_those_of_the_whole(causal):
     np.testing.assert_array_equal(got, tf.gather(tf.gather(whole, order, axis=2), order, axis=3))
 
 
+def test_long_biases_and_their_gradients_either_way():
+    layer = RelativeBias(3, max_distance=20, num_buckets=8)
+    layer.build()
+    table = layer.embeddings.value
+    weights = tf.random.stateless_normal([1, 3, 30, 30], (2, 6))
+    # Reversed, the positions do not follow one another, and the bias is found entry by entry.
+    order, found = np.arange(30), []
+    for positions, weighted in ((order, weights), (order[::-1], weights[:, :, ::-1, ::-1])):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(layer.between(positions) * weighted)
+        found.append((total, tape.gradient(total, table)))
+    batteries.assert_close(found[0], found[1], 1e-4)
+    expected = np.zeros([8, 3])
+    buckets = relative_buckets(order[None] - order[:, None], 8, 20)
+    np.add.at(expected, buckets, np.moveaxis(weights[0].numpy(), 0, -1))
+    np.testing.assert_allclose(found[0][1], expected, atol=1e-4)
+    # Of a picture of 588 pixels and a prompt: no array with an axis of buckets is built.
+    graph = tf.function(lambda: layer.between(np.arange(1800))).get_concrete_function().graph
+    assert graph.as_graph_def().ByteSize() < 1_000_000
+
+
 def test_masks():
     assert causal_mask(3).numpy().tolist() == [[[1, 0, 0], [1, 1, 0], [1, 1, 1]]]
     assert cache_mask(tf.constant(1), 2, 4).numpy().tolist() == [[[1, 1, 0, 0], [1, 1, 1, 0]]]
@@ -134,23 +155,38 @@ def test_a_decoder_without_a_memory_steps_behind_a_prefix_that_sees_itself():
     batteries.assert_close(tf.concat(outputs, axis=1), expected, 1e-5)
 
 
-@pytest.mark.filterwarnings("error")
-def test_a_layer_may_keep_more_in_the_cache():
-    class Counting(MultiHeadAttention):
-        def empty_cache(self, num_rows, max_length):
-            return {**super().empty_cache(num_rows, max_length), "reads": tf.zeros([num_rows])}
+class Counting(MultiHeadAttention):
+    """Keeps the number of its reads beside keys and values, and adds it to what it reads."""
 
-        def step(self, queries, cache, position, **options):
-            attended, cache = super().step(queries, cache, position, **options)
-            return attended, {**cache, "reads": cache["reads"] + 1.0}
+    def empty_cache(self, num_rows, max_length):
+        return {**super().empty_cache(num_rows, max_length), "reads": tf.zeros([num_rows])}
 
-    layer = Counting(2, 8)
-    layer.build((None, None, 12))
-    cache = layer.empty_cache(3, 4)
+    def step(self, queries, cache, position, **options):
+        attended, cache = super().step(queries, cache, position, **options)
+        cache = {**cache, "reads": cache["reads"] + 1.0}
+        return attended + cache["reads"][:, None, None], cache
+
+
+class CountingBlock(TransformerBlock):
+    def make_attention(self, name):
+        return Counting(2, 8, name=name)
+
+
+class CountingStack(TransformerStack):
+    def make_block(self, name, experts):
+        return CountingBlock(self.options, experts, name=name)
+
+
+def test_layers_may_be_of_another_kind_and_keep_more_in_the_cache():
+    stack = CountingStack(2, dataclasses.replace(OPTIONS, cross_attention=False))
+    stack.build()
+    cache, outputs = stack.empty_cache(3, 4), []
     for position in range(2):
         mask = cache_mask(position, 1, 4)
-        _, cache = layer.step(tokens(length=1), cache, position, attention_mask=mask, bias=None)
-    assert cache["reads"].numpy().tolist() == [2.0] * 3
+        row, cache = stack.step(tokens(length=1), cache, position, attention_mask=mask)
+        outputs.append(row)
+    assert [one["reads"].numpy().tolist() for one in cache] == [[2.0] * 3] * 2
+    assert np.abs(outputs[1] - outputs[0]).max() > 0.01
 
 
 def test_rows_share_the_memory_of_their_example():
