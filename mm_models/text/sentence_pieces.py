@@ -1,6 +1,7 @@
 """SentencePiece inside the graph: strings to ids and back, with sentinels as the last ids."""
 
 import functools
+import re
 
 import tensorflow as tf
 
@@ -8,6 +9,8 @@ from mm_models.errors import UserError
 from mm_models.text.sentinels import SENTINEL, sentinel_id, with_sentinels
 from mm_models.text.tokenizers import PAD_ID, Tokenizer, unreadable_vocabulary
 
+_SPACE = "\u2581"
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
 END_ID = 1
 UNKNOWN_ID = 2
 
@@ -75,8 +78,19 @@ class SentencePieceTokenizer(Tokenizer):
         return sentinel_id(self.vocabulary_size, number)
 
     def split(self, text: str) -> list[str]:
-        """Surface of the pieces of one string, outside the graph; joined they are the string."""
-        return [str(piece) for piece in self._pieces.encode(text, out_type=str)]
+        """The pieces of one string, outside the graph; joined they are the string as the model
+        normalises it. A character that is spelled in bytes is one piece."""
+        parts, spelled = [], b""
+        for piece in self._pieces.encode(text, out_type=str):
+            byte = _BYTE.fullmatch(piece)
+            spelled += bytes([int(byte[1], 16)]) if byte else b""
+            try:
+                parts.append(spelled.decode() if byte else piece.replace(_SPACE, " "))
+                spelled = b""
+            except UnicodeDecodeError:
+                continue  # More bytes of the character follow.
+        parts[:1] = [part.removeprefix(" ") for part in parts[:1]]
+        return [part for part in parts if part]
 
     @functools.cached_property
     def _pieces(self):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 # Languages written without blanks between words; their captions are cut between pieces.
 WITHOUT_BLANKS = frozenset(("bo", "dz", "ja", "km", "lo", "my", "shn", "th", "wuu", "yue", "zh"))
-_SPACE_MARK = "\u2581"
 
 
 def units(text: str, language: str, split: Callable[[str], list[str]]) -> list[str]:
@@ -16,13 +15,12 @@ def units(text: str, language: str, split: Callable[[str], list[str]]) -> list[s
     Args:
         text: the caption.
         language: BCP 47; its region and script do not matter.
-        split: SentencePiece's pieces of a text, for languages without blanks between words.
+        split: a text's SentencePiece pieces as they stand in it, for languages without blanks
+            between words.
     """
     text = " ".join(text.split())
     if language.partition("-")[0].lower() in WITHOUT_BLANKS:
-        pieces = [piece.replace(_SPACE_MARK, " ") for piece in split(text)]
-        pieces[:1] = [piece.removeprefix(" ") for piece in pieces[:1]]
-        return [piece for piece in pieces if piece]
+        return split(text)
     return [word if place == 0 else f" {word}" for place, word in enumerate(text.split(" "))]
 
 

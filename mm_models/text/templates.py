@@ -10,6 +10,7 @@ Source: PaLI, section 3.3.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -60,12 +61,12 @@ class Variant:
     targets: str
     share: float = 1.0
 
-    @property
+    @functools.cached_property
     def slots(self) -> frozenset[str]:
         """Slots of both texts."""
         return frozenset(_SLOT.findall(self.inputs) + _SLOT.findall(self.targets))
 
-    @property
+    @functools.cached_property
     def facts(self) -> frozenset[str]:
         """What an example must have: values of `SLOTS` other than the language."""
         return frozenset(SLOTS[slot] for slot in self.slots) - {"language"}
@@ -91,7 +92,7 @@ class TaskTemplate:
     language: str
     detection: DetectionFormat
 
-    @property
+    @functools.cached_property
     def facts(self) -> frozenset[str]:
         """What some variant needs."""
         return frozenset().union(*(variant.facts for variant in self.variants))

@@ -96,6 +96,60 @@ class TextInputConfig:
 
 
 @dataclasses.dataclass
+class PromptedTaskConfig:
+    """One task of a prompted input.
+
+    Attributes:
+        rate: how often it is taken, relative to the others (see `PromptedInputConfig.mixing`).
+        datasets: data sets of the input that it reads, by name; empty: all.
+        languages: languages of its texts; empty: all of the input's.
+        caption_styles: keep only captions of these styles; empty: all but `ocr`.
+        question_kinds: keep only questions of these kinds; empty: all.
+    """
+
+    rate: float = 1.0
+    datasets: list[str] = dataclasses.field(default_factory=list)
+    languages: list[str] = dataclasses.field(default_factory=list)
+    caption_styles: list[str] = dataclasses.field(default_factory=list)
+    question_kinds: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class PromptedInputConfig:
+    """Prompt and answer of one example: int32[num_input_tokens] and int32[num_target_tokens].
+
+    Attributes:
+        tasks: tasks of the template file by name; a batch names them by their place here.
+        templates: template file (see `mm_models/text/templates.py`); may be a remote URL.
+        languages: languages of the texts; a batch names them by their place here. One of those
+            that an example has is drawn, each as likely as the others.
+        num_input_tokens, num_target_tokens: ids of a row, cut or padded on the right.
+        tokenizer: `sentencepiece`, the kind whose ids have an end and sentinels.
+        vocabulary: the tokenizer's model; may be a remote URL.
+        mixing: how often a task is taken: in proportion to its `rate` (`rate`), to its rate times
+            its records, `scale * n` up to `maximum` (`size`), or to its rate times the power
+            1 / `temperature` of that size (`temperature`).
+        scale, maximum: of sizes; a maximum of 0 is none.
+        temperature: of `temperature`.
+        examples_per_row: examples of one task that are put into a row, one after the other, as far
+            as they fit; above 1 only without video.
+    """
+
+    tasks: dict[str, PromptedTaskConfig] = dataclasses.field(default_factory=dict)
+    templates: str = "configs/pali/templates.yaml"
+    languages: list[str] = dataclasses.field(default_factory=lambda: ["en"])
+    num_input_tokens: int = 64
+    num_target_tokens: int = 32
+    tokenizer: str = "sentencepiece"
+    vocabulary: str = ""
+    mixing: str = "rate"
+    scale: float = 1.0
+    maximum: float = 0.0
+    temperature: float = 1.0
+    examples_per_row: int = 1
+
+
+@dataclasses.dataclass
 class InputConfig:
     """One stream's examples.
 
@@ -103,6 +157,7 @@ class InputConfig:
         datasets: data sets by name; each batch mixes them by weight.
         batch_size: global batch size.
         video, audio, text: modalities to read; null leaves one out.
+        prompted: prompts and answers to read, of the tasks it mixes; null for none.
         num_labels: labels per example (padded with -1); 0 reads none.
         sync_audio_video: sample the video and audio windows at the same start fraction.
         prefetch_batches: batches prepared ahead.
@@ -114,10 +169,17 @@ class InputConfig:
     video: VideoInputConfig | None = None
     audio: AudioInputConfig | None = None
     text: TextInputConfig | None = None
+    prompted: PromptedInputConfig | None = None
     num_labels: int = 0
     sync_audio_video: bool = True
     prefetch_batches: int = 2
     num_parallel_calls: int = 0
+
+    @property
+    def reads_records(self) -> bool:
+        """Whether batches hold more of their records than prompts."""
+        parts = (self.video, self.audio, self.text)
+        return bool(self.num_labels) or any(part is not None for part in parts)
 
     @property
     def num_views(self) -> int:

@@ -5,8 +5,10 @@ import hashlib
 import json
 
 from mm_models.text.tokenizers import build_tokenizer
-from trainers.data.config import InputConfig
+from trainers.data.config import InputConfig, PromptedInputConfig
 from trainers.data.index import RecordIndex
+from trainers.data.prompted.measure import PromptedPlan, measure
+from trainers.data.prompted.sources import open_sources
 from trainers.data.stored import open_indexes
 from trainers.data.validation import validate
 
@@ -41,6 +43,7 @@ class DataPlan:
         shapes: tensor name to the shape and dtype of one global batch.
         batch_bytes: size of one global batch.
         vocabulary_size: token ids, or None without text.
+        prompted: tasks and padding of prompted inputs, else None.
     """
 
     datasets: list[DatasetPlan]
@@ -48,6 +51,7 @@ class DataPlan:
     shapes: dict[str, str]
     batch_bytes: int
     vocabulary_size: int | None
+    prompted: PromptedPlan | None = None
 
     def __str__(self) -> str:
         """A line per data set and per tensor."""
@@ -61,6 +65,8 @@ class DataPlan:
         lines.append(f"  batch of {self.batch_size}: {self.batch_bytes / 2**20:,.1f} MiB")
         if self.vocabulary_size is not None:
             lines.append(f"  vocabulary: {self.vocabulary_size:,} ids")
+        if self.prompted is not None:
+            lines.append(str(self.prompted))
         return "\n".join(lines)
 
 
@@ -81,22 +87,31 @@ def plan(input_config: InputConfig, name: str = "input") -> DataPlan:
     if input_config.text is not None:
         text = input_config.text
         vocabulary_size = build_tokenizer(text.tokenizer, text.vocabulary).vocabulary_size
+    prompted = shares = None
+    if input_config.prompted is not None:
+        sources = open_sources(input_config, indexes, name)
+        prompted = measure(sources, indexes)
+        vocabulary_size = sources.tokenizer.vocabulary_size
+        shares = [0.0] * len(indexes)
+        for source in sources.sources:
+            shares[source.dataset] += source.weight
     shapes = _shapes(input_config)
     return DataPlan(
-        datasets=_dataset_plans(input_config, indexes),
+        datasets=_dataset_plans(input_config, indexes, shares),
         batch_size=input_config.batch_size,
         shapes={tensor: f"{dtype}{list(shape)}" for tensor, (dtype, shape) in shapes.items()},
         batch_bytes=sum(_num_bytes(dtype, shape) for dtype, shape in shapes.values()),
         vocabulary_size=vocabulary_size,
+        prompted=prompted,
     )
 
 
 def input_fingerprint(input_config: InputConfig) -> str:
     """A hash of what defines the order of examples; equal hashes resume exactly.
 
-    It covers the names, weights, shares and shards (files and sizes, not folders) of the data sets
-    and the batch size. Folders may move, and sampling and decoding may change, without touching the
-    order.
+    It covers the names, weights, shares and shards (files and sizes, not folders) of the data sets,
+    the batch size, and the mixture of tasks. Folders may move, and sampling and decoding may
+    change, without touching the order.
 
     Raises:
         UserError: as `plan` does.
@@ -114,15 +129,31 @@ def input_fingerprint(input_config: InputConfig) -> str:
         if dataset.share < 1:
             datasets[name]["share"] = [float(dataset.share), dataset.share_seed]
     content = {"batch_size": input_config.batch_size, "datasets": list(datasets.items())}
+    if input_config.prompted is not None:
+        content["prompted"] = _prompted_order(input_config.prompted)
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-def _dataset_plans(config: InputConfig, indexes: list[RecordIndex]) -> list[DatasetPlan]:
-    total = sum(dataset.weight for dataset in config.datasets.values())
+def _prompted_order(prompted: PromptedInputConfig) -> dict:
+    """What decides which record and task stands where."""
+    fields = ("mixing", "scale", "maximum", "temperature", "examples_per_row")
+    tasks = [[name, float(task.rate), task.datasets] for name, task in prompted.tasks.items()]
+    return {"tasks": tasks} | {field: getattr(prompted, field) for field in fields}
+
+
+def _dataset_plans(
+    config: InputConfig, indexes: list[RecordIndex], shares: list[float] | None
+) -> list[DatasetPlan]:
+    """`shares` are those of the batch's rows; None follows the data sets' weights."""
+    if shares is None:
+        total = sum(dataset.weight for dataset in config.datasets.values())
+        shares = [dataset.weight / total for dataset in config.datasets.values()]
+    examples = config.batch_size
+    if config.prompted is not None:
+        examples *= config.prompted.examples_per_row
     plans = []
-    for (name, dataset), index in zip(config.datasets.items(), indexes, strict=True):
-        share = dataset.weight / total
-        steps = index.num_records / (config.batch_size * share)
+    for (name, dataset), index, share in zip(config.datasets.items(), indexes, shares, strict=True):
+        steps = index.num_records / (examples * share) if share else float("inf")
         plans.append(
             DatasetPlan(
                 name,
@@ -151,12 +182,27 @@ def _shapes(config: InputConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
         candidates = batch + (config.text.num_candidates,)
         shapes["text"] = ("int32", candidates + (config.text.num_tokens,))
         shapes["text_candidate_mask"] = ("float32", candidates)
+    if config.prompted is not None:
+        shapes |= _prompted_shapes(config.prompted, config.batch_size)
     if config.num_labels:
         shapes["label"] = ("int32", batch + (config.num_labels,))
     for name in ("video", "audio", "text"):
         if name in shapes:
             shapes[f"{name}_mask"] = ("float32", batch)
     return shapes | {"example_id": ("int64", batch), "example_mask": ("float32", batch)}
+
+
+def _prompted_shapes(
+    prompted: PromptedInputConfig, batch_size: int
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    rows = ("int32", (batch_size,))
+    shapes = dict.fromkeys(("task", "language", "example_item"), rows)
+    for name in ("input", "target"):
+        ids = ("int32", (batch_size, getattr(prompted, f"num_{name}_tokens")))
+        shapes[f"{name}s"] = ids
+        if prompted.examples_per_row > 1:
+            shapes |= dict.fromkeys((f"{name}_segments", f"{name}_positions"), ids)
+    return shapes
 
 
 def _num_bytes(dtype: str, shape: tuple[int, ...]) -> int:

@@ -10,6 +10,7 @@ from mm_models.signal import windows
 from trainers.data import augment, decode, sample
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parse import Parser, scalar
+from trainers.data.prompted.processing import PromptProcessor
 from trainers.data.reader import RawBatch
 from trainers.data.text import CaptionReader
 
@@ -21,13 +22,18 @@ class BatchProcessor:
         self,
         config: InputConfig,
         datasets: list[DatasetConfig],
-        parser: Parser,
+        parser: Parser | None,
         batch_size: int,
         *,
         seed: int,
         training: bool,
+        prompts: PromptProcessor | None = None,
     ):
-        """Loads the vocabulary where text is read. Raises UserError where it cannot be."""
+        """Loads the vocabulary where text is read. Raises UserError where it cannot be.
+
+        `parser` is None where nothing of a record is read in the graph, `prompts` where the input
+        has none.
+        """
         self._config = config
         self._parser = parser
         self._batch_size = batch_size
@@ -35,12 +41,17 @@ class BatchProcessor:
         self._noise_bank = None
         if training and config.audio is not None and config.audio.noise_std_share:
             self._noise_bank = augment.noise_bank(config.audio.num_samples, seed)
+        self._prompts = prompts
         self._captions = CaptionReader(config.text, datasets) if config.text is not None else None
 
     def __call__(self, raw: RawBatch) -> dict[str, tf.Tensor]:
         """The batch of `raw`; see `trainers.data.pipeline.build_train_dataset`."""
-        parsed = self._parser(raw.serialized, raw.dataset)
-        batch = self._clips(parsed, raw)
+        parsed, batch = {}, {}
+        if self._parser is not None:
+            parsed = self._parser(raw.serialized, raw.dataset)
+            batch = self._clips(parsed, raw)
+        if self._prompts is not None:
+            batch |= self._prompts(raw.prompts, raw.seeds)
         if self._captions is not None:
             batch |= self._captions(parsed, raw.dataset, raw.seeds, training=self._training)
         if self._config.num_labels:

@@ -1,18 +1,14 @@
 """Reads the records of one batch, and deals with those that are corrupt."""
 
-import logging
-import threading
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from beam_pipelines import records
-from mm_models.errors import UserError
-from mm_models.signal import frames
 from trainers.data import purposes
 from trainers.data.config import DatasetConfig
-from trainers.data.index import CorruptRecord, RecordIndex
+from trainers.data.index import RecordIndex
+from trainers.data.loader import RecordLoader
 from trainers.data.order import EvaluationOrder, TrainingOrder
 from trainers.data.parse import Parser
 from trainers.data.randomness import example_draws, example_seeds
@@ -41,6 +37,24 @@ class Slice(NamedTuple):
         return step, first + np.arange(self.batch_size)
 
 
+class RawPrompts(NamedTuple):
+    """Texts of a prompted batch, before they are tokenised.
+
+    Attributes:
+        inputs, targets: bytes[batch, examples of a row]; both empty where there is no example.
+        task: int32[batch] place of the task in the configuration.
+        language: int32[batch] place of the language in the configuration, -1 where a row holds
+            several.
+        item: int32[batch] number of the example among those of its record; -1 in training.
+    """
+
+    inputs: np.ndarray | tf.Tensor
+    targets: np.ndarray | tf.Tensor
+    task: np.ndarray | tf.Tensor
+    language: np.ndarray | tf.Tensor
+    item: np.ndarray | tf.Tensor
+
+
 class RawBatch(NamedTuple):
     """Serialized records with what decides their sampling, as NumPy arrays or as tensors.
 
@@ -50,6 +64,7 @@ class RawBatch(NamedTuple):
         example_id: int64[batch] data set number * 2**40 + record number, -1 for padding.
         draws: float32[batch, purposes] uniform numbers.
         seeds: int32[batch, 2].
+        prompts: of prompted inputs; else empty.
     """
 
     serialized: np.ndarray | tf.Tensor
@@ -57,6 +72,7 @@ class RawBatch(NamedTuple):
     example_id: np.ndarray | tf.Tensor
     draws: np.ndarray | tf.Tensor
     seeds: np.ndarray | tf.Tensor
+    prompts: RawPrompts | tuple[()] = ()
 
 
 class BatchReader:
@@ -77,13 +93,10 @@ class BatchReader:
     ):
         """Takes opened data sets and the order to read them in."""
         self._indexes = indexes
-        self._datasets = datasets
+        self._loader = RecordLoader(indexes, datasets, parser)
         self._order = order
         self._part = part
-        self._parser = parser
         self._seed = seed
-        self._corrupt: set[tuple[int, int]] = set()
-        self._lock = threading.Lock()
 
     def read(self, element: int, verify: bool = False) -> RawBatch:
         """Reads the host's n-th element.
@@ -118,61 +131,17 @@ class BatchReader:
     def _read_rows(
         self, dataset: int, ordinals: np.ndarray, numbers: np.ndarray, verify: bool
     ) -> list[tuple[int, bytes]]:
-        if not verify:
-            try:
-                contents = self._indexes[dataset].read(numbers)
-                return list(zip(numbers.tolist(), contents, strict=True))
-            except CorruptRecord:
-                # Row by row below, to find out which and to replace it.
-                pass
+        contents = None if verify else self._loader.load_all(dataset, numbers)
+        if contents is not None:
+            return list(zip(numbers.tolist(), contents, strict=True))
+        # Row by row, to find out which record is corrupt and to replace it.
         return [self._read_row(dataset, ordinal, verify) for ordinal in ordinals]
 
     def _read_row(self, dataset: int, ordinal: int, verify: bool) -> tuple[int, bytes]:
         """The record at an ordinal, or the next valid one of the order."""
-        index = self._indexes[dataset]
-        for shift in range(index.num_records):
+        for shift in range(self._indexes[dataset].num_records):
             number = int(self._order.record(dataset, np.asarray([ordinal]), shift)[0])
-            try:
-                content = index.read_one(number)
-                if verify or shift:
-                    self._verify(dataset, number, content)
+            content = self._loader.load(dataset, number, verify=verify or shift > 0)
+            if content is not None:
                 return number, content
-            except CorruptRecord as corrupt:
-                self._note(dataset, number, corrupt)
-        raise UserError(f"no record of {self._datasets[dataset].path} is valid; preprocess again")
-
-    def _verify(self, dataset: int, number: int, content: bytes) -> None:
-        """Parses a record and decodes all of its frames. Raises CorruptRecord."""
-        try:
-            parsed = self._parser(tf.constant([content]), tf.constant([dataset]))
-            for frame in parsed.get(
-                records.FRAMES, tf.ragged.constant([[]], tf.string)
-            ).flat_values:
-                frames.decode_jpeg(frame)
-            for sound in parsed.get(
-                records.WAVEFORM_PCM16, tf.ragged.constant([[]], tf.string)
-            ).flat_values:
-                tf.io.decode_raw(sound, tf.int16)
-        except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0]
-            raise self._indexes[dataset].corrupt(number, content, reason) from error
-
-    def _note(self, dataset: int, number: int, corrupt: CorruptRecord) -> None:
-        """Counts a corrupt record; raises where the policy does not allow it."""
-        config, total = self._datasets[dataset], self._indexes[dataset].num_records
-        if config.corrupt_policy == "fail":
-            raise UserError(
-                f"{corrupt}; preprocess again, or set corrupt_policy to skip"
-            ) from corrupt
-        with self._lock:
-            known = (dataset, number) in self._corrupt
-            self._corrupt.add((dataset, number))
-            count = sum(entry[0] == dataset for entry in self._corrupt)
-        if count > config.corrupt_share_limit * total:
-            raise UserError(
-                f"{count} of {total} records of {config.path} are corrupt, more than the share "
-                f"{config.corrupt_share_limit} that corrupt_share_limit allows; the last one is "
-                f"{corrupt}"
-            ) from corrupt
-        if not known:
-            logging.warning("skipped %s (%d of %d records so far)", corrupt, count, total)
+        raise self._loader.none_left(dataset)

@@ -11,6 +11,7 @@ from trainers.data.config import (
     TextInputConfig,
     VideoInputConfig,
 )
+from trainers.data.prompted.validation import validate_prompted
 
 CROPS = ("inception", "vgg", "random", "center", "resize")
 CORRUPT_POLICIES = ("fail", "skip")
@@ -33,14 +34,18 @@ def validate(config: InputConfig, name: str = "input") -> None:
         _validate_dataset(dataset, f"{name}.datasets.{key}")
     _at_least(config, name, {"batch_size": 1, "num_labels": 0, "prefetch_batches": 1})
     _at_least(config, name, {"num_parallel_calls": 0})
-    if config.video is None and config.audio is None and config.text is None:
-        raise UserError(f"{name} reads no modality; set at least one of video, audio and text")
+    if all(part is None for part in (config.video, config.audio, config.text, config.prompted)):
+        raise UserError(
+            f"{name} reads no modality; set at least one of video, audio, text and prompted"
+        )
     if config.video is not None:
         _validate_video(config.video, f"{name}.video")
     if config.audio is not None:
         _validate_audio(config.audio, config.video, f"{name}.audio")
     if config.text is not None:
         _validate_text(config.text, f"{name}.text")
+    if config.prompted is not None:
+        validate_prompted(config, name)
 
 
 def _validate_dataset(dataset: DatasetConfig, name: str) -> None:

@@ -30,6 +30,8 @@ def test_text_comes_back_and_sentinels_are_the_last_ids(path):
     assert 2 not in row
     text = tokenizer.detokenize(row[None]).numpy()[0].decode()
     assert text == "ψ 🐈 <extra_id_0> b <extra_id_9>"
+    parts = tokenizer.split("图绿 🐈k")
+    assert "".join(parts) == "图绿 🐈k" and {"绿", "🐈", "k"} <= set(parts)
     with pytest.raises(UserError, match="which has 10"):
         tokenizer.sentinel_id(10)
 
