@@ -9,6 +9,7 @@ import numpy as np
 
 from mm_models.backbones.vit import Vit
 from mm_models.backbones.vit_head import MapHead
+from mm_models.checkpoints import vit_fields
 from mm_models.checkpoints.mapping import Place, Source, joined, reshaped, same
 from mm_models.checkpoints.views import View
 from mm_models.layers.attention import MultiHeadAttention
@@ -107,6 +108,22 @@ def places(model: Vit, source: Source | None = None) -> list[Place]:
     """
     del source
     return sorted(_places(model), key=lambda place: place.key)
+
+
+def check(model: Vit, source: Source) -> None:
+    """Raises UserError where the shapes of a file are those of another vision transformer."""
+    shapes = canonical(View(source), model).shapes
+    block = _BLOCK.format(index=0)
+    # Of one array each, the axis that is the field.
+    places = {
+        "width": ("embedding/bias", 0),
+        "mlp_dim": (f"{block}MlpBlock_0/Dense_0/bias", 0),
+        "num_heads": (f"{block}MultiHeadDotProductAttention_0/query/bias", 0),
+        "patch_size": ("embedding/kernel", 0),
+    }
+    there = {name: shapes[key][axis] for name, (key, axis) in places.items() if key in shapes}
+    blocks = {key.split("/")[1] for key in shapes if key.startswith(_BLOCK.split("{")[0])}
+    vit_fields.check(model, {"depth": len(blocks), **there}, source.path)
 
 
 def _places(model: Vit) -> Iterator[Place]:

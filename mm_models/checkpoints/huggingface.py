@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from mm_models.backbones.vit import Vit
+from mm_models.checkpoints import vit_fields
 from mm_models.checkpoints.mapping import Place, permuted, reshaped, same, transposed
 from mm_models.checkpoints.safetensors import SETTINGS_FILE
-from mm_models.errors import UserError
 
 # Names of activations to those of `VitConfig.gelu`.
 GELUS = {
@@ -79,24 +79,23 @@ def label_settings(model: Vit) -> dict[str, Any]:
 
 
 def check_settings(model: Vit, settings: Mapping[str, Any], path: str) -> None:
-    """Raises UserError where a config says of its weights what the model does otherwise.
+    """Raises UserError where the config beside weights says what the model's does not.
 
     Args:
         model: what the weights are for.
         settings: of the vision model; fields that are missing are not compared.
         path: what the error calls the weights.
     """
-    config = model.config
-    here = {
-        "hidden_act": ("gelu", config.gelu),
-        "layer_norm_eps": ("epsilon", config.epsilon),
-        "num_attention_heads": ("num_heads", config.num_heads),
+    names = {
+        "width": "hidden_size",
+        "depth": "num_hidden_layers",
+        "mlp_dim": "intermediate_size",
+        "num_heads": "num_attention_heads",
+        "patch_size": "patch_size",
+        "gelu": "hidden_act",
+        "epsilon": "layer_norm_eps",
     }
-    for name, (field, value) in here.items():
-        there = settings.get(name, value)
-        wanted = GELUS.get(there, there) if name == "hidden_act" else there
-        if wanted != value:
-            raise UserError(
-                f"{path}/{SETTINGS_FILE} says {name} {there!r}, and the model has {field} "
-                f"{value!r}; set {field} of the vision transformer to {wanted!r}"
-            )
+    there = {field: settings[name] for field, name in names.items() if name in settings}
+    if "gelu" in there:
+        there["gelu"] = GELUS.get(there["gelu"], there["gelu"])
+    vit_fields.check(model, there, f"{path}/{SETTINGS_FILE}")

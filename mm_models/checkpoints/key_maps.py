@@ -50,8 +50,8 @@ class KeyMap:
             brings the variants of a format, and what `part` can not hold as it is, to one form.
             Empty: as they are.
         fits: part -> bool, whether this map can hold it in an export; empty: always.
-        check: (part, source as opened) -> None; raises UserError where settings beside the weights
-            say that they belong to other mathematics. Empty: the file says nothing.
+        check: (part, source as opened) -> None; raises UserError where sizes, or settings beside
+            the weights, are those of another model. Empty: shapes alone say what does not fit.
         settings: part -> dict, what `write` puts beside the weights; empty: nothing.
         elsewhere: see `mapping.load`, on keys after the view.
     """
@@ -133,6 +133,7 @@ KEY_MAPS = (
         part=_VIT,
         places="mm_models.checkpoints.big_vision:places",
         view="mm_models.checkpoints.big_vision:canonical",
+        check="mm_models.checkpoints.big_vision:check",
         elsewhere=r"^(txt/|t$|b$)",
     ),
     KeyMap(

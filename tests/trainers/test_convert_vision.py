@@ -91,7 +91,10 @@ def test_mistakes_are_one_sentence(folder, capsys):
     new = (*IMPORT, "--model_dir={folder}/wrong")
     for flags, words in (
         ((*new, "--from=huggingface"), "is of format big_vision, not huggingface"),
-        ((*new, "--set=task.model.num_heads=4"), "of shape [2, 8], the model [4, 4]"),
+        (
+            (*new, "--set=task.model.num_heads=4"),
+            "with num_heads 2 (not 4); set num_heads of its config",
+        ),
         (
             ("--to=vatt", "--model_dir=x", "--output=y", "--checkpoint=a", "--checkpoint=b"),
             "--to writes the weights of one --checkpoint",

@@ -71,6 +71,7 @@ def load(config: VitConfig, path, arrays: dict, **options):
     container, source = key_maps.open_source(str(path))
     assert key_maps.find(container, source) is BIG_VISION
     model = Vit(config)
+    BIG_VISION.check_settings(model, source)
     source = BIG_VISION.canonical(source, model)
     places = BIG_VISION.places_of(model, source)
     return model, mapping.load(places, source, elsewhere=BIG_VISION.elsewhere, **options)
@@ -223,3 +224,14 @@ def test_heads_are_left_out_only_when_allowed(tmp_path):
     del arrays["Transformer/encoder_norm/bias"]
     with pytest.raises(UserError, match=r"lacks 1 key\(s\): Transformer/encoder_norm/bias"):
         load(CONFIG, tmp_path / "a.npz", arrays)
+
+
+@pytest.mark.parametrize("variant", ["scanned", "two towers"])
+def test_the_file_of_another_size_says_which(variant, tmp_path):
+    arrays = VARIANTS[variant](arrays_of(shaken(CONFIG)))
+    other = dataclasses.replace(CONFIG, width=32, depth=3, mlp_dim=8, num_heads=4, patch_size=4)
+    words = r"with depth 2 \(not 3\), width 16 \(not 32\), mlp_dim 32 \(not 8\), num_heads 2 "
+    with pytest.raises(
+        UserError, match=words + r"\(not 4\), patch_size 8 \(not 4\); set depth and"
+    ):
+        load(other, tmp_path / "other.npz", arrays)

@@ -80,10 +80,10 @@ def test_a_file_comes_back_bit_for_bit(name, golden, tmp_path):
 
 def test_what_the_config_beside_the_weights_contradicts_is_refused(golden, tmp_path):
     for name, wrong, words in (
-        ("vit", {"gelu": "tanh"}, "hidden_act 'gelu'.*set gelu .* to 'erf'"),
-        ("vit", {"epsilon": 1e-6}, "layer_norm_eps 1e-12.*set epsilon"),
-        ("siglip", {"num_heads": 4}, "num_attention_heads 3.*set num_heads"),
-        ("siglip_classifier", {"gelu": "tanh"}, "hidden_act 'gelu'"),
+        ("vit", {"gelu": "tanh"}, r"config.json is of .* with gelu 'erf' \(not 'tanh'\); set gelu"),
+        ("vit", {"epsilon": 1e-6}, r"epsilon 1e-12 \(not 1e-06\)"),
+        ("siglip", {"num_heads": 4, "depth": 3}, r"depth 2 \(not 3\), num_heads 3 \(not 4\); set "),
+        ("siglip_classifier", {"gelu": "tanh"}, "gelu 'erf'"),
     ):
         folder = tmp_path / f"{name}{next(iter(wrong))}"
         path = write_case(golden, name, folder)
