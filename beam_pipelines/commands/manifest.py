@@ -16,6 +16,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table = _add_table(sources)
     coco = sources.add_parser("coco", help="COCO caption annotations and a folder of pictures")
     coco.add_argument("--captions", required=True, help="annotation file (JSON), local or URL")
+    coco.add_argument("--instances", default="", help="boxes, in COCO's instance format")
+    coco.add_argument(
+        "--questions",
+        default="",
+        help="questions (JSON): a list of image_id, question, answer, and optional type, language",
+    )
+    coco.add_argument(
+        "--translations",
+        default="",
+        help="captions (JSON): a list of image_id and a caption under each language's code",
+    )
     nlvr = sources.add_parser("nlvr", help="NLVR: pictures with a true or false sentence each")
     nlvr.add_argument("--examples", required=True, help="examples (JSON Lines), local or URL")
     nlvr.add_argument(
@@ -160,8 +171,10 @@ def _table_items(args: argparse.Namespace):
 
 def _coco_items(args: argparse.Namespace):
     from beam_pipelines.sources.coco import read_coco
+    from beam_pipelines.sources.coco_details import read_details
 
-    return args.images, read_coco(args.captions, args.images)
+    details = read_details(args.instances, args.questions, args.translations)
+    return args.images, read_coco(args.captions, args.images, details)
 
 
 def _nlvr_items(args: argparse.Namespace):

@@ -6,14 +6,20 @@ from typing import Any
 from beam_pipelines import files
 from beam_pipelines.manifest import parse_line
 from beam_pipelines.rejects import Reject, RejectCode
+from beam_pipelines.sources.coco_details import CocoDetails
 from beam_pipelines.sources.media_files import unusable
 from mm_models.errors import UserError
 
 LANGUAGE = "en"
+NO_DETAILS = CocoDetails()
 
 
 def read_coco(
-    captions_path: str, images_folder: str, *, check_files: bool = True
+    captions_path: str,
+    images_folder: str,
+    details: CocoDetails = NO_DETAILS,
+    *,
+    check_files: bool = True,
 ) -> Iterator[dict[str, Any] | tuple[str, Reject]]:
     """Yields an item for each picture in the order of the file, with all of its captions.
 
@@ -23,6 +29,7 @@ def read_coco(
         captions_path: annotations with `images` (`id`, `file_name`) and `annotations` (`image_id`,
             `caption`); local or URL.
         images_folder: folder that file names are relative to.
+        details: boxes, questions and captions in other languages.
         check_files: reject pictures whose local file is absent.
 
     Raises:
@@ -43,11 +50,9 @@ def read_coco(
         if reject is not None:
             yield name, reject
         else:
-            yield {
-                "id": name,
-                "media": image["file_name"],
-                "captions": [{"text": text, "language": LANGUAGE} for text in texts],
-            }
+            english = [{"text": text, "language": LANGUAGE} for text in texts]
+            item = {"id": name, "media": image["file_name"], "captions": english}
+            yield details.add_to(image["id"], item)
 
 
 def _read(path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -8,7 +8,9 @@ import pytest
 
 from beam_pipelines import manifest
 from beam_pipelines.rejects import RejectCode
+from beam_pipelines.schema import check_item
 from beam_pipelines.sources.coco import read_coco
+from beam_pipelines.sources.coco_details import read_details
 from beam_pipelines.sources.csv_table import ColumnMapping, read_csv
 from beam_pipelines.sources.nlvr import read_nlvr
 from mm_models.errors import UserError
@@ -55,6 +57,50 @@ def test_other_files_are_refused(tmp_path, content, words):
     path.write_text(content)
     with pytest.raises(UserError, match=words):
         list(read_coco(str(path), str(tmp_path)))
+
+
+def _write(path, value) -> str:
+    path.write_text(json.dumps(value))
+    return str(path)
+
+
+def test_coco_boxes_questions_and_other_languages(tmp_path):
+    instances = {
+        "images": [{"id": 7, "height": 50, "width": 100}],
+        "categories": [{"id": 90, "name": "dog"}, {"id": 17, "name": "cat"}],
+        "annotations": [
+            {"image_id": 7, "category_id": 90, "bbox": [10, 5, 20, 50]},
+            {"image_id": 7, "category_id": 17, "bbox": [0, 0, 1, 1], "iscrowd": 1},
+            {"image_id": 7, "category_id": 90, "bbox": [50, 0, 50, 25]},
+        ],
+    }
+    asked = {"image_id": 7, "question": "How  many?", "answer": 2, "type": "count"}
+    details = read_details(
+        _write(tmp_path / "instances.json", instances),
+        _write(
+            tmp_path / "questions.json", {"note": "", "data": [asked, {**asked, "language": "de"}]}
+        ),
+        _write(tmp_path / "more.json", [{"image_id": 7, "image": "7", "en": "A cat.", "ja": "猫"}]),
+    )
+    cat, dog, *_ = read_coco(write_coco(tmp_path), str(tmp_path), details)
+    check_item(cat)
+    assert cat["captions"][1:] == [{"text": "猫", "language": "ja", "style": "translation"}]
+    assert cat["labels"] == [{"index": 1, "text": "dog"}]
+    boxes = [each["track"][0]["box_yxyx_norm"] for each in cat["objects"]]
+    assert boxes == [[0.1, 0.1, 1.0, 0.3], [0.0, 0.5, 0.5, 1.0]]
+    assert [each["language"] for each in cat["questions"]] == ["en", "de"]
+    question = {"text": "How many?", "answer": "2", "kind": "count", "language": "en"}
+    assert cat["questions"][0] == question
+    assert set(dog) == {"id", "media", "captions"}
+    for flag, content, words in (
+        ("instances", {"images": []}, "--instances .* has another form"),
+        ("questions", [{"question": "?"}], "--questions .* has another form"),
+        ("translations", 3, "--translations .* has another form"),
+    ):
+        with pytest.raises(UserError, match=words):
+            read_details(**{flag: _write(tmp_path / "wrong.json", content)})
+    with pytest.raises(UserError, match="--questions none cannot be read"):
+        read_details(questions="none")
 
 
 def nlvr_line(identifier, sentence, label="true", image="a.png"):
@@ -121,6 +167,16 @@ def test_manifests_of_the_real_sets(tmp_path):
 
     coco = items("coco", f"--captions={DATA}/coco/captions.json", f"--images={DATA}/coco/images")
     assert len(coco) == 266 and all(len(item["captions"]) >= 5 for item in coco)
+    more = items(
+        *("coco", f"--captions={DATA}/coco/captions.json", f"--images={DATA}/coco/images"),
+        f"--instances={DATA}/coco/instances.json",
+        f"--questions={DATA}/coco/vqa_derived.json",
+        f"--translations={DATA}/coco/captions_multilingual.json",
+    )
+    languages = [{caption["language"] for caption in item["captions"]} for item in more]
+    assert sum(found == {"en", "de", "fr", "es", "ru", "ja", "zh"} for found in languages) == 24
+    assert sum(len(item.get("questions", ())) for item in more) == 1037
+    assert 2000 < sum(len(item.get("objects", ())) for item in more) <= 2253
     nlvr = items("nlvr", f"--examples={DATA}/nlvr/nlvr.jsonl", f"--images={DATA}/nlvr/images")
     sides = collections.defaultdict(set)
     for item in nlvr:
