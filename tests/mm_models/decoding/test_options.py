@@ -9,6 +9,7 @@ import tensorflow as tf
 from mm_models.decoding.beam_search import beam_search
 from mm_models.decoding.options import DecodingConfig, decode
 from mm_models.decoding.sampling import greedy, sample
+from mm_models.decoding.state import DecoderState
 from mm_models.errors import UserError
 from tests.mm_models.decoding.toys import END, HistoryModel
 
@@ -60,6 +61,22 @@ def test_every_field_changes_the_result(method, name, value):
     assert before.ids.shape != after.ids.shape or np.any(
         before.scores.numpy() != after.scores.numpy()
     )
+
+
+@pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
+def test_a_batch_of_unknown_size_gives_what_a_known_one_gives(method):
+    config = DecodingConfig(method=method, max_length=8)
+    model = HistoryModel(6, batch=12, seed=5, scale=0.8)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 6], tf.float32)], autograph=False)
+    def call(bias):
+        rows = tf.shape(bias)[0] * config.beams
+        cache = {"number": tf.zeros([rows], tf.int32), "steps": tf.zeros([rows, 1], tf.int32)}
+        starts = tf.zeros_like(bias[:, 0], tf.int32)
+        return decode(config, model.step, DecoderState(cache, (bias,)), starts, END, SEED)
+
+    for value, expected in zip(call(model.bias), _decode(method=method), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
 def test_the_shortest_results_hold_the_minimum_length():

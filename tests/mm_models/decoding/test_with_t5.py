@@ -8,7 +8,7 @@ from mm_models.backbones.t5 import START_ID, T5, T5Config, shift_right
 from mm_models.decoding.beam_search import beam_search
 from mm_models.decoding.sampling import greedy
 from mm_models.decoding.scoring import score_labels
-from tests.mm_models.decoding.toys import run_both
+from tests.mm_models.decoding.toys import draw_weights, run_both
 
 LENGTH, VOCABULARY = 12, 16
 END_ID = 2  # an id that the untrained model writes in some rows and not in others
@@ -18,9 +18,7 @@ END_ID = 2  # an id that the untrained model writes in some rows and not in othe
 def case():
     """A model whose rows end at different lengths, inputs and their mask."""
     model = T5(T5Config("debug", vocabulary_size=VOCABULARY))
-    random = np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign(weight + 0.3 * random.normal(size=weight.shape))
+    draw_weights(model, np.random.default_rng(4))
     inputs = tf.constant(np.random.default_rng(1).integers(2, VOCABULARY, [4, 7]), tf.int32)
     mask = tf.constant([[1.0] * 7, [1.0] * 4 + [0.0] * 3, [1.0] * 2 + [0.0] * 5, [1.0] * 6 + [0.0]])
     return model, inputs, mask

@@ -25,6 +25,14 @@ def run_both(function, *inputs):
     return results[1]
 
 
+def draw_weights(layer, random):
+    """Gives every weight a value that depends on `random` alone; scales are near 1."""
+    for weight in layer.weights:
+        values = random.normal(size=weight.shape)
+        is_scale = len(weight.shape) == 1
+        weight.assign(1 + 0.3 * values if is_scale else values / weight.shape[0] ** 0.5)
+
+
 class HistoryModel:
     """Logits are a row of a table, chosen by a number that every id changes, and a sample's bias.
 
@@ -50,7 +58,7 @@ class HistoryModel:
         number = (5 * state.cache["number"] + 3 * ids + 1) % self.states
         (bias,) = state.memory
         logits = tf.gather(tf.constant(self.table), number)
-        grouped = tf.reshape(logits, [bias.shape[0], -1, self.vocabulary]) + bias[:, None]
+        grouped = tf.reshape(logits, [tf.shape(bias)[0], -1, self.vocabulary]) + bias[:, None]
         cache = {"number": number, "steps": state.cache["steps"] + 1}
         return tf.reshape(grouped, [-1, self.vocabulary]), DecoderState(cache, state.memory)
 
@@ -73,8 +81,7 @@ class PrefixLanguageModel:
         options = BlockOptions(dim=self.DIM, mlp_dim=12, num_heads=2, head_dim=4, use_bias=False)
         self.stack = TransformerStack(2, options)
         self.stack.build()
-        for weight in self.stack.weights:
-            weight.assign(weight + 0.3 * random.normal(size=weight.shape))
+        draw_weights(self.stack, random)
         self.tokens, self.positions = (
             tf.constant(random.normal(size=[rows, self.DIM]), tf.float32)
             for rows in (vocabulary, places)
