@@ -104,6 +104,9 @@ class PromptedTaskConfig:
         datasets: data sets of the input that it reads, by name; empty: all.
         languages: languages of its texts; empty: all of the input's.
         caption_styles: keep only captions of these styles; empty: all but `ocr`.
+        max_captions: keep only the first so many of a record's captions in each language; 0: all.
+        with_wrong_captions: also take captions that are known to be wrong, as tasks do that ask
+            whether they are.
         question_kinds: keep only questions of these kinds; empty: all.
     """
 
@@ -111,6 +114,8 @@ class PromptedTaskConfig:
     datasets: list[str] = dataclasses.field(default_factory=list)
     languages: list[str] = dataclasses.field(default_factory=list)
     caption_styles: list[str] = dataclasses.field(default_factory=list)
+    max_captions: int = 0
+    with_wrong_captions: bool = False
     question_kinds: list[str] = dataclasses.field(default_factory=list)
 
 

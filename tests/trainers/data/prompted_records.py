@@ -32,6 +32,7 @@ CAPTIONS = {
 }
 TEMPLATES = str(pathlib.Path(__file__).parents[3] / "configs" / "pali" / "templates.yaml")
 NUM_FRAMES = 5
+WRONG = "nothing of the kind"
 
 
 def caption(number: int, language: str) -> str:
@@ -57,7 +58,7 @@ def serialize(number: int, *, questions: bool = True) -> bytes:
     put(records.MEDIA_FILENAME, [f"media/{number}.mp4"])
     languages = [*CAPTIONS, "en", "en", "en"]
     texts = [caption(number, language) for language in CAPTIONS]
-    texts += [f"another {LABELS[number % 6]}", "nothing of the kind", str(number % 6)]
+    texts += [f"another {LABELS[number % 6]}", WRONG, str(number % 6)]
     put(records.CAPTION, texts)
     put(records.CAPTION_LANGUAGE, languages)
     put(records.CAPTION_STYLE, ["canonical"] * 4 + ["full", "full", "ocr"])

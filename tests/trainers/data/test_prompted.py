@@ -14,6 +14,7 @@ from tests.trainers.data.prompted_records import (
     CAPTIONS,
     LABELS,
     TEMPLATES,
+    WRONG,
     box,
     caption,
     input_config,
@@ -143,6 +144,13 @@ def test_references_are_all_answers_to_one_prompt(folder):
     # Captions that are known to be wrong, and text in the picture, are no captions.
     (asked,) = catalog.describe([2], [1], [0])
     assert asked.references == (caption(2, "en"), "another two")
+    for fields, expected in (
+        ({"max_captions": 1}, (caption(2, "en"),)),
+        ({"with_wrong_captions": True, "caption_styles": ["full"]}, ("another two", WRONG)),
+    ):
+        config = input_config(folder, {"captioning": {"languages": ["en"]} | fields}, split="test")
+        (asked,) = PromptedCatalog.open(config).describe([2], [0], [0])
+        assert asked.references == expected
 
 
 def test_boxes_and_objects_are_those_of_the_frame_that_is_shown(folder, tokenizer):

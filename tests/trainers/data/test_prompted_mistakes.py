@@ -38,6 +38,7 @@ PROMPTED = [
     ({"maximum": 5.0}, "maximum is 5.0, which mixing 'rate' does not read"),
     ({"examples_per_row": 0}, "examples_per_row is 0"),
     ({"tasks": {"ocr": PromptedTaskConfig(rate=0.0)}}, "tasks.ocr.rate is 0.0"),
+    ({"tasks": {"ocr": PromptedTaskConfig(max_captions=-1)}}, "max_captions is -1"),
     ({"tasks": {"ocr": PromptedTaskConfig(datasets=["x"])}}, "datasets names 'x'"),
     ({"tasks": {"ocr": PromptedTaskConfig(languages=["it"])}}, "'it', which is not among"),
 ]

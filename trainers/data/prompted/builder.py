@@ -197,13 +197,15 @@ class PromptBuilder:
 
     def _captions(self, facts: RecordFacts, code: str, filters: Filters) -> list[CaptionFact]:
         styles = self._config.caption_styles or filters.styles
-        return [
+        found = [
             caption
             for caption in facts.captions
             if self._is_in(caption.language, code)
+            and (self._config.with_wrong_captions or not caption.is_wrong)
             and (caption.style in styles if styles else caption.style != OCR_STYLE)
             and (not filters.languages or caption.language in filters.languages)
         ]
+        return found[: self._config.max_captions or None]
 
     def _questions(self, facts: RecordFacts, code: str) -> list[QuestionFact]:
         kinds = self._config.question_kinds

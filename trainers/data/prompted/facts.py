@@ -12,11 +12,15 @@ WRONG = "wrong"
 
 @dataclasses.dataclass(frozen=True)
 class CaptionFact:
-    """One caption; language and style are empty where the record does not say."""
+    """One caption; language and style are empty where the record does not say.
+
+    `is_wrong` where it is known to be.
+    """
 
     text: str
     language: str
     style: str
+    is_wrong: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +40,7 @@ class RecordFacts:
     Attributes:
         key: unique key of the clip.
         media: media file the clip was cut from.
-        captions: in stored order, without those that are known to be wrong.
+        captions: in stored order.
         questions: in stored order.
         labels: names of the clip's classes.
         objects: class names of the objects.
@@ -92,9 +96,9 @@ def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True
         key="".join(texts(records.CLIP_KEY)[:1]),
         media="".join(texts(records.MEDIA_FILENAME)[:1]),
         captions=tuple(
-            CaptionFact(text, language, style)
+            CaptionFact(text, language, style, relation == WRONG)
             for text, language, style, relation in zip(captions, *columns, strict=True)
-            if text.strip() and relation != WRONG
+            if text.strip()
         ),
         questions=tuple(
             QuestionFact(text, answer, kind, language)

@@ -36,6 +36,10 @@ def validate_prompted(config: InputConfig, name: str) -> None:
     _check_languages(prompted, name)
     check_mixing(prompted, name)
     for task, each in prompted.tasks.items():
+        if each.max_captions < 0:
+            raise UserError(
+                f"{name}.tasks.{task}.max_captions is {each.max_captions}; it must be at least 0"
+            )
         for dataset in each.datasets:
             if dataset not in config.datasets:
                 raise UserError(
