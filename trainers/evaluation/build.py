@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from mm_models.errors import UserError
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.classification import ClassificationEvaluator
+from trainers.evaluation.compiled import CompiledFunction
 from trainers.evaluation.config import KINDS, EvaluatorConfig
 from trainers.evaluation.conflict import ConflictEvaluator
 from trainers.evaluation.expert_usage import ExpertUsageEvaluator
+from trainers.evaluation.generation import GenerationEvaluator
+from trainers.evaluation.label_scoring import LabelScoringEvaluator
+from trainers.evaluation.likelihood_retrieval import LikelihoodRetrievalEvaluator
 from trainers.evaluation.linear_probe import LinearProbeEvaluator
 from trainers.evaluation.loss import LossEvaluator
 from trainers.evaluation.retrieval import RetrievalEvaluator
@@ -20,6 +24,8 @@ _CLASSES = {
     "retrieval": RetrievalEvaluator,
     "linear_probe": LinearProbeEvaluator,
     "expert_usage": ExpertUsageEvaluator,
+    "label_scoring": LabelScoringEvaluator,
+    "likelihood_retrieval": LikelihoodRetrievalEvaluator,
 }
 # These ask the task what is learned.
 _TASK_CLASSES = {
@@ -43,9 +49,13 @@ def build_evaluators(configs: Mapping[str, EvaluatorConfig], task: Task) -> dict
         UserError: for an unknown kind, or fields that do not fit the kind.
     """
     evaluators = dict(task.evaluators())
+    # Evaluators that decode alike share what is compiled.
+    decoders: dict[str, CompiledFunction] = {}
     for name, config in configs.items():
         if config.kind in _TASK_CLASSES:
             evaluators[name] = _TASK_CLASSES[config.kind](name, config, task)
+        elif config.kind == "generation":
+            evaluators[name] = GenerationEvaluator(name, config, decoders)
         elif config.kind in _CLASSES:
             evaluators[name] = _CLASSES[config.kind](name, config)
         else:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from mm_models.decoding.config import DecodingConfig
 from trainers.data.config import InputConfig
 
 KINDS = (
@@ -13,6 +14,9 @@ KINDS = (
     "stream_conflict",
     "expert_usage",
     "loss",
+    "generation",
+    "label_scoring",
+    "likelihood_retrieval",
 )
 
 
@@ -22,8 +26,11 @@ class EvaluatorConfig:
 
     Attributes:
         kind: `zero_shot`, `retrieval`, `linear_probe`, `classification`, `conflict`,
-            `stream_conflict`, `expert_usage` or `loss`.
-        input: test examples; its text part also gives tokenizer and vocabulary of the prompts.
+            `stream_conflict`, `expert_usage`, `loss`, `generation`, `label_scoring` or
+            `likelihood_retrieval`.
+        input: test examples; its text part also gives tokenizer and vocabulary of the prompts. Its
+            prompted part, of a single task, is what `generation`, `label_scoring` and
+            `likelihood_retrieval` ask a model that writes.
         every_steps: evaluate when the step is a multiple of this, instead of
             `trainer.evaluation.interval_steps`; 0 follows the trainer.
         max_examples: only the first so many examples; 0 takes all.
@@ -35,15 +42,19 @@ class EvaluatorConfig:
         patch: of `zero_shot`, `linear_probe`, `retrieval` and `expert_usage`: name of the patches
             that videos are cut into (`task.model.video.patches`), of a model that has several;
             empty for its default ones.
-        prompts: `zero_shot` templates, `{}` being the class name.
-        prompt_set: `zero_shot` templates that come with the stack instead of `prompts`: `image`,
-            `video` or `audio`.
+        prompts: `zero_shot` and `label_scoring` templates, `{}` being the class name.
+        prompt_set: `zero_shot` and `label_scoring` templates that come with the stack instead of
+            `prompts`: `image`, `video` or `audio`.
         class_names: classes in index order; empty takes `labels` of the first data set. Classes of
             one name count as one.
-        class_words: `zero_shot` further words for a class, by its name.
+        class_words: `zero_shot` and `label_scoring` further words for a class, by its name.
 
-        pairs: `retrieval` directions as `query_to_gallery`, such as `text_to_video`.
-        gallery_size: `retrieval` gallery: the first so many clips; 0 takes all.
+        pairs: `retrieval` and `likelihood_retrieval` directions as `query_to_gallery`, such as
+            `text_to_video`.
+        gallery_size: `retrieval` and `likelihood_retrieval` gallery: the first so many clips; 0
+            takes all.
+        likelihood: `likelihood_retrieval` by the log probability of a caption (`sum`), that by its
+            tokens (`per_token`), or what the picture adds to it (`gain`).
         average: over the windows of a clip in `retrieval` and `zero_shot`, `embeddings` (averaged,
             then normalised) or `similarities` (averaged over the windows' own cosines).
         projector_examples: `retrieval` clips written for the embedding projector; 0 for none.
@@ -67,6 +78,17 @@ class EvaluatorConfig:
             does not look at `input`.
         exact_examples: `conflict` of the first so many clips, rounded up to whole batches, also by
             all shared parameters, and the agreement with that; 0 for none.
+
+        metrics: of `generation`, the first of them ranks the examples shown: `cider`, `bleu`,
+            `rouge_l`, `meteor` (METEOR 1.5 where Java and the jar are there, in English; else
+            `meteor_light`), `meteor_light`, `vqa_accuracy`, `simple_vqa_accuracy`, `exact_match`,
+            `anls`.
+        decoding: how `generation` writes.
+        swap_words: `generation` captions that are right but for one word, a baseline: the words of
+            which one is replaced with another, by language, such as the names of digits; a
+            language that is left out has any word replaced.
+        meteor_jar: `generation` path of METEOR 1.5; empty takes that of the package pycocoevalcap
+            where it is installed.
     """
 
     kind: str = "zero_shot"
@@ -84,6 +106,7 @@ class EvaluatorConfig:
 
     pairs: list[str] = dataclasses.field(default_factory=lambda: ["text_to_video"])
     gallery_size: int = 0
+    likelihood: str = "sum"
     average: str = "embeddings"
     projector_examples: int = 0
 
@@ -102,3 +125,8 @@ class EvaluatorConfig:
     more_inputs: dict[str, InputConfig] = dataclasses.field(default_factory=dict)
     num_batches: int = 2
     exact_examples: int = 0
+
+    metrics: list[str] = dataclasses.field(default_factory=lambda: ["cider", "bleu", "rouge_l"])
+    decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
+    swap_words: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    meteor_jar: str = ""

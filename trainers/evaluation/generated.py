@@ -14,7 +14,7 @@ class GeneratedText:
         text: what it wrote.
         references: right texts, one or more.
         language: asked for; empty where the record does not say.
-        kind: of a question; empty for other tasks.
+        kind: of a question, or the wording of a task that has several; else empty.
         log_probability: of the text, as decoding gives it.
         picture: JPEG of the clip, or None.
     """
