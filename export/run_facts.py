@@ -1,6 +1,7 @@
 """What a run's config and records say about the media a model expects."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +17,7 @@ def model_info(
     input_config: Any,
     frame_rate_hz: float | None,
     checkpoint: str,
+    modalities: Collection[str],
     *,
     still: Any = None,
 ) -> ModelInfo:
@@ -26,13 +28,13 @@ def model_info(
         input_config: the stream's input that the model is exported for.
         frame_rate_hz: rate of the stored frames, where no record folder tells it.
         checkpoint: what was asked for.
+        modalities: what the model takes, any of `video`, `audio`, `waveform` and `text`.
         still: size of the stills that the model takes apart from video (`height`, `width`).
 
     Raises:
         UserError: nothing tells the frame rate of a model with video, or its data sets store
             different regions of the picture.
     """
-    modalities = run.model.config.modalities
     video = input_config.video if "video" in modalities else None
     audio = input_config.audio if {"audio", "waveform"} & set(modalities) else None
     text = input_config.text if "text" in modalities else None

@@ -28,6 +28,11 @@ SYSTEMS: dict[str, System] = {
         task_config="trainers.tasks.vatt_classification:VattClassificationTaskConfig",
         signatures="export.signatures.classification:ClassificationSignatures",
     ),
+    "pali": System(
+        task="trainers.tasks.pali:PaliTask",
+        task_config="trainers.tasks.pali:PaliTaskConfig",
+        signatures="export.signatures.pali:PaliSignatures",
+    ),
     "vit_classification": System(
         task="trainers.tasks.vit_classification:VitClassificationTask",
         task_config="trainers.tasks.vit_classification:VitClassificationTaskConfig",

@@ -74,7 +74,7 @@ class ClassificationSignatures(MediaSignatures):
         from export.run_facts import model_info
 
         input_config = widest_input(run.config.streams)
-        info = model_info(run, input_config, frame_rate_hz, checkpoint)
+        info = model_info(run, input_config, frame_rate_hz, checkpoint, (run.model.modality,))
         return cls(run.model, input_config, run.task.class_names, run.task.is_multi_label, info)
 
     @property

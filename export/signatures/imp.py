@@ -88,7 +88,14 @@ class ImpSignatures(EmbeddingSignatures):
         from export.run_facts import model_info
 
         inputs = largest_inputs(run.task, run.config.streams)
-        info = model_info(run, inputs.config, frame_rate_hz, checkpoint, still=inputs.still)
+        info = model_info(
+            run,
+            inputs.config,
+            frame_rate_hz,
+            checkpoint,
+            run.model.config.modalities,
+            still=inputs.still,
+        )
         return cls(run.model, inputs, class_heads(run.task, run.config.streams), info)
 
     @property

@@ -149,6 +149,7 @@ class MediaSignatures(Signatures):
             ),
             "text": lambda row: samples.TEXTS[row % 3].encode(),
             "texts": lambda row: object_array([text.encode() for text in samples.TEXTS]),
+            "prompt": lambda row: samples.PROMPTS[row % 2].encode(),
             "labels": lambda row: object_array([label.encode() for label in samples.LABELS]),
         }
         return {

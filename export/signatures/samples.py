@@ -8,6 +8,10 @@ import numpy as np
 
 TEXTS = ("a square moves to the right", "a sound that rises", "nothing at all, said twice; twice!")
 
+PROMPTS = (
+    "Generate the alt_text in EN at 0: <extra_id_0>",
+    "Answer in EN: what moves? <extra_id_0>",
+)
 LABELS = ("square", "dog", "rain")
 
 

@@ -50,7 +50,7 @@ class VattSignatures(EmbeddingSignatures):
         from export.run_facts import model_info
 
         input_config = widest_input(run.config.streams)
-        info = model_info(run, input_config, frame_rate_hz, checkpoint)
+        info = model_info(run, input_config, frame_rate_hz, checkpoint, run.model.config.modalities)
         return cls(run.model, input_config, run.config.task.temperature, info)
 
     @property
