@@ -10,7 +10,7 @@ from trainers.evaluation.base import EvaluationContext, Evaluator
 from trainers.evaluation.compiled import CompiledFunction
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.embeddings import EmbeddedExamples, clip_thumbnails
-from trainers.evaluation.prompted import decoder_inputs, require_prompts
+from trainers.evaluation.prompted import decoder_inputs, require_prompts, usable_rows
 from trainers.evaluation.zero_shot import score
 
 
@@ -46,7 +46,7 @@ class LabelScoringEvaluator(Evaluator):
         scores, truth, thumbnails = [], [], []
         for batch in pipeline.build_eval_dataset(self.config.input):
             inputs = decoder_inputs(batch) | {likelihoods.LABELS: ids}
-            real = batch["example_mask"].numpy() > 0
+            real = usable_rows(batch)
             scores.append(self._of_classes(self._score(model, inputs, context).numpy()[real]))
             truth.append(batch["label"].numpy()[real])
             if with_pictures and "video" in batch:

@@ -14,7 +14,7 @@ from trainers.evaluation import drawing, likelihoods, panels
 from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
 from trainers.evaluation.compiled import CompiledFunction
 from trainers.evaluation.config import EvaluatorConfig
-from trainers.evaluation.prompted import decoder_inputs, require_prompts
+from trainers.evaluation.prompted import decoder_inputs, require_prompts, usable_rows
 from trainers.evaluation.retrieval import KS
 
 PAIRS = ("text_to_video", "video_to_text")
@@ -96,8 +96,7 @@ class LikelihoodRetrievalEvaluator(Evaluator):
     def _batches(self) -> Iterator[tuple[Mapping[str, tf.Tensor], np.ndarray]]:
         """Each batch, and bool[batch] which of its rows may be in the gallery."""
         for batch in pipeline.build_eval_dataset(self.config.input):
-            usable = batch["example_mask"].numpy() * batch["video_mask"].numpy() > 0
-            yield batch, usable & (batch["targets"].numpy()[:, 0] > 0)
+            yield batch, usable_rows(batch) & (batch["targets"].numpy()[:, 0] > 0)
 
 
 def adjusted(log_p: np.ndarray, lengths: np.ndarray, likelihood: str) -> np.ndarray:
