@@ -12,8 +12,9 @@ from mm_models.errors import UserError
 _SLOT = re.compile(r"{\w*}|<extra_id_\d+>")
 
 
-def read(path: str) -> list[str]:
-    """Texts of a template file without their slots, its languages' names, and box coordinates.
+def read(path: str) -> tuple[list[str], list[str]]:
+    """Texts of a template file without their slots, with its languages' names, and the numbers that
+    its boxes are written in.
 
     Args:
         path: a file such as `configs/pali/templates.yaml`, local or URL.
@@ -33,7 +34,7 @@ def read(path: str) -> list[str]:
         default=0,
     )
     numbers = [str(number) for number in range(bins)]
-    return [text for text in (*plain, *languages, *numbers) if text]
+    return [text for text in (*plain, *languages) if text], numbers
 
 
 def _strings(value: Any) -> Iterator[str]:

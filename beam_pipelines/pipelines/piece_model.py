@@ -2,15 +2,15 @@
 
 import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from beam_pipelines.manifest import stable_hash
 from mm_models.errors import UserError
 from mm_models.text.sentinels import with_sentinels
 
-# Share of the training text that prompts are repeated to: rare next to captions, they would else
-# fall into letters.
+# Share of the training text that each list of prompts is repeated to: rare next to captions, they
+# would else fall into letters.
 _PROMPT_SHARE = 0.05
 # Sentences of a language that the report is measured on.
 _REPORT_SENTENCES = 20_000
@@ -49,7 +49,7 @@ class Counted:
 
 
 def build(
-    counted: dict[str, Counted], prompts: list[str], size: int, options: PieceOptions
+    counted: dict[str, Counted], prompts: Sequence[list[str]], size: int, options: PieceOptions
 ) -> tuple[bytes, int, dict[str, Any]]:
     """Model, number of its pieces, and the coverage report; the same text gives the same bytes.
 
@@ -57,7 +57,7 @@ def build(
 
     Args:
         counted: sentences by language.
-        prompts: texts that get pieces as well.
+        prompts: lists of texts that get pieces as well.
         size: most pieces, sentinels included.
         options: how.
 
@@ -72,7 +72,8 @@ def build(
         )
     shares = language_shares(counted, options.temperature)
     sampled = {name: _repeats(each, shares[name], counted) for name, each in counted.items()}
-    model = _train(list(_sentences(sampled, prompts)), num_pieces, size, options)
+    sentences = list(_sentences(sampled, prompts))
+    model = _train(sentences + _doubled_words(sentences), num_pieces, size, options)
     model = with_sentinels(model, options.extra_ids)
     return model, _load(model).get_piece_size(), _report(model, counted, sampled)
 
@@ -97,15 +98,29 @@ def _repeats(language: Counted, share: float, counted: dict[str, Counted]) -> li
     return [(sentence, times) for sentence, times in repeated if times]
 
 
-def _sentences(sampled: dict[str, list[tuple[str, int]]], prompts: list[str]) -> Iterator[str]:
+def _sentences(
+    sampled: dict[str, list[tuple[str, int]]], prompts: Sequence[list[str]]
+) -> Iterator[str]:
     total = 0
     for repeated in sampled.values():
         for sentence, times in repeated:
             total += times
             yield from [sentence] * times
-    times = max(1, round(_PROMPT_SHARE * total / max(1, len(prompts))))
-    for prompt in prompts:
-        yield from [prompt] * times
+    for texts in prompts:
+        times = max(1, round(_PROMPT_SHARE * total / max(1, len(texts))))
+        for text in texts:
+            yield from [text] * times
+
+
+def _doubled_words(sentences: list[str]) -> list[str]:
+    """Every word once more, twice in a sentence.
+
+    The trainer takes for a candidate only what is followed by different characters in different
+    places. In text of few forms and without punctuation a word is always followed by a blank, or
+    always by the end, and would be cut into pieces however frequent it is.
+    """
+    words = {word for sentence in set(sentences) for word in sentence.split()}
+    return [f"{word} {word}" for word in sorted(words)]
 
 
 def _train(sentences: list[str], num_pieces: int, size: int, options: PieceOptions) -> bytes:

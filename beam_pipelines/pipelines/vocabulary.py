@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import apache_beam as beam
 
@@ -69,7 +69,7 @@ def run(config: VocabularyConfig) -> int:
     """
     if files.exists(config.output) and not config.overwrite:
         raise UserError(f"--output {config.output} exists; name another or add --overwrite")
-    prompts = template_texts.read(config.pieces.templates) if config.pieces.templates else []
+    prompts = template_texts.read(config.pieces.templates) if config.pieces.templates else ()
     counted = _count(config, list(_lines(config.manifest_paths)))
     if not counted:
         languages = f" in {', '.join(config.languages)}" if config.languages else ""
@@ -83,7 +83,7 @@ def run(config: VocabularyConfig) -> int:
 
 
 def _build(
-    config: VocabularyConfig, counted: dict[str, piece_model.Counted], prompts: list[str]
+    config: VocabularyConfig, counted: dict[str, piece_model.Counted], prompts: Sequence[list[str]]
 ) -> tuple[dict[str, bytes], int]:
     """Files to write, the vocabulary last, and its number of entries."""
     if config.kind == "sentencepiece":

@@ -109,6 +109,20 @@ def test_sentencepiece_is_repeatable_and_its_sentinels_are_last(corpus):
     assert [line.split("\t")[0] for line in listed][:3] == ["<pad>", "</s>", "<unk>"]
 
 
+def test_frequent_words_are_pieces_though_their_neighbours_never_change(tmp_path):
+    numbers = ("one", "two", "three", "four", "five", "six")
+    captions = [{"text": f"the picture shows a {n} {m}"} for n in numbers for m in numbers]
+    write_lines(tmp_path / "m.jsonl", [{"id": "a", "split": "train", "captions": captions}])
+    (tmp_path / "t.yaml").write_text(
+        "languages: {en: EN}\ntasks: {a: {inputs: 'Describe in {lang}: <extra_id_0>',"
+        " targets: '{detections}', detection: {bins: 40}}}\n"
+    )
+    options = ("--size=500", "--extra_ids=4", f"--templates={tmp_path}/t.yaml")
+    processor = _processor(build(tmp_path, "sentencepiece", *options))
+    for text in ("the picture shows a three six", "Describe in EN", "31 17"):
+        assert len(processor.encode(text)) == len(text.split()), text
+
+
 def test_languages_by_temperature_and_their_coverage(tmp_path):
     many = [{"text": f"the dog number {n} barks", "language": "en"} for n in range(160)]
     few = [{"text": f"der Hund {n} bellt laut", "language": "de"} for n in range(10)]

@@ -37,6 +37,17 @@ def test_the_eight_tasks_of_pali():
         templates.language_name("tlh")
 
 
+def test_the_digits_templates_are_palis_but_for_their_bins():
+    pali, digits = load_templates(PALI), load_templates(PALI.replace(".yaml", "_digits.yaml"))
+    assert set(digits.languages.items()) <= set(pali.languages.items())
+    for name, task in pali.tasks.items():
+        assert digits.task(name).variants == task.variants
+    assert (pali.task("detection").detection.bins, digits.task("detection").detection.bins) == (
+        1000,
+        64,
+    )
+
+
 _FILE = """
 languages: {en: English}
 words: {en: {"yes": "yes", "no": "no", none: none}}

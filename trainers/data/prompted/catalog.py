@@ -25,12 +25,12 @@ class PromptedCatalog:
 
     Examples of a record that ask the same in the same language are one, whose references are all
     their answers: five captions of a picture, or ten answers to a question. What is drawn (cuts of
-    captions, absent objects) follows from the record's number alone.
+    captions, absent objects) follows from the record's key alone.
     """
 
     def __init__(self, sources: PromptedSources, indexes: list[RecordIndex], loader: RecordLoader):
-        """Reads every record once to count its examples. Raises UserError for corrupt ones, where
-        the data set's policy is to fail."""
+        """Takes opened sources; the first question about sizes or places reads every record once,
+        and raises UserError for corrupt ones where the data set's policy is to fail."""
         self._sources = sources
         self._indexes = indexes
         self._loader = loader
