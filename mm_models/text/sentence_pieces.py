@@ -2,6 +2,7 @@
 
 import functools
 import re
+import weakref
 
 import tensorflow as tf
 
@@ -40,8 +41,6 @@ class SentencePieceTokenizer(Tokenizer):
         num_sentinels: int = 0,
         name: str = "sentencepiece_tokenizer",
     ):
-        import tensorflow_text
-
         super().__init__(name=name)
         self._path = vocabulary_path
         self._model = _read(vocabulary_path)
@@ -51,11 +50,30 @@ class SentencePieceTokenizer(Tokenizer):
             self._model = with_sentinels(self._model, num_sentinels)
             self.num_sentinels = num_sentinels
             pieces = self._load(self._model)
-        self._tokenizer = tensorflow_text.SentencepieceTokenizer(self._model, out_type=tf.int32)
+        self._by_graph = weakref.WeakKeyDictionary()
         self._offset = 0 if pieces.id_to_piece(0) == "<pad>" else 1
         self.vocabulary_size = pieces.get_piece_size() + self._offset
         self.end_id = None if pieces.eos_id() < 0 else pieces.eos_id() + self._offset
         self.unknown_id = pieces.unk_id() + self._offset
+
+    def _operations(self):
+        """The operations in the graph that is being built, or outside of any.
+
+        They read a resource that belongs to the operation that makes it. Made outside graphs, it
+        vanishes with the next call that sets TensorFlow's seed, from under every graph that uses
+        it; so each graph makes its own, once, and eager code one for each call.
+        """
+        import tensorflow_text
+
+        def make():
+            return tensorflow_text.SentencepieceTokenizer(self._model, out_type=tf.int32)
+
+        if not tf.inside_function():
+            return make()
+        graph = tf.compat.v1.get_default_graph()
+        if graph not in self._by_graph:
+            self._by_graph[graph] = make()
+        return self._by_graph[graph]
 
     def _load(self, model: bytes):
         import sentencepiece
@@ -99,7 +117,7 @@ class SentencePieceTokenizer(Tokenizer):
     def _ragged_ids(self, strings):
         # A sentinel is one piece only behind a blank.
         strings = tf.strings.regex_replace(strings, r" *(<extra_id_\d+>)", r" \1")
-        return self._tokenizer.tokenize(strings) + self._offset
+        return self._operations().tokenize(strings) + self._offset
 
     def ragged(
         self, strings: tf.Tensor, num_tokens: int | None = None, *, end: bool = False
@@ -155,7 +173,7 @@ class SentencePieceTokenizer(Tokenizer):
         if self.end_id is not None:
             kept = tf.logical_and(kept, tf.cumsum(tf.cast(rows == self.end_id, tf.int32), 1) == 0)
         ragged = tf.ragged.boolean_mask(rows - self._offset, kept)
-        texts = self._tokenizer.detokenize(ragged)
+        texts = self._operations().detokenize(ragged)
         return tf.ensure_shape(tf.reshape(texts, tf.shape(ids)[:-1]), ids.shape[:-1])
 
     def _require_end(self) -> int:
