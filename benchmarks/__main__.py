@@ -16,6 +16,7 @@ import time
 
 MODULES = (
     "decode",
+    "decoding",
     "preprocess",
     "input",
     "train_step",
