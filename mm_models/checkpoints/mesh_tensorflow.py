@@ -50,9 +50,9 @@ class MeshSource:
 def recognises(path: str) -> bool:
     """Whether `path` is the common part of such a checkpoint's files (or the first of them)."""
     path = path.removesuffix(".index")
-    if not os.path.isfile(f"{path}.index"):
-        return False
     try:
+        if not tf.io.gfile.exists(f"{path}.index"):
+            return False
         return tf.train.load_checkpoint(path).has_tensor(TABLE_KEY)
     except (tf.errors.OpError, ValueError):
         return False  # the container of other TensorFlow checkpoints says what is wrong

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from mm_models.checkpoints import files, message_pack, zarr
@@ -15,8 +16,9 @@ from mm_models.checkpoints.zarr import ZarrArray
 from mm_models.errors import UserError
 
 STATE_FILE = "checkpoint"
-_VERSION = 3  # the one that keeps bfloat16 as it is
-# Versions before kept bfloat16 as uint16 in the arrays beside the file.
+_VERSION = 3
+# The version before kept the bytes of bfloat16 as uint16 in the arrays beside the file.
+_VERSIONS_READ = (2, _VERSION)
 _SPEC_KEYS = {"driver", "kvstore"}
 
 
@@ -43,7 +45,10 @@ class T5xSource:
     def value(self, key: str) -> np.ndarray:
         """One array."""
         array = self._arrays[key]
-        return array.read() if isinstance(array, ZarrArray) else array
+        if not isinstance(array, ZarrArray):
+            return array
+        value = array.read()
+        return value.view(ml_dtypes.bfloat16) if value.dtype == np.uint16 else value
 
 
 def _read_state(path: str) -> dict[str, Any]:
@@ -57,10 +62,10 @@ def _read_state(path: str) -> dict[str, Any]:
         state["target"].items()
     except (ValueError, LookupError, AttributeError) as error:
         raise UserError(f"{file_path} is no readable T5X checkpoint ({error})") from error
-    if version != _VERSION:
+    if version not in _VERSIONS_READ:
         raise UserError(
-            f"{file_path} is of version {version}, and version {_VERSION} is read; save it again "
-            "with a T5X of 2021-06 or later"
+            f"{file_path} is of version {version}, and only {_VERSIONS_READ} are read; save it "
+            "again with a T5X of 2021-06 or later"
         )
     return state
 

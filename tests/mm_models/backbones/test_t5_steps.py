@@ -22,12 +22,12 @@ def _inputs():
 def _stepwise(model, inputs, mask, read, num_beams, prefix=0):
     """Logits of every position, by steps after `prefix` ids that are read at once."""
     state = model.start(model.encode(model.embed(inputs), mask), mask, read.shape[1], num_beams)
-    rows = []
+    step, rows = tf.function(model.step, autograph=False), []
     if prefix:
         logits, state = model.read(read[:, :prefix], tf.constant(0), state)
         rows.append(logits)
     for position in range(prefix, read.shape[1]):
-        logits, state = model.step(read[:, position], tf.constant(position), state)
+        logits, state = step(read[:, position], tf.constant(position), state)
         rows.append(logits[:, None])
     return tf.concat(rows, axis=1), state
 

@@ -2,14 +2,24 @@
 
 import pathlib
 import re
+import shutil
 import tarfile
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mm_models.backbones.t5 import T5, T5Config
-from mm_models.checkpoints import key_maps, mapping, mesh_tensorflow, safetensors, t5_keys
+from mm_models.checkpoints import (
+    key_maps,
+    mapping,
+    mesh_tensorflow,
+    message_pack,
+    safetensors,
+    t5_keys,
+    zarr,
+)
 from mm_models.checkpoints.mapping import stored_values
 from mm_models.errors import UserError
 from tests.mm_models.checkpoints import t5_cases
@@ -174,6 +184,23 @@ def test_settings_that_shapes_do_not_tell(changes, message, tmp_path):
     save(make("mt5"), tmp_path / "saved", "huggingface")
     with pytest.raises(UserError, match=message):
         load(tmp_path / "saved", make("mt5", **changes))
+
+
+def test_t5x_checkpoints_of_the_version_before(tmp_path):
+    path, model = tmp_path / "saved", make("mt5")
+    save(model, path, "t5x")
+    name = "target.encoder.encoder_norm.scale"
+    values = named_value(name, (16,)).astype(ml_dtypes.bfloat16)
+    shutil.rmtree(path / name)
+    zarr.write(str(path / name), values.view(np.uint16))
+    held = message_pack.unpack((path / "checkpoint").read_bytes())
+    held["optimizer"]["state"] = {}
+    (path / "checkpoint").write_bytes(message_pack.pack({**held, "version": 2}))
+    load(path, model)
+    np.testing.assert_array_equal(model.encoder.final_norm.scale.numpy(), values.astype("f4"))
+    (path / "checkpoint").write_bytes(message_pack.pack({**held, "version": 1}))
+    with pytest.raises(UserError, match="is of version 1"):
+        load(path, model)
 
 
 def test_damaged_t5x_checkpoints(tmp_path):
