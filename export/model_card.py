@@ -2,6 +2,7 @@
 
 from export import layout
 from export.model_info import ModelInfo
+from export.signatures import samples
 from export.signatures.base import SignatureDoc, Signatures
 
 _REST_EXAMPLE = """```python
@@ -185,6 +186,7 @@ def _example_inputs(signatures: Signatures) -> str:
             'inputs["texts"]',
         ),
         "text": ('["a square moves to the right"]', 'inputs["text"]'),
+        "prompt": (f"[{samples.PROMPTS[0]!r}]", 'inputs["prompt"]'),
         "image_jpeg": (
             '[(EXAMPLES / "image.jpg").read_bytes()]',
             '[{"b64": base64.b64encode(jpeg).decode()} for jpeg in inputs["image_jpeg"]]',

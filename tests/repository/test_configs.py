@@ -6,7 +6,10 @@ import re
 
 import pytest
 
+from mm_models.backbones import t5_config, vit_config
+from mm_models.decoding import config as decoding_config
 from mm_models.imp import config as imp_config
+from mm_models.pali import config as pali_config
 from mm_models.vatt import config as vatt_config
 from trainers import config as trainer_config
 from trainers.data import config as data_config
@@ -14,7 +17,14 @@ from trainers.evaluation import config as evaluation_config
 from trainers.optimization import config as optimization_config
 from trainers.study import config as study_config
 from trainers.study import plan
-from trainers.tasks import imp, imp_objectives, vatt_classification
+from trainers.tasks import (
+    classification,
+    imp,
+    imp_objectives,
+    pali,
+    vatt_classification,
+    vit_classification,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
@@ -24,14 +34,21 @@ EXPERIMENTS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*STUDIES, *TEMPLAT
 SCHEMAS = (
     imp_config,
     vatt_config,
+    vit_config,
+    t5_config,
+    pali_config,
+    decoding_config,
     trainer_config,
     data_config,
     evaluation_config,
     optimization_config,
     study_config,
+    classification,
     imp,
     imp_objectives,
+    pali,
     vatt_classification,
+    vit_classification,
 )
 
 

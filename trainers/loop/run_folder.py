@@ -13,7 +13,11 @@ from mm_models.errors import UserError
 from trainers.config import ExperimentConfig, load_config, to_yaml
 from trainers.whole_files import write_text
 
-_ASSET_FIELDS = ("vocabulary",)
+# Fields that hold the path of a file, by what to do where there is none.
+_ASSET_FIELDS = {
+    "vocabulary": "make it with `mmstack vocabulary`",
+    "templates": "take configs/pali/templates.yaml, or write one like it",
+}
 
 
 def check_writable(model_dir: str) -> None:
@@ -34,21 +38,19 @@ def check_writable(model_dir: str) -> None:
 
 
 def check_assets(config: ExperimentConfig) -> None:
-    """Raises UserError for a vocabulary file that is not there."""
+    """Raises UserError for a vocabulary or template file that is not there."""
     for part in (config.task, *config.streams.values(), *config.evaluators.values()):
-        for path in _assets(part):
+        for kind, path in _assets(part):
             if not tf.io.gfile.exists(path):
-                raise UserError(
-                    f"vocabulary file {path} does not exist; make it with `mmstack vocabulary`"
-                )
+                raise UserError(f"{kind} file {path} does not exist; {_ASSET_FIELDS[kind]}")
 
 
-def _assets(part: Any) -> Iterator[str]:
+def _assets(part: Any) -> Iterator[tuple[str, str]]:
     if dataclasses.is_dataclass(part):
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
             if field.name in _ASSET_FIELDS and isinstance(value, str) and value:
-                yield value
+                yield field.name, value
             else:
                 yield from _assets(value)
     elif isinstance(part, dict):
@@ -57,13 +59,13 @@ def _assets(part: Any) -> Iterator[str]:
 
 
 def write_config(config: ExperimentConfig, model_dir: str) -> None:
-    """Writes `config.yaml`, runnable as it is, with its vocabulary files copied to `assets/`."""
+    """Writes `config.yaml`, runnable as it is, with the files it names copied to `assets/`."""
     config = with_copied_assets(config, os.path.join(model_dir, "assets"))
     write_text(os.path.join(model_dir, "config.yaml"), to_yaml(config))
 
 
 def with_copied_assets(config: ExperimentConfig, folder: str) -> ExperimentConfig:
-    """A copy of `config` whose vocabulary files lie in `folder`."""
+    """A copy of `config` whose vocabularies and templates lie in `folder`."""
     config = copy.deepcopy(config)
     copies: dict[str, str] = {}
     for part in (config.task, *config.streams.values(), *config.evaluators.values()):
