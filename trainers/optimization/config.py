@@ -11,7 +11,8 @@ class ScheduleConfig:
     Attributes:
         preset: `paper`, `reference_code`, `finetune_video`, `finetune_audio`, `finetune_image`
             (VATT, section 4.1 and appendix A), `imp_small`, `imp_base`, `imp_large` (the released
-            IMP code), or empty. A preset sets the fields below; those given beside it win.
+            IMP code), `pali_3b`, `pali_17b` (PaLI, appendix; for `adafactor`), or empty. A preset
+            sets the fields below; those given beside it win.
         kind: `constant`, `linear`, `rsqrt`, `half_cosine` or `quarter_cosine`.
         learning_rate: rate at the end of the warm-up, and the largest.
         final_learning_rate: rate at `total_steps`; unused by `constant` and `rsqrt`.
@@ -100,6 +101,8 @@ SCHEDULE_PRESETS: dict[str, dict[str, Any]] = {
         "prewarm_start_learning_rate": 1e-5,
         "total_steps": 500_000,
     },
+    "pali_3b": {"kind": "rsqrt", "learning_rate": 1e-2, "warmup_steps": 1_000},
+    "pali_17b": {"kind": "rsqrt", "learning_rate": 5e-3, "warmup_steps": 1_000},
 }
 
 
