@@ -104,6 +104,7 @@ def test_six_streams_are_traced_once_each_and_learn_in_turn(whole):
     assert last["train/sound_classes/experts_0_z_loss"] > 0
 
 
+@pytest.mark.slow
 def test_resumed_bit_by_bit(experiment, whole):
     _run(experiment, "parts", "trainer.train_steps=6")
     parts = _run(experiment, "parts")
