@@ -14,6 +14,7 @@ from export.signatures.media import (
     WAV,
     WAVEFORM,
     MediaSignatures,
+    ServedModule,
     input_docs,
     widest_input,
 )
@@ -23,14 +24,6 @@ SPECS = {
     "video": {"classify_video_jpeg": [JPEG], "classify_video_frames": [FRAMES]},
     "audio": {"classify_audio": [WAVEFORM], "classify_audio_wav": [WAV]},
 }
-
-
-class _ClassifierModule(tf.Module):
-    """What the graph uses: the weights as plain variables."""
-
-    def __init__(self, model: Any):
-        super().__init__(name="classification")
-        self.weights = [variable.value for variable in model.weights]
 
 
 class ClassificationSignatures(MediaSignatures):
@@ -55,10 +48,10 @@ class ClassificationSignatures(MediaSignatures):
         is_multi_label: bool,
         info: ModelInfo,
     ):
-        super().__init__(input_config, (model.modality,), info)
+        module = ServedModule("classification", model)
+        super().__init__(module, input_config, (model.modality,), info)
         self._model, self._is_multi_label = model, is_multi_label
         self._class_names = list(class_names)
-        self._module = _ClassifierModule(model)
 
     @classmethod
     def from_run(
@@ -76,15 +69,6 @@ class ClassificationSignatures(MediaSignatures):
         input_config = widest_input(run.config.streams)
         info = model_info(run, input_config, frame_rate_hz, checkpoint, (run.model.modality,))
         return cls(run.model, input_config, run.task.class_names, run.task.is_multi_label, info)
-
-    @property
-    def module(self) -> tf.Module:
-        return self._module
-
-    @property
-    def default_name(self) -> str:
-        """The signature behind `serving_default`: encoded frames, or a waveform."""
-        return next(iter(self._specs()))
 
     @property
     def caution(self) -> str:

@@ -7,17 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from export.model_info import ModelInfo
-from export.signatures.media import MediaSignatures
+from export.signatures.media import MediaSignatures, ServedModule
 from mm_models.text.tokenizers import build_tokenizer
-
-
-class _EmbeddingModule(tf.Module):
-    """What the graph uses: the weights as plain variables, the tokenizer with its assets."""
-
-    def __init__(self, name: str, model: Any, tokenizer: tf.Module | None):
-        super().__init__(name=name)
-        self.weights = [variable.value for variable in model.variables]
-        self.tokenizer = tokenizer
 
 
 class EmbeddingSignatures(MediaSignatures):
@@ -44,18 +35,14 @@ class EmbeddingSignatures(MediaSignatures):
         info: ModelInfo,
         still_crop: str = "center",
     ):
-        super().__init__(input_config, modalities, info, still_crop)
-        self._model = model
         tokenizer = None
         if "text" in modalities:
             text = input_config.text
             tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
-        self._module = _EmbeddingModule(name, model, tokenizer)
+        module = ServedModule(name, model, tokenizer)
+        super().__init__(module, input_config, modalities, info, still_crop)
+        self._model = model
         self._traced: dict[str, Callable] = {}
-
-    @property
-    def module(self) -> tf.Module:
-        return self._module
 
     @property
     def caution(self) -> str:

@@ -27,12 +27,22 @@ TEXTS = tf.TensorSpec([FREE, FREE], tf.string, "texts")
 LABELS = tf.TensorSpec([FREE, FREE], tf.string, "labels")
 
 
+class ServedModule(tf.Module):
+    """What the graph uses: the weights as plain variables, the tokenizer with its assets."""
+
+    def __init__(self, name: str, model: Any, tokenizer: tf.Module | None = None):
+        super().__init__(name=name)
+        self.weights = [variable.value for variable in model.variables]
+        self.tokenizer = tokenizer
+
+
 class MediaSignatures(Signatures):
     """Signatures whose inputs are frames, waveforms and strings.
 
     A subclass gives specs and functions by name; all of them work row by row along axis 0.
 
     Args:
+        module: holds what the functions use.
         input_config: what a batch of the run holds (trainers/data/config.py: InputConfig).
         modalities: those that the signatures take.
         info: facts of the run.
@@ -42,17 +52,28 @@ class MediaSignatures(Signatures):
 
     def __init__(
         self,
+        module: ServedModule,
         input_config: Any,
         modalities: tuple[str, ...],
         info: ModelInfo,
         still_crop: str = "center",
     ):
+        self._module = module
         self._input, self._modalities, self._info = input_config, modalities, info
         self._still_crop = still_crop
 
     @property
+    def module(self) -> tf.Module:
+        return self._module
+
+    @property
     def info(self) -> ModelInfo:
         return self._info
+
+    @property
+    def default_name(self) -> str:
+        """The signature behind `serving_default`: the first one."""
+        return next(iter(self._specs()))
 
     @property
     def input_config(self) -> Any:

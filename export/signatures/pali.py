@@ -9,7 +9,7 @@ import tensorflow as tf
 from export.model_info import ModelInfo
 from export.signatures import media
 from export.signatures.base import SignatureDoc
-from export.signatures.media import MediaSignatures
+from export.signatures.media import MediaSignatures, ServedModule
 from mm_models.decoding.config import DecodingConfig
 from mm_models.decoding.options import decode
 from mm_models.pali.model import PaliModel
@@ -44,15 +44,6 @@ class PaliInputs:
     num_target_tokens: int
 
 
-class _PaliModule(tf.Module):
-    """What the graph uses: the weights as plain variables, the tokenizer."""
-
-    def __init__(self, model: PaliModel, tokenizer: SentencePieceTokenizer):
-        super().__init__(name="pali")
-        self.weights = [variable.value for variable in model.variables]
-        self.tokenizer = tokenizer
-
-
 class PaliSignatures(MediaSignatures):
     """Signatures of a trained PaLI model.
 
@@ -71,12 +62,12 @@ class PaliSignatures(MediaSignatures):
 
     def __init__(self, model: PaliModel, inputs: PaliInputs, prompted: Any, info: ModelInfo):
         crop = inputs.still.crop if inputs.still is not None else "center"
-        super().__init__(inputs.config, inputs.kinds, info, crop)
+        module = ServedModule("pali", model, SentencePieceTokenizer(prompted.vocabulary))
+        super().__init__(module, inputs.config, inputs.kinds, info, crop)
         self._model, self._inputs = model, inputs
         self._templates = load_templates(prompted.templates)
         self._tasks, self._languages = list(prompted.tasks), list(prompted.languages)
         self._inputs_end = all(self._templates.task(name).inputs_end for name in self._tasks)
-        self._module = _PaliModule(model, SentencePieceTokenizer(prompted.vocabulary))
 
     @classmethod
     def from_run(cls, run: Any, frame_rate_hz: float | None, checkpoint: str) -> "PaliSignatures":
@@ -94,15 +85,6 @@ class PaliSignatures(MediaSignatures):
         info = model_info(run, inputs.config, frame_rate_hz, checkpoint, seen, still=inputs.still)
         info = dataclasses.replace(info, num_tokens=inputs.num_input_tokens)
         return cls(run.model, inputs, inputs.config.prompted, info)
-
-    @property
-    def module(self) -> tf.Module:
-        return self._module
-
-    @property
-    def default_name(self) -> str:
-        """The signature behind `serving_default`: text after the richest input there is."""
-        return next(iter(self._specs()))
 
     @property
     def caution(self) -> str:
