@@ -10,6 +10,7 @@ from mm_models.backbones import t5_config, vit_config
 from mm_models.decoding import config as decoding_config
 from mm_models.imp import config as imp_config
 from mm_models.pali import config as pali_config
+from mm_models.text.templates import load_templates
 from mm_models.vatt import config as vatt_config
 from trainers import config as trainer_config
 from trainers.data import config as data_config
@@ -29,7 +30,7 @@ from trainers.tasks import (
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
 # What prompts are made of is data of experiments, not an experiment.
-TEMPLATES = (ROOT / "configs").rglob("templates*.yaml")
+TEMPLATES = sorted((ROOT / "configs").rglob("templates*.yaml"))
 EXPERIMENTS = sorted({*(ROOT / "configs").rglob("*.yaml")} - {*STUDIES, *TEMPLATES})
 SCHEMAS = (
     imp_config,
@@ -59,6 +60,12 @@ def test_experiment_loads_and_its_header_says_how_to_run_it(path):
     header = path.read_text(encoding="utf-8").split("\nname:")[0]
     assert all(line.startswith("#") for line in header.splitlines() if line)
     assert f"--config_file={path.relative_to(ROOT)}" in header
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_templates_load(path):
+    templates = load_templates(str(path))
+    assert templates.tasks and "en" in templates.languages
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
