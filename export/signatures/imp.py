@@ -53,7 +53,7 @@ class ImpSignatures(EmbeddingSignatures):
     """
 
     def __init__(self, model: ImpModel, inputs: ImpInputs, heads: list[ClassHead], info: ModelInfo):
-        known = set(model.config.modalities)
+        known = set(model.modalities)
         self._sound = "audio" if "audio" in known else "waveform"
         has = {
             "image": inputs.still is not None and "video" in known,
@@ -93,7 +93,7 @@ class ImpSignatures(EmbeddingSignatures):
             inputs.config,
             frame_rate_hz,
             checkpoint,
-            run.model.config.modalities,
+            run.model.modalities,
             still=inputs.still,
         )
         return cls(run.model, inputs, class_heads(run.task, run.config.streams), info)
@@ -124,8 +124,8 @@ class ImpSignatures(EmbeddingSignatures):
             return self._model.spaces(query, target)
         # The space of a modality with itself is trained by no usual objective; the one with text
         # or, without text, with any other modality is.
-        others = [name for name in ("text", *self._model.config.modalities) if name != query]
-        known = [name for name in others if name in self._model.config.modalities]
+        others = [name for name in ("text", *self._model.modalities) if name != query]
+        known = [name for name in others if name in self._model.modalities]
         place = self._model.spaces(query, known[0] if known else query)[0]
         return place, place
 

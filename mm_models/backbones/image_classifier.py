@@ -38,6 +38,7 @@ class ImageClassifier(keras.Model):
     """
 
     modality = "video"
+    modalities = ("video",)
 
     def __init__(self, config: VitConfig | dict, **kwargs):
         super().__init__(autocast=False, **kwargs)

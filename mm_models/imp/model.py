@@ -90,6 +90,11 @@ class ImpModel(keras.Model):
             setattr(self, f"{name}_classifier", classifier)
         self.built = True
 
+    @property
+    def modalities(self) -> list[str]:
+        """What the model takes, as its config names it."""
+        return self.config.modalities
+
     def encoder_of(self, modality: str) -> ImpEncoder:
         """The encoder that takes a modality.
 

@@ -50,6 +50,11 @@ class VattEncoders(keras.Model):
             setattr(self, name, tower)
             self.pooled_dims[modality] = tower.output_dim
 
+    @property
+    def modalities(self) -> list[str]:
+        """What the model takes, as its config names it."""
+        return self.config.modalities
+
     def tower(self, modality: str) -> Tower:
         """A modality's tower (modality-specific variant)."""
         return getattr(self, f"{modality}_tower")

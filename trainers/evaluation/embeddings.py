@@ -123,10 +123,10 @@ def model_inputs(model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str
     """What a batch holds, by the model's modality; others are left out.
 
     Args:
-        model: its config lists its modalities.
+        model: its `modalities` says what it takes.
         batch: as the pipeline gives it.
     """
-    known = model.config.modalities
+    known = model.modalities
     return {name: batch[source(name)] for name in known if source(name) in batch}
 
 

@@ -53,7 +53,7 @@ def embed_records(
     Raises:
         UserError: the model or its input lacks the modality, or the folder cannot be read.
     """
-    if getattr(input_config, source(modality)) is None or modality not in model.config.modalities:
+    if getattr(input_config, source(modality)) is None or modality not in model.modalities:
         raise UserError(f"this run's model takes no {modality}; look for neighbours in another one")
     dataset = DatasetConfig(path=path, split=split)
     config = dataclasses.replace(

@@ -36,9 +36,8 @@ class InputsAreEmbeddings:
         if word_vectors is not None:
             table[VOCABULARY.index(NAMES[0]) :] = word_vectors
         self.table = tf.constant(table)
-        self.config = types.SimpleNamespace(
-            modalities=["video", "audio", "text"], head=types.SimpleNamespace(kind="mlp_joint")
-        )
+        self.modalities = ["video", "audio", "text"]
+        self.config = types.SimpleNamespace(head=types.SimpleNamespace(kind="mlp_joint"))
 
     def spaces(self, first, second):
         space = "vt" if "text" in (first, second) else "va"

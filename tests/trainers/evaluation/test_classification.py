@@ -22,7 +22,7 @@ class FirstValues:
 
     def __init__(self, modality="video"):
         self.modality = modality
-        self.config = types.SimpleNamespace(modalities=[modality])
+        self.modalities = [modality]
 
     def __call__(self, inputs, training):
         assert set(inputs) == {self.modality} and not training

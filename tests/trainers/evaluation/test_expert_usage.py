@@ -47,7 +47,7 @@ class PlantedExperts:
     """Two expert layers; captions go to the first expert of the first layer only."""
 
     def __init__(self, with_experts=True):
-        self.config = types.SimpleNamespace(modalities=["video", "audio", "text"])
+        self.modalities = ["video", "audio", "text"]
         self.with_experts = with_experts
 
     def encode(self, inputs, *, training):

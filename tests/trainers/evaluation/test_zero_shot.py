@@ -168,7 +168,7 @@ def test_raw_samples_are_read_from_the_sound(tmp_path, plant):
     class Raw(InputsAreEmbeddings):
         def __init__(self):
             super().__init__(CLASSES)
-            self.config.modalities = ["waveform", "text"]
+            self.modalities = ["waveform", "text"]
 
         def embed(self, inputs):
             outputs = super().embed({name: v for name, v in inputs.items() if name == "text"})

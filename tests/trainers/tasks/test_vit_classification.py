@@ -11,6 +11,7 @@ from tests import task_battery
 from tests.trainers.tasks.batches import input_config, make_batch
 from trainers import initialization
 from trainers.config import InitializeConfig, StreamConfig
+from trainers.evaluation import classifiers, embeddings
 from trainers.tasks.vit_classification import (
     VitClassificationTask,
     VitClassificationTaskConfig,
@@ -43,6 +44,15 @@ def test_logits_are_averaged_over_frames_and_views():
     np.testing.assert_allclose(model({"video": video}), np.mean(frames, axis=0), atol=1e-5)
     views = video.reshape(2, 2, 2, 16, 16, 3)
     np.testing.assert_allclose(model({"video": views}), np.mean(frames, axis=0), atol=1e-5)
+
+
+def test_classes_are_evaluated_from_the_images_of_a_batch():
+    task = make_task()
+    model, batch = task.build_model(), make_batch(2, ("video", "text"))
+    inputs = embeddings.model_inputs(model, batch)
+    assert list(inputs) == ["video"]
+    logits = classifiers.classifier_of(task, "", "test").views(model, inputs)["logits"]
+    np.testing.assert_allclose(logits[:, 0], model({"video": batch["video"]}), atol=1e-5)
 
 
 def test_what_cannot_work_is_refused():
