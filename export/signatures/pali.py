@@ -170,7 +170,7 @@ class PaliSignatures(MediaSignatures):
 
     def _score(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> dict[str, tf.Tensor]:
         ids = self._module.tokenizer.tokenize(labels, self._inputs.num_target_tokens, end=True)
-        scores = self._model.score_own(inputs, ids)
+        scores = self._model.score(inputs, ids, labels_per_call=1)
         best = tf.argmax(scores, axis=1, output_type=tf.int32)
         return {
             "log_likelihood": scores,

@@ -15,7 +15,6 @@ from mm_models.decoding.scoring import score_labels
 from mm_models.decoding.state import DecoderState
 from mm_models.layers import randomness
 from mm_models.layers.masks import segment_mask
-from mm_models.losses.sequence import token_terms
 from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
 
@@ -161,7 +160,8 @@ class PaliModel(keras.Model):
 
         Args:
             inputs: as of `call`, without targets.
-            label_ids: int32[labels, tokens], each with its end id, 0 is padding.
+            label_ids: int32[labels, tokens], each with its end id, 0 is padding; or int32[batch,
+                labels, tokens] where every row has labels of its own.
             labels_per_call: labels that the decoder reads side by side.
 
         Returns:
@@ -185,32 +185,6 @@ class PaliModel(keras.Model):
             start_id=START_ID,
             labels_per_call=labels_per_call,
         )
-
-    def score_own(self, inputs: Mapping[str, tf.Tensor], label_ids: tf.Tensor) -> tf.Tensor:
-        """`score` where every row has labels of its own, and there may be any number of them.
-
-        Args:
-            inputs: as of `call`, without targets.
-            label_ids: int32[batch, labels, tokens].
-
-        Returns:
-            float32[batch, labels].
-        """
-        memory = self.encode(inputs)
-
-        def score(targets: tf.Tensor) -> tf.Tensor:
-            logits = self.language.decode(shift_right(targets), memory.tokens, memory.mask)
-            mask = tf.cast(targets != PAD_ID, tf.float32)
-            return -token_terms(logits, targets, mask).loss
-
-        by_label = tf.transpose(label_ids, [1, 0, 2])  # [labels, batch, tokens]
-        scores = tf.map_fn(
-            tf.autograph.experimental.do_not_convert(score),
-            by_label,
-            fn_output_signature=tf.float32,
-            parallel_iterations=1,
-        )
-        return tf.transpose(scores)
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}

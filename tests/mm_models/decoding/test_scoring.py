@@ -40,6 +40,18 @@ def test_scores_by_hand_however_many_labels_a_call_reads():
     assert scores[1].argmax() == 1 and scores[0].argmax() == 0
 
 
+def test_rows_with_labels_of_their_own_of_any_number():
+    own = tf.constant([LABELS, LABELS[::-1]])
+    free = tf.function(
+        lambda ids: score_labels(_chain, ids, batch_size=2, start_id=0, labels_per_call=2),
+        input_signature=[tf.TensorSpec([2, None, 3], tf.int32)],
+    )
+    shared = _scores(_chain, 2)
+    for scores in (free(own), score_labels(_chain, own, batch_size=2, start_id=0)):
+        np.testing.assert_allclose(scores, [shared[0], shared[1, ::-1]], rtol=1e-5)
+    np.testing.assert_allclose(free(own[:, :1]), [shared[0, :1], shared[1, 4:]], rtol=1e-5)
+
+
 def test_packed_labels_are_told_apart_by_segments():
     seen = []
 

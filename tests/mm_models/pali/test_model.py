@@ -159,7 +159,7 @@ def test_decoding_with_a_cache_writes_what_the_whole_model_would():
     labels = tf.constant([[9, 1, 0], [4, 8, 1], [30, 31, 1]])
     scores = model.score(inputs, labels, labels_per_call=2)
     np.testing.assert_allclose(model.score(inputs, labels), scores, atol=1e-4)
-    own = model.score_own(inputs, tf.stack([labels, labels[::-1]]))
+    own = model.score(inputs, tf.stack([labels, labels[::-1]]))
     np.testing.assert_allclose(own[0], scores[0], atol=1e-4)
     np.testing.assert_allclose(own[1], scores[1, ::-1], atol=1e-4)
     for index, label in enumerate(labels):
