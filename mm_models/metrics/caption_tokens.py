@@ -51,6 +51,17 @@ def caption_tokens(caption: str) -> list[str]:
     return words
 
 
+def written_words(caption: str) -> tuple[list[str], str]:
+    """A caption's words as they are written, with punctuation, and what stands between them.
+
+    They are cut at spaces; a caption with any character of a script without spaces is cut into
+    characters, between which nothing stands.
+    """
+    if _unspaced_pattern().search(caption):
+        return list(caption), ""
+    return caption.split(), " "
+
+
 def _parts(word: str) -> tuple[str, ...]:
     if word in _APART:
         return _APART[word]
@@ -64,6 +75,11 @@ def _parts(word: str) -> tuple[str, ...]:
 @functools.cache
 def _ascii_pattern() -> re.Pattern:
     return re.compile(_words_like(r"[a-z0-9]"))
+
+
+@functools.cache
+def _unspaced_pattern() -> re.Pattern:
+    return re.compile(f"[{_UNSPACED}]")
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mm_models.metrics.caption_tokens import written_words
 from mm_models.metrics.captioning import word_scores
 from mm_models.metrics.question_answering import most_frequent_answer
 from mm_models.metrics.scores import group_rows
@@ -50,7 +51,7 @@ def corrupted_captions(
     """
     known: dict[str, list[str]] = {}
     for language, rows in group_rows([example.language for example in examples]).items():
-        words = (_bare(word) for row in rows for word in examples[row].references[0].split())
+        words = (_bare(word) for row in rows for word in _words(examples[row]))
         known[language] = sorted({*words} - {""})
     corrupted = []
     for row, example in enumerate(examples):
@@ -62,7 +63,7 @@ def corrupted_captions(
 
 
 def _with_a_wrong_word(caption: str, words: Sequence[str], draw: np.random.Generator) -> str:
-    parts = caption.split()
+    parts, between = written_words(caption)
     swappable = {word.lower() for word in words}
     places = [place for place, part in enumerate(parts) if _bare(part) in swappable]
     if not places:
@@ -71,7 +72,7 @@ def _with_a_wrong_word(caption: str, words: Sequence[str], draw: np.random.Gener
     others = [word for word in words if word.lower() != _bare(parts[place])]
     if others:
         parts[place] = others[draw.integers(len(others))]
-    return " ".join(parts)
+    return between.join(parts)
 
 
 def usual_answers(examples: Sequence[GeneratedText]) -> list[str]:
@@ -88,8 +89,12 @@ def usual_answers(examples: Sequence[GeneratedText]) -> list[str]:
     return answers
 
 
+def _words(example: GeneratedText) -> list[str]:
+    return written_words(example.references[0])[0]
+
+
 def _bare(word: str) -> str:
-    return word.lower().strip(".,;:!?\"'()")
+    return word.lower().strip(".,;:!?\"'()\u3001\u3002\uff0c\uff01\uff1f")
 
 
 def _spread(count: int, most: int) -> np.ndarray:

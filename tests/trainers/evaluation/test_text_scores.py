@@ -105,6 +105,17 @@ def test_corrupted_captions_have_one_wrong_word_of_those_given():
     assert corrupted_captions(plain, {"en": ["cat", "dog"]}, seed=0) == [caption(0, "en")]
 
 
+def test_a_corrupted_caption_without_spaces_has_one_wrong_character():
+    texts = ["人が立っている。", "犬が走っている。"]
+    examples = [
+        GeneratedText(f"{n}", f"{n}", "", "", (text,), "ja", "", 0.0)
+        for n, text in enumerate(texts)
+    ]
+    for text, wrong in zip(texts, corrupted_captions(examples, {}, seed=3), strict=True):
+        changed = [(old, new) for old, new in zip(text, wrong, strict=True) if old != new]
+        assert len(changed) == 1 and "。" not in changed[0]
+
+
 def test_languages_other_than_the_one_asked_for_are_counted():
     swapped = captioned(20, text=lambda n, language: caption(n, "en" if n % 4 == 0 else language))
     flat = TextScorer(["rouge_l"])(swapped).flat()
