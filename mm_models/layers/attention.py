@@ -21,16 +21,24 @@ def leading_shape(values: tf.Tensor, count: int = 2) -> list:
 
 
 def write_at(cache: tf.Tensor, values: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """A cache in which `values` stand from `position` on; compiled, it is written in place.
+    """A cache in which `values` stand from `position` on; what would stand behind its end is lost.
+
+    It is a choice between the two, not a slice that is written: Keras writes slices with an
+    operation of XLA, which is slow outside of compiled functions and which servers without XLA do
+    not know.
 
     Args:
         cache: float[rows, heads, max_length, head_dim].
         values: float[rows, heads, tokens, head_dim].
         position: int32[].
     """
-    zero = tf.zeros([], tf.int32)
-    start = tf.stack([zero, zero, position, zero])
-    return keras.ops.slice_update(cache, start, tf.cast(values, cache.dtype))
+    length, num_tokens = cache.shape[2], values.shape[2]
+    places = tf.range(length) - position
+    here = (places >= 0) & (places < num_tokens)
+    if num_tokens > 1:
+        # [rows, heads, tokens, head_dim] -> [rows, heads, max_length, head_dim]
+        values = tf.gather(values, tf.clip_by_value(places, 0, num_tokens - 1), axis=2)
+    return tf.where(here[:, None], tf.cast(values, cache.dtype), cache)
 
 
 @keras.saving.register_keras_serializable("mmstack")
