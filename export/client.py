@@ -4,7 +4,7 @@ import base64
 import http.client
 import json
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,9 +78,22 @@ class RestClient:
             outputs = {only: outputs}
         return {name: np.asarray(value) for name, value in outputs.items()}
 
-    def predict_media(self, media: bytes, texts: list[str]) -> dict[str, Any]:
-        """Posts a media file to the embedded server's own route. Raises as `predict`."""
-        query = urllib.parse.urlencode([("text", text) for text in texts])
+    def predict_media(
+        self,
+        media: bytes,
+        texts: Sequence[str] = (),
+        *,
+        labels: Sequence[str] = (),
+        prompt: str = "",
+        language: str = "",
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Posts a media file to the embedded server's own route; see export/words.py for what can
+        be asked about it. Raises as `predict`."""
+        fields = [("text", text) for text in texts] + [("label", label) for label in labels]
+        single = {"prompt": prompt, "language": language, "seed": seed}
+        fields += [(name, value) for name, value in single.items() if value]
+        query = urllib.parse.urlencode(fields)
         return self.request("POST", f"{self._base}:predict_media?{query}", media)
 
     def output_names(self, signature_name: str) -> list[str]:

@@ -73,7 +73,9 @@ def _difference(answer: np.ndarray, expected: np.ndarray) -> float:
         return float("inf")
     if answer.dtype == object:
         return 0.0 if (answer == expected).all() else float("inf")
-    difference = np.abs(answer.astype(np.float64) - expected.astype(np.float64))
+    answer, expected = answer.astype(np.float64), expected.astype(np.float64)
+    # Sums over many tokens are large, and float32 has no more digits for them.
+    difference = np.abs(answer - expected) / np.maximum(1.0, np.abs(expected))
     return float(difference.max()) if np.isfinite(difference).all() else float("inf")
 
 

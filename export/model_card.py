@@ -59,6 +59,12 @@ def model_card(name: str, info: ModelInfo, signatures: Signatures) -> str:
         info: facts of the export.
         signatures: for the list of what it answers.
     """
+    rows = "Axis 0 counts rows"
+    if info.batch_size:
+        rows = (
+            f"Axis 0 has {info.batch_size} rows in every call; a server that follows "
+            f"`{layout.BATCHING_FILE}` fills smaller requests up"
+        )
     parts = [
         f"# {name}",
         f"{info.system} model of the experiment `{info.experiment or 'unnamed'}`, "
@@ -68,7 +74,7 @@ def model_card(name: str, info: ModelInfo, signatures: Signatures) -> str:
         _media_lines(info),
         "## What it answers",
         _signature_table(signatures),
-        f"`{layout.DEFAULT_SIGNATURE}` is `{signatures.default_name}`. Axis 0 counts rows; rows do "
+        f"`{layout.DEFAULT_SIGNATURE}` is `{signatures.default_name}`. {rows}; rows do "
         f"not influence each other. Details and examples: `{layout.SIGNATURE_DOCS_FILE}`.",
         "## What a server needs",
         _server_needs(info),
@@ -101,7 +107,7 @@ def signature_docs(name: str, info: ModelInfo, signatures: Signatures) -> str:
         "They run one after the other from the version directory, beside a server "
         f"(`mmstack serve --export_dir ... --name {name}`).",
         setting,
-        _example_inputs(signatures),
+        _example_inputs(signatures, info.batch_size),
         "REST, with nothing but Python's library:",
         _REST_EXAMPLE.format(name=name, signature=signatures.default_name),
         "gRPC, with tensorflow-serving-api:",
@@ -141,6 +147,13 @@ def _media_lines(info: ModelInfo) -> str:
         )
     if info.num_tokens:
         lines.append(f"- Text: UTF-8 strings; {info.num_tokens} tokens are used.")
+    if info.decoding is not None:
+        settings = ", ".join(f"{name} {value}" for name, value in info.decoding.items())
+        lines.append(f"- Texts are written with {settings}.")
+    if info.languages:
+        named = ", ".join(f"{code} ({name})" for code, name in info.languages.items())
+        lines.append(f"- Prompts ask in {named}; `{{lang}}` stands for what is in brackets:")
+        lines += [f"  - {task}: `{wording}`" for task, wording in info.prompts.items()]
     return "\n".join(lines)
 
 
@@ -158,6 +171,11 @@ def _server_needs(info: ModelInfo) -> str:
         f"Requests may be merged along axis 0: `{layout.BATCHING_FILE}` has the parameters "
         "(TensorFlow Serving: `--enable_batching --enable_per_model_batching_parameters`)."
     )
+    if info.jit_compile:
+        batching += (
+            " Loops that write are compiled with XLA, which a server must have (TensorFlow Serving "
+            "on a CPU: `--xla_cpu_compilation_enabled`)."
+        )
     if not info.op_libraries:
         return f"TensorFlow's own operations suffice; no operation library is needed. {batching}"
     return (
@@ -174,8 +192,9 @@ def _signature_section(name: str, doc: SignatureDoc) -> str:
     return "\n".join(lines)
 
 
-def _example_inputs(signatures: Signatures) -> str:
-    """Code that builds `inputs` (arrays) and `inputs_json` for the default signature."""
+def _example_inputs(signatures: Signatures, batch_size: int) -> str:
+    """Code that builds `inputs` (arrays) and `inputs_json` for the default signature, of one row or
+    of as many as every call has."""
     makers = {
         "frames_jpeg": (
             '[[path.read_bytes() for path in sorted(EXAMPLES.glob("frame-*.jpg"))]]',
@@ -191,11 +210,13 @@ def _example_inputs(signatures: Signatures) -> str:
             '[(EXAMPLES / "image.jpg").read_bytes()]',
             '[{"b64": base64.b64encode(jpeg).decode()} for jpeg in inputs["image_jpeg"]]',
         ),
+        "seed": ("[7]", 'inputs["seed"]'),
         "waveform": ("[[0.0, 0.5, 0.0, -0.5] * 1000]", 'inputs["waveform"]'),
     }
     names = list(signatures.docs()[signatures.default_name].inputs)
     lines = ["```python", "import base64", "", "inputs = {"]
-    lines += [f'    "{name}": {makers[name][0]},' for name in names]
+    times = f" * {batch_size}" if batch_size else ""
+    lines += [f'    "{name}": {makers[name][0]}{times},' for name in names]
     lines += ["}", "inputs_json = {"]
     lines += [f'    "{name}": {makers[name][1]},' for name in names]
     return "\n".join([*lines, "}", "```"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 from export import layout
 from mm_models.errors import UserError
@@ -28,6 +29,13 @@ class ModelInfo:
             from video.
         region: top, left, height and width of the part of the picture that the model was trained
             on, as shares of it; None is all of it. Frames are cut to it before they are sent.
+        batch_size: rows of every call; 0 takes any number.
+        decoding: fields of DecodingConfig (mm_models/decoding/config.py) by which a model writes;
+            None for one that does not.
+        jit_compile: the loop that writes a text is compiled with XLA.
+        languages: of a model that writes, code to the name that its prompts use.
+        prompts: of a model that writes, task to the wording of its input, with slots such as
+            `{lang}`.
     """
 
     system: str
@@ -48,6 +56,11 @@ class ModelInfo:
     region: list[float] | None = None
     image_height: int = 0
     image_width: int = 0
+    batch_size: int = 0
+    decoding: dict[str, Any] | None = None
+    jit_compile: bool = False
+    languages: dict[str, str] = dataclasses.field(default_factory=dict)
+    prompts: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         """The file's text."""

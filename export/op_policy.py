@@ -64,6 +64,12 @@ def check_ops(saved_model, where: str) -> OpReport:
             f"{where}: the graph holds {refused}, which run Python or touch files; "
             "export it without them"
         )
+    compiled = sorted(op for op in ops if op.startswith("Xla"))
+    if compiled:
+        raise UserError(
+            f"{where}: the graph holds {compiled}, which servers without XLA do not know; export "
+            "it from operations of TensorFlow"
+        )
     custom = sorted(op for op in ops if not op.startswith("_") and not hasattr(tf.raw_ops, op))
     if custom:
         _check_text_ops(custom, where)

@@ -6,6 +6,11 @@ import numpy as np
 
 from export import client_media, comparisons
 from export.arrays import object_array
+from export.client_media import Clip
+from export.model_info import ModelInfo
+from export.options import ExportOptions
+from export.signatures.build import build_signatures
+from export.words import Words
 from mm_models.errors import UserError
 
 
@@ -16,22 +21,33 @@ class Predictor:
         run: from `trainers.runs.load_run`.
         frame_rate_hz: rate of the stored frames, where no record folder tells it.
         checkpoint: what was asked for.
+        options: how a model writes.
 
     Attributes:
         outputs: arrays of the file's one row by `<signature>.<output>`.
         sentences: float32[sentences, dim] by output of the signature that embeds text.
     """
 
-    def __init__(self, run: Any, frame_rate_hz: float | None, checkpoint: str):
-        from trainers import registry
-
-        signatures_class = registry.resolve(registry.system(run.config.task.name).signatures)
+    def __init__(
+        self,
+        run: Any,
+        frame_rate_hz: float | None,
+        checkpoint: str,
+        options: ExportOptions | None = None,
+    ):
         self._run = run
-        self._signatures = signatures_class.from_run(run, frame_rate_hz, checkpoint)
+        self._signatures = build_signatures(
+            run, frame_rate_hz, checkpoint, options or ExportOptions()
+        )
         self._names = self._signatures.docs()
         self._texts: list[str] = []
         self.outputs: dict[str, Any] = {}
         self.sentences: dict[str, np.ndarray] = {}
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model takes."""
+        return self._signatures.info
 
     def require_embeddings(self) -> None:
         """Raises UserError for a model that embeds no sentences, such as a classifier."""
@@ -41,24 +57,15 @@ class Predictor:
                 "--text, --label and --records out"
             )
 
-    def read_media(
-        self, path: str, texts: list[str], max_seconds: float, timeout_seconds: float
-    ) -> tuple[str, ...]:
-        """Asks every signature that the file serves, and returns the decoder's warnings.
+    def ask(self, clip: Clip | None, words: Words) -> None:
+        """Asks every signature that the clip and the words serve.
 
         Raises:
-            UserError: the file cannot be decoded, or has nothing that the model takes.
+            UserError: there is none, or something was given that none takes.
         """
-        with client_media.isolated_decoder(timeout_seconds) as decoder:
-            clip = client_media.decode(path, self._signatures.info, max_seconds, decoder)
-        for name, arrays in client_media.requests_for(clip, texts, self._names).items():
+        for name, arrays in client_media.requests_for(clip, words, self._names).items():
             answers = self._signatures.reference(name, arrays)
             self.outputs |= {f"{name}.{key}": value[0] for key, value in answers.items()}
-        if not self.outputs:
-            raise UserError(
-                f"{path} has no stream that this model takes; it answers {sorted(self._names)}"
-            )
-        return clip.warnings
 
     def read_texts(self, texts: list[str]) -> None:
         """Embeds sentences."""

@@ -53,7 +53,7 @@ def export_version(
         name: model name in the documentation and the warm-up requests.
         version: None takes the next number.
         batching: parameters file; None takes the defaults.
-        tolerance: largest absolute difference from the checkpoint.
+        tolerance: largest difference from the checkpoint, of numbers beyond 1 relative to them.
 
     Raises:
         UserError: the version exists, the folder cannot be written, or the proof fails.

@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 600
 
 @dataclasses.dataclass(frozen=True)
 class Proof:
-    """Largest absolute difference per `<signature>.<output>`."""
+    """Largest difference per `<signature>.<output>`, of numbers beyond 1 relative to them."""
 
     differences: dict[str, float]
 
@@ -38,7 +38,7 @@ def prove(version_path: str, libraries: list[str], tolerance: float = TOLERANCE)
     Args:
         version_path: local directory with `assets.extra/golden.npz`.
         libraries: operation libraries to import there.
-        tolerance: largest absolute difference allowed.
+        tolerance: largest difference allowed, of numbers beyond 1 relative to them.
 
     Returns:
         The differences.

@@ -59,9 +59,10 @@ def _check_rows(version: LoadedVersion, name: str, inputs: Mapping[str, np.ndarr
 
 
 def assert_close(answer: np.ndarray, expected: np.ndarray) -> None:
-    """Equal strings and integers, floats within 1e-5."""
+    """Equal strings and integers, floats within 1e-5, of numbers beyond 1 relative to them."""
     if np.asarray(expected).dtype.kind == "f":
-        np.testing.assert_allclose(answer, expected, atol=TOLERANCE, rtol=0)
+        scale = np.maximum(1.0, np.abs(expected))
+        np.testing.assert_allclose(answer / scale, expected / scale, atol=TOLERANCE, rtol=0)
     else:
         np.testing.assert_array_equal(answer, expected)
 

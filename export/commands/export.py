@@ -3,6 +3,8 @@
 import argparse
 import os
 
+from export.batching_parameters import BatchingParameters
+from export.options import ExportOptions, add_decoding_argument, decoding_fields
 from mm_models.errors import UserError
 
 
@@ -25,6 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max_batch_size", type=int, default=32, help="rows a server may merge into one call"
     )
     parser.add_argument(
+        "--batch_size",
+        type=int,
+        default=0,
+        help="rows of every call, as accelerators and --jit_compile want it; default: any number",
+    )
+    add_decoding_argument(parser)
+    parser.add_argument(
+        "--jit_compile",
+        action="store_true",
+        help="compile the loop that writes a text with XLA; needs --batch_size, and a server with "
+        "XLA (tensorflow_model_server --xla_cpu_compilation_enabled)",
+    )
+    parser.add_argument(
         "--no_ema", action="store_true", help="plain weights even where the run keeps averages"
     )
 
@@ -35,24 +50,26 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--frame_rate_hz={args.frame_rate_hz:g} must be above 0")
     if args.max_batch_size < 1:
         raise UserError(f"--max_batch_size={args.max_batch_size} must be at least 1")
+    if args.batch_size < 0:
+        raise UserError(f"--batch_size={args.batch_size} must not be negative")
+    options = ExportOptions(args.batch_size, args.jit_compile, decoding_fields(args.decoding))
     from export import saved_model, validate
-    from export.batching_parameters import BatchingParameters
     from export.server.loaded import model_name_of
-    from trainers import registry, runs
+    from export.signatures.build import build_signatures
+    from trainers import runs
 
     output = args.output if "://" in args.output else os.path.abspath(args.output)
     runs.find_checkpoint(args.model_dir, args.checkpoint)
     saved_model.check_target(output, args.version)
     loaded = runs.load_run(args.model_dir, args.checkpoint, use_ema=not args.no_ema)
-    signatures_class = registry.resolve(registry.system(loaded.config.task.name).signatures)
-    signatures = signatures_class.from_run(loaded, args.frame_rate_hz, args.checkpoint)
+    signatures = build_signatures(loaded, args.frame_rate_hz, args.checkpoint, options)
     mixed = loaded.config.runtime.mixed_precision
     exported = saved_model.export_version(
         signatures,
         output,
         name=args.name or model_name_of(output),
         version=args.version,
-        batching=BatchingParameters(max_batch_size=args.max_batch_size),
+        batching=_batching(args),
         tolerance=validate.BFLOAT16_TOLERANCE if mixed else validate.TOLERANCE,
     )
     print(
@@ -65,5 +82,13 @@ def run(args: argparse.Namespace) -> int:
         f"a fresh process without this code differs from the checkpoint by at most\n"
         f"{exported.proof.table()}"
     )
-    print(f"max abs difference: {exported.proof.largest:.2e}")
+    print(f"largest difference: {exported.proof.largest:.2e}")
     return 0
+
+
+def _batching(args: argparse.Namespace) -> BatchingParameters:
+    if not args.batch_size:
+        return BatchingParameters(max_batch_size=args.max_batch_size)
+    return BatchingParameters(
+        max_batch_size=args.batch_size, allowed_batch_sizes=(args.batch_size,)
+    )

@@ -4,34 +4,23 @@ import argparse
 import json
 from typing import Any
 
+from export.answers import json_answers, print_answers
 from export.commands.query import (
-    DECODE_TIMEOUT_SECONDS,
-    add_media_arguments,
-    check_media,
-    json_answers,
-    print_answers,
+    add_question_arguments,
+    asked_words,
+    decode_file,
+    media_path,
 )
+from export.options import ExportOptions, add_decoding_argument, decoding_fields
+from export.words import Words, words_for
 from mm_models.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
     parser.add_argument("--model_dir", required=True, help="run folder of `mmstack train`")
-    parser.add_argument(
-        "--video", "--media", dest="media", default="", help="MP4, WAV, JPEG, ...; or only --text"
-    )
-    parser.add_argument(
-        "--text", action="append", default=[], help="sentence to compare with; may be repeated"
-    )
-    parser.add_argument(
-        "--label", action="append", default=[], help="class to rank by prompts; may be repeated"
-    )
-    parser.add_argument(
-        "--prompt",
-        action="append",
-        default=[],
-        help="sentence about a class, {} being its name; may be repeated (default: the name)",
-    )
+    add_question_arguments(parser)
+    add_decoding_argument(parser)
     parser.add_argument(
         "--top", type=int, default=5, help="labels, and neighbours of each query, to show"
     )
@@ -57,26 +46,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="rate of the stored frames; default: what dataset_info.json of the records says",
     )
-    add_media_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def run(args: argparse.Namespace) -> int:
     """Decodes, runs the checkpoint's model, compares, prints."""
-    _check_flags(args)
+    path = media_path(args)
+    _check_flags(args, path)
+    options = ExportOptions(decoding=decoding_fields(args.decoding))
     from export.prediction import Predictor
     from trainers import runs
 
-    predictor = Predictor(
-        runs.load_run(args.model_dir, args.checkpoint), args.frame_rate_hz, args.checkpoint
-    )
+    run = runs.load_run(args.model_dir, args.checkpoint)
+    predictor = Predictor(run, args.frame_rate_hz, args.checkpoint, options)
+    if predictor.info.decoding is not None:
+        return _ask_writer(args, predictor, path)
+    _check_templates(args)
     if args.text or args.label or args.records:
         predictor.require_embeddings()
+    words = words_for(predictor.info, texts=args.text, language=args.language)
     warnings: tuple[str, ...] = ()
-    if args.media:
-        warnings = predictor.read_media(
-            args.media, args.text, args.max_seconds, DECODE_TIMEOUT_SECONDS
-        )
+    if path:
+        clip = decode_file(path, predictor.info, args)
+        predictor.ask(clip, words)
+        warnings = clip.warnings
     predictor.read_texts(args.text)
     labels = predictor.labels(args.label, args.prompt or ["{}"])
     neighbours = {}
@@ -84,33 +77,53 @@ def run(args: argparse.Namespace) -> int:
         neighbours = predictor.neighbours(
             args.records, args.split, args.by, args.top, args.max_records
         )
-    _print(args, predictor, warnings, labels, neighbours)
+    _print(args, predictor, words, warnings, labels, neighbours)
     return 0
 
 
-def _check_flags(args: argparse.Namespace) -> None:
-    if args.media:
-        check_media(args.media)
-    elif not args.text:
-        raise UserError("give --video, or sentences with --text")
-    elif args.label:
-        raise UserError("--label ranks classes for a media file; give --video too")
+def _ask_writer(args: argparse.Namespace, predictor: Any, path: str) -> int:
+    """Asks a model that writes; the answers of its signatures are all there is."""
+    if args.text or args.records:
+        raise UserError("this run's model compares nothing: leave --text and --records out")
+    words = words_for(predictor.info, **asked_words(args))
+    clip = decode_file(path, predictor.info, args) if path else None
+    predictor.ask(clip, words)
+    print_answers(predictor.outputs, words, clip.warnings if clip else (), as_json=args.json)
+    return 0
+
+
+def _check_flags(args: argparse.Namespace, path: str) -> None:
+    asks_writer = bool(args.prompt or args.language) and not args.text
+    if not path and not args.text and not asks_writer:
+        raise UserError("give --image, --video, --prompt, or sentences with --text")
+    if args.label and not path and not asks_writer:
+        raise UserError("--label ranks classes for a media file; give --image or --video too")
     if args.frame_rate_hz is not None and not args.frame_rate_hz > 0:
         raise UserError(f"--frame_rate_hz={args.frame_rate_hz:g} must be above 0")
     if args.top < 1:
         raise UserError(f"--top={args.top} must be at least 1")
     if args.max_records < 0:
         raise UserError(f"--max_records={args.max_records} must not be negative")
+    if args.text:
+        _check_templates(args)
+
+
+def _check_templates(args: argparse.Namespace) -> None:
+    """Raises UserError unless prompts, of a model that does not write, are sentences around a
+    label."""
     if args.prompt and not args.label:
         raise UserError("--prompt needs the classes it is about; give --label too")
     for prompt in args.prompt:
         if "{}" not in prompt:
             raise UserError(f"--prompt={prompt!r} has no {{}} for the label; write it in")
+    if args.label and not (args.image or args.media):
+        raise UserError("--label ranks classes for a media file; give --image or --video too")
 
 
 def _print(
     args: argparse.Namespace,
     predictor: Any,
+    words: Words,
     warnings: tuple[str, ...],
     labels: dict,
     neighbours: dict,
@@ -120,7 +133,7 @@ def _print(
     from export import comparisons
 
     if args.json:
-        answers = json_answers(predictor.outputs, args.text, warnings)
+        answers = json_answers(predictor.outputs, words, warnings)
         answers["sentences"] = {key: rows.tolist() for key, rows in predictor.sentences.items()}
         for name, lists in (("labels", labels), ("nearest", neighbours)):
             answers[name] = {
@@ -129,7 +142,7 @@ def _print(
             }
         print(json.dumps(answers))
         return
-    print_answers(predictor.outputs, args.text, warnings, as_json=False)
+    print_answers(predictor.outputs, words, warnings, as_json=False)
     for key, rows in predictor.sentences.items():
         print(f"{f'sentences.{key}':<28} {len(rows)} of {rows.shape[1]} numbers")
     for title, ranked in labels.items():

@@ -1,29 +1,21 @@
-"""`mmstack query`: a media file and sentences to a served model, and a table of its answers."""
+"""`mmstack query`: a file, sentences or a prompt to a served model, and a table of its answers."""
 
 import argparse
-import json
 import os
 from typing import Any
 
 import numpy as np
 
 from export import layout
+from export.answers import print_answers
+from export.words import words_for
 from mm_models.errors import UserError
 
 DECODE_TIMEOUT_SECONDS = 60.0
-KINDS = {"image": "picture", "video": "video", "audio": "sound"}
-# What the table of a signature's similarities is called.
-TITLES = {"similarity": "video"} | {f"similarity_{kind}": name for kind, name in KINDS.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument(
-        "--video", "--media", dest="media", required=True, help="MP4, WAV, JPEG, ..."
-    )
-    parser.add_argument(
-        "--text", action="append", default=[], help="sentence to compare with; may be repeated"
-    )
     parser.add_argument(
         "--address", default=f"127.0.0.1:{layout.DEFAULT_REST_PORT}", help="host:port"
     )
@@ -35,12 +27,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--export_dir", default="", help="folder of versions, where model_info.json is read from"
     )
-    add_media_arguments(parser)
+    add_question_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def add_media_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that say how a media file is decoded."""
+def add_question_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say what is asked about which file, and how it is decoded."""
+    parser.add_argument("--image", default="", help="a picture: JPEG, PNG, ...")
+    parser.add_argument("--video", "--media", dest="media", default="", help="MP4, WAV, JPEG, ...")
+    parser.add_argument(
+        "--text", action="append", default=[], help="sentence to compare with; may be repeated"
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        help="class to choose from, or text whose probability is asked for; may be repeated",
+    )
+    parser.add_argument(
+        "--prompt",
+        action="append",
+        default=[],
+        help="of a model that writes: what it is asked, {lang} being the name of --language; of "
+        "`predict` with another model: a sentence about a class, {} being its name (default: the "
+        "name), may be repeated",
+    )
+    parser.add_argument(
+        "--language",
+        default="",
+        help="of a model that writes: code of the language for the prompt, or for a caption where "
+        "there is no --prompt",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of a model that draws its texts")
     parser.add_argument("--max_seconds", type=float, default=600.0, help="longest file accepted")
 
 
@@ -49,35 +67,70 @@ def run(args: argparse.Namespace) -> int:
     from export.client import split_address
 
     split_address(args.address)
-    check_media(args.media)
+    path = media_path(args)
+    if not path and not (args.prompt or args.language):
+        raise UserError("give --image or --video, or a --prompt")
     if not args.export_dir and not args.name:
         raise UserError("give --name, or --export_dir of the model that is served")
     name = args.name or os.path.basename(args.export_dir.rstrip("/"))
+    asked = asked_words(args)
     if not args.export_dir:
-        return _ask_server_to_decode(args, name)
+        return _ask_server_to_decode(args, name, path, asked)
     from export import client_media
     from export.model_info import parse_model_info
 
     info_path = newest_info_path(args.export_dir, args.version)
     with open(info_path, encoding="utf-8") as file:
         info = parse_model_info(file.read(), info_path)
-    with client_media.isolated_decoder(DECODE_TIMEOUT_SECONDS) as decoder:
-        clip = client_media.decode(args.media, info, args.max_seconds, decoder)
+    words = words_for(info, **asked)
+    clip = decode_file(path, info, args) if path else None
     outputs: dict[str, Any] = {}
+    requests = client_media.requests_for(clip, words, info.outputs)
     with _client(args, name) as client:
-        for signature, arrays in client_media.requests_for(clip, args.text, info.outputs).items():
+        for signature, arrays in requests.items():
             answer = client.predict(arrays, signature)
             outputs |= {f"{signature}.{key}": np.asarray(v)[0] for key, v in answer.items()}
-    print_answers(outputs, args.text, clip.warnings, as_json=args.json)
+    print_answers(outputs, words, clip.warnings if clip else (), as_json=args.json)
     return 0
 
 
-def check_media(path: str) -> None:
-    """Raises UserError unless `path` is a file with something in it."""
-    if not os.path.isfile(path):
-        raise UserError(f"--video={path} does not exist; give a media file")
-    if not os.path.getsize(path):
-        raise UserError(f"--video={path} is empty; give an intact media file")
+def media_path(args: argparse.Namespace) -> str:
+    """The file of --image or --video, empty for none.
+
+    Raises:
+        UserError: both are given, or it does not exist or is empty.
+    """
+    if args.image and args.media:
+        raise UserError("give one of --image and --video; a model is asked about one file")
+    path, flag = (args.image, "--image") if args.image else (args.media, "--video")
+    if path and not os.path.isfile(path):
+        raise UserError(f"{flag}={path} does not exist; give a media file")
+    if path and not os.path.getsize(path):
+        raise UserError(f"{flag}={path} is empty; give an intact media file")
+    return path
+
+
+def asked_words(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `words_for`. Raises UserError for several prompts."""
+    if len(args.prompt) > 1:
+        raise UserError("give one --prompt; a model that writes answers one at a time")
+    return {
+        "texts": args.text,
+        "labels": args.label,
+        "prompt": "".join(args.prompt),
+        "language": args.language,
+        "seed": args.seed,
+    }
+
+
+def decode_file(path: str, info: Any, args: argparse.Namespace):
+    """The file as a `client_media.Clip`. Raises UserError."""
+    from export import client_media
+
+    with client_media.isolated_decoder(DECODE_TIMEOUT_SECONDS) as decoder:
+        return client_media.decode(
+            path, info, args.max_seconds, decoder, only_stills=bool(args.image)
+        )
 
 
 def newest_info_path(export_dir: str, version: int | None) -> str:
@@ -101,83 +154,20 @@ def newest_info_path(export_dir: str, version: int | None) -> str:
     return path
 
 
-def print_answers(
-    outputs: dict[str, Any], texts: list[str], warnings: tuple[str, ...], *, as_json: bool
-) -> None:
-    """Prints embeddings as a summary, similarities and best classes as tables, or all as JSON.
-
-    Args:
-        outputs: arrays of one row by `<signature>.<output>`.
-        texts: sentences in the order of the similarities.
-        warnings: of the decoder.
-        as_json: print JSON.
-    """
-    if as_json:
-        print(json.dumps(json_answers(outputs, texts, warnings)))
-        return
-    for warning in warnings:
-        print(f"note: {warning}")
-    for key, value in outputs.items():
-        value = np.asarray(value)
-        if key.startswith(("embed_", "encode_")):
-            start = ", ".join(f"{entry:.3f}" for entry in value[:4])
-            print(f"{key:<28} {len(value)} numbers: {start}, ...")
-    for signature, title in TITLES.items():
-        if f"{signature}.similarity" in outputs:
-            _print_table(
-                title,
-                texts,
-                np.asarray(outputs[f"{signature}.similarity"]),
-                np.asarray(outputs[f"{signature}.probability"]),
-            )
-    for key in [key for key in outputs if key.endswith(".top_class")]:
-        signature = key.removesuffix(".top_class")
-        _print_classes(
-            next(title for kind, title in KINDS.items() if f"_{kind}" in signature),
-            _plain(np.asarray(outputs[key]).tolist()),
-            np.asarray(outputs[f"{signature}.top_probability"]),
-        )
-
-
-def json_answers(
-    outputs: dict[str, Any], texts: list[str], warnings: tuple[str, ...]
-) -> dict[str, Any]:
-    """The arguments of `print_answers` as what JSON can hold."""
-    values = {key: _plain(np.asarray(value).tolist()) for key, value in outputs.items()}
-    return {"texts": texts, "outputs": values, "warnings": list(warnings)}
-
-
-def _plain(value: Any) -> Any:
-    """The same with text in place of bytes."""
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _print_classes(title: str, names: list[str], probabilities: np.ndarray) -> None:
-    width = max(len(title), *(len(name) for name in names))
-    print(f"\n{title:<{width}}  probability")
-    for name, probability in zip(names, probabilities, strict=True):
-        print(f"{name:<{width}}  {probability:>11.4f}")
-
-
-def _print_table(
-    title: str, texts: list[str], similarity: np.ndarray, probability: np.ndarray
-) -> None:
-    width = max(len(title), *(len(text) for text in texts))
-    print(f"\n{title:<{width}}  similarity  probability")
-    for index in np.argsort(-similarity, kind="stable"):
-        print(f"{texts[index]:<{width}}  {similarity[index]:>10.4f}  {probability[index]:>11.4f}")
-
-
-def _ask_server_to_decode(args: argparse.Namespace, name: str) -> int:
+def _ask_server_to_decode(
+    args: argparse.Namespace, name: str, path: str, asked: dict[str, Any]
+) -> int:
     from export.client import RestClient
+    from export.words import Words
 
     if args.protocol == "grpc":
         raise UserError("over gRPC the file is decoded here: give --export_dir of the served model")
-    with open(args.media, "rb") as file, RestClient(args.address, name, args.version) as client:
-        reply = client.predict_media(file.read(), args.text)
-    print_answers(reply["outputs"], args.text, tuple(reply["warnings"]), as_json=args.json)
+    if not path:
+        raise UserError("a prompt without a file needs --export_dir of the served model")
+    with open(path, "rb") as file, RestClient(args.address, name, args.version) as client:
+        reply = client.predict_media(file.read(), **asked)
+    words = Words(tuple(args.text), reply.get("prompt", ""), tuple(args.label))
+    print_answers(reply["outputs"], words, reply["warnings"], as_json=args.json)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import pathlib
 import shutil
 import signal
 import threading
@@ -10,6 +11,7 @@ from export import layout
 from mm_models.errors import UserError
 
 SERVER_BINARY = "tensorflow_model_server"
+INFO_FILES = f"*/{layout.ASSETS_EXTRA}/{layout.MODEL_INFO_FILE}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--grpc_port and --rest_port are both {args.grpc_port}; they must differ")
     binary = None if args.embedded else shutil.which(SERVER_BINARY)
     if binary:
-        command = serving_command(binary, args)
+        command = serving_command(binary, args, needs_xla=_needs_xla(args))
         print(" ".join(command), flush=True)
         os.execv(binary, command)
     return _serve_embedded(args)
@@ -74,8 +76,9 @@ def check_export_dir(path: str) -> None:
         raise UserError(f"--export_dir={path} holds no numbered version{hint or '; export first'}")
 
 
-def serving_command(binary: str, args: argparse.Namespace) -> list[str]:
-    """The command line of TensorFlow Serving's own server."""
+def serving_command(binary: str, args: argparse.Namespace, *, needs_xla: bool = False) -> list[str]:
+    """The command line of TensorFlow Serving's own server, which compiles nothing on a CPU unless
+    it is told to."""
     path = args.export_dir if "://" in args.export_dir else os.path.abspath(args.export_dir)
     return [
         binary,
@@ -87,7 +90,16 @@ def serving_command(binary: str, args: argparse.Namespace) -> list[str]:
         "--enable_per_model_batching_parameters=true",
         f"--file_system_poll_wait_seconds={max(1, round(args.poll_seconds))}",
         f"--rest_api_timeout_in_ms={round(args.timeout_seconds * 1000)}",
+        *(["--xla_cpu_compilation_enabled=true"] if needs_xla else []),
     ]
+
+
+def _needs_xla(args: argparse.Namespace) -> bool:
+    """Whether a version of a local folder was exported with --jit_compile."""
+    from export.model_info import parse_model_info
+
+    paths = [] if "://" in args.export_dir else pathlib.Path(args.export_dir).glob(INFO_FILES)
+    return any(parse_model_info(path.read_text("utf-8"), str(path)).jit_compile for path in paths)
 
 
 def _serve_embedded(args: argparse.Namespace) -> int:

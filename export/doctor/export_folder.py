@@ -62,6 +62,6 @@ def _check_version(path: str, proof: bool) -> Iterator[Finding]:
     if proof and "://" not in path:
         try:
             largest = validate.prove(path, info.op_libraries, validate.BFLOAT16_TOLERANCE).largest
-            yield ok(path, f"answers as its checkpoint did, max abs difference {largest:.1e}")
+            yield ok(path, f"answers as its checkpoint did, largest difference {largest:.1e}")
         except UserError as error:
             yield problem(path, str(error).splitlines()[0], EXPORT_AGAIN)

@@ -14,7 +14,7 @@ from export import layout, op_policy
 from export.batching_parameters import BatchingParameters
 from export.server.errors import Code, RequestError, graph_error_sentence, invalid
 from export.server.limits import Limits
-from export.server.signature import FieldSpec, Signature
+from export.server.signature import FieldSpec, Signature, with_filled_rows
 from export.server.tensors import NUMPY_DTYPES, array_from_proto, dtype_name
 from mm_models.errors import UserError
 
@@ -46,13 +46,14 @@ class LoadedVersion:
         proto = read_saved_model(path)
         op_policy.import_libraries(op_policy.check_ops(proto, path))
         self.signature_def_map = _signature_defs(proto)
+        self.batching = _read_batching(path)
+        sizes = self.batching.allowed_batch_sizes if self.batching is not None else ()
         self.signatures = {
-            name: _signature(name, definition)
+            name: with_filled_rows(_signature(name, definition), sizes)
             for name, definition in self.signature_def_map.signature_def.items()
         }
         if not self.signatures:
             raise UserError(f"{path}: the SavedModel has no signature")
-        self.batching = _read_batching(path)
         self._loaded = tf.saved_model.load(path)
         self._functions = dict(self._loaded.signatures)
         self._in_flight = 0
@@ -76,12 +77,12 @@ class LoadedVersion:
             RequestError: INVALID_ARGUMENT when the contents make the graph fail.
         """
         tensors = {
-            name: tf.constant(array, signature.inputs[name].dtype_name)
+            name: tf.constant(signature.fill(array), signature.inputs[name].dtype_name)
             for name, array in arrays.items()
         }
         try:
             outputs = self._functions[signature.name](**tensors)
-            return {name: output.numpy() for name, output in outputs.items()}
+            answers = {name: output.numpy() for name, output in outputs.items()}
         except _REQUEST_FAULTS as error:
             raise invalid(
                 f"signature {signature.name!r}: {graph_error_sentence(error.message)}"
@@ -90,6 +91,10 @@ class LoadedVersion:
             raise RequestError(
                 Code.QUEUE_FULL, "not enough memory for this request; send fewer rows"
             ) from error
+        if not signature.filled_rows:
+            return answers
+        num_rows = len(next(iter(arrays.values())))
+        return {name: answer[:num_rows] for name, answer in answers.items()}
 
     def warm(self, limits: Limits) -> int:
         """Replays the warm-up requests and returns how many there were. Raises RequestError."""

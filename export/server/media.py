@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from export import client_media
@@ -11,6 +11,7 @@ from export.server.core import Core
 from export.server.errors import invalid
 from export.server.json_tensors import to_json
 from export.server.loaded import LoadedVersion
+from export.words import words_for
 from mm_models.errors import UserError
 
 DECODE_TIMEOUT_SECONDS = 20.0
@@ -25,29 +26,40 @@ class MediaPrediction:
         self._decoder = None
         self._lock = threading.Lock()
 
-    def predict(self, version: LoadedVersion, media: bytes, texts: Sequence[str]) -> dict[str, Any]:
-        """Embeddings of a media file, and its similarity to `texts`.
+    def predict(
+        self, version: LoadedVersion, media: bytes, asked: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What the model answers about a media file.
 
         Args:
             version: the model, exported with `model_info.json`.
             media: a whole media file.
-            texts: sentences to compare with; may be empty.
+            asked: arguments of `export.words.words_for`.
 
         Returns:
-            `outputs`: values of the one row by `<signature>.<output>`; `warnings` of the decoder.
+            `outputs`: values of the one row by `<signature>.<output>`; `warnings` of the decoder;
+            `prompt` as the model read it.
 
         Raises:
-            RequestError: for media that cannot be decoded, with the pipeline's reject code.
+            RequestError: for media that cannot be decoded, with the pipeline's reject code, and for
+                words that the model does not take.
         """
-        if len(texts) > MAX_TEXTS:
-            raise invalid(f"{len(texts)} texts given, the limit is {MAX_TEXTS}")
+        count = max(len(asked["texts"]), len(asked["labels"]))
+        if count > MAX_TEXTS:
+            raise invalid(f"{count} texts given, the limit is {MAX_TEXTS}")
         try:
             info = read_model_info(version.path)
         except UserError as error:
             raise invalid(f"model {version.model_name!r} takes no media files: {error}") from None
-        clip = self._decode(media, info)
-        requests = client_media.requests_for(clip, list(texts), version.signatures)
-        return {"outputs": self._run(version, requests), "warnings": list(clip.warnings)}
+        try:
+            words = words_for(info, **asked)
+            clip = self._decode(media, info)
+            requests = client_media.requests_for(clip, words, version.signatures)
+        except UserError as error:
+            # What is a flag of a command is a parameter of the request here.
+            raise invalid(str(error).replace("--", "")) from None
+        outputs = self._run(version, requests)
+        return {"outputs": outputs, "warnings": list(clip.warnings), "prompt": words.prompt}
 
     def close(self) -> None:
         """Ends the child."""
@@ -75,8 +87,26 @@ class MediaPrediction:
         for signature_name, arrays in requests.items():
             _, future = self._core.submit(version, signature_name, lambda _, given=arrays: given)
             for name, array in self._core.wait(future).items():
-                values[f"{signature_name}.{name}"] = to_json(name, array[0])
-        if not values:
-            known = sorted(name for names in client_media.SIGNATURES.values() for name in names)
-            raise invalid(f"the model has none of {known} for this file")
+                values[f"{signature_name}.{name}"] = to_json(name, array[:1])[0]
         return values
+
+
+def asked_words(query: Any) -> dict[str, Any]:
+    """Arguments of `words_for` from the parameters of a request.
+
+    Args:
+        query: multidict with any of `text` and `label`, repeated, `prompt`, `language` and `seed`.
+
+    Raises:
+        RequestError: a seed that is no whole number.
+    """
+    seed = query.get("seed", "0")
+    if not seed.removeprefix("-").isdecimal():
+        raise invalid(f"seed is {seed[:80]!r}; give a whole number")
+    return {
+        "texts": query.getall("text", []),
+        "labels": query.getall("label", []),
+        "prompt": query.get("prompt", ""),
+        "language": query.get("language", ""),
+        "seed": int(seed),
+    }

@@ -17,7 +17,7 @@ from export.server.errors import Code, RequestError, invalid
 from export.server.grpc_services import SIGNATURE_DEF, model_status
 from export.server.json_tensors import arrays_from_request, parse_body, response_from_arrays
 from export.server.loaded import LoadedVersion
-from export.server.media import MediaPrediction
+from export.server.media import MediaPrediction, asked_words
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Larger bodies are parsed in a thread, so that they do not hold up other connections.
@@ -97,8 +97,8 @@ class RestApplication:
     async def _predict_media(self, request: web.Request) -> web.Response:
         version = self._version(request)
         body = await _read_body(request)
-        texts = request.query.getall("text", [])
-        return _json_response(await asyncio.to_thread(self._media.predict, version, body, texts))
+        asked = asked_words(request.query)
+        return _json_response(await asyncio.to_thread(self._media.predict, version, body, asked))
 
     async def _status(self, request: web.Request) -> web.Response:
         spec = model_pb2.ModelSpec(name=request.match_info["name"])

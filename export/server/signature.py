@@ -1,7 +1,7 @@
 """A signature of a SavedModel and the check of a request's tensors against it."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -44,17 +44,29 @@ class Signature:
 
     `has_rows` says that every input and every output has a free axis 0, so that rows are requests
     of their own and may be batched.
+
+    Attributes:
+        name: its name.
+        inputs, outputs: fields by name.
+        filled_rows: rows of every call of the graph, to which fewer are filled up; 0 where it takes
+            any number. Axis 0 of the fields is free all the same.
     """
 
     name: str
     inputs: Mapping[str, FieldSpec]
     outputs: Mapping[str, FieldSpec]
+    filled_rows: int = 0
 
     @property
     def has_rows(self) -> bool:
         """Whether axis 0 of all inputs and outputs counts rows."""
         fields = [*self.inputs.values(), *self.outputs.values()]
         return bool(self.inputs) and all(field.has_free_rows for field in fields)
+
+    def fill(self, array: np.ndarray) -> np.ndarray:
+        """The array with its first row repeated behind it, up to the rows of a call."""
+        lacking = self.filled_rows - len(array) if self.filled_rows else 0
+        return np.concatenate([array, *[array[:1]] * lacking]) if lacking else array
 
     def check_names(self, given: Mapping) -> None:
         """Raises RequestError when inputs are missing or unknown."""
@@ -93,12 +105,36 @@ class Signature:
         if len(set(rows.values())) > 1:
             raise invalid(f"inputs differ in the length of axis 0, the rows: {rows}")
         num_rows = next(iter(rows.values()))
-        if num_rows > limits.max_rows:
+        most = min(limits.max_rows, self.filled_rows or limits.max_rows)
+        if num_rows > most:
             raise RequestError(
-                Code.TOO_LARGE,
-                f"request has {num_rows} rows, the limit is {limits.max_rows}; send fewer",
+                Code.TOO_LARGE, f"request has {num_rows} rows, the limit is {most}; send fewer"
             )
         return num_rows
+
+
+def with_filled_rows(signature: Signature, sizes: Sequence[int]) -> Signature:
+    """The signature as it takes any number of rows up to the one that its graph is made for.
+
+    Args:
+        signature: of the graph.
+        sizes: `allowed_batch_sizes` of the batching parameters; a signature all of whose inputs and
+            outputs have one of these lengths on axis 0 has that many rows.
+    """
+    fields = [*signature.inputs.values(), *signature.outputs.values()]
+    rows = {field.shape[0] if field.shape else None for field in fields}
+    if len(rows) != 1 or not rows <= set(sizes):
+        return signature
+    return Signature(
+        signature.name, _freed(signature.inputs), _freed(signature.outputs), rows.pop()
+    )
+
+
+def _freed(fields: Mapping[str, FieldSpec]) -> dict[str, FieldSpec]:
+    return {
+        name: dataclasses.replace(field, shape=(None, *field.shape[1:]))
+        for name, field in fields.items()
+    }
 
 
 def check_shape(field: FieldSpec, shape: tuple[int, ...], limits: Limits) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.model_info import ModelInfo
+from export.options import ExportOptions
 
 Arrays = dict[str, np.ndarray]
 
@@ -57,8 +58,13 @@ class Signatures(abc.ABC):
         return {}
 
     @abc.abstractmethod
+    def apply(self, options: ExportOptions) -> None:
+        """Takes the options on. Raises UserError for one that the model has no use for."""
+
+    @abc.abstractmethod
     def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        """Functions by signature name, each with an input signature whose axis 0 is free."""
+        """Functions by signature name, each with an input signature whose axis 0 counts rows and is
+        free, or as long as the options say."""
 
     @abc.abstractmethod
     def docs(self) -> dict[str, SignatureDoc]:
@@ -66,7 +72,8 @@ class Signatures(abc.ABC):
 
     @abc.abstractmethod
     def examples(self) -> dict[str, list[Arrays]]:
-        """Requests by signature name, of one and of several rows: warm-up and proof."""
+        """Requests by signature name, of one and of several rows or of the only number that there
+        may be: warm-up and proof."""
 
     @abc.abstractmethod
     def reference(self, name: str, inputs: Arrays) -> Arrays:

@@ -1,6 +1,7 @@
 """What signatures over clips and sounds share: specs by name, examples, reference, media files."""
 
 import abc
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from export import layout
 from export.arrays import object_array
 from export.model_info import ModelInfo
+from export.options import ExportOptions
 from export.signatures import preprocessing, samples
 from export.signatures.base import Arrays, Signatures
 from mm_models.errors import UserError
@@ -88,27 +90,57 @@ class MediaSignatures(Signatures):
     def _batch_function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
         """A function of positional tensors in the order of the signature's specs."""
 
+    def apply(self, options: ExportOptions) -> None:
+        if options.decoding or options.jit_compile:
+            raise UserError(
+                f"a model of {self._info.system} writes no text, so that there is nothing to "
+                "decode; leave --decoding and --jit_compile out"
+            )
+        self._info = dataclasses.replace(self._info, batch_size=options.batch_size)
+
     def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         functions = {
-            name: tf.function(self._batch_function(name), input_signature=specs, autograph=False)
+            name: tf.function(
+                self._sized_function(name),
+                input_signature=[self._sized(spec) for spec in specs],
+                autograph=False,
+            )
             for name, specs in self._specs().items()
         }
         functions[layout.DEFAULT_SIGNATURE] = functions[self.default_name]
         return functions
 
+    def _sized(self, spec: tf.TensorSpec) -> tf.TensorSpec:
+        """The spec with the number of rows that the options say."""
+        rows = self._info.batch_size or FREE
+        return tf.TensorSpec([rows, *spec.shape[1:]], spec.dtype, spec.name)
+
+    def _sized_function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
+        """`_batch_function` whose outputs are known to have as many rows as the options say."""
+        function, rows = self._batch_function(name), self._info.batch_size
+        if not rows:
+            return function
+
+        def sized(*sent: tf.Tensor) -> dict[str, tf.Tensor]:
+            outputs = function(*sent)
+            return {key: tf.ensure_shape(v, [rows, *v.shape[1:]]) for key, v in outputs.items()}
+
+        return sized
+
     def examples(self) -> dict[str, list[Arrays]]:
+        sizes = (self._info.batch_size,) if self._info.batch_size else (1, 2)
         return {
-            name: [self._example(name, num_rows) for num_rows in (1, 2)] for name in self._specs()
+            name: [self._example(name, num_rows) for num_rows in sizes] for name in self._specs()
         }
 
     def reference(self, name: str, inputs: Arrays) -> Arrays:
         if name == layout.DEFAULT_SIGNATURE:
             name = self.default_name
         function = self._batch_function(name)
-        num_rows = len(next(iter(inputs.values())))
+        values = [inputs[spec.name] for spec in self._specs()[name]]
         rows = [
-            function(*(tf.constant(value[row : row + 1]) for value in inputs.values()))
-            for row in range(num_rows)
+            function(*(tf.constant(value[row : row + 1]) for value in values))
+            for row in range(len(values[0]))
         ]
         return {key: np.concatenate([row[key].numpy() for row in rows]) for key in rows[0]}
 
@@ -172,6 +204,7 @@ class MediaSignatures(Signatures):
             "texts": lambda row: object_array([text.encode() for text in samples.TEXTS]),
             "prompt": lambda row: samples.PROMPTS[row % 2].encode(),
             "labels": lambda row: object_array([label.encode() for label in samples.LABELS]),
+            "seed": np.int32,
         }
         return {
             spec.name: _stack([makers[spec.name](row) for row in range(num_rows)])

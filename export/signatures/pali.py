@@ -7,41 +7,33 @@ from typing import Any
 import tensorflow as tf
 
 from export.model_info import ModelInfo
+from export.options import ExportOptions
 from export.signatures import media
 from export.signatures.base import SignatureDoc
 from export.signatures.media import MediaSignatures, ServedModule
+from export.signatures.pali_inputs import PaliInputs, largest_inputs
 from mm_models.decoding.config import DecodingConfig
 from mm_models.decoding.options import decode
+from mm_models.decoding.state import Decoded, best
+from mm_models.errors import UserError
 from mm_models.pali.model import PaliModel
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from mm_models.text.templates import load_templates
 
 PROMPT = tf.TensorSpec([None], tf.string, "prompt")
+SEED = tf.TensorSpec([None], tf.int32, "seed")
 # What each kind of prompt comes with, and what its signatures' names end in.
 SENT_AS = {
     "image": ("", [media.IMAGE_JPEG]),
     "video": ("_video", [media.JPEG]),
     "text": ("_text", []),
 }
-NUM_BEAMS = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class PaliInputs:
-    """What an exported PaLI model takes.
-
-    Attributes:
-        config: trainers/data/config.py: InputConfig of the largest clips, or of the stills.
-        still: VideoInputConfig of one frame, or None without pictures.
-        kinds: any of `image`, `video` and `text`, as the streams have them.
-        num_input_tokens, num_target_tokens: the most of any stream.
-    """
-
-    config: Any
-    still: Any
-    kinds: tuple[str, ...]
-    num_input_tokens: int
-    num_target_tokens: int
+BY_METHOD = {
+    "greedy": "the likeliest token each time",
+    "sample": "drawing every token",
+    "beam": "the best of several beams",
+}
+CUT = {"prompt_is_cut": "bool[batch]: it has more tokens than are used"}
 
 
 class PaliSignatures(MediaSignatures):
@@ -68,6 +60,16 @@ class PaliSignatures(MediaSignatures):
         self._templates = load_templates(prompted.templates)
         self._tasks, self._languages = list(prompted.tasks), list(prompted.languages)
         self._inputs_end = all(self._templates.task(name).inputs_end for name in self._tasks)
+        self._info = dataclasses.replace(
+            info,
+            decoding=dataclasses.asdict(DecodingConfig(max_length=inputs.num_target_tokens)),
+            languages={code: self._templates.language_name(code) for code in self._languages},
+            prompts={
+                name: self._templates.task(name).variants[0].inputs
+                for name in self._tasks
+                if not self._templates.task(name).corrupts
+            },
+        )
 
     @classmethod
     def from_run(cls, run: Any, frame_rate_hz: float | None, checkpoint: str) -> "PaliSignatures":
@@ -86,6 +88,26 @@ class PaliSignatures(MediaSignatures):
         info = dataclasses.replace(info, num_tokens=inputs.num_input_tokens)
         return cls(run.model, inputs, inputs.config.prompted, info)
 
+    def apply(self, options: ExportOptions) -> None:
+        if options.jit_compile and not options.batch_size:
+            raise UserError(
+                "--jit_compile compiles for one number of rows, and would compile again in the "
+                "midst of serving for any other; give --batch_size too"
+            )
+        decoding = DecodingConfig(**{**self._info.decoding, **options.decoding})
+        decoding.check("--decoding")
+        self._info = dataclasses.replace(
+            self._info,
+            batch_size=options.batch_size,
+            decoding=dataclasses.asdict(decoding),
+            jit_compile=options.jit_compile,
+        )
+
+    @property
+    def decoding(self) -> DecodingConfig:
+        """How texts are written; `generate_beams` searches with its beams, whatever its method."""
+        return DecodingConfig(**self._info.decoding)
+
     @property
     def caution(self) -> str:
         return (
@@ -97,84 +119,119 @@ class PaliSignatures(MediaSignatures):
         docs = {}
         for kind, (suffix, _) in self._kinds().items():
             noun = {"image": "a picture and", "video": "a clip and", "text": ""}[kind]
-            specs = self._specs()
             docs |= {
-                f"generate{suffix}": SignatureDoc(
-                    f"Writes a text after {noun} a prompt, the likeliest token each time.",
-                    self._input_docs(specs[f"generate{suffix}"]),
-                    {
-                        "text": "string[batch]: UTF-8",
-                        "score": "float32[batch]: its log probability",
-                    },
-                ),
-                f"generate_beams{suffix}": SignatureDoc(
-                    f"Searches for the likeliest texts after {noun} a prompt.",
-                    self._input_docs(specs[f"generate_beams{suffix}"]),
-                    {
-                        "text": f"string[batch, {NUM_BEAMS}]: UTF-8, best first",
-                        "score": f"float32[batch, {NUM_BEAMS}]: log probability, divided by a "
-                        "penalty of its length",
-                    },
-                ),
-                f"score_labels{suffix}": SignatureDoc(
-                    f"Says how likely given texts are after {noun} a prompt.",
-                    self._input_docs(specs[f"score_labels{suffix}"]),
-                    {
-                        "log_likelihood": "float32[batch, labels]: sum over the tokens of a label",
-                        "best_label": "string[batch]: the likeliest",
-                    },
-                ),
+                f"{name}{suffix}": SignatureDoc(
+                    " ".join(f"{summary.format(noun)}.".split()),
+                    self._input_docs(self._specs()[f"{name}{suffix}"]),
+                    outputs | CUT,
+                )
+                for name, (summary, outputs) in self._answers().items()
             }
         return docs
+
+    def _answers(self) -> dict[str, tuple[str, dict[str, str]]]:
+        """What each signature does, `{}` being what it is given, and its outputs."""
+        config = self.decoding
+        penalised = "log probability, divided by a penalty of its length"
+        likelihood = penalised if config.method == "beam" else "log probability"
+        return {
+            "generate": (
+                f"Writes a text after {{}} a prompt, {BY_METHOD[config.method]}",
+                {"text": "string[batch]: UTF-8", "score": f"float32[batch]: its {likelihood}"},
+            ),
+            "generate_beams": (
+                "Searches for the likeliest texts after {} a prompt",
+                {
+                    "text": f"string[batch, {config.num_beams}]: UTF-8, best first",
+                    "score": f"float32[batch, {config.num_beams}]: {penalised}",
+                },
+            ),
+            "score_labels": (
+                "Says how likely given texts are after {} a prompt",
+                {
+                    "log_likelihood": "float32[batch, labels]: sum over the tokens of a label",
+                    "best_label": "string[batch]: the likeliest",
+                    "label_is_cut": "bool[batch, labels]: it has more than the "
+                    f"{self._inputs.num_target_tokens} tokens that are looked at",
+                },
+            ),
+        }
 
     def _kinds(self) -> dict[str, tuple[str, list[tf.TensorSpec]]]:
         return {kind: SENT_AS[kind] for kind in SENT_AS if kind in self._inputs.kinds}
 
     def _specs(self) -> dict[str, list[tf.TensorSpec]]:
         specs = {}
+        seed = [SEED] if self.decoding.method == "sample" else []
         for suffix, sent in self._kinds().values():
-            specs[f"generate{suffix}"] = [*sent, PROMPT]
+            specs[f"generate{suffix}"] = [*sent, PROMPT, *seed]
             specs[f"generate_beams{suffix}"] = [*sent, PROMPT]
             specs[f"score_labels{suffix}"] = [*sent, PROMPT, media.LABELS]
         return specs
 
     def _batch_function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
-        kind = next(kind for kind in reversed(SENT_AS) if name.endswith(SENT_AS[kind][0]))
-        if name.startswith("score_labels"):
-            return lambda *sent: self._score(self._prepared(kind, sent[:-1]), sent[-1])
-        method = "beam" if name.startswith("generate_beams") else "greedy"
-        return lambda *sent: self._write(self._prepared(kind, sent), method)
+        names = [spec.name for spec in self._specs()[name]]
 
-    def _prepared(self, kind: str, sent: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-        """What the model takes, of media and prompts."""
-        ids = self._module.tokenizer.tokenize(
-            sent[-1], self._inputs.num_input_tokens, end=self._inputs_end
-        )
-        if kind == "text":
-            return {"inputs": ids}
-        from_jpeg = self._still_from_jpeg if kind == "image" else self._clip_from_jpeg
-        return {"inputs": ids, "video": from_jpeg(sent[0])}
+        def answer(*sent: tf.Tensor) -> dict[str, tf.Tensor]:
+            given = dict(zip(names, sent, strict=True))
+            inputs, cut = self._prepared(given)
+            if name.startswith("score_labels"):
+                outputs = self._score(inputs, given["labels"])
+            else:
+                outputs = self._write(inputs, name, given.get("seed"))
+            return outputs | {"prompt_is_cut": cut}
 
-    def _write(self, inputs: Mapping[str, tf.Tensor], method: str) -> dict[str, tf.Tensor]:
-        model = self._model
-        config = DecodingConfig(
-            method=method, max_length=self._inputs.num_target_tokens, num_beams=NUM_BEAMS
+        return answer
+
+    def _prepared(self, given: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """What the model takes, of media and prompts, and which prompts are cut."""
+        ids, cut = self._tokens(
+            given["prompt"], self._inputs.num_input_tokens, end=self._inputs_end
         )
-        state = model.start_decoding(inputs, config.max_length, config.beams)
-        starts = tf.fill([tf.shape(inputs["inputs"])[0]], model.start_id)
-        written = decode(config, model.decode_step, state, starts, model.end_id)
-        return {
-            "text": self._module.tokenizer.detokenize(written.ids),
-            "score": written.scores,
-        }
+        inputs = {"inputs": ids}
+        for spec, prepare in (
+            (media.IMAGE_JPEG, self._still_from_jpeg),
+            (media.JPEG, self._clip_from_jpeg),
+        ):
+            if spec.name in given:
+                inputs["video"] = prepare(given[spec.name])
+        return inputs, cut
+
+    def _tokens(self, texts: tf.Tensor, most: int, *, end: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """int32[..., most] ids, and bool[...] whether there were more."""
+        one_more = self._module.tokenizer.tokenize(texts, most + 1, end=end)[..., most] > 0
+        return self._module.tokenizer.tokenize(texts, most, end=end), one_more
+
+    def _write(
+        self, inputs: Mapping[str, tf.Tensor], name: str, seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        config, keep = self.decoding, best
+        if name.startswith("generate_beams"):
+            config, keep = dataclasses.replace(config, method="beam"), lambda decoded: decoded
+        if seed is not None:
+            # A row's draws are those of its own seed: [batch] -> [batch, 2]
+            seed = tf.stack([seed, tf.zeros_like(seed)], axis=1)
+
+        def run(inputs: Mapping[str, tf.Tensor], seed: tf.Tensor | None) -> Decoded:
+            model = self._model
+            state = model.start_decoding(inputs, config.max_length, config.beams)
+            starts = tf.fill([tf.shape(inputs["inputs"])[0]], model.start_id)
+            return keep(decode(config, model.decode_step, state, starts, model.end_id, seed))
+
+        if self._info.jit_compile and tf.inside_function():
+            run = tf.function(run, autograph=False, jit_compile=True)
+        written = run(inputs, seed)
+        return {"text": self._module.tokenizer.detokenize(written.ids), "score": written.scores}
 
     def _score(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        ids = self._module.tokenizer.tokenize(labels, self._inputs.num_target_tokens, end=True)
+        ids, cut = self._tokens(labels, self._inputs.num_target_tokens, end=True)
+        # How many there are is known to no graph, so that none is padded to a full call of several.
         scores = self._model.score(inputs, ids, labels_per_call=1)
-        best = tf.argmax(scores, axis=1, output_type=tf.int32)
+        first = tf.argmax(scores, axis=1, output_type=tf.int32)
         return {
             "log_likelihood": scores,
-            "best_label": tf.gather(labels, best, axis=1, batch_dims=1),
+            "best_label": tf.gather(labels, first, axis=1, batch_dims=1),
+            "label_is_cut": cut,
         }
 
     def _input_docs(self, specs: list[tf.TensorSpec]) -> dict[str, str]:
@@ -183,31 +240,6 @@ class PaliSignatures(MediaSignatures):
             "prompt": f"string[batch]: UTF-8, the first {self._inputs.num_input_tokens} tokens are "
             f"used; trained on the tasks {', '.join(self._tasks)} in {languages}",
             "labels": "string[batch, labels]: UTF-8 texts to choose from",
+            "seed": "int32[batch]: what the draws of a row follow from; any number",
         }
         return {spec.name: docs[spec.name] for spec in specs}
-
-
-def largest_inputs(streams: Mapping[str, Any]) -> PaliInputs:
-    """The largest clips and stills, and the longest prompts and answers, that the streams read.
-
-    Args:
-        streams: StreamConfig by name.
-    """
-    inputs = [stream.input for stream in streams.values()]
-    clips = [one for one in inputs if one.video and one.video.num_frames > 1]
-    stills = [one for one in inputs if one.video and one.video.num_frames == 1]
-    texts = [one for one in inputs if not one.video]
-    clip = max(clips, key=lambda one: one.video.num_frames * _pixels(one), default=None)
-    still = max(stills, key=_pixels, default=None)
-    named = {"image": still, "video": clip, "text": texts or None}
-    return PaliInputs(
-        config=clip or still or inputs[0],
-        still=still.video if still else None,
-        kinds=tuple(kind for kind, found in named.items() if found),
-        num_input_tokens=max(one.prompted.num_input_tokens for one in inputs),
-        num_target_tokens=max(one.prompted.num_target_tokens for one in inputs),
-    )
-
-
-def _pixels(inputs: Any) -> int:
-    return inputs.video.height * inputs.video.width

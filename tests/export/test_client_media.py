@@ -12,6 +12,7 @@ from beam_pipelines.rejects import Reject, RejectCode
 from export import client_media
 from export.model_info import ModelInfo, parse_model_info
 from export.run_facts import stored_region
+from export.words import Words, words_for
 from mm_models.errors import UserError
 
 INFO = ModelInfo(
@@ -55,12 +56,12 @@ STILLS_AND_CLIPS = (
         (True, STILLS_AND_CLIPS, {"encode_image", "similarity_image", "classify_image_as_digits"}),
         (False, STILLS_AND_CLIPS, {"encode_video", "similarity_video"}),
         (True, ("embed_video_jpeg", "similarity"), {"embed_video_jpeg", "similarity"}),
-        (True, ("classify_video_jpeg", "classify_audio"), {"classify_video_jpeg"}),
+        (True, ("classify_video_jpeg", "similarity_audio"), {"classify_video_jpeg"}),
     ],
 )
 def test_stills_go_to_the_signatures_of_stills_where_there_are_some(is_still, signatures, expected):
     clip = client_media.Clip([b"a", b"b"], None, is_still=is_still)
-    requests = client_media.requests_for(clip, ["words"], signatures)
+    requests = client_media.requests_for(clip, Words(("words",)), signatures)
     assert set(requests) == expected
     for name, arrays in requests.items():
         for_image = "image" in name
@@ -72,9 +73,87 @@ def test_stills_go_to_the_signatures_of_stills_where_there_are_some(is_still, si
 
 def test_sounds_go_to_the_classifiers_of_sounds():
     clip = client_media.Clip(None, np.zeros(5, np.float32))
-    requests = client_media.requests_for(clip, [], STILLS_AND_CLIPS)
+    requests = client_media.requests_for(clip, Words(), STILLS_AND_CLIPS)
     assert set(requests) == {"encode_audio", "classify_audio_as_digits"}
     assert requests["encode_audio"]["waveform"].shape == (1, 5)
+
+
+WRITER = (
+    "generate", "generate_beams", "score_labels",
+    "generate_video", "generate_beams_video", "score_labels_video",
+    "generate_text", "generate_beams_text", "score_labels_text",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("clip", "labels", "expected"),
+    [
+        (client_media.Clip([b"a"], None, is_still=True), (), WRITER[:2]),
+        (client_media.Clip([b"a"], None, is_still=True), ("x", "y"), WRITER[:3]),
+        (client_media.Clip([b"a", b"b"], None), ("x",), WRITER[3:6]),
+        (None, ("x",), WRITER[6:]),
+    ],
+)
+def test_prompts_go_with_what_is_given(clip, labels, expected):
+    requests = client_media.requests_for(clip, Words((), "what?", labels, seed=3), WRITER)
+    assert tuple(requests) == expected
+    for name, arrays in requests.items():
+        assert arrays["prompt"].tolist() == [b"what?"]
+        assert ("seed" in arrays) == name.startswith("generate") - name.startswith("generate_b")
+        assert ("labels" in arrays) == name.startswith("score")
+    if labels:
+        scored = requests[expected[-1]]["labels"].tolist()
+        assert scored == [[label.encode() for label in labels]]
+
+
+@pytest.mark.parametrize(
+    ("clip", "words", "signatures", "message"),
+    [
+        (client_media.Clip([b"a"], None, is_still=True), Words((), "p"), WRITER[6:], "no stream"),
+        (None, Words((), "p"), WRITER[:3], "give --image"),
+        (None, Words(("t",), "p"), WRITER, "compares nothing"),
+        (client_media.Clip([b"a"], None), Words(labels=("x",)), ("encode_video",), "no --label"),
+    ],
+)
+def test_what_no_signature_takes_is_refused(clip, words, signatures, message):
+    with pytest.raises(UserError, match=message):
+        client_media.requests_for(clip, words, signatures)
+
+
+WRITES = dataclasses.replace(
+    INFO,
+    system="pali",
+    decoding={"method": "greedy"},
+    languages={"en": "EN", "de": "DE"},
+    prompts={"captioning": "alt_text in {lang} at {pos}: <extra_id_0>"},
+)
+
+
+def test_prompts_take_the_name_of_the_language():
+    caption = words_for(WRITES, language="de", labels=["x"])
+    assert caption == Words((), "alt_text in DE at 0: <extra_id_0>", ("x",), None)
+    question = words_for(WRITES, prompt="In {lang}: what?", language="en", seed=5)
+    assert question.prompt == "In EN: what?" and question.seed is None
+    draws = dataclasses.replace(WRITES, decoding={"method": "sample"})
+    assert words_for(draws, prompt="what?", seed=5).seed == 5
+    assert words_for(INFO, texts=["a"]) == Words(("a",))
+
+
+@pytest.mark.parametrize(
+    ("info", "asked", "message"),
+    [
+        (INFO, {"prompt": "x"}, "answers no prompts"),
+        (INFO, {"language": "de"}, "answers no prompts"),
+        (WRITES, {}, "answers prompts; give --prompt, or --language for a caption"),
+        (WRITES, {"prompt": "{lang}?"}, "do not fit together"),
+        (WRITES, {"prompt": "what?", "language": "de"}, "do not fit together"),
+        (WRITES, {"language": "fr"}, "--language=fr is none .* they are en, de"),
+        (dataclasses.replace(WRITES, prompts={}), {"language": "de"}, "give --prompt \\("),
+    ],
+)
+def test_prompts_that_a_model_does_not_take(info, asked, message):
+    with pytest.raises(UserError, match=message):
+        words_for(info, **asked)
 
 
 @pytest.mark.parametrize("num_frames, frames, is_still", [(8, 8, False), (0, 1, True)])

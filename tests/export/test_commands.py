@@ -49,6 +49,8 @@ def test_serve_prefers_tensorflow_serving_with_the_same_model(tiny_path):
     assert f"--model_base_path={tiny_path}" in command and "--model_name=digits" in command
     assert "--rest_api_port=9" in command and "--port=8500" in command
     assert "--enable_per_model_batching_parameters=true" in command
+    compiles = serve.serving_command("/usr/bin/tensorflow_model_server", args, needs_xla=True)
+    assert compiles == [*command, "--xla_cpu_compilation_enabled=true"]
 
 
 def test_query_and_predict_check_their_flags(tmp_path, capsys):
@@ -60,6 +62,13 @@ def test_query_and_predict_check_their_flags(tmp_path, capsys):
     clip.write_bytes(b"x" * 100)
     assert "host:port" in _refused(capsys, "query", f"--video={clip}", "--address=nowhere")
     assert "--name" in _refused(capsys, "query", f"--video={clip}")
+    assert "give --image or --video" in _refused(capsys, "query", "--name=m")
+    both = ["query", f"--video={clip}", f"--image={clip}", "--name=m"]
+    assert "one of --image and --video" in _refused(capsys, *both)
+    twice = ["query", f"--image={clip}", "--name=m", "--prompt=a", "--prompt=b"]
+    assert "give one --prompt" in _refused(capsys, *twice)
+    alone = ["query", "--name=m", "--prompt=a"]
+    assert "needs --export_dir" in _refused(capsys, *alone)
     missing = _refused(capsys, "query", f"--video={clip}", f"--export_dir={tmp_path}/none")
     assert "no folder" in missing
     nobody = _refused(capsys, "query", f"--video={clip}", "--name=m", "--address=127.0.0.1:1")
@@ -73,6 +82,8 @@ def test_export_checks_its_flags(tmp_path, capsys):
     flags = [f"--model_dir={tmp_path}", f"--output={tmp_path}/out"]
     assert re.search("no (config.yaml|checkpoint)", _refused(capsys, "export", *flags))
     assert "--max_batch_size=0" in _refused(capsys, "export", *flags, "--max_batch_size=0")
+    assert "--batch_size=-1" in _refused(capsys, "export", *flags, "--batch_size=-1")
+    assert "names none of" in _refused(capsys, "export", *flags, "--decoding=beams=2")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "ckpt-1.index").touch()
     assert "--version=0" in _refused(capsys, "export", *flags, "--version=0")

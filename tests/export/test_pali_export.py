@@ -1,20 +1,28 @@
 """PaLI exported, proven, served and asked over REST and gRPC: the checkpoint's own strings."""
 
+import json
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import mmstack
 from export.arrays import object_array
 from export.client import GrpcClient, RestClient
+from export.options import ExportOptions
 from export.server.embedded import EmbeddedServer
+from export.server.loaded import LoadedVersion
 from export.server.models import ModelConfig
 from export.signatures import preprocessing
-from export.signatures.pali import NUM_BEAMS, PaliSignatures
+from export.signatures.build import build_signatures
+from export.signatures.pali import PaliSignatures
 from mm_models.backbones.t5_config import T5Config
 from mm_models.backbones.vit_config import VitConfig
 from mm_models.decoding.config import DecodingConfig
 from mm_models.decoding.options import decode
+from mm_models.errors import UserError
 from mm_models.pali.config import PaliConfig
 from tests.export_battery import check_export
 from tests.trainers.data import prompted_records
@@ -69,7 +77,7 @@ def exported(tmp_path_factory):
     return model_dir, output
 
 
-def test_served_texts_are_the_models(exported):
+def test_served_texts_are_the_models(exported, tmp_path, capsys):
     model_dir, output = exported
     run = load_run(model_dir)
     signatures = PaliSignatures.from_run(run, None, "latest")
@@ -87,6 +95,113 @@ def test_served_texts_are_the_models(exported):
             _check_answers(client, request, expected)
         with GrpcClient(f"127.0.0.1:{server.grpc_port}", "pali") as client:
             _check_answers(client, request, expected)
+        _check_commands(exported, server, tmp_path, capsys)
+    card = (pathlib.Path(output) / "1/assets.extra/README.md").read_text()
+    assert "method greedy, max_length 6," in card and "num_beams 4, length_penalty t5x" in card
+    assert "- Prompts ask in en (EN)" in card
+
+
+def _check_commands(exported, server, folder, capsys):
+    """A picture and a prompt by `predict`, and by `query` over REST, gRPC and the media route."""
+    model_dir, output = exported
+    Image.new("RGB", (20, 12), (200, 30, 40)).save(folder / "red.png")
+    asked = [f"--image={folder}/red.png", "--prompt=Answer in {lang}: what? <extra_id_0>"]
+    asked += ["--language=en", *(f"--label={label}" for label in LABELS)]
+    query = ["query", f"--address=127.0.0.1:{server.rest_port}"]
+    over_grpc = ["query", f"--address=127.0.0.1:{server.grpc_port}", "--protocol=grpc"]
+    local = [f"--export_dir={output}"]
+    commands = (["predict", f"--model_dir={model_dir}"], [*query, *local], [*over_grpc, *local],
+                [*query, "--name=pali"])  # fmt: skip
+
+    def answers(*words):
+        capsys.readouterr()
+        assert mmstack.main([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    first, *others = [answers(*command, *asked) for command in commands]
+    assert first["prompt"] == "Answer in EN: what? <extra_id_0>"
+    assert set(first["outputs"]) >= {"generate.text", "generate_beams.score"}
+    assert len(first["outputs"]["score_labels.log_likelihood"]) == len(LABELS)
+    # The third label alone has more than the 6 tokens that the model writes.
+    assert first["outputs"]["score_labels.label_is_cut"] == [False, False, True]
+    assert first["warnings"][-1].startswith("'das Bild zeigt' is longer")
+    for other in others:
+        assert other["prompt"] == first["prompt"] and other["warnings"] == first["warnings"]
+        for key, value in first["outputs"].items():
+            if np.asarray(value).dtype.kind == "f":
+                np.testing.assert_allclose(other["outputs"][key], value, atol=1e-4, err_msg=key)
+            else:
+                assert other["outputs"][key] == value, key
+    long = ["--prompt=" + "Answer in EN: what colour has it? " * 9]
+    cut = answers(*query, *local, *long)
+    assert cut["outputs"]["generate_text.prompt_is_cut"] is True
+    assert "the prompt is longer" in cut["warnings"][0]
+    capsys.readouterr()
+    assert mmstack.main([*query, *local, *asked]) == 0
+    table = capsys.readouterr().out
+    assert "score_labels" in table and "generate_beams" in table
+    assert first["outputs"]["generate.text"] in table and "red " in table
+    for wrong, message in (
+        ([*asked, "--text=x"], "compares nothing"),
+        ([asked[0]], "answers prompts; give --prompt, or --language"),
+        ([*asked, "--language=xx"], "none that this model was trained on"),
+    ):
+        for command in commands[1], commands[3]:
+            assert mmstack.main([*command, *wrong]) == 2
+            assert message.replace("--", "") in capsys.readouterr().err.replace("--", "")
+
+
+def test_options_are_those_of_the_served_functions(exported):
+    run = load_run(exported[0])
+
+    def made(**options):
+        return build_signatures(run, None, "latest", ExportOptions(**options))
+
+    drawn = made(batch_size=3, decoding={"method": "sample", "num_beams": 2, "max_length": 4})
+    specs = {s.name: s for s in drawn.functions()["generate_text"].input_signature}
+    assert {name: spec.shape.as_list() for name, spec in specs.items()} == {
+        "prompt": [3],
+        "seed": [3],
+    }
+    prompts = object_array([PROMPTS[0].encode()] * 2)
+    texts = [
+        drawn.reference("generate_text", {"prompt": prompts, "seed": np.array(seeds, np.int32)})
+        for seeds in ([1, 2], [2, 1])
+    ]
+    assert texts[0]["text"].tolist() == texts[1]["text"].tolist()[::-1]
+    assert texts[0]["score"][0] != texts[0]["score"][1]
+    beams = drawn.reference("generate_beams_text", {"prompt": prompts[:1]})
+    assert beams["text"].shape == (1, 2)
+    best = made(decoding={"method": "beam", "num_beams": 2, "max_length": 4})
+    answer = best.reference("generate_text", {"prompt": prompts[:1]})
+    assert answer["text"].tolist() == beams["text"][:, 0].tolist()
+    assert answer["score"] == pytest.approx(beams["score"][:, 0])
+    with pytest.raises(UserError, match="give --batch_size too"):
+        made(jit_compile=True)
+    with pytest.raises(UserError, match="min_length is 6"):
+        made(decoding={"min_length": 6})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [[], ["--jit_compile"]])
+def test_a_fixed_batch_gives_the_checkpoints_strings(exported, tmp_path, jit):
+    model_dir, output = exported[0], str(tmp_path / "pali")
+    flags = ["--batch_size=2", "--decoding=num_beams=2", "--decoding=alpha=1", *jit]
+    assert mmstack.main(["export", f"--model_dir={model_dir}", f"--output={output}", *flags]) == 0
+    options = ExportOptions(2, bool(jit), {"num_beams": 2, "alpha": 1.0})
+    signatures = build_signatures(load_run(model_dir), None, "latest", options)
+    version = LoadedVersion("pali", 1, f"{output}/1")
+    prompts = object_array([prompt.encode() for prompt in PROMPTS])
+    for rows in (1, 2):
+        request = {"prompt": prompts[:rows]}
+        for name in ("generate_text", "generate_beams_text"):
+            answer = version.run(version.signature(name), request)
+            expected = signatures.reference(name, request)
+            assert answer["text"].tolist() == expected["text"].tolist()
+            np.testing.assert_allclose(answer["score"], expected["score"], atol=1e-4)
+    card = (tmp_path / "pali/1/assets.extra/README.md").read_text()
+    assert "num_beams 2" in card and "Axis 0 has 2 rows" in card
+    assert ("compiled with XLA" in card) == bool(jit)
 
 
 def _by_hand(model, signatures, request):
@@ -97,7 +212,7 @@ def _by_hand(model, signatures, request):
     inputs = {"video": video, "inputs": tokenizer.tokenize(request["prompt"], 24, end=True)}
     found = {}
     for method in ("greedy", "beam"):
-        config = DecodingConfig(method=method, max_length=6, num_beams=NUM_BEAMS)
+        config = DecodingConfig(method=method, max_length=6, num_beams=4)
         state = model.start_decoding(inputs, 6, config.beams)
         starts = tf.zeros([2], tf.int32)
         found[method] = decode(config, model.decode_step, state, starts, model.end_id)

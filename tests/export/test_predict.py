@@ -84,7 +84,7 @@ def test_sounds_and_stills_in_tables(model_dir, media, capsys):
     assert output.count("three") >= 1 and "similarity  probability" in output
     lines = output.split("nearest to audio\n")[1].splitlines()
     assert len(lines) == 2 and all("test/00000" in line for line in lines)
-    still = predict(capsys, model_dir, f"--media={media}/still.png", "--text=three")
+    still = predict(capsys, model_dir, f"--image={media}/still.png", "--text=three")
     assert len(still["outputs"]["similarity.similarity"]) == 1
     assert "embed_audio.audio_va" not in still["outputs"]
 
@@ -100,8 +100,13 @@ def test_sentences_alone_find_records(model_dir, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "give --video, or sentences with --text"),
-        (["--text=x", "--label=y"], "give --video too"),
+        ([], "give --image, --video, --prompt, or sentences with --text"),
+        (["--text=x", "--label=y"], "give --image or --video too"),
+        (["--image=none.png"], "--image=none.png does not exist"),
+        (["--text=x", "--decoding=beams=2"], "--decoding=beams=2 names none of method"),
+        (["--text=x", "--decoding=alpha=much"], "alpha is a number"),
+        (["--text=x", "--decoding=num_beams=0"], "num_beams is 0"),
+        (["--text=x", "--decoding=top_k=3"], "matters to sampling alone"),
         (["--text=x", "--prompt={}"], "give --label too"),
         (["--text=x", "--top=0"], "--top=0"),
         (["--text=x", "--max_records=-1"], "--max_records=-1"),
@@ -116,6 +121,14 @@ def test_a_prompt_needs_a_place_and_records_must_exist(model_dir, media, capsys)
     clip = [f"--model_dir={model_dir}", f"--video={media}/clip.mp4"]
     assert mmstack.main(["predict", *clip, "--label=x", "--prompt=none"]) == 2
     assert "has no {}" in capsys.readouterr().err
+    assert mmstack.main(["predict", *clip, "--prompt=a {}"]) == 2
+    assert "give --label too" in capsys.readouterr().err
+    assert mmstack.main(["predict", *clip, "--language=de"]) == 2
+    assert "answers no prompts" in capsys.readouterr().err
+    assert mmstack.main(["predict", *clip, "--decoding=num_beams=2"]) == 2
+    assert "writes no text" in capsys.readouterr().err
+    assert mmstack.main(["predict", f"--model_dir={model_dir}", f"--image={media}/clip.mp4"]) == 2
+    assert "clip.mp4 is no picture" in capsys.readouterr().err
     assert mmstack.main(["predict", *clip, f"--records={media}"]) == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert str(media) in message and "Traceback" not in message

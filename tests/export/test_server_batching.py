@@ -5,7 +5,9 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from export import layout
 from export.arrays import object_array
 from export.batching_parameters import BatchingParameters
 from export.client import GrpcClient, RequestFailed
@@ -137,3 +139,42 @@ def test_batching_parameters_file_round_trip():
         BatchingParameters.from_text("colour { value: 4 }", "file")
     with pytest.raises(UserError, match="max_batch_size"):
         BatchingParameters.from_text("max_batch_size { value: 0 }", "file")
+
+
+def test_calls_of_one_size_are_filled_up(tmp_path):
+    class Fixed(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([3, 2], tf.float32, name="x")])
+        def total(self, x):
+            return {"sum": tf.reduce_sum(x, axis=1)}
+
+        @tf.function(input_signature=[tf.TensorSpec([2], tf.float32, name="x")])
+        def vector(self, x):
+            return {"largest": tf.reduce_max(x)}
+
+    module = Fixed()
+    path = tmp_path / "1"
+    tf.saved_model.save(module, str(path), {"total": module.total, "vector": module.vector})
+    parameters = BatchingParameters(max_batch_size=3, allowed_batch_sizes=(3,))
+    (path / layout.BATCHING_FILE).write_text(parameters.to_text())
+    version = LoadedVersion("fixed", 1, str(path))
+    executor = Executor(Metrics(), num_threads=1)
+    rows = [np.arange(2 * n, dtype=np.float32).reshape(n, 2) for n in (1, 2, 2, 3)]
+    futures = [_submit(executor, version, "total", {"x": x}) for x in rows]
+    for x, future in zip(rows, futures, strict=True):
+        np.testing.assert_array_equal(future.result(20)["sum"], x.sum(axis=1))
+    with pytest.raises(RequestError, match="4 rows, the limit is 3"):
+        _submit(executor, version, "total", {"x": np.zeros([4, 2], np.float32)})
+    vector = _submit(executor, version, "vector", {"x": np.array([1, 2], np.float32)})
+    assert vector.result(20)["largest"] == 2.0
+    assert not version.signature("vector").has_rows
+    executor.close(5)
+
+
+def test_sizes_of_batches_are_read_back_and_checked():
+    parameters = BatchingParameters(max_batch_size=8, allowed_batch_sizes=(2, 8))
+    text = parameters.to_text()
+    assert text.count("allowed_batch_sizes: ") == 2
+    assert BatchingParameters.from_text(text, "file") == parameters
+    for wrong in (text + "allowed_batch_sizes: 4", text.replace("value: 8", "value: 9")):
+        with pytest.raises(UserError, match="allowed_batch_sizes are"):
+            BatchingParameters.from_text(wrong, "file")

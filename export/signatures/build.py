@@ -1,0 +1,28 @@
+"""From a loaded run to the signatures of its system."""
+
+from typing import Any
+
+from export.options import ExportOptions
+from export.signatures.base import Signatures
+
+
+def build_signatures(
+    run: Any, frame_rate_hz: float | None, checkpoint: str, options: ExportOptions
+) -> Signatures:
+    """A run's model as served functions.
+
+    Args:
+        run: from `trainers.runs.load_run`.
+        frame_rate_hz: rate of the stored frames, where no record folder tells it.
+        checkpoint: what was asked for.
+        options: beyond what the run says.
+
+    Raises:
+        UserError: an option that the model has no use for, or media that nothing tells the rate of.
+    """
+    from trainers import registry
+
+    signatures_class = registry.resolve(registry.system(run.config.task.name).signatures)
+    signatures = signatures_class.from_run(run, frame_rate_hz, checkpoint)
+    signatures.apply(options)
+    return signatures
