@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vocabulary": ("beam_pipelines.commands.vocabulary", "build a vocabulary from captions"),
     "inspect": ("beam_pipelines.commands.inspect", "show what is inside records"),
     "train": ("trainers.commands.train", "train an experiment"),
+    "plan": ("trainers.commands.plan", "what an experiment needs on so many devices"),
     "study": ("trainers.commands.study", "compare variants of an experiment over seeds"),
     "eval": ("trainers.commands.evaluate", "evaluate a run"),
     "convert": ("trainers.commands.convert", "published weights to a run, and back"),

@@ -127,7 +127,8 @@ def import_run(
         model = runs.build_model(task, config)
         converted = import_weights(model, opened, allow)
         run_folder.check_writable(model_dir)
-        path = _save(model, config, ", ".join(paths), model_dir, converted.step)
+        averages = runs.build_averages(task, model, config)
+        path = _save(model, averages, config, ", ".join(paths), model_dir, converted.step)
     converted = dataclasses.replace(converted, checkpoint=path)
     write_text(os.path.join(model_dir, REPORT_FILE), converted.to_json())
     # Last, because a folder with a config is a run.
@@ -209,12 +210,15 @@ def _part_for(model: keras.Model, opened: Opened) -> keras.Layer:
 
 
 def _save(
-    model: keras.Model, config: ExperimentConfig, source: str, model_dir: str, step: int
+    model: keras.Model,
+    averages: Averages | None,
+    config: ExperimentConfig,
+    source: str,
+    model_dir: str,
+    step: int,
 ) -> str:
     """Writes what `runs.restore_weights` reads, and an identity that no experiment has."""
-    parts = {}
-    if config.trainer.ema.decay > 0:
-        parts["ema"] = Averages(config.trainer.ema, model.trainable_variables).values
+    parts = {} if averages is None else {"ema": averages.saved}
     checkpoint = tf.train.Checkpoint(
         model=model,
         step=tf.Variable(step, dtype=tf.int64, trainable=False),

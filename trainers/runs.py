@@ -13,6 +13,7 @@ from trainers.config import ExperimentConfig
 from trainers.loop import checkpoints
 from trainers.loop.run_folder import read_config
 from trainers.optimization.averages import Averages
+from trainers.optimization.optimizers import trained_paths
 from trainers.tasks.base import Task
 
 
@@ -48,6 +49,14 @@ def build_model(task: Task, config: ExperimentConfig) -> keras.Model:
         return task.build_model()
 
 
+def build_averages(task: Task, model: keras.Model, config: ExperimentConfig) -> Averages | None:
+    """Averages of what is trained, or None where the experiment keeps none."""
+    if config.trainer.ema.decay <= 0:
+        return None
+    trained = trained_paths(config.trainer.optimizers, task.variable_groups(model))
+    return Averages(config.trainer.ema, model.trainable_variables, trained)
+
+
 def load_run(model_dir: str, checkpoint: str = "latest", use_ema: bool = True) -> Run:
     """Builds a run's model and restores its weights.
 
@@ -63,7 +72,7 @@ def load_run(model_dir: str, checkpoint: str = "latest", use_ema: bool = True) -
     path = find_checkpoint(model_dir, checkpoint)
     task = build_task(config)
     model = build_model(task, config)
-    step = restore_weights(model, config, path, use_ema=use_ema)
+    step = restore_weights(task, model, config, path, use_ema=use_ema)
     return Run(config=config, task=task, model=model, step=step, checkpoint=path)
 
 
@@ -84,13 +93,16 @@ def find_checkpoint(model_dir: str, checkpoint: str) -> str:
 
 
 def restore_weights(
-    model: keras.Model, config: ExperimentConfig, path: str, *, use_ema: bool = True
+    task: Task,
+    model: keras.Model,
+    config: ExperimentConfig,
+    path: str,
+    *,
+    use_ema: bool = True,
 ) -> int:
     """Restores the model from `path`, averages where kept and wanted; returns the step."""
-    averages = None
-    if use_ema and config.trainer.ema.decay > 0:
-        averages = Averages(config.trainer.ema, model.trainable_variables)
-    parts = {"ema": averages.values} if averages is not None else {}
+    averages = build_averages(task, model, config) if use_ema else None
+    parts = {"ema": averages.saved} if averages is not None else {}
     step = tf.Variable(0, dtype=tf.int64, trainable=False)
     restored = tf.train.Checkpoint(model=model, step=step, **parts)
     try:

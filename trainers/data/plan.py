@@ -95,7 +95,7 @@ def plan(input_config: InputConfig, name: str = "input") -> DataPlan:
         shares = [0.0] * len(indexes)
         for source in sources.sources:
             shares[source.dataset] += source.weight
-    shapes = _shapes(input_config)
+    shapes = batch_shapes(input_config)
     return DataPlan(
         datasets=_dataset_plans(input_config, indexes, shares),
         batch_size=input_config.batch_size,
@@ -168,7 +168,8 @@ def _dataset_plans(
     return plans
 
 
-def _shapes(config: InputConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
+def batch_shapes(config: InputConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtype and shape of every tensor of a global batch."""
     batch = (config.batch_size,)
     views = (config.num_views,) if config.num_views > 1 else ()
     shapes = {}

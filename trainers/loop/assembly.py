@@ -111,9 +111,7 @@ def assemble(
             step=step,
             train_steps=config.trainer.train_steps,
         )
-        averages = None
-        if config.trainer.ema.decay > 0:
-            averages = Averages(config.trainer.ema, model.trainable_variables)
+        averages = runs.build_averages(task, model, config)
     parts = StepParts(
         task,
         model,

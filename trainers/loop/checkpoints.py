@@ -41,7 +41,7 @@ def build_checkpoint(
         name: [group.optimizer for group in optimizer.groups]
         for name, optimizer in optimizers.items()
     }
-    parts = {"ema": averages.values} if averages is not None else {}
+    parts = {"ema": averages.saved} if averages is not None else {}
     return tf.train.Checkpoint(model=model, optimizers=slots, step=step, state=state, **parts)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import tensorflow as tf
 
 # Enough for one quiet moment on a machine that does other things too.
 _PEAK_ROUNDS = 20
+# Where tensors come into a graph: handles of variables, and a batch.
+_SOURCES = ("Const", "Placeholder", "Arg", "_Arg")
 _MATRIX_PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "_FusedMatMul")
 
 
@@ -21,11 +23,13 @@ class GraphCosts:
     Attributes:
         flops: 2 x multiply-adds of matrix products and convolutions.
         activation_bytes: forward tensors that the backward pass reads; what memory has to hold
-            between.
+            between. What is computed again there, not kept, is not among them.
+        copy_bytes: those of them that no batch enters into, such as weights in half precision.
     """
 
     flops: float
     activation_bytes: int
+    copy_bytes: int
 
 
 def count(function: Callable[..., Any], *arguments: Any) -> GraphCosts:
@@ -38,17 +42,45 @@ def count(function: Callable[..., Any], *arguments: Any) -> GraphCosts:
     graph = tf.function(function).get_concrete_function(*arguments).graph
     operations = list(_operations(graph, set()))
     flops = sum(_flops(operation) for operation in operations)
-    kept: dict[str, int] = {}
+    backward, constant = _backward(operations), _constant(operations)
+    kept: dict[tuple[int, str], int] = {}
+    copies: dict[tuple[int, str], int] = {}
     for operation in operations:
-        if "gradient_tape" not in operation.name:
-            continue
-        for tensor in operation.inputs:
-            if "gradient_tape" not in tensor.op.name and tensor.op.type not in (
-                "Const",
-                "ReadVariableOp",
-            ):
-                kept[tensor.name] = _bytes(tensor)
-    return GraphCosts(flops=flops, activation_bytes=sum(kept.values()))
+        for tensor in operation.inputs if id(operation) in backward else ():
+            if id(tensor.op) in backward or tensor.op.type in ("Const", "ReadVariableOp"):
+                continue
+            place = copies if id(tensor.op) in constant else kept
+            place[id(tensor.graph), tensor.name] = _bytes(tensor)
+    copy_bytes = sum(copies.values())
+    return GraphCosts(flops, sum(kept.values()) + copy_bytes, copy_bytes)
+
+
+def _backward(operations: Sequence[tf.Operation]) -> set[int]:
+    """Operations by id that come after the first gradient of their graph: the way back, and what
+    is computed again there."""
+    found: set[int] = set()
+    begun: set[int] = set()
+    for operation in operations:
+        if "gradient_tape" in operation.name:
+            begun.add(id(operation.graph))
+        if id(operation.graph) in begun:
+            found.add(id(operation))
+    return found
+
+
+def _constant(operations: Sequence[tf.Operation]) -> set[int]:
+    """Operations by id that give the same whatever the batch is."""
+    found: set[int] = set()
+    for operation in operations:
+        if operation.type in _SOURCES:
+            is_constant = operation.outputs[0].dtype == tf.resource or operation.type == "Const"
+        else:
+            is_constant = "Random" not in operation.type and all(
+                id(tensor.op) in found for tensor in operation.inputs
+            )
+        if is_constant:
+            found.add(id(operation))
+    return found
 
 
 def _operations(graph: tf.Graph, seen: set[str]) -> Iterator[tf.Operation]:

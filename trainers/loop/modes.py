@@ -85,7 +85,7 @@ def _evaluate(
     for step in steps:
         try:
             path = checkpoints.path_of(folder, step)
-            runs.restore_weights(assembly.model, assembly.config, path)
+            runs.restore_weights(assembly.task, assembly.model, assembly.config, path)
         except UserError as error:
             if once:
                 raise

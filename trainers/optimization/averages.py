@@ -1,7 +1,7 @@
 """Exponential moving average of the weights, kept beside the optimizers."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -13,21 +13,44 @@ class Averages:
     """average ← decay * average + (1 - decay) * variable, after every step.
 
     Works inside a replica's step under every strategy, where the average that Keras' optimizers
-    keep fails. Batch-norm statistics and other untrained variables are averages already and stay as
-    they are.
+    keep fails. Batch-norm statistics and frozen variables are averages already: they stay as they
+    are, and cost no memory here.
 
     Attributes:
-        values: averages in the order of the variables; what a checkpoint keeps.
+        values: averages in the order of the variables that have one.
     """
 
-    def __init__(self, config: EmaConfig, variables: Sequence[keras.Variable]):
-        """Starts from the variables' values; call under the strategy's scope."""
+    def __init__(
+        self,
+        config: EmaConfig,
+        variables: Sequence[keras.Variable],
+        trained: Collection[str] | None = None,
+    ):
+        """Starts from the variables' values; call under the strategy's scope.
+
+        Args:
+            config: how fast the averages move.
+            variables: the model's trainable ones.
+            trained: paths of those that an optimizer moves; None: all.
+        """
         self._config = config
-        self._variables = list(variables)
-        self.values = [
-            tf.Variable(variable.value, trainable=False, name=f"average_{index}")
+        places = [
+            index
             for index, variable in enumerate(variables)
+            if trained is None or variable.path in trained
         ]
+        self._places = [str(index) for index in places]
+        self._variables = [variables[index] for index in places]
+        self.values = [
+            tf.Variable(variables[index].value, trainable=False, name=f"average_{index}")
+            for index in places
+        ]
+
+    @property
+    def saved(self) -> dict[str, tf.Variable]:
+        """What a checkpoint keeps: averages by the place of their variable among all trainable
+        ones, so that checkpoints with averages of frozen variables can be read too."""
+        return dict(zip(self._places, self.values, strict=True))
 
     def decay(self, step: tf.Tensor) -> tf.Tensor:
         """float32[] decay of the update that follows step number `step` (from 0)."""

@@ -83,7 +83,9 @@ class PlainGradients(GradientRule):
 
     def gradients(self, forward, batch, seed, step):
         values = [variable.value for variable in self.variables]
-        with tf.GradientTape() as tape:
+        # Watched by name: the way back through frozen parts would be traced and then thrown away.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
             terms = self.terms(forward(batch, seed), batch)
             loss = tf.cast(terms.loss.sum, tf.float32) * self.scale(terms.loss)
         return terms, tape.gradient(loss, values)

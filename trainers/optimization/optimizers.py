@@ -6,6 +6,7 @@ that Keras does not offer.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -75,7 +76,7 @@ class NamedOptimizer:
         self.schedule = build_schedule(config.schedule, train_steps)
         self.groups = [
             ParameterGroup(config, group, members, self.schedule, step)
-            for group, members in _assign(name, config, variables)
+            for group, members in assign_groups(name, config, variables)
             if members and not group.frozen
         ]
 
@@ -137,11 +138,7 @@ def build_optimizers(
         UserError: names of task and config differ, a variable has two optimizers, or none is
             trained.
     """
-    if set(configs) != set(variables):
-        raise UserError(
-            f"trainer.optimizers names {sorted(configs)}, but the task trains with "
-            f"{sorted(variables)}; use the task's names"
-        )
+    _check_names(configs, variables)
     _check_disjoint(variables)
     built = {
         name: NamedOptimizer(
@@ -152,6 +149,32 @@ def build_optimizers(
     if not any(optimizer.groups for optimizer in built.values()):
         raise UserError("every variable is frozen; free at least one parameter group")
     return built
+
+
+def trained_paths(
+    configs: Mapping[str, OptimizerConfig], variables: Mapping[str, Sequence[keras.Variable]]
+) -> set[str]:
+    """Paths of the variables that an optimizer moves: those of no frozen group.
+
+    Raises:
+        UserError: names of task and config differ, or a pattern takes no variable.
+    """
+    _check_names(configs, variables)
+    return {
+        variable.path
+        for name, members in variables.items()
+        for group, taken in assign_groups(name, configs[name], members)
+        if not group.frozen
+        for variable in taken
+    }
+
+
+def _check_names(configs: Mapping[str, OptimizerConfig], variables: Mapping[str, Any]) -> None:
+    if set(configs) != set(variables):
+        raise UserError(
+            f"trainer.optimizers names {sorted(configs)}, but the task trains with "
+            f"{sorted(variables)}; use the task's names"
+        )
 
 
 def _check_disjoint(variables: Mapping[str, Sequence[keras.Variable]]) -> None:
@@ -170,10 +193,19 @@ def _check_disjoint(variables: Mapping[str, Sequence[keras.Variable]]) -> None:
                 )
 
 
-def _assign(
+def assign_groups(
     name: str, config: OptimizerConfig, variables: Sequence[keras.Variable]
 ) -> list[tuple[ParameterGroupConfig, list[keras.Variable]]]:
-    """Variables by group; those that no pattern takes form the last group."""
+    """Variables by group; those that no pattern takes form the last group.
+
+    Args:
+        name: of the optimizer, for messages.
+        config: whose groups they are.
+        variables: anything with a `path`.
+
+    Raises:
+        UserError: a pattern takes none of them.
+    """
     patterns = {key: re.compile(group.pattern) for key, group in config.groups.items()}
     members: dict[str, list[keras.Variable]] = {key: [] for key in patterns}
     rest: list[keras.Variable] = []

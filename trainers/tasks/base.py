@@ -109,6 +109,14 @@ class Task(abc.ABC):
         """Disjoint trainable variables by optimizer name; by default all belong to `main`."""
         return {"main": list(model.trainable_variables)}
 
+    def stack_depths(self) -> dict[str, int]:
+        """Depth of every stack of like blocks, by the dotted field of `config.model` that sets it.
+
+        Plans (trainers/planning) count a deep model from shallow ones; by default the whole model
+        is counted as it is.
+        """
+        return {}
+
     @abc.abstractmethod
     def tokens_per_example(self, stream: str) -> int:
         """Tokens the encoders process for one example of `stream` in training."""

@@ -105,6 +105,15 @@ class PaliTask(Task):
             metrics[f"{task}_token_accuracy"] = _ratio(outputs.hits * mine, outputs.weight * mine)
         return StepTerms(_ratio(outputs.loss, outputs.weight), metrics)
 
+    def stack_depths(self) -> dict[str, int]:
+        """Of the vision transformer, the encoder and the decoder."""
+        model = self.config.model
+        return {
+            "vision.depth": model.vision.depth,
+            "language.num_encoder_layers": model.language.num_encoder_layers,
+            "language.num_decoder_layers": model.language.num_decoder_layers,
+        }
+
     def tokens_per_example(self, stream: str) -> int:
         inputs = self.streams[stream].input
         num_text = inputs.prompted.num_input_tokens + inputs.prompted.num_target_tokens

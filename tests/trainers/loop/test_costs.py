@@ -1,0 +1,48 @@
+"""What counts as kept for the backward pass, on graphs that can be counted by hand."""
+
+import tensorflow as tf
+
+from mm_models.layers.rematerialization import recompute
+from trainers.loop import costs
+
+ROWS = tf.TensorSpec([4, 8])
+
+
+def count(block, weight):
+    def step(rows):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weight)
+            loss = tf.reduce_sum(block(rows))
+        return tape.gradient(loss, weight)
+
+    return costs.count(tf.autograph.experimental.do_not_convert(step), ROWS)
+
+
+def test_what_is_computed_again_is_not_kept():
+    weight = tf.Variable(tf.ones([8, 8]))
+
+    def block(rows):
+        return tf.tanh(tf.tanh(rows @ weight) @ weight)
+
+    plain = count(block, weight)
+    again = count(lambda rows: recompute(block, rows), weight)
+    # The rows and both activations, against the rows alone.
+    assert plain.activation_bytes == 3 * 4 * 8 * 4
+    assert again.activation_bytes == 4 * 8 * 4
+    product = 2 * 4 * 8 * 8
+    assert plain.flops == 5 * product
+    # Two are computed again, and the rows get a gradient that nobody asks for.
+    assert again.flops == 8 * product
+
+
+def test_copies_of_weights_are_told_apart():
+    weight = tf.Variable(tf.ones([8, 8]))
+
+    def block(rows):
+        half = tf.cast(weight, tf.bfloat16)
+        return tf.cast(rows, tf.bfloat16) @ half @ half
+
+    found = count(block, weight)
+    assert found.copy_bytes == 8 * 8 * 2
+    # Rows and the product in between.
+    assert found.activation_bytes - found.copy_bytes == 2 * 4 * 8 * 2

@@ -1,0 +1,1 @@
+"""What an experiment needs on so many devices, from shapes alone (docs/planning.md)."""

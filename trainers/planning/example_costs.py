@@ -1,0 +1,84 @@
+"""What one example costs in a step, counted on traced graphs of shallow models."""
+
+import copy
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from trainers.config import ExperimentConfig
+from trainers.data.plan import batch_shapes
+from trainers.loop import costs
+from trainers.loop.costs import GraphCosts
+from trainers.planning.weights import State, depth_groups, shallow_model
+from trainers.tasks.base import Task
+
+
+def largest_stream(config: ExperimentConfig, task: Task) -> str:
+    """The trained stream with the most tokens in a batch."""
+    trained = [name for name, stream in config.streams.items() if stream.weight]
+    return max(
+        trained,
+        key=lambda name: task.tokens_per_example(name) * config.streams[name].input.batch_size,
+    )
+
+
+def example_costs(
+    config: ExperimentConfig, task: Task, state: State, stream: str, *, rematerialize: bool
+) -> GraphCosts:
+    """Forward and backward pass of one example, nothing frozen in the backward one.
+
+    Args:
+        config: of the experiment.
+        task: built from it.
+        state: of all its weights; says which are trained.
+        stream: whose examples.
+        rematerialize: compute blocks again in the backward pass, where the model can.
+    """
+    config = dataclasses.replace(config, task=copy.deepcopy(config.task))
+    _set_rematerialize(config.task.model, rematerialize)
+    groups = depth_groups(task)
+    ones = {field: 1 for fields in groups.values() for field in fields}
+    base = _trace(config, task, state, stream, ones)
+    total = dataclasses.astuple(base)
+    for depth, fields in groups.items():
+        if depth == 1:
+            continue
+        more = _trace(config, task, state, stream, {**ones, **dict.fromkeys(fields, 2)})
+        pairs = zip(total, dataclasses.astuple(base), dataclasses.astuple(more), strict=True)
+        total = tuple(value + (depth - 1) * (two - one) for value, one, two in pairs)
+    return GraphCosts(*total)
+
+
+def _set_rematerialize(model: Any, value: bool) -> None:
+    """Sets the field wherever the config of a model, or of a part of it, has it."""
+    if not dataclasses.is_dataclass(model):
+        return
+    for field in dataclasses.fields(model):
+        if field.name == "rematerialize":
+            setattr(model, field.name, value)
+        else:
+            _set_rematerialize(getattr(model, field.name), value)
+
+
+def _trace(
+    config: ExperimentConfig, task: Task, state: State, stream: str, depths: dict[str, int]
+) -> GraphCosts:
+    shallow, model = shallow_model(config, depths)
+    # Sizes of a batch are those of the experiment's streams, which a model is built without.
+    shallow.streams = task.streams
+    members = [one for group in shallow.variable_groups(model).values() for one in group]
+    variables = [variable for variable in members if variable.path in state.slots]
+    rule = shallow.gradient_rule(model, variables, stream=stream, mean=True)
+
+    def step(batch):
+        seed, number = tf.zeros([2], tf.int32), tf.zeros([], tf.int64)
+        gradients = rule.gradients(rule.forward, batch, seed, number)[1]
+        return [tf.convert_to_tensor(one) for one in gradients if one is not None]
+
+    one_example = dataclasses.replace(config.streams[stream].input, batch_size=1)
+    specs = {
+        name: tf.TensorSpec(shape, dtype)
+        for name, (dtype, shape) in batch_shapes(one_example).items()
+    }
+    return costs.count(tf.autograph.experimental.do_not_convert(step), specs)

@@ -1,0 +1,139 @@
+"""Every weight of an experiment by path and shape, with none of them allocated."""
+
+import copy
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from trainers import registry, runs
+from trainers.config import ExperimentConfig
+from trainers.optimization.config import OptimizerConfig
+from trainers.optimization.optimizers import assign_groups
+from trainers.optimization.slots import COUNTER_BYTES, slot_axes
+from trainers.tasks.base import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Weight:
+    """A weight that is not there.
+
+    Attributes:
+        path, shape: of the variable; float32.
+        optimizer: name of the one that may train it; empty for none.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    optimizer: str
+
+    @property
+    def size(self) -> int:
+        """Entries."""
+        return math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What a run keeps, on all of its devices together one copy.
+
+    Attributes:
+        weights: all of them.
+        slots: the axes of every slot, by path of its weight, of those that are trained.
+        counter_bytes: of the optimizers' counters.
+        averaged: whether trained weights have averages.
+    """
+
+    weights: list[Weight]
+    slots: Mapping[str, list[tuple[int, ...]]]
+    counter_bytes: int
+    averaged: bool
+
+
+def shallow_model(config: ExperimentConfig, depths: Mapping[str, int]) -> tuple[Task, keras.Model]:
+    """Task and model with stacks of other depths, in a graph that is never run.
+
+    The task has no streams, so that no file of theirs is needed.
+
+    Args:
+        config: of the experiment.
+        depths: by dotted field of `task.model`.
+    """
+    task_config = copy.deepcopy(config.task)
+    for field, depth in depths.items():
+        *parts, last = field.split(".")
+        part = task_config.model
+        for name in parts:
+            part = getattr(part, name)
+        setattr(part, last, depth)
+    task = registry.resolve(registry.system(config.task.name).task)(task_config, {})
+    with tf.Graph().as_default():
+        return task, runs.build_model(task, config)
+
+
+def depth_groups(task: Task) -> dict[int, list[str]]:
+    """Fields of the model's stacks by their depth: those of equal depth can grow together."""
+    groups: dict[int, list[str]] = {}
+    for field, depth in task.stack_depths().items():
+        groups.setdefault(depth, []).append(field)
+    return groups
+
+
+def all_weights(config: ExperimentConfig, task: Task) -> list[Weight]:
+    """The weights of the experiment's model.
+
+    The blocks of a stack are alike: models of one and of two blocks tell what all of them hold.
+
+    Args:
+        config: of the experiment.
+        task: built from it.
+    """
+    groups = depth_groups(task)
+    ones = {field: 1 for fields in groups.values() for field in fields}
+    base = _weights(*shallow_model(config, ones))
+    known = {weight.path for weight in base}
+    for depth, fields in groups.items():
+        if depth == 1:
+            continue
+        more = _weights(*shallow_model(config, {**ones, **dict.fromkeys(fields, 2)}))
+        second = [weight for weight in more if weight.path not in known]
+        base += [_renumbered(weight, index) for index in range(1, depth) for weight in second]
+    return base
+
+
+def _weights(task: Task, model: keras.Model) -> list[Weight]:
+    owners = {
+        variable.path: name
+        for name, members in task.variable_groups(model).items()
+        for variable in members
+    }
+    return [
+        Weight(variable.path, tuple(variable.shape), owners.get(variable.path, ""))
+        for variable in model.weights
+    ]
+
+
+def _renumbered(weight: Weight, index: int) -> Weight:
+    """The like of a second block's weight in another block."""
+    path = re.sub(r"_1(?=/)", f"_{index}", weight.path, count=1)
+    return dataclasses.replace(weight, path=path)
+
+
+def state_of(config: ExperimentConfig, weights: list[Weight]) -> State:
+    """What is kept for these weights. Raises UserError for groups that take none of them."""
+    slots: dict[str, list[tuple[int, ...]]] = {}
+    counter_bytes = 0
+    for name, optimizer in config.trainer.optimizers.items():
+        members = [weight for weight in weights if weight.optimizer == name]
+        for group, taken in assign_groups(name, optimizer, members):
+            if taken and not group.frozen:
+                counter_bytes += COUNTER_BYTES
+                slots |= _slots(optimizer, taken)
+    return State(weights, slots, counter_bytes, config.trainer.ema.decay > 0)
+
+
+def _slots(optimizer: OptimizerConfig, weights: list[Weight]) -> dict[str, list[tuple[int, ...]]]:
+    return {weight.path: slot_axes(optimizer, weight.shape) for weight in weights}
