@@ -86,6 +86,7 @@ def test_both_backbones_start_a_run(folder, capsys):
             np.testing.assert_array_equal(weight.numpy(), expected, err_msg=weight.path)
 
 
+@pytest.mark.slow
 def test_one_part_alone_and_what_is_missing(folder, capsys):
     if not (folder / "start").exists():
         assert convert(folder, "start", "vit.npz", "t5") == 0

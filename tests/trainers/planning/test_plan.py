@@ -110,7 +110,15 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pretrain_3b",
+        "pretrain_17b",
+        pytest.param("pretrain_15b", marks=pytest.mark.slow),
+        pytest.param("high_resolution_17b", marks=pytest.mark.slow),
+    ],
+)
 def test_published_sizes_are_split_evenly(name):
     config = load(name)
     planned = state(config)
