@@ -61,7 +61,7 @@ def test_the_step_in_bfloat16_compiles_and_sums_in_float32(vocabulary):
     first, second = two_steps(parts, tensors(make_batch()))
     losses = [one["term/loss"][0] / one["term/loss"][1] for one in (first, second)]
     assert np.isfinite(losses).all() and losses[1] < losses[0]
-    assert {variable.dtype for variable in parts.model.variables} == {"float32"}
+    assert {variable.dtype for variable in parts.model.weights} == {"float32"}
     step = TrainStep("pictures", parts, accumulation_steps=1)
     graph = tf.function(step.local_gradients).get_concrete_function(tensors(make_batch())).graph
     kinds = {}
