@@ -25,12 +25,13 @@ lint: $(INSTALLED)
 	$(PYTHON) -m ruff format --check .
 
 # Two processes, one per core and about equally long: TensorFlow is imported once in each.
-TRAINERS_WITH_PIPELINES := $(addprefix tests/trainers/,data evaluation optimization study tasks)
+WITH_PIPELINES := $(addprefix tests/trainers/,data evaluation optimization planning study tasks) \
+	$(addprefix tests/mm_models/,checkpoints metrics text)
 test-pipelines: $(INSTALLED)
-	$(PYTHON) -m pytest tests/beam_pipelines tests/repository tests/export $(TRAINERS_WITH_PIPELINES)
+	$(PYTHON) -m pytest tests/beam_pipelines tests/repository tests/export $(WITH_PIPELINES)
 
 test-models: $(INSTALLED)
-	$(PYTHON) -m pytest tests/mm_models tests/trainers $(TRAINERS_WITH_PIPELINES:%=--ignore=%)
+	$(PYTHON) -m pytest tests/mm_models tests/trainers $(WITH_PIPELINES:%=--ignore=%)
 
 test-slow: $(INSTALLED)
 	$(PYTHON) -m pytest -m slow tests
