@@ -18,14 +18,12 @@ from export.server.models import ModelConfig
 from export.signatures import preprocessing
 from export.signatures.build import build_signatures
 from export.signatures.pali import PaliSignatures
-from mm_models.backbones.t5_config import T5Config
-from mm_models.backbones.vit_config import VitConfig
 from mm_models.decoding.config import DecodingConfig
 from mm_models.decoding.options import decode
 from mm_models.errors import UserError
-from mm_models.pali.config import PaliConfig
 from tests.export_battery import check_export
 from tests.trainers.data import prompted_records
+from tests.trainers.tasks import pali_parts
 from trainers.config import ExperimentConfig, StreamConfig, to_yaml
 from trainers.runs import build_model, build_task, load_run
 from trainers.tasks.pali import PaliTaskConfig
@@ -46,14 +44,9 @@ def write_run(folder):
             input=prompted_records.input_config(records, tasks, batch_size=2, **sizes, **parts)
         )
 
-    model = PaliConfig(
-        size="debug",
-        vision=VitConfig(size="", image_size=16),
-        language=T5Config(size="", vocabulary_size=512),
-    )
     config = ExperimentConfig(
         name="pali_tiny",
-        task=PaliTaskConfig(model=model),
+        task=PaliTaskConfig(model=pali_parts.small_model()),
         streams={
             "stills": stream({"captioning": 1, "vqa": 1}, video=prompted_records.video()),
             "text": stream({"span_corruption": 1}),

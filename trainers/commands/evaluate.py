@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from trainers.commands import flags
+
 _CHANGEABLE = ("evaluators", "runtime")
 
 
@@ -23,14 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="run only this evaluator; may be repeated (default: all of the run's config)",
     )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="a.b=c",
-        help="override a field under evaluators or runtime; may be repeated",
-    )
+    flags.add_overrides(parser, "override a field under evaluators or runtime; may be repeated")
     parser.add_argument(
         "--output", default="", help="JSON file (default: <model_dir>/eval/scores-<step>.json)"
     )

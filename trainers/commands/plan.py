@@ -4,6 +4,7 @@ import argparse
 import os
 
 from mm_models.errors import UserError
+from trainers.commands import flags
 
 _EPILOG = (
     "No weight is allocated and no record is read, so that the largest models can be planned "
@@ -15,17 +16,8 @@ _EPILOG = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "--config_file", action="append", required=True, help="experiment YAML; later files win"
-    )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="a.b=c",
-        help="override one field; may be repeated",
-    )
+    flags.add_config_files(parser)
+    flags.add_overrides(parser)
     parser.add_argument("--num_devices", type=int, default=1, help="accelerators in all")
     parser.add_argument(
         "--model_parallel", type=int, default=1, help="devices that share one copy of the weights"

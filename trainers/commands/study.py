@@ -5,6 +5,8 @@ import os
 import pathlib
 import sys
 
+from trainers.commands import flags
+
 _EPILOG = (
     "The same command goes on where it was stopped: finished runs are kept, others resume from "
     "their checkpoint. Exit codes: 0 done, 1 some runs failed, 2 a mistake in the call or a "
@@ -30,14 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train these levels of a factor; may be repeated (default: those of the file)",
     )
     parser.add_argument("--seeds", default="", help="comma-separated, instead of the file's")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="a.b=c",
-        help="override one field of every run; may be repeated",
-    )
+    flags.add_overrides(parser, "override one field of every run; may be repeated")
     parser.add_argument(
         "--metrics",
         default="",

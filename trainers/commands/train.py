@@ -3,6 +3,8 @@
 import argparse
 import os
 
+from trainers.commands import flags
+
 _EPILOG = (
     "exit codes: 0 done, 2 a mistake in the call or config, 42 asked to stop and saved (SIGTERM or "
     "Ctrl-C; the same command resumes), 43 a loss or gradient was no number"
@@ -12,23 +14,14 @@ _EPILOG = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags; those that tf-models has carry its names."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "--config_file", action="append", required=True, help="experiment YAML; later files win"
-    )
+    flags.add_config_files(parser)
     parser.add_argument("--model_dir", default="", help="run folder, local or remote")
     parser.add_argument(
         "--mode",
         default="train_and_eval",
         choices=("train", "eval", "train_and_eval", "continuous_eval"),
     )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="a.b=c",
-        help="override one field; may be repeated",
-    )
+    flags.add_overrides(parser)
     parser.add_argument("--tpu", default="", help="name or address of a TPU, or local")
     parser.add_argument("--distribution_strategy", default="", help="overrides the runtime's")
     parser.add_argument(

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from trainers.aligned_text import aligned
 from trainers.loop.assembly import Assembly, step_costs
 from trainers.loop.costs import GraphCosts
 from trainers.loop.orders import StreamOrder
@@ -81,13 +82,4 @@ def table(plans: Mapping[str, StreamPlan]) -> str:
                 f"{spent:.2%}",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
-    return "\n".join(
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
-        for row in rows
-    )
+    return "\n".join(aligned(rows))

@@ -76,8 +76,7 @@ class NamedOptimizer:
         self.schedule = build_schedule(config.schedule, train_steps)
         self.groups = [
             ParameterGroup(config, group, members, self.schedule, step)
-            for group, members in assign_groups(name, config, variables)
-            if members and not group.frozen
+            for group, members in trained_groups(name, config, variables)
         ]
 
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
@@ -163,8 +162,7 @@ def trained_paths(
     return {
         variable.path
         for name, members in variables.items()
-        for group, taken in assign_groups(name, configs[name], members)
-        if not group.frozen
+        for _, taken in trained_groups(name, configs[name], members)
         for variable in taken
     }
 
@@ -193,10 +191,11 @@ def _check_disjoint(variables: Mapping[str, Sequence[keras.Variable]]) -> None:
                 )
 
 
-def assign_groups(
+def trained_groups(
     name: str, config: OptimizerConfig, variables: Sequence[keras.Variable]
 ) -> list[tuple[ParameterGroupConfig, list[keras.Variable]]]:
-    """Variables by group; those that no pattern takes form the last group.
+    """Variables by group, without groups that are frozen or empty; those that no pattern takes form
+    the last group.
 
     Args:
         name: of the optimizer, for messages.
@@ -219,8 +218,9 @@ def assign_groups(
                 "matches no variable that an earlier group left; paths look like "
                 f"{variables[0].path!r}"
             )
-    groups = [(config.groups[key], members[key]) for key in members]
-    return [*groups, (ParameterGroupConfig(), rest)]
+    groups = [(config.groups[key], taken) for key, taken in members.items()]
+    groups.append((ParameterGroupConfig(), rest))
+    return [(group, taken) for group, taken in groups if taken and not group.frozen]
 
 
 def _without_reduction(kind: type) -> type:

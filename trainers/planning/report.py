@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mm_models.errors import UserError
 from trainers import runs
+from trainers.aligned_text import aligned
 from trainers.config import ExperimentConfig
 from trainers.config_checks import accumulation_steps
 from trainers.loop.costs import GraphCosts
@@ -98,7 +99,7 @@ def _components(state: State) -> list[str]:
         (name, f"{sum(counts):,}", f"{counts[0]:,}", f"{counts[1]:,}")
         for name, counts in parts.items()
     ]
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _costs(config: ExperimentConfig, stream: str, traced: dict[bool, GraphCosts]) -> list[str]:
@@ -115,7 +116,7 @@ def _costs(config: ExperimentConfig, stream: str, traced: dict[bool, GraphCosts]
             *(_number(one.flops * batch / 1e15) for one in traced.values()),
         ),
     ]
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _per_example(one: GraphCosts) -> int:
@@ -151,7 +152,7 @@ def _memory(
         how = "computed again" if again else "kept"
         names += [f"activations, blocks {how}", "  all of it", "  fits"]
     names += [] if traced else ["without activations", "  fits"]
-    return _aligned(list(zip(names, *columns, strict=True)))
+    return aligned(list(zip(names, *columns, strict=True)))
 
 
 def _number(value: float) -> str:
@@ -181,17 +182,4 @@ def _split(state: State, num_parts: int) -> list[str]:
     for (kind, axis), size in sorted(counts.items(), key=str):
         part = size if axis is None else size // num_parts
         rows.append((kind, "-" if axis is None else str(axis), f"{size:,}", f"{part:,}"))
-    return _aligned(rows)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in rows
-    ]
+    return aligned(rows)

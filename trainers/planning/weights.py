@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from trainers import registry, runs
 from trainers.config import ExperimentConfig
-from trainers.optimization.config import OptimizerConfig
-from trainers.optimization.optimizers import assign_groups
+from trainers.optimization.optimizers import trained_groups
 from trainers.optimization.slots import COUNTER_BYTES, slot_axes
 from trainers.tasks.base import Task
 
@@ -128,12 +127,7 @@ def state_of(config: ExperimentConfig, weights: list[Weight]) -> State:
     counter_bytes = 0
     for name, optimizer in config.trainer.optimizers.items():
         members = [weight for weight in weights if weight.optimizer == name]
-        for group, taken in assign_groups(name, optimizer, members):
-            if taken and not group.frozen:
-                counter_bytes += COUNTER_BYTES
-                slots |= _slots(optimizer, taken)
+        for _, taken in trained_groups(name, optimizer, members):
+            counter_bytes += COUNTER_BYTES
+            slots |= {weight.path: slot_axes(optimizer, weight.shape) for weight in taken}
     return State(weights, slots, counter_bytes, config.trainer.ema.decay > 0)
-
-
-def _slots(optimizer: OptimizerConfig, weights: list[Weight]) -> dict[str, list[tuple[int, ...]]]:
-    return {weight.path: slot_axes(optimizer, weight.shape) for weight in weights}

@@ -4,12 +4,10 @@ import json
 
 import pytest
 
-from mm_models.backbones.t5_config import T5Config
-from mm_models.backbones.vit_config import VitConfig
 from mm_models.decoding.config import DecodingConfig
-from mm_models.pali.config import PaliConfig
 from tests.trainers.data import prompted_records
 from tests.trainers.loop.support import metric_lines
+from tests.trainers.tasks import pali_parts
 from trainers.config import ExperimentConfig, StreamConfig, load_config, to_yaml
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.loop.modes import run_experiment
@@ -27,14 +25,9 @@ def experiment(folder):
     def given(split, **fields):
         return prompted_records.input_config(records, english, split, **(sizes | fields))
 
-    model = PaliConfig(
-        size="debug",
-        vision=VitConfig(size="", image_size=16),
-        language=T5Config(size="", vocabulary_size=512),
-    )
     config = ExperimentConfig(
         name="pali_replicas",
-        task=PaliTaskConfig(model=model),
+        task=PaliTaskConfig(model=pali_parts.small_model()),
         streams={"stills": StreamConfig(input=given("train"))},
         evaluators={
             "captions": EvaluatorConfig(

@@ -1,7 +1,10 @@
-"""The parts of a PaLI run in small, without records."""
+"""A small PaLI model, and the parts of its run without records."""
 
 import tensorflow as tf
 
+from mm_models.backbones.t5_config import T5Config
+from mm_models.backbones.vit_config import VitConfig
+from mm_models.pali.config import PaliConfig
 from trainers import runs
 from trainers.config import EmaConfig, ExperimentConfig, RuntimeConfig, TrainerConfig
 from trainers.loop.compiled_step import StepParts
@@ -9,6 +12,19 @@ from trainers.optimization.config import OptimizerConfig, ParameterGroupConfig, 
 from trainers.optimization.optimizers import build_optimizers
 
 FROZEN = {"vision": ParameterGroupConfig(pattern="^vision/", frozen=True)}
+
+
+def small_model(**language):
+    """A debug model for images of 16 pixels.
+
+    Args:
+        language: fields of the language part.
+    """
+    return PaliConfig(
+        size="debug",
+        vision=VitConfig(size="", image_size=16),
+        language=T5Config(size="", **{"vocabulary_size": 512} | language),
+    )
 
 
 def parts_of(task, kind="adafactor", *, groups=FROZEN, strategy=None, mixed=False, jit=False):

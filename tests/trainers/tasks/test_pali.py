@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mm_models.backbones.t5_config import T5Config
-from mm_models.backbones.vit_config import VitConfig
 from mm_models.errors import UserError
-from mm_models.pali.config import PaliConfig
 from tests import task_battery
 from tests.mm_models.text.pieces import write_model
+from tests.trainers.tasks import pali_parts
 from trainers.config import StreamConfig
 from trainers.data.config import (
     InputConfig,
@@ -40,11 +38,7 @@ def make_task(vocabulary, video=True, rows=VOCABULARY_SIZE, inputs=None, **field
     )
     stills = VideoInputConfig(num_frames=2, height=16, width=16)
     given = InputConfig(batch_size=8, video=stills if video else None, prompted=prompted)
-    model = PaliConfig(
-        size="debug",
-        vision=VitConfig(size="", image_size=16),
-        language=T5Config(size="", vocabulary_size=rows, dropout_rate=0.0),
-    )
+    model = pali_parts.small_model(vocabulary_size=rows, dropout_rate=0.0)
     config = PaliTaskConfig(model=model, **fields)
     given = dataclasses.replace(given, **(inputs or {}))
     return PaliTask(config, {"pictures": StreamConfig(input=given)})
