@@ -127,7 +127,8 @@ def _same_in_transformers(ours: Any) -> Any:
     import torch
     import transformers
 
-    from mm_models.checkpoints import mapping, t5_keys
+    from mm_models.checkpoints import mapping
+    from mm_models.checkpoints.keys import huggingface_t5
 
     torch.set_num_threads(1)
     config = ours.config
@@ -146,7 +147,7 @@ def _same_in_transformers(ours: Any) -> Any:
     # A fresh MT5 shares its table with the logits; the published ones do not.
     theirs.lm_head.weight = torch.nn.Parameter(torch.randn_like(theirs.shared.weight))
     theirs.generation_config.eos_token_id = None  # all ids are written
-    mapping.load(t5_keys.places(ours), _InMemory(theirs.state_dict()))
+    mapping.load(huggingface_t5.places(ours), _InMemory(theirs.state_dict()))
     return theirs
 
 

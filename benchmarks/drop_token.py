@@ -46,7 +46,7 @@ class _Stepper:
     def __init__(self, drop_token_rate: float):
         import tensorflow as tf
 
-        from trainers.config import load_config
+        from trainers.config.loading import load_config
         from trainers.loop.assembly import assemble
         from trainers.loop.inputs import RecordInputs
         from trainers.runs import build_task

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from beam_pipelines import records
+from beam_pipelines.record import contract
 from tests.trainers.record_factory import Recipe, write_record_folder
 from trainers.data.config import AudioInputConfig, DatasetConfig, InputConfig, VideoInputConfig
 from trainers.data.pipeline import build_train_dataset
@@ -86,20 +86,20 @@ def _plain_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     _, lists = tf.io.parse_single_sequence_example(
         serialized,
         sequence_features={
-            records.FRAMES: tf.io.FixedLenSequenceFeature([], tf.string),
-            records.WAVEFORM_PCM16: tf.io.FixedLenSequenceFeature([], tf.string),
+            contract.FRAMES: tf.io.FixedLenSequenceFeature([], tf.string),
+            contract.WAVEFORM_PCM16: tf.io.FixedLenSequenceFeature([], tf.string),
         },
     )
     frames = tf.map_fn(
         lambda frame: tf.io.decode_jpeg(frame, channels=3),
-        lists[records.FRAMES],
+        lists[contract.FRAMES],
         fn_output_signature=tf.TensorSpec([STORED_SIDE, STORED_SIDE, 3], tf.uint8),
     )
     video = tf.image.resize(tf.cast(frames, tf.float32) * (2 / 255) - 1, [SIDE, SIDE])
     video = tf.image.random_flip_left_right(video)
     start = tf.random.uniform([], 0, NUM_STORED - NUM_FRAMES * FRAME_STRIDE + 1, tf.int32)
     video = video[start : start + NUM_FRAMES * FRAME_STRIDE : FRAME_STRIDE]
-    samples = tf.io.decode_raw(lists[records.WAVEFORM_PCM16][0], tf.int16)
+    samples = tf.io.decode_raw(lists[contract.WAVEFORM_PCM16][0], tf.int16)
     samples = tf.cast(samples, tf.float32) / 32768
     noise = 0.01 * tf.reduce_max(tf.abs(samples)) * tf.random.normal(tf.shape(samples))
     samples = (samples + noise)[start * 1000 : start * 1000 + NUM_SAMPLES]

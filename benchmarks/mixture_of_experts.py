@@ -61,7 +61,7 @@ def _rounds(steps: dict[str, Callable[[], float]]) -> list[dict[str, float]]:
 
 
 def _dense_step() -> Callable[[], float]:
-    from mm_models.layers.mlp import Mlp
+    from mm_models.layers.transformer.mlp import Mlp
 
     layer = Mlp(HIDDEN, activation="gelu_tanh", use_bias=False)
     return _step_of_layer(layer, layer)

@@ -98,8 +98,9 @@ def _run_pool(manifest: pathlib.Path, output: pathlib.Path) -> None:
 
 def pool_job(manifest_path: str, output: str) -> None:
     """Preprocesses a manifest with `concurrent.futures`, one process per core."""
-    from beam_pipelines import manifest, shards
+    from beam_pipelines.items import manifest
     from beam_pipelines.pipelines.runner import core_count
+    from beam_pipelines.record import shards
 
     pathlib.Path(output).mkdir()
     summary = manifest.scan(manifest_path, measure_media=True)
@@ -115,8 +116,8 @@ def pool_job(manifest_path: str, output: str) -> None:
 
 
 def _pool_work(manifest_path: str, output: str, lines: list[tuple[int, int]]) -> list:
-    from beam_pipelines import manifest
-    from beam_pipelines.shards import StagingFile
+    from beam_pipelines.items import manifest
+    from beam_pipelines.record.shards import StagingFile
 
     staging = StagingFile(output)
     staged = []
@@ -133,7 +134,7 @@ def _pool_work(manifest_path: str, output: str, lines: list[tuple[int, int]]) ->
 @functools.cache
 def _processor(manifest_path: str):
     """One processor a process, as each worker of the pipeline has one."""
-    from beam_pipelines.preprocessing import ItemProcessor, PreprocessConfig
+    from beam_pipelines.pipelines.preprocess_item import ItemProcessor, PreprocessConfig
 
     config = PreprocessConfig(
         frame_rate_hz=8.0, short_side=32, sample_rate_hz=16000, audio_encoding="pcm16"

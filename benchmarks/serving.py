@@ -33,7 +33,7 @@ def run() -> list[dict]:
 
 
 def _export(folder: pathlib.Path) -> str:
-    from tests.export.vatt_model import write_run
+    from tests.export.signatures.vatt_model import write_run
 
     run = write_run(folder, name="digits", sample_rate_hz=16000)
     export_dir = str(folder / "vatt")
@@ -43,8 +43,8 @@ def _export(folder: pathlib.Path) -> str:
 
 
 def _request() -> dict[str, np.ndarray]:
-    from export.arrays import object_array
-    from export.signatures import samples
+    from export.client.string_arrays import object_array
+    from export.signatures.shared import samples
 
     frames = samples.moving_square(NUM_FRAMES, FRAME_PIXELS, FRAME_PIXELS)
     return {"frames_jpeg": object_array(samples.jpeg_frames(frames))[None]}
@@ -53,7 +53,7 @@ def _request() -> dict[str, np.ndarray]:
 def _latency_rows(export_dir: str, request: dict[str, np.ndarray]) -> list[dict]:
     import tensorflow as tf
 
-    from export.client import GrpcClient, RestClient
+    from export.client.protocols import GrpcClient, RestClient
 
     signature = tf.saved_model.load(f"{export_dir}/1").signatures[SIGNATURE]
 
@@ -93,7 +93,7 @@ def _latency_row(name: str, rounds: list[dict[str, float]], aim: float) -> dict:
 
 
 def _first_request_row(export_dir: str, request: dict[str, np.ndarray]) -> dict:
-    from export.client import GrpcClient
+    from export.client.protocols import GrpcClient
 
     firsts, medians = [], []
     for _ in range(NUM_STARTS):

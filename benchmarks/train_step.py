@@ -101,7 +101,7 @@ class _Ours:
     by default."""
 
     def __init__(self):
-        from trainers.config import ExperimentConfig, StreamConfig
+        from trainers.config.schema import ExperimentConfig, StreamConfig
         from trainers.loop.assembly import assemble
         from trainers.loop.training import Training
         from trainers.optimization.config import OptimizerConfig, ScheduleConfig
@@ -139,7 +139,8 @@ class _TaskConfig:
 def _task(config: Any) -> Any:
     import tensorflow as tf
 
-    from trainers.tasks.base import StepTerms, Task, Term
+    from trainers.tasks.base import Task
+    from trainers.tasks.terms import StepTerms, Term
 
     class BenchmarkTask(Task):
         def build_model(self):

@@ -18,8 +18,8 @@ class VattStep:
         import tensorflow as tf
 
         from trainers import runs
-        from trainers.config import load_config
-        from trainers.loop.step import TrainStep
+        from trainers.config.loading import load_config
+        from trainers.loop.steps.step import TrainStep
         from trainers.optimization.optimizers import build_optimizers
 
         vocabulary = f"streams.{STREAM}.input.text.vocabulary=''"

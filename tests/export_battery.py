@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from export import layout
 from export.server.loaded import LoadedVersion, read_warmup_requests
 from export.signatures.base import Arrays, Signatures
+from export.version import layout
 
 TOLERANCE = 1e-5
 

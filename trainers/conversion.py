@@ -8,15 +8,17 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from mm_models.checkpoints import files, key_maps, mapping
+from mm_models.checkpoints import key_maps, mapping
+from mm_models.checkpoints.containers import output_files
 from mm_models.checkpoints.key_maps import KeyMap
 from mm_models.errors import UserError
 from trainers import runs
-from trainers.config import ExperimentConfig, to_yaml
+from trainers.atomic_files import write_text
+from trainers.config.loading import to_yaml
+from trainers.config.schema import ExperimentConfig
 from trainers.loop import checkpoints, run_folder
 from trainers.loop.state import RunState
 from trainers.optimization.averages import Averages
-from trainers.whole_files import write_text
 
 REPORT_FILE = "conversion.json"
 # What a checkpoint of such a run calls its experiment, so that nobody resumes it by mistake.
@@ -247,12 +249,12 @@ def export_run(run: runs.Run, target: str, output: str) -> dict[str, str]:
     Raises:
         UserError: nothing of the model has such a form, or `output` exists or cannot be written.
     """
-    files.check_new(output)
+    output_files.check_new(output)
     maps = _maps_of(run.model, target)
     if len(maps) == 1:
         part, key_map = maps[0]
         return {part.name: _write(part, key_map, output, run.step)}
-    with files.appearing(output) as folder:
+    with output_files.appearing(output) as folder:
         tf.io.gfile.makedirs(folder)
         written = {
             part.name: _write(part, key_map, os.path.join(folder, part.name), run.step)

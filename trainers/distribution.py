@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.config import RuntimeConfig
+from trainers.config.schema import RuntimeConfig
 
 
 def build_strategy(runtime: RuntimeConfig) -> tf.distribute.Strategy:

@@ -19,9 +19,9 @@ import tensorflow as tf
 from mm_models.backbones.vit_positions import PatchPositions
 from mm_models.errors import UserError
 from mm_models.layers.mixture_of_experts import upcycling
-from mm_models.layers.positions import AxisPositions
+from mm_models.layers.tokens.positions import AxisPositions
 from trainers import runs
-from trainers.config import ExperimentConfig, InitializeConfig
+from trainers.config.schema import ExperimentConfig, InitializeConfig
 from trainers.loop import checkpoints
 
 REPORT_FILE = "initialization.json"

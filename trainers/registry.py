@@ -19,29 +19,29 @@ class System:
 
 SYSTEMS: dict[str, System] = {
     "vatt": System(
-        task="trainers.tasks.vatt:VattTask",
-        task_config="trainers.tasks.vatt:VattTaskConfig",
-        signatures="export.signatures.vatt:VattSignatures",
+        task="trainers.tasks.vatt.task:VattTask",
+        task_config="trainers.tasks.vatt.task:VattTaskConfig",
+        signatures="export.signatures.vatt.signatures:VattSignatures",
     ),
     "vatt_classification": System(
-        task="trainers.tasks.vatt_classification:VattClassificationTask",
-        task_config="trainers.tasks.vatt_classification:VattClassificationTaskConfig",
-        signatures="export.signatures.classification:ClassificationSignatures",
+        task="trainers.tasks.vatt.classification:VattClassificationTask",
+        task_config="trainers.tasks.vatt.classification:VattClassificationTaskConfig",
+        signatures="export.signatures.classification.signatures:ClassificationSignatures",
     ),
     "pali": System(
-        task="trainers.tasks.pali:PaliTask",
-        task_config="trainers.tasks.pali:PaliTaskConfig",
-        signatures="export.signatures.pali:PaliSignatures",
+        task="trainers.tasks.pali.task:PaliTask",
+        task_config="trainers.tasks.pali.task:PaliTaskConfig",
+        signatures="export.signatures.pali.signatures:PaliSignatures",
     ),
     "vit_classification": System(
-        task="trainers.tasks.vit_classification:VitClassificationTask",
-        task_config="trainers.tasks.vit_classification:VitClassificationTaskConfig",
-        signatures="export.signatures.classification:ClassificationSignatures",
+        task="trainers.tasks.classification.image_task:VitClassificationTask",
+        task_config="trainers.tasks.classification.image_task:VitClassificationTaskConfig",
+        signatures="export.signatures.classification.signatures:ClassificationSignatures",
     ),
     "imp": System(
-        task="trainers.tasks.imp:ImpTask",
-        task_config="trainers.tasks.imp:ImpTaskConfig",
-        signatures="export.signatures.imp:ImpSignatures",
+        task="trainers.tasks.imp.task:ImpTask",
+        task_config="trainers.tasks.imp.task:ImpTaskConfig",
+        signatures="export.signatures.imp.signatures:ImpSignatures",
     ),
 }
 

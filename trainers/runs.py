@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers import distribution, registry
-from trainers.config import ExperimentConfig
+from trainers.config.schema import ExperimentConfig
 from trainers.loop import checkpoints
 from trainers.loop.run_folder import read_config
 from trainers.optimization.averages import Averages
@@ -127,9 +127,9 @@ def embed_records(
     max_records: int = 0,
     patch: str = "",
 ) -> Any:
-    """The clips of a record folder in a run's spaces: see trainers/evaluation/record_set.py."""
+    """The clips of a record folder in a run's spaces: see `record_set` of trainers/evaluation."""
     # Here, because evaluators load runs too.
-    from trainers.evaluation import record_set
+    from trainers.evaluation.places import record_set
 
     return record_set.embed_records(
         run.model,

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from beam_pipelines.pipelines.runner import import_beam
 
     import_beam()
-    from beam_pipelines import reading
+    from beam_pipelines.record import reading
 
     folder = args.data.rstrip("/")
     info = reading.read_dataset_info(folder)
@@ -49,7 +49,7 @@ def _write_sheet(examples: list, output: str) -> None:
     import io
 
     from beam_pipelines import files
-    from beam_pipelines.contact_sheet import contact_sheet
+    from beam_pipelines.record.contact_sheet import contact_sheet
 
     png = io.BytesIO()
     contact_sheet(examples).save(png, "PNG")
@@ -78,20 +78,20 @@ def summary_lines(info: dict) -> list[str]:
 
 def table_lines(examples: list) -> list[str]:
     """A table with one line per record."""
-    from beam_pipelines import records
+    from beam_pipelines.record import contract
 
     def row(context: dict) -> tuple[str, ...]:
         frames, height, width = (
-            context[key][0] for key in (records.NUM_FRAMES, records.HEIGHT, records.WIDTH)
+            context[key][0] for key in (contract.NUM_FRAMES, contract.HEIGHT, contract.WIDTH)
         )
-        rate = context[records.SAMPLE_RATE][0]
-        seconds = context[records.NUM_SAMPLES][0] / rate if rate else 0.0
-        captions = [caption.decode() for caption in context.get(records.CAPTION, [])]
+        rate = context[contract.SAMPLE_RATE][0]
+        seconds = context[contract.NUM_SAMPLES][0] / rate if rate else 0.0
+        captions = [caption.decode() for caption in context.get(contract.CAPTION, [])]
         return (
-            context[records.CLIP_KEY][0].decode(),
+            context[contract.CLIP_KEY][0].decode(),
             f"{frames} x {height}x{width}" if frames else "-",
             f"{seconds:.2f} s" if rate else "-",
-            ",".join(label.decode() for label in context.get(records.LABEL_TEXT, [])) or "-",
+            ",".join(label.decode() for label in context.get(contract.LABEL_TEXT, [])) or "-",
             str(len(captions)),
             " ".join(captions[0].split())[:60] if captions else "-",
         )

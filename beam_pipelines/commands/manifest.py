@@ -98,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(path: str) -> int:
     """Checks every line, and that ids are unique and local media are there."""
-    from beam_pipelines import files, manifest
+    from beam_pipelines import files
+    from beam_pipelines.items import manifest
 
     ids: dict[str, int] = {}
     missing = []
@@ -178,7 +179,7 @@ def _coco_items(args: argparse.Namespace):
 
 
 def _nlvr_items(args: argparse.Namespace):
-    from beam_pipelines.manifest import parse_split_shares
+    from beam_pipelines.items.manifest import parse_split_shares
     from beam_pipelines.sources.nlvr import read_nlvr
 
     shares = parse_split_shares(args.split_shares)
@@ -205,7 +206,7 @@ def _pairs(flag: str, pieces: list[str]) -> dict[str, str]:
 
 
 def _check_split_flags(args: argparse.Namespace, mapping) -> None:
-    from beam_pipelines.schema import SPLITS
+    from beam_pipelines.items.schema import SPLITS
 
     if mapping.split_names and not mapping.split:
         raise UserError("--split_names says what cells mean; name their column by --split_column")

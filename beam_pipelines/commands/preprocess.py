@@ -84,11 +84,11 @@ def run(args: argparse.Namespace) -> int:
 
 def job_config(args: argparse.Namespace):
     """`JobConfig` from parsed arguments. Raises UserError."""
-    from beam_pipelines import manifest
+    from beam_pipelines.items import manifest
+    from beam_pipelines.items.windows import WindowConfig
     from beam_pipelines.pipelines.job import JobConfig
+    from beam_pipelines.pipelines.preprocess_item import PreprocessConfig
     from beam_pipelines.pipelines.runner import parse_workers
-    from beam_pipelines.preprocessing import PreprocessConfig
-    from beam_pipelines.windows import WindowConfig
 
     nearest = args.nearest_captions
     if nearest is None:

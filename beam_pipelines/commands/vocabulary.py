@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from beam_pipelines.pipelines.runner import import_beam, parse_workers
 
     import_beam()
-    from beam_pipelines import manifest
+    from beam_pipelines.items import manifest
     from beam_pipelines.pipelines import piece_model, vocabulary
 
     config = vocabulary.VocabularyConfig(

@@ -5,17 +5,20 @@ import heapq
 import json
 from typing import Any
 
-from beam_pipelines import files, manifest, records, transforms
+from beam_pipelines import files
+from beam_pipelines.items import manifest
+from beam_pipelines.pipelines import transforms
 from beam_pipelines.pipelines.job import JobConfig
-from beam_pipelines.preprocessing import (
+from beam_pipelines.pipelines.preprocess_item import (
     ITEM,
     ITEM_WITH_RECORDS,
     OUTCOMES,
     RECORD,
     REJECTED_ITEM,
 )
-from beam_pipelines.reading import FORMAT_VERSION
-from beam_pipelines.shards import write_shard
+from beam_pipelines.record import contract
+from beam_pipelines.record.reading import FORMAT_VERSION
+from beam_pipelines.record.shards import write_shard
 from mm_models.errors import UserError
 
 REJECTS_FILE, STATISTICS_FILE = "rejects.jsonl", "statistics.json"
@@ -55,7 +58,7 @@ def finish(
     )
     _join_rejects(folder, work)
     info = _dataset_info(config, summary, splits, counts)
-    files.write_json(files.join(folder, records.DATASET_INFO), info)
+    files.write_json(files.join(folder, contract.DATASET_INFO), info)
     return info | {"reject_codes": reject_codes}
 
 
@@ -82,7 +85,7 @@ def _splits(config: JobConfig, folder: str, work: str) -> dict[str, Any]:
     for split in sorted(found, key=manifest.SPLITS.index):
         for shard in range(totals[split]):
             if shard not in found[split]:
-                name = records.shard_name(split, shard, totals[split])
+                name = contract.shard_name(split, shard, totals[split])
                 found[split][shard] = write_shard(folder, name, [], work).__dict__
         shards = [found[split][shard] for shard in range(totals[split])]
         splits[split] = {
@@ -136,7 +139,7 @@ def _dataset_info(
                 "axes": list(feature.axes),
                 "unit": feature.unit,
             }
-            for key, feature in records.FEATURES.items()
+            for key, feature in contract.FEATURES.items()
         },
         "labels": summary.labels,
         "media": {

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from beam_pipelines.preprocessing import PreprocessConfig
+from beam_pipelines.pipelines.preprocess_item import PreprocessConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from beam_pipelines.manifest import stable_hash
+from beam_pipelines.items.manifest import stable_hash
 from mm_models.errors import UserError
 from mm_models.text.sentinels import with_sentinels
 

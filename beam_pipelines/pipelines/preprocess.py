@@ -5,12 +5,15 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from beam_pipelines import files, manifest, records, statistics, transforms
+from beam_pipelines import files
+from beam_pipelines.items import manifest
+from beam_pipelines.pipelines import transforms
 from beam_pipelines.pipelines.finish import finish
 from beam_pipelines.pipelines.job import JobConfig
 from beam_pipelines.pipelines.output import appearing_folder, check_output
 from beam_pipelines.pipelines.progress import Progress
 from beam_pipelines.pipelines.runner import is_local, make_pipeline
+from beam_pipelines.record import contract, statistics
 from mm_models.errors import UserError
 
 _DEAD_WORKER = "Channel closed prematurely"
@@ -31,7 +34,7 @@ def run(config: JobConfig) -> dict[str, Any]:
     passthrough = list(config.passthrough)
     pipeline = make_pipeline(passthrough, workers=config.workers, num_items=len(summary.offsets))
     with appearing_folder(
-        config.output, overwrite=config.overwrite, last=records.DATASET_INFO
+        config.output, overwrite=config.overwrite, last=contract.DATASET_INFO
     ) as folder:
         work = files.join(folder, "_work")
         for name in ("staged", "shards", "statistics", "rejects", "progress"):

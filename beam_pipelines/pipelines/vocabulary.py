@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import apache_beam as beam
 
-from beam_pipelines import files, manifest, template_texts
+from beam_pipelines import files
+from beam_pipelines.items import manifest
 from beam_pipelines.pipelines import piece_model
 from beam_pipelines.pipelines.runner import make_pipeline
-from beam_pipelines.words import normalised_words, wordpiece_words
+from beam_pipelines.text import template_texts
+from beam_pipelines.text.word_splitting import normalised_words, wordpiece_words
 from mm_models.errors import UserError
 
 SPECIAL_WORDS = ("<pad>", "<bos>", "<eos>", "<unk>")

@@ -1,8 +1,8 @@
 """Adapters: where manifests come from.
 
-An adapter is a function that yields manifest items (dicts as `beam_pipelines.schema` describes
-them), and `(name, Reject)` for what it found but could not use, so that everything is accounted
-for. To add one, write `sources/<name>.py` with such a function and a subcommand for it in
+An adapter is a function that yields manifest items (dicts as `beam_pipelines.items.schema`
+describes them), and `(name, Reject)` for what it found but could not use, so that everything is
+accounted for. To add one, write `sources/<name>.py` with such a function and a subcommand for it in
 `commands/manifest.py`, which checks the items, counts the rejects and writes the manifest.
 
 - `folder`: a folder of media with sidecar captions.

@@ -14,8 +14,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from beam_pipelines import files, schema
-from beam_pipelines.manifest import parse_line
+from beam_pipelines import files
+from beam_pipelines.items import schema
+from beam_pipelines.items.manifest import parse_line
 from beam_pipelines.rejects import Reject, RejectCode
 
 MAX_FILE_BYTES = 16 << 20

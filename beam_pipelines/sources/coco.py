@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from beam_pipelines import files
-from beam_pipelines.manifest import parse_line
+from beam_pipelines.items.manifest import parse_line
 from beam_pipelines.rejects import Reject, RejectCode
 from beam_pipelines.sources.coco_details import CocoDetails
 from beam_pipelines.sources.media_files import unusable

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from beam_pipelines import files
-from beam_pipelines.manifest import parse_line
+from beam_pipelines.items.manifest import parse_line
 from mm_models.errors import UserError
 
 TRANSLATION_STYLE = "translation"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from beam_pipelines import files
+from beam_pipelines.items.schema import SPLITS
 from beam_pipelines.rejects import Reject, RejectCode
-from beam_pipelines.schema import SPLITS
 from beam_pipelines.sources.captions import MAX_CAPTION_CHARACTERS, decode_text, read_word_times
 from beam_pipelines.sources.media_files import unusable
 from mm_models.errors import UserError

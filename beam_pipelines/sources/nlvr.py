@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from beam_pipelines import files
-from beam_pipelines.manifest import parse_line, split_of
+from beam_pipelines.items.manifest import parse_line, split_of
 from beam_pipelines.rejects import Reject
 from beam_pipelines.sources.media_files import unusable
 from mm_models.errors import UserError

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from beam_pipelines import manifest
+from beam_pipelines.items import manifest
+from beam_pipelines.items.schema import SPLITS
 from beam_pipelines.rejects import Reject
-from beam_pipelines.schema import SPLITS
 from mm_models.errors import UserError
 
 Found = dict[str, Any] | tuple[str, Reject]

@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from beam_pipelines import files, manifest, schema
+from beam_pipelines import files
+from beam_pipelines.items import manifest, schema
 from beam_pipelines.rejects import Reject, RejectCode
 from mm_models.errors import UserError
 

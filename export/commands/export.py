@@ -3,8 +3,8 @@
 import argparse
 import os
 
-from export.batching_parameters import BatchingParameters
-from export.options import ExportOptions, add_decoding_argument, decoding_fields
+from export.version.batching_parameters import BatchingParameters
+from export.version.options import ExportOptions, add_decoding_argument, decoding_fields
 from mm_models.errors import UserError
 
 
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     if args.batch_size < 0:
         raise UserError(f"--batch_size={args.batch_size} must not be negative")
     options = ExportOptions(args.batch_size, args.jit_compile, decoding_fields(args.decoding))
-    from export import saved_model, validate
     from export.server.loaded import model_name_of
     from export.signatures.build import build_signatures
+    from export.version import saved_model, validate
     from trainers import runs
 
     output = args.output if "://" in args.output else os.path.abspath(args.output)

@@ -4,15 +4,15 @@ import argparse
 import json
 from typing import Any
 
-from export.answers import json_answers, print_answers
+from export.client.answers import json_answers, print_answers
+from export.client.questions import Words, words_for
 from export.commands.query import (
     add_question_arguments,
     asked_words,
     decode_file,
     media_path,
 )
-from export.options import ExportOptions, add_decoding_argument, decoding_fields
-from export.words import Words, words_for
+from export.version.options import ExportOptions, add_decoding_argument, decoding_fields
 from mm_models.errors import UserError
 
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     path = media_path(args)
     _check_flags(args, path)
     options = ExportOptions(decoding=decoding_fields(args.decoding))
-    from export.prediction import Predictor
+    from export.client.prediction import Predictor
     from trainers import runs
 
     run = runs.load_run(args.model_dir, args.checkpoint)
@@ -130,7 +130,7 @@ def _print(
 ) -> None:
     import dataclasses
 
-    from export import comparisons
+    from export.client import comparisons
 
     if args.json:
         answers = json_answers(predictor.outputs, words, warnings)

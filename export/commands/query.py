@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from export import layout
-from export.answers import print_answers
-from export.words import words_for
+from export.client.answers import print_answers
+from export.client.questions import words_for
+from export.version import layout
 from mm_models.errors import UserError
 
 DECODE_TIMEOUT_SECONDS = 60.0
@@ -64,7 +64,7 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decodes here, asks there, prints."""
-    from export.client import split_address
+    from export.client.protocols import split_address
 
     split_address(args.address)
     path = media_path(args)
@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     asked = asked_words(args)
     if not args.export_dir:
         return _ask_server_to_decode(args, name, path, asked)
-    from export import client_media
-    from export.model_info import parse_model_info
+    from export.client import media_requests
+    from export.version.model_info import parse_model_info
 
     info_path = newest_info_path(args.export_dir, args.version)
     with open(info_path, encoding="utf-8") as file:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     words = words_for(info, **asked)
     clip = decode_file(path, info, args) if path else None
     outputs: dict[str, Any] = {}
-    requests = client_media.requests_for(clip, words, info.outputs)
+    requests = media_requests.requests_for(clip, words, info.outputs)
     with _client(args, name) as client:
         for signature, arrays in requests.items():
             answer = client.predict(arrays, signature)
@@ -125,10 +125,10 @@ def asked_words(args: argparse.Namespace) -> dict[str, Any]:
 
 def decode_file(path: str, info: Any, args: argparse.Namespace):
     """The file as a `client_media.Clip`. Raises UserError."""
-    from export import client_media
+    from export.client import media_requests
 
-    with client_media.isolated_decoder(DECODE_TIMEOUT_SECONDS) as decoder:
-        return client_media.decode(
+    with media_requests.isolated_decoder(DECODE_TIMEOUT_SECONDS) as decoder:
+        return media_requests.decode(
             path, info, args.max_seconds, decoder, only_stills=bool(args.image)
         )
 
@@ -157,8 +157,8 @@ def newest_info_path(export_dir: str, version: int | None) -> str:
 def _ask_server_to_decode(
     args: argparse.Namespace, name: str, path: str, asked: dict[str, Any]
 ) -> int:
-    from export.client import RestClient
-    from export.words import Words
+    from export.client.protocols import RestClient
+    from export.client.questions import Words
 
     if args.protocol == "grpc":
         raise UserError("over gRPC the file is decoded here: give --export_dir of the served model")
@@ -172,7 +172,7 @@ def _ask_server_to_decode(
 
 
 def _client(args: argparse.Namespace, name: str):
-    from export import client
+    from export.client import protocols
 
-    kind = client.GrpcClient if args.protocol == "grpc" else client.RestClient
+    kind = protocols.GrpcClient if args.protocol == "grpc" else protocols.RestClient
     return kind(args.address, name, args.version)

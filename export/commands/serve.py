@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 
-from export import layout
+from export.version import layout
 from mm_models.errors import UserError
 
 SERVER_BINARY = "tensorflow_model_server"
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT."""
-    from export.server.ports import check_port
+    from export.server.protocols.ports import check_port
 
     check_export_dir(args.export_dir)
     _check_positive(args)
@@ -96,7 +96,7 @@ def serving_command(binary: str, args: argparse.Namespace, *, needs_xla: bool = 
 
 def _needs_xla(args: argparse.Namespace) -> bool:
     """Whether a version of a local folder was exported with --jit_compile."""
-    from export.model_info import parse_model_info
+    from export.version.model_info import parse_model_info
 
     paths = [] if "://" in args.export_dir else pathlib.Path(args.export_dir).glob(INFO_FILES)
     return any(parse_model_info(path.read_text("utf-8"), str(path)).jit_compile for path in paths)
@@ -109,8 +109,8 @@ def _serve_embedded(args: argparse.Namespace) -> int:
     import logging
 
     from export.server.embedded import EmbeddedServer, ServerConfig
-    from export.server.limits import Limits
     from export.server.models import ModelConfig
+    from export.server.requests.limits import Limits
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     config = ServerConfig(

@@ -3,8 +3,8 @@
 import posixpath
 from collections.abc import Iterator
 
-from export import layout
 from export.doctor.findings import Finding, note, ok, problem
+from export.version import layout
 from mm_models.errors import UserError
 
 EXPORT_AGAIN = "run `mmstack export` again"
@@ -37,9 +37,9 @@ def check_export(export_dir: str, *, proof: bool = True) -> Iterator[Finding]:
 def _check_version(path: str, proof: bool) -> Iterator[Finding]:
     import tensorflow as tf
 
-    from export import validate
-    from export.model_info import read_model_info
     from export.server.loaded import LoadedVersion
+    from export.version import validate
+    from export.version.model_info import read_model_info
 
     try:
         version = LoadedVersion("model", 0, path)

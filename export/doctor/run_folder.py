@@ -14,7 +14,7 @@ def check_run(model_dir: str) -> Iterator[Finding]:
     """Findings about `model_dir`, which may be a remote URL."""
     import tensorflow as tf
 
-    from trainers.config import load_config
+    from trainers.config.loading import load_config
 
     config_file = posixpath.join(model_dir, "config.yaml")
     if not tf.io.gfile.exists(config_file):

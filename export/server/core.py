@@ -7,13 +7,13 @@ from concurrent.futures import Future, TimeoutError
 
 import numpy as np
 
-from export.server.errors import Code, RequestError
 from export.server.executor import Executor
-from export.server.limits import Limits
 from export.server.loaded import LoadedVersion
-from export.server.metrics import Metrics
 from export.server.models import Models
-from export.server.signature import Signature
+from export.server.protocols.metrics import Metrics
+from export.server.requests.errors import Code, RequestError
+from export.server.requests.limits import Limits
+from export.server.requests.signature import Signature
 
 logger = logging.getLogger(__name__)
 Decode = Callable[[Signature], Mapping[str, np.ndarray]]

@@ -10,17 +10,17 @@ import grpc
 from aiohttp import web
 from tensorflow import make_ndarray
 
-from export.client import GrpcClient, RestClient
+from export.client.protocols import GrpcClient, RestClient
 from export.server.core import Core
 from export.server.executor import Executor
-from export.server.grpc_services import GrpcServices
-from export.server.limits import Limits
 from export.server.loaded import read_warmup_requests
-from export.server.media import MediaPrediction
-from export.server.metrics import Metrics
 from export.server.models import ModelConfig, Models
-from export.server.ports import check_port
-from export.server.rest import RestApplication
+from export.server.protocols.grpc_services import GrpcServices
+from export.server.protocols.media import MediaPrediction
+from export.server.protocols.metrics import Metrics
+from export.server.protocols.ports import check_port
+from export.server.protocols.rest import RestApplication
+from export.server.requests.limits import Limits
 from mm_models.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from export.server.errors import Code, RequestError
 from export.server.loaded import LoadedVersion
-from export.server.metrics import Metrics
-from export.server.signature import Signature
+from export.server.protocols.metrics import Metrics
+from export.server.requests.errors import Code, RequestError
+from export.server.requests.signature import Signature
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 
-from export import layout, op_policy
-from export.batching_parameters import BatchingParameters
-from export.server.errors import Code, RequestError, graph_error_sentence, invalid
-from export.server.limits import Limits
-from export.server.signature import FieldSpec, Signature, with_filled_rows
-from export.server.tensors import NUMPY_DTYPES, array_from_proto, dtype_name
+from export.server.requests.errors import Code, RequestError, graph_error_sentence, invalid
+from export.server.requests.limits import Limits
+from export.server.requests.signature import FieldSpec, Signature, with_filled_rows
+from export.server.requests.tensors import NUMPY_DTYPES, array_from_proto, dtype_name
+from export.version import layout, op_policy
+from export.version.batching_parameters import BatchingParameters
 from mm_models.errors import UserError
 
 MAX_WARMUP_RECORDS = 1000

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from export import layout
-from export.server.errors import Code, RequestError
-from export.server.limits import Limits
 from export.server.loaded import LoadedVersion
-from export.server.metrics import Metrics
+from export.server.protocols.metrics import Metrics
+from export.server.requests.errors import Code, RequestError
+from export.server.requests.limits import Limits
+from export.version import layout
 from mm_models.errors import UserError
 
 logger = logging.getLogger(__name__)

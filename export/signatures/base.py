@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from export.model_info import ModelInfo
-from export.options import ExportOptions
+from export.version.model_info import ModelInfo
+from export.version.options import ExportOptions
 
 Arrays = dict[str, np.ndarray]
 

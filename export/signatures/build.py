@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from export.options import ExportOptions
 from export.signatures.base import Signatures
+from export.version.options import ExportOptions
 
 
 def build_signatures(

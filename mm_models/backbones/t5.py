@@ -13,13 +13,13 @@ from mm_models.backbones.t5_config import FEED_FORWARDS, T5Config
 from mm_models.decoding.state import DecoderState
 from mm_models.errors import UserError
 from mm_models.layers import randomness
-from mm_models.layers.attention import leading_shape
-from mm_models.layers.block_options import BlockOptions
 from mm_models.layers.dropout import StatelessDropout
-from mm_models.layers.masks import cache_mask, causal_mask, segment_mask
-from mm_models.layers.relative_bias import RelativeBias
-from mm_models.layers.transformer import TransformerStack
-from mm_models.layers.word_embedding import WordEmbedding
+from mm_models.layers.tokens.word_embedding import WordEmbedding
+from mm_models.layers.transformer.attention import leading_shape
+from mm_models.layers.transformer.block_options import BlockOptions
+from mm_models.layers.transformer.masks import cache_mask, causal_mask, segment_mask
+from mm_models.layers.transformer.relative_bias import RelativeBias
+from mm_models.layers.transformer.stack import TransformerStack
 
 PAD_ID = 0
 START_ID = PAD_ID  # what the decoder reads in front of the first token

@@ -10,10 +10,10 @@ from mm_models.backbones.vit_config import GELUS, VitConfig, num_tokens
 from mm_models.backbones.vit_head import MapHead
 from mm_models.backbones.vit_positions import PatchPositions
 from mm_models.layers import randomness
-from mm_models.layers.aggregate_token import AggregateToken
 from mm_models.layers.dropout import StatelessDropout
-from mm_models.layers.patches import PatchEmbedding
-from mm_models.layers.transformer import BlockOptions, TransformerStack
+from mm_models.layers.tokens.aggregate_token import AggregateToken
+from mm_models.layers.tokens.patches import PatchEmbedding
+from mm_models.layers.transformer.stack import BlockOptions, TransformerStack
 from mm_models.parameter_counts import ParameterCounts, count
 
 

@@ -26,7 +26,7 @@ SIZES = {
 # How position tables are resampled, see `vit_positions`.
 METHODS = ("corner", "bicubic")
 POOLS = ("none", "cls", "gap", "map")
-# Name of the GELU to the activation of `mm_models.layers.mlp`.
+# Name of the GELU to the activation of `mm_models.layers.transformer.mlp`.
 GELUS = {"tanh": "gelu_tanh", "erf": "gelu"}
 
 

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from mm_models.layers import normalization
-from mm_models.layers.attention import MultiHeadAttention
-from mm_models.layers.mlp import Mlp
+from mm_models.layers.transformer import normalization
+from mm_models.layers.transformer.attention import MultiHeadAttention
+from mm_models.layers.transformer.mlp import Mlp
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -15,7 +15,7 @@ class MapHead(keras.layers.Layer):
     Args:
         mlp_dim: width inside the feed-forward half.
         num_heads: attention heads.
-        activation: see `mm_models.layers.mlp`.
+        activation: see `mm_models.layers.transformer.mlp`.
         epsilon: of the normalisation.
 
     Call arguments:

@@ -21,17 +21,17 @@ from typing import Any
 
 import keras
 
+from mm_models.checkpoints.containers.renamed import View
 from mm_models.checkpoints.mapping import Place, Source
-from mm_models.checkpoints.views import View
 from mm_models.errors import UserError
 
 # The first that recognises a path opens it: what is particular stands before what is general.
 CONTAINERS = {
-    "mesh_tensorflow": "mm_models.checkpoints.mesh_tensorflow",
-    "tensorflow": "mm_models.checkpoints.published",
-    "safetensors": "mm_models.checkpoints.safetensors",
-    "npz": "mm_models.checkpoints.npz",
-    "t5x": "mm_models.checkpoints.t5x",
+    "mesh_tensorflow": "mm_models.checkpoints.containers.mesh_tensorflow",
+    "tensorflow": "mm_models.checkpoints.containers.object_checkpoint",
+    "safetensors": "mm_models.checkpoints.containers.safetensors",
+    "npz": "mm_models.checkpoints.containers.npz",
+    "t5x": "mm_models.checkpoints.containers.t5x",
 }
 
 
@@ -124,16 +124,16 @@ KEY_MAPS = (
         container="tensorflow",
         signature=r"^model/layer_with_weights-0/",
         part="mm_models.vatt.encoders:VattEncoders",
-        places="mm_models.checkpoints.vatt_keys:places",
+        places="mm_models.vatt.published_keys:places",
     ),
     KeyMap(
         format="big_vision",
         container="npz",
         signature=r"(^|/)Transformer/encoder_norm/",
         part=_VIT,
-        places="mm_models.checkpoints.big_vision:places",
-        view="mm_models.checkpoints.big_vision:canonical",
-        check="mm_models.checkpoints.big_vision:check",
+        places="mm_models.checkpoints.keys.big_vision_vit:places",
+        view="mm_models.checkpoints.keys.big_vision_vit:canonical",
+        check="mm_models.checkpoints.keys.big_vision_vit:check",
         elsewhere=r"^(txt/|t$|b$)",
     ),
     KeyMap(
@@ -141,22 +141,22 @@ KEY_MAPS = (
         container="safetensors",
         signature=r"(^|\.)layernorm_before\.weight$",
         part=_VIT,
-        places="mm_models.checkpoints.vit_keys:places",
-        view="mm_models.checkpoints.vit_keys:canonical",
-        fits="mm_models.checkpoints.vit_keys:fits",
-        check="mm_models.checkpoints.vit_keys:check",
-        settings="mm_models.checkpoints.vit_keys:settings",
+        places="mm_models.checkpoints.keys.huggingface_vit_names:places",
+        view="mm_models.checkpoints.keys.huggingface_vit_names:canonical",
+        fits="mm_models.checkpoints.keys.huggingface_vit_names:fits",
+        check="mm_models.checkpoints.keys.huggingface_vit_names:check",
+        settings="mm_models.checkpoints.keys.huggingface_vit_names:settings",
     ),
     KeyMap(
         format="huggingface",
         container="safetensors",
         signature=r"(^|\.)embeddings\.patch_embedding\.weight$",
         part=_VIT,
-        places="mm_models.checkpoints.siglip_keys:places",
-        view="mm_models.checkpoints.siglip_keys:canonical",
-        fits="mm_models.checkpoints.siglip_keys:fits",
-        check="mm_models.checkpoints.siglip_keys:check",
-        settings="mm_models.checkpoints.siglip_keys:settings",
+        places="mm_models.checkpoints.keys.huggingface_siglip:places",
+        view="mm_models.checkpoints.keys.huggingface_siglip:canonical",
+        fits="mm_models.checkpoints.keys.huggingface_siglip:fits",
+        check="mm_models.checkpoints.keys.huggingface_siglip:check",
+        settings="mm_models.checkpoints.keys.huggingface_siglip:settings",
         elsewhere=r"^(text_model\.|logit_(scale|bias)$)",
     ),
     KeyMap(
@@ -164,9 +164,9 @@ KEY_MAPS = (
         container="safetensors",
         signature=r"^encoder\.block\.0\.layer\.0\.SelfAttention\.q\.weight$",
         part=_T5,
-        places="mm_models.checkpoints.t5_keys:places",
-        check="mm_models.checkpoints.t5_keys:check",
-        settings="mm_models.checkpoints.t5_keys:settings",
+        places="mm_models.checkpoints.keys.huggingface_t5:places",
+        check="mm_models.checkpoints.keys.huggingface_t5:check",
+        settings="mm_models.checkpoints.keys.huggingface_t5:settings",
         # Old files have a table that cross-attention never reads.
         elsewhere=r"\.EncDecAttention\.relative_attention_bias\.weight$",
     ),
@@ -175,15 +175,15 @@ KEY_MAPS = (
         container="t5x",
         signature=r"^token_embedder/embedding$",
         part=_T5,
-        places="mm_models.checkpoints.t5x_keys:places",
-        view="mm_models.checkpoints.t5x_keys:canonical",
+        places="mm_models.checkpoints.keys.t5x_t5:places",
+        view="mm_models.checkpoints.keys.t5x_t5:canonical",
     ),
     KeyMap(
         format="mesh_tensorflow",
         container="mesh_tensorflow",
         signature=r"^shared/embedding$",
         part=_T5,
-        places="mm_models.checkpoints.mesh_keys:places",
+        places="mm_models.checkpoints.keys.mesh_t5:places",
     ),
 )
 FORMATS = tuple(dict.fromkeys(key_map.format for key_map in KEY_MAPS))
@@ -208,7 +208,7 @@ def open_source(path: str) -> tuple[str, Source]:
         found = importlib.import_module(module)
         if found.recognises(path):
             return container, found.open_source(path)
-    from mm_models.checkpoints import foreign_files
+    from mm_models.checkpoints.containers import foreign_files
 
     raise UserError(foreign_files.explain(path))
 

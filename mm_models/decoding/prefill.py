@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mm_models.layers.masks import cache_mask, causal_mask
+from mm_models.layers.transformer.masks import cache_mask, causal_mask
 
 
 def prefix_mask(

@@ -11,8 +11,8 @@ from mm_models.imp import config_checks
 from mm_models.imp.config import ImpConfig
 from mm_models.imp.tokens import DEFAULT_PATCH, make_tokens, text_mask
 from mm_models.layers import randomness
-from mm_models.layers.aggregate_token import AggregateToken, extend_mask
-from mm_models.layers.transformer import BlockOptions, TransformerStack
+from mm_models.layers.tokens.aggregate_token import AggregateToken, extend_mask
+from mm_models.layers.transformer.stack import BlockOptions, TransformerStack
 
 # Below the mean of a caption without a word; it then gives zeros.
 EMPTY_MASK = 1e-6

@@ -9,8 +9,8 @@ import tensorflow as tf
 from mm_models import config_tools
 from mm_models.errors import UserError
 from mm_models.imp.config import SpaceConfig, TemperatureConfig
-from mm_models.layers import normalization
-from mm_models.layers.mlp import activation_function
+from mm_models.layers.transformer import normalization
+from mm_models.layers.transformer.mlp import activation_function
 
 RELU_OFFSET = 1e-6
 

@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.imp.config import ImpConfig
-from mm_models.layers import drop_token, randomness
+from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
-from mm_models.layers.patches import PatchEmbedding
-from mm_models.layers.positions import IndexedPositions
-from mm_models.layers.word_embedding import WordEmbedding
+from mm_models.layers.tokens import drop_token
+from mm_models.layers.tokens.patches import PatchEmbedding
+from mm_models.layers.tokens.positions import IndexedPositions
+from mm_models.layers.tokens.word_embedding import WordEmbedding
 from mm_models.signal import spectrogram
 
 PAD_ID = 0

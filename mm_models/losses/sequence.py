@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mm_models.layers.rematerialization import recompute
+from mm_models.layers.transformer.rematerialization import recompute
 
 
 class SequenceTerms(NamedTuple):

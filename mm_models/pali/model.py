@@ -14,7 +14,7 @@ from mm_models.backbones.vit import Vit
 from mm_models.decoding.scoring import score_labels
 from mm_models.decoding.state import DecoderState
 from mm_models.layers import randomness
-from mm_models.layers.masks import segment_mask
+from mm_models.layers.transformer.masks import segment_mask
 from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
 

@@ -2,7 +2,7 @@
 
 import math
 
-from mm_models.layers import drop_token
+from mm_models.layers.tokens import drop_token
 from mm_models.parameter_counts import ParameterCounts, count
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import VattConfig

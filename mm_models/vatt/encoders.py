@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.layers import instances, randomness
-from mm_models.layers.transformer import OpenRows
+from mm_models.layers.transformer.stack import OpenRows
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import MODALITIES, VattConfig
 from mm_models.vatt.towers import SharedEncoder, Tower

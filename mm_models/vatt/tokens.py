@@ -5,14 +5,15 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from mm_models.layers import drop_token, randomness
-from mm_models.layers.aggregate_token import AggregateToken
-from mm_models.layers.drop_token import DropToken
+from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
-from mm_models.layers.mlp import activation_function
-from mm_models.layers.patches import PatchEmbedding
-from mm_models.layers.positions import AxisPositions
-from mm_models.layers.word_embedding import WordEmbedding
+from mm_models.layers.tokens import drop_token
+from mm_models.layers.tokens.aggregate_token import AggregateToken
+from mm_models.layers.tokens.drop_token import DropToken
+from mm_models.layers.tokens.patches import PatchEmbedding
+from mm_models.layers.tokens.positions import AxisPositions
+from mm_models.layers.tokens.word_embedding import WordEmbedding
+from mm_models.layers.transformer.mlp import activation_function
 from mm_models.signal import frames, spectrogram
 
 

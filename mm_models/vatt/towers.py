@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 
 from mm_models.layers import randomness
-from mm_models.layers.aggregate_token import extend_mask
-from mm_models.layers.mlp import activation_function
-from mm_models.layers.relative_bias import RelativeBias
-from mm_models.layers.transformer import BlockOptions, OpenRows, TransformerStack
+from mm_models.layers.tokens.aggregate_token import extend_mask
+from mm_models.layers.transformer.mlp import activation_function
+from mm_models.layers.transformer.relative_bias import RelativeBias
+from mm_models.layers.transformer.stack import BlockOptions, OpenRows, TransformerStack
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import EncoderConfig, VattConfig
 from mm_models.vatt.tokens import PatchTokens, WordTokens

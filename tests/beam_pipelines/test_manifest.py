@@ -2,10 +2,10 @@
 
 import pytest
 
-from beam_pipelines import manifest, schema
+from beam_pipelines.items import manifest, schema
 from mm_models.errors import UserError
 from mmstack import main
-from tests.beam_pipelines.small_media import write_lines
+from tests.beam_pipelines.media.small_media import write_lines
 
 GOOD = {"id": "a", "media": "a.mp4"}
 TRACK = [

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beam_pipelines import reading, records
 from beam_pipelines.pipelines import preprocess
 from beam_pipelines.pipelines.finish import check_counts
+from beam_pipelines.record import contract, reading
 from mm_models.errors import UserError
 from mmstack import main
 from tests.beam_pipelines import memory_filesystem
-from tests.beam_pipelines.small_media import TINY, tree, write_clip, write_image, write_lines
+from tests.beam_pipelines.media.small_media import TINY, tree, write_clip, write_image, write_lines
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -70,7 +70,7 @@ def whole(corpus, tmp_path_factory):
 
 
 def test_everything_is_accounted_for(whole):
-    info = json.loads((whole / records.DATASET_INFO).read_text())
+    info = json.loads((whole / contract.DATASET_INFO).read_text())
     assert info["counts"] == {
         "items": 8,
         "items_with_records": 4,
@@ -86,13 +86,13 @@ def test_everything_is_accounted_for(whole):
     assert codes["clip/1"] == "duplicate_id"
     assert [reject["id"] for reject in rejects] == sorted(codes)
     assert info["labels"] == ["a", "b", "c"]
-    assert set(info["features"]) == set(records.FEATURES)
+    assert set(info["features"]) == set(contract.FEATURES)
     assert info["media"]["audio_encoding"] == "pcm16"
     assert not [path for path in whole.rglob("*") if path.is_dir()]
 
 
 def test_dataset_info_describes_the_shards(whole):
-    info = json.loads((whole / records.DATASET_INFO).read_text())
+    info = json.loads((whole / contract.DATASET_INFO).read_text())
     for split, about in info["splits"].items():
         assert about["num_records"] == len(list(reading.iterate(str(whole), split)))
         for shard in about["shards"]:
@@ -102,30 +102,30 @@ def test_dataset_info_describes_the_shards(whole):
 
 def test_frames_sound_and_text_of_a_clip(whole):
     context, lists = reading.find(str(whole), "train", "clip/1#0")
-    assert context[records.NUM_FRAMES] == [10]
-    assert context[records.FRAME_RATE] == [5.0]
-    assert (context[records.HEIGHT], context[records.WIDTH]) == ([24], [36])
-    assert [step[0] for step in lists[records.FRAME_TIMESTAMPS]] == list(
+    assert context[contract.NUM_FRAMES] == [10]
+    assert context[contract.FRAME_RATE] == [5.0]
+    assert (context[contract.HEIGHT], context[contract.WIDTH]) == ([24], [36])
+    assert [step[0] for step in lists[contract.FRAME_TIMESTAMPS]] == list(
         range(0, 2_000_000, 200_000)
     )
-    grey = [np.mean(Image.open(io.BytesIO(f[0])).convert("L")) for f in lists[records.FRAMES]]
+    grey = [np.mean(Image.open(io.BytesIO(f[0])).convert("L")) for f in lists[contract.FRAMES]]
     # Brightness rises by 20 a source frame, 40 a stored one, from 10 on, until it wraps.
     np.testing.assert_allclose(grey[:6], 10 + 40 * np.arange(6), atol=6)
-    pcm = np.frombuffer(lists[records.WAVEFORM_PCM16][0][0], "<i2") / 32768
-    assert context[records.SAMPLE_RATE] == [8000]
+    pcm = np.frombuffer(lists[contract.WAVEFORM_PCM16][0][0], "<i2") / 32768
+    assert context[contract.SAMPLE_RATE] == [8000]
     assert len(pcm) == pytest.approx(16000, abs=1100)
     spectrum = np.abs(np.fft.rfft(pcm[:8000]))
     assert int(np.argmax(spectrum)) == 440
-    assert context[records.CAPTION][:2] == [b"caption 1", b"caption 2"]
-    assert context[records.LABEL_TEXT] == [b"b"]
+    assert context[contract.CAPTION][:2] == [b"caption 1", b"caption 2"]
+    assert context[contract.LABEL_TEXT] == [b"b"]
 
 
 def test_a_still_image_is_one_frame_without_sound(whole):
     context, lists = reading.find(str(whole), "train", "still#0")
-    assert context[records.NUM_FRAMES] == [1]
-    assert context[records.SAMPLE_RATE] == [0]
-    assert context[records.CLIP_END] == [0]
-    assert records.WAVEFORM_PCM16 not in lists
+    assert context[contract.NUM_FRAMES] == [1]
+    assert context[contract.SAMPLE_RATE] == [0]
+    assert context[contract.CLIP_END] == [0]
+    assert contract.WAVEFORM_PCM16 not in lists
 
 
 def test_statistics(whole):
@@ -148,7 +148,7 @@ def test_stride_windows_with_nearest_captions(corpus, tmp_path):
     output = tmp_path / "records"
     options = ["--windows=stride", "--window_seconds=1", "--nearest_captions=2"]
     assert run(corpus, output, *options, "--shards_per_split=3") == 0
-    found = {c[records.CLIP_KEY][0]: c for c, _ in reading.iterate(str(output), "train")}
+    found = {c[contract.CLIP_KEY][0]: c for c, _ in reading.iterate(str(output), "train")}
     assert sorted(found) == [
         b"clip/1#0",
         b"clip/1#1",
@@ -158,12 +158,12 @@ def test_stride_windows_with_nearest_captions(corpus, tmp_path):
         b"still#0",
     ]
     last = found[b"clip/2#2"]
-    assert last[records.CLIP_START] == [2_000_000]
-    assert last[records.NUM_FRAMES] == [5]
+    assert last[contract.CLIP_START] == [2_000_000]
+    assert last[contract.NUM_FRAMES] == [5]
     # The clip's middle is 2.5 s; captions 4 (2.25 s) and 5 (2.75 s) are equally near.
-    assert last[records.CAPTION] == [b"caption 4", b"caption 5"]
+    assert last[contract.CAPTION] == [b"caption 4", b"caption 5"]
     names = sorted(path.name for path in output.glob("test-*.tfrecord"))
-    assert names == [records.shard_name("test", shard, 3) for shard in range(3)]
+    assert names == [contract.shard_name("test", shard, 3) for shard in range(3)]
 
 
 def test_windows_around_captions(corpus, tmp_path, capsys):
@@ -173,10 +173,10 @@ def test_windows_around_captions(corpus, tmp_path, capsys):
     clips = [c for c, _ in reading.iterate(str(output), "train")]
     assert len(clips) == 4 + 6
     for context in clips:
-        middle = (context[records.CLIP_START][0] + context[records.CLIP_END][0]) / 2
-        nearest = (context[records.CAPTION_START][0] + context[records.CAPTION_END][0]) / 2
+        middle = (context[contract.CLIP_START][0] + context[contract.CLIP_END][0]) / 2
+        nearest = (context[contract.CAPTION_START][0] + context[contract.CAPTION_END][0]) / 2
         assert abs(middle - nearest) <= 150_000
-        assert context[records.SAMPLE_RATE] == [0]
+        assert context[contract.SAMPLE_RATE] == [0]
     assert "bad_captions" in capsys.readouterr().out
 
 

@@ -5,10 +5,10 @@ import pathlib
 
 import pytest
 
-from beam_pipelines import reading, records
+from beam_pipelines.record import contract, reading
 from beam_pipelines.sources.folder import MEDIA_EXTENSIONS, read_folder
 from mmstack import main
-from tests.beam_pipelines.small_media import write_lines
+from tests.beam_pipelines.media.small_media import write_lines
 
 DATA = pathlib.Path(__file__).parents[3] / "shared" / "data"
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "robustness.json"
@@ -33,11 +33,11 @@ def preprocess(items: list[dict], folder: pathlib.Path) -> tuple[dict, dict[str,
     write_lines(folder / "m.jsonl", [{**item, "split": "train"} for item in items])
     output = f"--output={folder}/records"
     assert main(["preprocess", f"--manifest={folder}/m.jsonl", output, *SMALL]) == 0
-    info = json.loads((folder / "records" / records.DATASET_INFO).read_text())
+    info = json.loads((folder / "records" / contract.DATASET_INFO).read_text())
     rejects = (folder / "records" / "rejects.jsonl").read_text().splitlines()
     codes = {reject["id"]: reject["code"] for reject in map(json.loads, rejects)}
     made = {
-        context[records.CLIP_KEY][0].decode().removesuffix("#0")
+        context[contract.CLIP_KEY][0].decode().removesuffix("#0")
         for context, _ in reading.iterate(str(folder / "records"), "train")
     }
     assert made.isdisjoint(codes)

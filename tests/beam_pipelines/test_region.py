@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beam_pipelines import reading, records
 from beam_pipelines.media import decode, wire
 from beam_pipelines.media.frames import output_size
 from beam_pipelines.media.types import DecodeRequest
+from beam_pipelines.record import contract, reading
 from mmstack import main
-from tests.beam_pipelines import media_samples as samples
-from tests.beam_pipelines.small_media import TINY, write_clip, write_lines
+from tests.beam_pipelines.media import media_samples as samples
+from tests.beam_pipelines.media.small_media import TINY, write_clip, write_lines
 
 # Top, left, height, width of the green quadrant of `samples.quadrants`, as shown upright.
 GREEN_QUARTER = (0.0, 0.5, 0.5, 0.5)
@@ -103,4 +103,4 @@ def test_records_of_a_region(tmp_path, capsys):
     assert reject["id"] == "boxed" and "region" in reject["detail"]
     (split,) = (name for name, about in info["splits"].items() if about["num_records"])
     ((context, _),) = reading.iterate(str(output), split)
-    assert context[records.HEIGHT] == [16] and context[records.WIDTH] == [12]
+    assert context[contract.HEIGHT] == [16] and context[contract.WIDTH] == [12]

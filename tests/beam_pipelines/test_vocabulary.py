@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from beam_pipelines.words import normalised_words, wordpiece_words
+from beam_pipelines.text.word_splitting import normalised_words, wordpiece_words
 from mmstack import main
 from tests import tensorflow_setup  # noqa: F401  Splits the CPU before TensorFlow starts.
-from tests.beam_pipelines.small_media import write_lines
+from tests.beam_pipelines.media.small_media import write_lines
 
 TEXTS = [
     "A dog, a cat & a DOG!",

@@ -1,6 +1,6 @@
 import pytest
 
-from export.client import GrpcClient, RestClient
+from export.client.protocols import GrpcClient, RestClient
 from export.server.embedded import EmbeddedServer, ServerConfig
 from export.server.models import ModelConfig
 from tests.export.tiny_model import write_tiny_model

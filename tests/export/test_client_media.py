@@ -9,10 +9,10 @@ import pytest
 
 from beam_pipelines.media.isolated import DecoderError
 from beam_pipelines.rejects import Reject, RejectCode
-from export import client_media
-from export.model_info import ModelInfo, parse_model_info
-from export.run_facts import stored_region
-from export.words import Words, words_for
+from export.client import media_requests
+from export.client.questions import Words, words_for
+from export.version.model_info import ModelInfo, parse_model_info
+from export.version.run_facts import stored_region
 from mm_models.errors import UserError
 
 INFO = ModelInfo(
@@ -60,8 +60,8 @@ STILLS_AND_CLIPS = (
     ],
 )
 def test_stills_go_to_the_signatures_of_stills_where_there_are_some(is_still, signatures, expected):
-    clip = client_media.Clip([b"a", b"b"], None, is_still=is_still)
-    requests = client_media.requests_for(clip, Words(("words",)), signatures)
+    clip = media_requests.Clip([b"a", b"b"], None, is_still=is_still)
+    requests = media_requests.requests_for(clip, Words(("words",)), signatures)
     assert set(requests) == expected
     for name, arrays in requests.items():
         for_image = "image" in name
@@ -72,8 +72,8 @@ def test_stills_go_to_the_signatures_of_stills_where_there_are_some(is_still, si
 
 
 def test_sounds_go_to_the_classifiers_of_sounds():
-    clip = client_media.Clip(None, np.zeros(5, np.float32))
-    requests = client_media.requests_for(clip, Words(), STILLS_AND_CLIPS)
+    clip = media_requests.Clip(None, np.zeros(5, np.float32))
+    requests = media_requests.requests_for(clip, Words(), STILLS_AND_CLIPS)
     assert set(requests) == {"encode_audio", "classify_audio_as_digits"}
     assert requests["encode_audio"]["waveform"].shape == (1, 5)
 
@@ -88,14 +88,14 @@ WRITER = (
 @pytest.mark.parametrize(
     ("clip", "labels", "expected"),
     [
-        (client_media.Clip([b"a"], None, is_still=True), (), WRITER[:2]),
-        (client_media.Clip([b"a"], None, is_still=True), ("x", "y"), WRITER[:3]),
-        (client_media.Clip([b"a", b"b"], None), ("x",), WRITER[3:6]),
+        (media_requests.Clip([b"a"], None, is_still=True), (), WRITER[:2]),
+        (media_requests.Clip([b"a"], None, is_still=True), ("x", "y"), WRITER[:3]),
+        (media_requests.Clip([b"a", b"b"], None), ("x",), WRITER[3:6]),
         (None, ("x",), WRITER[6:]),
     ],
 )
 def test_prompts_go_with_what_is_given(clip, labels, expected):
-    requests = client_media.requests_for(clip, Words((), "what?", labels, seed=3), WRITER)
+    requests = media_requests.requests_for(clip, Words((), "what?", labels, seed=3), WRITER)
     assert tuple(requests) == expected
     for name, arrays in requests.items():
         assert arrays["prompt"].tolist() == [b"what?"]
@@ -109,15 +109,15 @@ def test_prompts_go_with_what_is_given(clip, labels, expected):
 @pytest.mark.parametrize(
     ("clip", "words", "signatures", "message"),
     [
-        (client_media.Clip([b"a"], None, is_still=True), Words((), "p"), WRITER[6:], "no stream"),
+        (media_requests.Clip([b"a"], None, is_still=True), Words((), "p"), WRITER[6:], "no stream"),
         (None, Words((), "p"), WRITER[:3], "give --image"),
         (None, Words(("t",), "p"), WRITER, "compares nothing"),
-        (client_media.Clip([b"a"], None), Words(labels=("x",)), ("encode_video",), "no --label"),
+        (media_requests.Clip([b"a"], None), Words(labels=("x",)), ("encode_video",), "no --label"),
     ],
 )
 def test_what_no_signature_takes_is_refused(clip, words, signatures, message):
     with pytest.raises(UserError, match=message):
-        client_media.requests_for(clip, words, signatures)
+        media_requests.requests_for(clip, words, signatures)
 
 
 WRITES = dataclasses.replace(
@@ -165,7 +165,7 @@ def test_a_model_of_stills_alone_sees_the_middle_of_a_video(num_frames, frames, 
         warnings=(),
         info=types.SimpleNamespace(is_image=False),
     )
-    clip = client_media.decode("clip.mp4", info, 10.0, _Decoder(found))
+    clip = media_requests.decode("clip.mp4", info, 10.0, _Decoder(found))
     assert (len(clip.frames_jpeg), clip.is_still) == (frames, is_still)
     assert clip.frames_jpeg[frames // 2] == bytes([5])
 
@@ -179,7 +179,7 @@ def test_a_model_of_stills_alone_sees_the_middle_of_a_video(num_frames, frames, 
 )
 def test_what_cannot_be_decoded_is_the_users_file_not_a_crash(answer, code):
     with pytest.raises(UserError, match=rf"clip\.mp4 cannot be decoded \({code}: "):
-        client_media.decode("clip.mp4", INFO, 10.0, _Decoder(answer))
+        media_requests.decode("clip.mp4", INFO, 10.0, _Decoder(answer))
 
 
 def test_the_region_of_the_records_is_cut_from_what_clients_send(tmp_path):
@@ -193,7 +193,7 @@ def test_the_region_of_the_records_is_cut_from_what_clients_send(tmp_path):
             return Reject(RejectCode.TRUNCATED, "enough")
 
     with pytest.raises(UserError):
-        client_media.decode("clip.mp4", read_back, 10.0, Recorder())
+        media_requests.decode("clip.mp4", read_back, 10.0, Recorder())
     assert asked[0].region == (0.5, 0.25, 0.25, 0.5) and asked[0].short_side == 32
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mmstack
-from export.client import GrpcClient, RestClient
+from export.client.protocols import GrpcClient, RestClient
 from export.commands import serve
 
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import mmstack
-from export import comparisons
-from export.signatures import samples
-from tests.beam_pipelines import media_samples
-from tests.export.vatt_model import write_run
+from export.client import comparisons
+from export.signatures.shared import samples
+from tests.beam_pipelines.media import media_samples
+from tests.export.signatures.vatt_model import write_run
 from trainers import runs
 
 

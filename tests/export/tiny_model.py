@@ -4,8 +4,8 @@ import pathlib
 
 import tensorflow as tf
 
-from export import layout
-from export.batching_parameters import BatchingParameters
+from export.version import layout
+from export.version.batching_parameters import BatchingParameters
 
 
 class TinyModule(tf.Module):

@@ -15,7 +15,7 @@ import tempfile
 
 import numpy as np
 
-from mm_models.checkpoints import safetensors
+from mm_models.checkpoints.containers import safetensors
 from tests.mm_models.checkpoints import hf_models, hf_vision
 
 SEED = 6

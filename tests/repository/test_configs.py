@@ -12,20 +12,19 @@ from mm_models.imp import config as imp_config
 from mm_models.pali import config as pali_config
 from mm_models.text.templates import load_templates
 from mm_models.vatt import config as vatt_config
-from trainers import config as trainer_config
+from trainers.config import schema as trainer_config
+from trainers.config.loading import load_config
 from trainers.data import config as data_config
 from trainers.evaluation import config as evaluation_config
 from trainers.optimization import config as optimization_config
 from trainers.study import config as study_config
 from trainers.study import plan
-from trainers.tasks import (
-    classification,
-    imp,
-    imp_objectives,
-    pali,
-    vatt_classification,
-    vit_classification,
-)
+from trainers.tasks.classification import image_task as vit_classification
+from trainers.tasks.classification import task as classification
+from trainers.tasks.imp import objectives as imp_objectives
+from trainers.tasks.imp import task as imp
+from trainers.tasks.pali import task as pali
+from trainers.tasks.vatt import classification as vatt_classification
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs" / "studies").glob("*.yaml"))
@@ -61,7 +60,7 @@ def test_experiment_loads_and_its_header_says_how_to_run_it(path):
     command = header.split("Command:", 1)[1]
     files = dict.fromkeys(re.findall(r"--config_file=(\S+\.yaml)", command))
     assert str(path.relative_to(ROOT)) in files
-    assert trainer_config.load_config([str(ROOT / file) for file in files]).streams
+    assert load_config([str(ROOT / file) for file in files]).streams
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)

@@ -19,11 +19,11 @@ ALLOWED = {
         "mm_models.text.sentinels",
         "mmstack",
     ),
-    "trainers": ("mm_models", "beam_pipelines.records", "mmstack"),
+    "trainers": ("mm_models", "beam_pipelines.record.contract", "mmstack"),
     "export": (
         "mm_models",
         "trainers.registry",
-        "trainers.config",
+        "trainers.config.schema",
         "trainers.runs",
         "trainers.tasks",
         "mmstack",

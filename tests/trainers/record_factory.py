@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from beam_pipelines import records
+from beam_pipelines.record import contract
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 GERMAN = ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun")
@@ -59,7 +59,7 @@ def write_record_folder(folder: str | pathlib.Path, recipe: Recipe | None = None
     tf.io.gfile.makedirs(folder)
     splits = {split: _write_split(folder, split, recipe) for split in recipe.splits}
     if recipe.with_info:
-        _write_text(f"{folder}/{records.DATASET_INFO}", json.dumps(_info(splits, recipe)))
+        _write_text(f"{folder}/{contract.DATASET_INFO}", json.dumps(_info(splits, recipe)))
         _write_text(f"{folder}/statistics.json", "{}")
         _write_text(f"{folder}/rejects.jsonl", "")
     return folder
@@ -123,23 +123,23 @@ def serialize(number: int, split: str, recipe: Recipe) -> bytes:
     context = example.context.feature
     lists = example.feature_lists.feature_list
     _add_context(context, key, number, split, label, texts, recipe)
-    _ints(context[key(records.NUM_FRAMES)], [recipe.num_frames if has_video else 0])
-    context[key(records.FRAME_RATE)].float_list.value[:] = [
+    _ints(context[key(contract.NUM_FRAMES)], [recipe.num_frames if has_video else 0])
+    context[key(contract.FRAME_RATE)].float_list.value[:] = [
         recipe.frame_rate_hz if has_video else 0.0
     ]
     samples = waveform(label, recipe) if has_audio else np.zeros(0, np.float32)
-    _ints(context[key(records.SAMPLE_RATE)], [recipe.sample_rate_hz if has_audio else 0])
-    _ints(context[key(records.NUM_SAMPLES)], [len(samples)])
+    _ints(context[key(contract.SAMPLE_RATE)], [recipe.sample_rate_hz if has_audio else 0])
+    _ints(context[key(contract.NUM_SAMPLES)], [len(samples)])
     for frame in range(recipe.num_frames if has_video else 0):
         encoded = _jpeg(frame, label, recipe.height, recipe.width)
-        lists[key(records.FRAMES)].feature.add().bytes_list.value[:] = [encoded]
+        lists[key(contract.FRAMES)].feature.add().bytes_list.value[:] = [encoded]
         time_us = round(frame / recipe.frame_rate_hz * 1e6)
-        _ints(lists[key(records.FRAME_TIMESTAMPS)].feature.add(), [time_us])
+        _ints(lists[key(contract.FRAME_TIMESTAMPS)].feature.add(), [time_us])
     if has_audio and recipe.audio_encoding == "pcm16":
         pcm = np.round(samples * 32768).clip(-32768, 32767).astype("<i2").tobytes()
-        lists[key(records.WAVEFORM_PCM16)].feature.add().bytes_list.value[:] = [pcm]
+        lists[key(contract.WAVEFORM_PCM16)].feature.add().bytes_list.value[:] = [pcm]
     elif has_audio:
-        lists[key(records.WAVEFORM_FLOATS)].feature.add().float_list.value[:] = samples
+        lists[key(contract.WAVEFORM_FLOATS)].feature.add().float_list.value[:] = samples
     return example.SerializeToString(deterministic=True)
 
 
@@ -150,33 +150,33 @@ def write_shard(path: str, serialized: list[bytes], with_index: bool = True) -> 
             writer.write(content)
     offsets = np.cumsum([0] + [len(content) + 16 for content in serialized])
     if with_index:
-        with tf.io.gfile.GFile(path + records.INDEX_SUFFIX, "wb") as file:
+        with tf.io.gfile.GFile(path + contract.INDEX_SUFFIX, "wb") as file:
             file.write(offsets.astype("<u8").tobytes())
     return offsets.tolist()
 
 
 def _add_context(context, key, number, split, label, texts, recipe) -> None:
     duration_us = round(recipe.num_frames / recipe.frame_rate_hz * 1e6)
-    _bytes(context[key(records.CLIP_KEY)], [f"{split}/{number:06d}#0"])
-    _bytes(context[key(records.MEDIA_FILENAME)], [f"media/{split}/{number:06d}.mp4"])
-    _bytes(context[key(records.MEDIA_SHA256)], [hashlib.sha256(str(number).encode()).hexdigest()])
-    _ints(context[key(records.CLIP_START)], [0])
-    _ints(context[key(records.CLIP_END)], [duration_us])
-    _ints(context[key(records.LABEL_INDEX)], [label])
-    _bytes(context[key(records.LABEL_TEXT)], [WORDS[label % 10]])
-    _ints(context[key(records.HEIGHT)], [recipe.height])
-    _ints(context[key(records.WIDTH)], [recipe.width])
+    _bytes(context[key(contract.CLIP_KEY)], [f"{split}/{number:06d}#0"])
+    _bytes(context[key(contract.MEDIA_FILENAME)], [f"media/{split}/{number:06d}.mp4"])
+    _bytes(context[key(contract.MEDIA_SHA256)], [hashlib.sha256(str(number).encode()).hexdigest()])
+    _ints(context[key(contract.CLIP_START)], [0])
+    _ints(context[key(contract.CLIP_END)], [duration_us])
+    _ints(context[key(contract.LABEL_INDEX)], [label])
+    _bytes(context[key(contract.LABEL_TEXT)], [WORDS[label % 10]])
+    _ints(context[key(contract.HEIGHT)], [recipe.height])
+    _ints(context[key(contract.WIDTH)], [recipe.width])
     columns = list(zip(*texts, strict=True)) or [(), (), (), ()]
     names = (
-        records.CAPTION,
-        records.CAPTION_STYLE,
-        records.CAPTION_LANGUAGE,
-        records.CAPTION_RELATION,
+        contract.CAPTION,
+        contract.CAPTION_STYLE,
+        contract.CAPTION_LANGUAGE,
+        contract.CAPTION_RELATION,
     )
     for name, column in zip(names, columns, strict=True):
         _bytes(context[key(name)], column)
-    _ints(context[key(records.CAPTION_START)], [0] * len(texts))
-    _ints(context[key(records.CAPTION_END)], [duration_us] * len(texts))
+    _ints(context[key(contract.CAPTION_START)], [0] * len(texts))
+    _ints(context[key(contract.CAPTION_END)], [duration_us] * len(texts))
 
 
 def _write_split(folder: str, split: str, recipe: Recipe) -> dict:
@@ -184,7 +184,7 @@ def _write_split(folder: str, split: str, recipe: Recipe) -> dict:
     bounds = np.linspace(0, total, recipe.num_shards + 1).astype(int)
     shards = []
     for shard in range(recipe.num_shards):
-        name = records.shard_name(split, shard, recipe.num_shards)
+        name = contract.shard_name(split, shard, recipe.num_shards)
         numbers = range(bounds[shard], bounds[shard + 1])
         contents = [serialize(number, split, recipe) for number in numbers]
         offsets = write_shard(f"{folder}/{name}", contents, recipe.with_info)
@@ -210,7 +210,7 @@ def _info(splits: dict, recipe: Recipe) -> dict:
             "axes": list(feature.axes),
             "unit": feature.unit,
         }
-        for key, feature in records.FEATURES.items()
+        for key, feature in contract.FEATURES.items()
     }
     return {
         "format_version": 1,

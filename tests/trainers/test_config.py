@@ -7,8 +7,9 @@ import pytest
 from mm_models.errors import UserError
 from tests.trainers import toy_task
 from trainers import registry
-from trainers.config import ExperimentConfig, load_config, to_yaml
-from trainers.config_checks import check_batches
+from trainers.config.checks import check_batches
+from trainers.config.loading import load_config, to_yaml
+from trainers.config.schema import ExperimentConfig
 from trainers.loop.identity import flatten
 
 BASE = """

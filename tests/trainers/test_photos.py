@@ -8,7 +8,7 @@ import pytest
 
 import mmstack
 from tests.trainers.loop.support import metric_lines
-from trainers.config import load_config
+from trainers.config.loading import load_config
 from trainers.loop.modes import run_experiment
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainers import registry
-from trainers.tasks.base import StepTerms, Task, Term
+from trainers.tasks.base import Task
+from trainers.tasks.terms import StepTerms, Term
 
 DIM = 8
 
@@ -180,7 +181,7 @@ def main(argv: list[str]) -> int:
 
     from mm_models.errors import UserError
     from trainers.commands import train
-    from trainers.config import load_config
+    from trainers.config.loading import load_config
     from trainers.loop.modes import run_experiment
 
     register()

@@ -77,7 +77,7 @@ def _check_flags(args: argparse.Namespace) -> None:
 
 def _read(args: argparse.Namespace) -> int:
     from trainers import conversion
-    from trainers.config import load_config
+    from trainers.config.loading import load_config
 
     config = load_config(args.config_file, args.set)
     converted = conversion.import_run(
@@ -89,10 +89,10 @@ def _read(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace) -> int:
-    from mm_models.checkpoints import files
+    from mm_models.checkpoints.containers import output_files
     from trainers import conversion, runs
 
-    files.check_new(args.output)
+    output_files.check_new(args.output)
     checkpoint = args.checkpoint[0] if args.checkpoint else "latest"
     loaded = runs.load_run(args.model_dir, checkpoint, use_ema=not args.no_ema)
     for part, path in conversion.export_run(loaded, args.target, args.output).items():

@@ -133,7 +133,7 @@ def write_json(path: str, content: Mapping[str, Any]) -> None:
     """Writes JSON by rename; `path` may be a remote URL."""
     import tensorflow as tf
 
-    from trainers.whole_files import write_text
+    from trainers.atomic_files import write_text
 
     tf.io.gfile.makedirs(os.path.dirname(path) or ".")
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the plan; raises UserError for mistakes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from trainers.config import load_config
+    from trainers.config.loading import load_config
     from trainers.planning.report import Devices, report
 
     for name in ("num_devices", "model_parallel"):

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Loads the experiment and runs it; raises UserError for mistakes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from trainers.config import load_config
+    from trainers.config.loading import load_config
     from trainers.loop.modes import run_experiment
 
     config = load_config(args.config_file, overrides_of(args))

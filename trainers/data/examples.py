@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from beam_pipelines import records
+from beam_pipelines.record import contract
 from trainers.data.config import DatasetConfig, InputConfig
-from trainers.data.reader import EXAMPLE_ID_STRIDE
-from trainers.data.stored import open_indexes
+from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
+from trainers.data.stored_media import open_indexes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _info(example_id: int, name: str, config: DatasetConfig, context) -> Example
     def integers(key: str) -> tuple[int, ...]:
         return tuple(feature(key).int64_list.value)
 
-    captions = texts(records.CAPTION)
+    captions = texts(contract.CAPTION)
 
     def per_caption(key: str) -> tuple[str, ...]:
         found = texts(key)[: len(captions)]
@@ -101,17 +101,17 @@ def _info(example_id: int, name: str, config: DatasetConfig, context) -> Example
     return ExampleInfo(
         example_id=example_id,
         dataset=name,
-        key="".join(texts(records.CLIP_KEY)[:1]),
-        media="".join(texts(records.MEDIA_FILENAME)[:1]),
-        start_seconds=sum(integers(records.CLIP_START)[:1]) / 1e6,
-        end_seconds=sum(integers(records.CLIP_END)[:1]) / 1e6,
+        key="".join(texts(contract.CLIP_KEY)[:1]),
+        media="".join(texts(contract.MEDIA_FILENAME)[:1]),
+        start_seconds=sum(integers(contract.CLIP_START)[:1]) / 1e6,
+        end_seconds=sum(integers(contract.CLIP_END)[:1]) / 1e6,
         captions=captions,
-        languages=per_caption(records.CAPTION_LANGUAGE),
-        styles=per_caption(records.CAPTION_STYLE),
-        relations=per_caption(records.CAPTION_RELATION),
-        label_indices=integers(records.LABEL_INDEX),
-        label_texts=texts(records.LABEL_TEXT),
-        voices=texts(records.UTTERANCE_VOICE),
-        utterances=texts(records.UTTERANCE_TEXT),
-        utterance_languages=texts(records.UTTERANCE_LANGUAGE),
+        languages=per_caption(contract.CAPTION_LANGUAGE),
+        styles=per_caption(contract.CAPTION_STYLE),
+        relations=per_caption(contract.CAPTION_RELATION),
+        label_indices=integers(contract.LABEL_INDEX),
+        label_texts=texts(contract.LABEL_TEXT),
+        voices=texts(contract.UTTERANCE_VOICE),
+        utterances=texts(contract.UTTERANCE_TEXT),
+        utterance_languages=texts(contract.UTTERANCE_LANGUAGE),
     )

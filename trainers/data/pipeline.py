@@ -8,20 +8,21 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.data import parse, purposes
+from trainers.data.reading import parse
+from trainers.data import draw_columns
 from trainers.data.config import InputConfig
-from trainers.data.index import RecordIndex
-from trainers.data.loader import RecordLoader
-from trainers.data.mixture import MixtureBlock
-from trainers.data.order import EvaluationOrder, TrainingOrder
+from trainers.data.reading.index import RecordIndex
+from trainers.data.reading.loader import RecordLoader
+from trainers.data.order.mixture import MixtureBlock
+from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
 from trainers.data.plan import input_fingerprint, plan
 from trainers.data.processing import BatchProcessor
-from trainers.data.prompted.catalog import PromptedCatalog
-from trainers.data.prompted.processing import PromptProcessor
-from trainers.data.prompted.reader import PromptedReader
-from trainers.data.prompted.sources import PromptedSources, open_sources
-from trainers.data.reader import BatchReader, RawBatch, RawPrompts, Slice
-from trainers.data.stored import open_indexes
+from trainers.data.parts.prompted.catalog import PromptedCatalog
+from trainers.data.parts.prompted.processing import PromptProcessor
+from trainers.data.parts.prompted.reader import PromptedReader
+from trainers.data.parts.prompted.sources import PromptedSources, open_sources
+from trainers.data.reading.reader import BatchReader, RawBatch, RawPrompts, Slice
+from trainers.data.stored_media import open_indexes
 from trainers.data.validation import validate
 
 __all__ = ["build_eval_dataset", "build_train_dataset", "input_fingerprint", "plan", "slice_of"]
@@ -55,7 +56,7 @@ def build_train_dataset(
         float32[batch, candidates]`, `label: int32[batch, num_labels]` (-1 is padding), `example_id:
         int64[batch]`, `example_mask: float32[batch]`; of the modalities the configuration reads.
         Prompted inputs have `inputs`, `targets`, `task` and more (see
-        `trainers.data.prompted.processing`).
+        `trainers.data.parts.prompted.processing`).
 
     Raises:
         UserError: a wrong field, a missing file, an empty split.
@@ -225,7 +226,7 @@ def _read(
         tf.TensorSpec([batch_size], tf.string),
         numbers,
         tf.TensorSpec([batch_size], tf.int64),
-        tf.TensorSpec([batch_size, purposes.COUNT], tf.float32),
+        tf.TensorSpec([batch_size, draw_columns.COUNT], tf.float32),
         tf.TensorSpec([batch_size, 2], tf.int32),
         prompts,
     )

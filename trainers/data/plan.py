@@ -6,10 +6,10 @@ import json
 
 from mm_models.text.tokenizers import build_tokenizer
 from trainers.data.config import InputConfig, PromptedInputConfig
-from trainers.data.index import RecordIndex
-from trainers.data.prompted.measure import PromptedPlan, measure
-from trainers.data.prompted.sources import open_sources
-from trainers.data.stored import open_indexes
+from trainers.data.reading.index import RecordIndex
+from trainers.data.parts.prompted.measure import PromptedPlan, measure
+from trainers.data.parts.prompted.sources import open_sources
+from trainers.data.stored_media import open_indexes
 from trainers.data.validation import validate
 
 

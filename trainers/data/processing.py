@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from beam_pipelines import records
+from beam_pipelines.record import contract
 from mm_models.signal import windows
-from trainers.data import augment, decode, sample
+from trainers.data.parts.video import augment, decode
+from trainers.data.parts import sampling
 from trainers.data.config import DatasetConfig, InputConfig
-from trainers.data.parse import Parser, scalar
-from trainers.data.prompted.processing import PromptProcessor
-from trainers.data.reader import RawBatch
-from trainers.data.text import CaptionReader
+from trainers.data.reading.parse import Parser, scalar
+from trainers.data.parts.prompted.processing import PromptProcessor
+from trainers.data.reading.reader import RawBatch
+from trainers.data.parts.text.captions import CaptionReader
 
 
 class BatchProcessor:
@@ -55,7 +56,7 @@ class BatchProcessor:
         if self._captions is not None:
             batch |= self._captions(parsed, raw.dataset, raw.seeds, training=self._training)
         if self._config.num_labels:
-            batch["label"] = self._labels(parsed[records.LABEL_INDEX])
+            batch["label"] = self._labels(parsed[contract.LABEL_INDEX])
         batch["example_id"] = raw.example_id
         batch["example_mask"] = tf.cast(raw.dataset >= 0, tf.float32)
         return batch
@@ -91,9 +92,9 @@ class BatchProcessor:
     def _sampled_frames(self, parsed, raw: RawBatch) -> tuple[tf.Tensor, tf.Tensor]:
         """string[batch, windows * frames] sampled JPEGs and int32[batch, windows] offsets."""
         video = self._config.video
-        stored = parsed[records.FRAMES]
+        stored = parsed[contract.FRAMES]
         num_frames = tf.cast(stored.row_lengths(), tf.int32)
-        offsets = sample.video_offsets(video, num_frames, raw.draws, training=self._training)
+        offsets = sampling.video_offsets(video, num_frames, raw.draws, training=self._training)
         indices = windows.window_indices(
             num_frames[:, tf.newaxis], offsets, video.num_frames, video.frame_stride
         )
@@ -108,8 +109,8 @@ class BatchProcessor:
         self, parsed, raw: RawBatch, video_offsets: tf.Tensor | None
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """int32[batch] stored samples, and what decoding needs for each example."""
-        floats = parsed[records.WAVEFORM_FLOATS]
-        pcm16 = scalar(parsed[records.WAVEFORM_PCM16])
+        floats = parsed[contract.WAVEFORM_FLOATS]
+        pcm16 = scalar(parsed[contract.WAVEFORM_PCM16])
         num_floats = floats.row_lengths()
         num_samples = tf.where(
             num_floats > 0, num_floats, tf.cast(tf.strings.length(pcm16) // 2, tf.int64)
@@ -131,16 +132,16 @@ class BatchProcessor:
         if not self._training:
             crops = config.video.num_crops if config.video is not None else 1
             windows = config.num_views // crops
-        offsets = sample.audio_offsets(config.audio, num_samples, raw.draws, num_windows=windows)
+        offsets = sampling.audio_offsets(config.audio, num_samples, raw.draws, num_windows=windows)
         if not self._training or video_offsets is None or not config.sync_audio_video:
             return offsets
-        num_frames = tf.cast(parsed[records.FRAMES].row_lengths(), tf.int32)
-        in_step = sample.in_step(
+        num_frames = tf.cast(parsed[contract.FRAMES].row_lengths(), tf.int32)
+        in_step = sampling.in_step(
             video_offsets[:, 0],
             num_frames,
-            scalar(parsed[records.FRAME_RATE]),
+            scalar(parsed[contract.FRAME_RATE]),
             num_samples,
-            tf.cast(scalar(parsed[records.SAMPLE_RATE]), tf.float32),
+            tf.cast(scalar(parsed[contract.SAMPLE_RATE]), tf.float32),
         )
         return tf.where(num_frames[:, tf.newaxis] > 0, in_step[:, tf.newaxis], offsets)
 
@@ -164,7 +165,7 @@ class BatchProcessor:
 
     def _decode_audio(self, example: dict[str, tf.Tensor], parsed) -> tf.Tensor:
         first, count = example["first"], example["count"]
-        samples = parsed[records.WAVEFORM_FLOATS].flat_values[first : first + count]
+        samples = parsed[contract.WAVEFORM_FLOATS].flat_values[first : first + count]
         windows = decode.sound_windows(
             self._config.audio,
             samples,

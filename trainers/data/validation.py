@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from beam_pipelines import records
+from beam_pipelines.record import contract
 from mm_models.errors import UserError
 from trainers.data.config import (
     AudioInputConfig,
@@ -11,7 +11,7 @@ from trainers.data.config import (
     TextInputConfig,
     VideoInputConfig,
 )
-from trainers.data.prompted.validation import validate_prompted
+from trainers.data.parts.prompted.validation import validate_prompted
 
 CROPS = ("inception", "vgg", "random", "center", "resize")
 CORRUPT_POLICIES = ("fail", "skip")
@@ -58,7 +58,7 @@ def _validate_dataset(dataset: DatasetConfig, name: str) -> None:
     if not 0 < dataset.share <= 1:
         raise UserError(f"{name}.share is {dataset.share}; it must be above 0 and at most 1")
     for key in dataset.feature_names:
-        if key not in records.FEATURES:
+        if key not in contract.FEATURES:
             raise UserError(
                 f"{name}.feature_names maps {key!r}, which is no key of ours; "
                 f"the keys are {sorted(records.FEATURES)}"

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainers.evaluation import panels
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.pictures import panels
 
 
 @dataclasses.dataclass

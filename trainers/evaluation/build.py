@@ -4,20 +4,20 @@ from collections.abc import Mapping
 
 from mm_models.errors import UserError
 from trainers.evaluation.base import Evaluator
-from trainers.evaluation.classification import ClassificationEvaluator
+from trainers.evaluation.classes.classification import ClassificationEvaluator
 from trainers.evaluation.compiled import CompiledFunction
 from trainers.evaluation.config import KINDS, EvaluatorConfig
-from trainers.evaluation.conflict import ConflictEvaluator
-from trainers.evaluation.expert_usage import ExpertUsageEvaluator
-from trainers.evaluation.generation import GenerationEvaluator
-from trainers.evaluation.label_scoring import LabelScoringEvaluator
-from trainers.evaluation.likelihood_retrieval import LikelihoodRetrievalEvaluator
-from trainers.evaluation.linear_probe import LinearProbeEvaluator
 from trainers.evaluation.loss import LossEvaluator
-from trainers.evaluation.retrieval import RetrievalEvaluator
+from trainers.evaluation.places.linear_probe import LinearProbeEvaluator
+from trainers.evaluation.places.retrieval import RetrievalEvaluator
+from trainers.evaluation.places.zero_shot import ZeroShotEvaluator
 from trainers.evaluation.stream_conflict import StreamConflictEvaluator
-from trainers.evaluation.zero_shot import ZeroShotEvaluator
+from trainers.evaluation.writing.generation import GenerationEvaluator
+from trainers.evaluation.writing.label_scoring import LabelScoringEvaluator
+from trainers.evaluation.writing.likelihood_retrieval import LikelihoodRetrievalEvaluator
 from trainers.tasks.base import Task
+from trainers.tasks.imp.evaluators.expert_usage import ExpertUsageEvaluator
+from trainers.tasks.vatt.evaluators.conflict import ConflictEvaluator
 
 _CLASSES = {
     "zero_shot": ZeroShotEvaluator,

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers.data import pipeline
-from trainers.evaluation import drawing, panels
 from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.pictures import drawing, panels
 from trainers.tasks.base import Task
 
 # float32[...] by variable path, without those that a loss does not depend on.

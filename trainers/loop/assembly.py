@@ -8,13 +8,13 @@ import orbit
 import tensorflow as tf
 
 from trainers import distribution, initialization, runs
-from trainers.config import ExperimentConfig
-from trainers.config_checks import accumulation_steps, check_batches
-from trainers.loop import costs
-from trainers.loop.compiled_step import CompiledStep, StepParts
+from trainers.config.checks import accumulation_steps, check_batches
+from trainers.config.schema import ExperimentConfig
 from trainers.loop.inputs import Inputs
-from trainers.loop.step import TrainStep
-from trainers.loop.summed import SummedStep
+from trainers.loop.steps import costs
+from trainers.loop.steps.compiled_step import CompiledStep, StepParts
+from trainers.loop.steps.step import TrainStep
+from trainers.loop.steps.summed import SummedStep
 from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import NamedOptimizer, build_optimizers
 from trainers.tasks.base import Task

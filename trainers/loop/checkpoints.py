@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers import distribution
-from trainers.config import CheckpointConfig
+from trainers.atomic_files import write_text
+from trainers.config.schema import CheckpointConfig
 from trainers.loop.identity import check_identity
 from trainers.loop.state import RunState
 from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import NamedOptimizer
-from trainers.whole_files import write_text
 
 NAME = "ckpt"
 STATE_KEY = "state/.ATTRIBUTES/py_state"

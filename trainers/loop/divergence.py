@@ -3,9 +3,9 @@
 import json
 import os
 
-from trainers.config import StreamConfig
+from trainers.atomic_files import write_text
+from trainers.config.schema import StreamConfig
 from trainers.loop.inputs import Inputs
-from trainers.whole_files import write_text
 
 _SHOWN = 4
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.loop import plan
+from trainers.loop.alternation import stream_plan
+from trainers.loop.alternation.samplers import build_order
 from trainers.loop.assembly import Assembly, replica_batch_spec
-from trainers.loop.dispatch import dispatched_blocks
-from trainers.loop.samplers import build_order
+from trainers.loop.steps.dispatch import dispatched_blocks
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -23,13 +23,13 @@ def report(assembly: Assembly, evaluators: Mapping[str, Any]) -> str:
     ]
     order, size = build_order(config), config.trainer.alternation.multi_step
     blocks = dispatched_blocks(order, size, 0, config.trainer.train_steps)
-    plans = plan.plan_streams(assembly, order)
+    plans = stream_plan.plan_streams(assembly, order)
     largest = 0
     for name, one in plans.items():
         batch = _batch_bytes(assembly, name)
         largest = max(largest, one.costs.activation_bytes + batch)
         lines += _stream(assembly, one, batch)
-    lines += plan.table(plans).splitlines()
+    lines += stream_plan.table(plans).splitlines()
     lines += [f"{len(blocks)} different calls of {size} steps each"] if blocks else []
     lines.append(f"memory per replica, about: {_size(_state_bytes(assembly) + largest)}")
     lines.append(f"evaluators: {', '.join(sorted(evaluators)) or 'none'}")
@@ -50,7 +50,7 @@ def _parameters(assembly: Assembly) -> list[str]:
     return lines
 
 
-def _stream(assembly: Assembly, one: plan.StreamPlan, batch_bytes: int) -> list[str]:
+def _stream(assembly: Assembly, one: stream_plan.StreamPlan, batch_bytes: int) -> list[str]:
     stream = assembly.config.streams[one.name]
     described = str(assembly.inputs.plan(stream.input, f"streams.{one.name}.input"))
     return [

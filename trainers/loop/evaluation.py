@@ -9,11 +9,11 @@ import keras
 
 from mm_models.errors import UserError
 from trainers import distribution
-from trainers.config import ExperimentConfig
+from trainers.config.schema import ExperimentConfig
 from trainers.evaluation.base import EvaluationContext
 from trainers.loop.assembly import Assembly
 from trainers.loop.checkpoints import Checkpoints
-from trainers.loop.metrics_log import MetricsLog
+from trainers.loop.monitoring.metrics_log import MetricsLog
 from trainers.loop.state import RunState
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.config import (
+from trainers.config.schema import (
     AlternationConfig,
     ExperimentConfig,
     InitializeConfig,

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainers import distribution
-from trainers.config import StreamConfig
-from trainers.data.errors import as_user_error
+from trainers.config.schema import StreamConfig
+from trainers.data.reading.errors import as_user_error
 
 
 class Inputs(Protocol):

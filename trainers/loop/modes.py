@@ -10,16 +10,16 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers import initialization, runs
-from trainers.config import ExperimentConfig
-from trainers.config_checks import check_config, check_reachable
+from trainers.config.checks import check_config, check_reachable
+from trainers.config.schema import ExperimentConfig
 from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
 from trainers.loop import checkpoints, dry_run, run_folder
 from trainers.loop.assembly import Assembly, assemble, prepare
 from trainers.loop.evaluation import check_best_metric, evaluate
 from trainers.loop.inputs import Inputs, RecordInputs
-from trainers.loop.metrics_log import MetricsLog
-from trainers.loop.progress import Progress
+from trainers.loop.monitoring.metrics_log import MetricsLog
+from trainers.loop.monitoring.progress import Progress
 from trainers.loop.training import Training
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")

@@ -10,8 +10,9 @@ from typing import Any
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.config import ExperimentConfig, load_config, to_yaml
-from trainers.whole_files import write_text
+from trainers.atomic_files import write_text
+from trainers.config.loading import load_config, to_yaml
+from trainers.config.schema import ExperimentConfig
 
 # Fields that hold the path of a file, by what to do where there is none.
 _ASSET_FIELDS = {

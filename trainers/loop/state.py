@@ -14,7 +14,7 @@ class RunState(tf.train.experimental.PythonState):
         config_yaml: resolved experiment.
         seed: what all randomness derives from, together with the step.
         positions: batches consumed by each stream.
-        order: what the order of streams has observed (trainers/loop/orders.py).
+        order: what the order of streams has observed (trainers/loop/alternation/orders.py).
         meter: sums of the open log window.
         best: value and step of the best checkpoint so far, or null.
         evaluations_since_best: for early stopping.

@@ -9,11 +9,11 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
-from trainers.loop import meter
+from trainers.loop.alternation.streams import Streams
 from trainers.loop.divergence import Diverged
+from trainers.loop.monitoring import meter
+from trainers.loop.monitoring.progress import Progress
 from trainers.loop.preemption import StopSignal
-from trainers.loop.progress import Progress
-from trainers.loop.streams import Streams
 
 
 class _Done(NamedTuple):

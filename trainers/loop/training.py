@@ -8,30 +8,33 @@ import orbit
 import orbit.controller
 
 from trainers import distribution
-from trainers.config import ExperimentConfig, to_yaml
-from trainers.evaluation import panels
+from trainers.atomic_files import write_text
+from trainers.config.loading import to_yaml
+from trainers.config.schema import ExperimentConfig
+from trainers.evaluation.pictures import panels
 from trainers.initialization import REPORT_FILE, to_json
-from trainers.loop import costs, divergence, plan
+from trainers.loop import divergence
+from trainers.loop.alternation import stream_plan
+from trainers.loop.alternation.streams import open_streams
 from trainers.loop.assembly import Assembly
 from trainers.loop.checkpoints import Checkpoints, build_checkpoint
 from trainers.loop.evaluation import Evaluation
 from trainers.loop.identity import flatten, identity_of, setting_defaults
-from trainers.loop.metrics_log import MetricsLog
-from trainers.loop.norms import ParameterNorms
+from trainers.loop.monitoring.metrics_log import MetricsLog
+from trainers.loop.monitoring.norms import ParameterNorms
+from trainers.loop.monitoring.profiler import ProfilerWindow
+from trainers.loop.monitoring.progress import Progress
 from trainers.loop.preemption import (
     DIVERGED_EXIT_CODE,
     PREEMPTED_EXIT_CODE,
     StopRequested,
     StopSignal,
 )
-from trainers.loop.profiler import ProfilerWindow
-from trainers.loop.progress import Progress
 from trainers.loop.run_folder import write_config
 from trainers.loop.state import RunState
-from trainers.loop.streams import open_streams
+from trainers.loop.steps import costs
+from trainers.loop.steps.warm_up import warm_up
 from trainers.loop.trainer import Trainer
-from trainers.loop.warm_up import warm_up
-from trainers.whole_files import write_text
 
 
 class Training:
@@ -124,7 +127,7 @@ class Training:
     def _build_trainer(self) -> Trainer:
         assembly = self._assembly
         self._streams = open_streams(assembly, self._state, self.step)
-        self._progress.say(plan.table(self._streams.plans))
+        self._progress.say(stream_plan.table(self._streams.plans))
         trainer = Trainer(
             self._streams,
             multi_step=self._config.trainer.alternation.multi_step,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from trainers.config import EmaConfig
+from trainers.config.schema import EmaConfig
 
 
 class Averages:

@@ -2,18 +2,37 @@
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
 from trainers import distribution
-
-if TYPE_CHECKING:
-    from trainers.tasks.base import StepTerms, Task, Term
+from trainers.tasks.terms import Gather, StepTerms, Term
 
 Batch = Mapping[str, tf.Tensor]
 Forward = Callable[[Batch, tf.Tensor], Any]
+
+
+class Differentiable(Protocol):
+    """What a rule asks of a task; see `trainers.tasks.base.Task`."""
+
+    def encode(
+        self, model: keras.Model, batch: Batch, *, stream: str, training: bool, seed: tf.Tensor
+    ) -> Any:
+        """Replica-local forward pass."""
+
+    def terms(
+        self,
+        model: keras.Model,
+        outputs: Any,
+        batch: Batch,
+        *,
+        stream: str,
+        training: bool,
+        gather: Gather,
+    ) -> StepTerms:
+        """Loss and metrics of one replica's outputs against the global batch."""
 
 
 class GradientRule(abc.ABC):
@@ -25,7 +44,7 @@ class GradientRule(abc.ABC):
 
     def __init__(
         self,
-        task: "Task",
+        task: Differentiable,
         model: keras.Model,
         variables: Sequence[keras.Variable],
         *,
@@ -43,7 +62,7 @@ class GradientRule(abc.ABC):
     @abc.abstractmethod
     def gradients(
         self, forward: Forward, batch: Batch, seed: tf.Tensor, step: tf.Tensor
-    ) -> tuple["StepTerms", list[tf.Tensor | None]]:
+    ) -> tuple[StepTerms, list[tf.Tensor | None]]:
         """Terms of one replica, and its part of each variable's gradient.
 
         Args:
@@ -57,7 +76,7 @@ class GradientRule(abc.ABC):
             does not depend on.
         """
 
-    def terms(self, outputs: Any, batch: Batch) -> "StepTerms":
+    def terms(self, outputs: Any, batch: Batch) -> StepTerms:
         """The task's terms in training, against the global batch."""
         return self.task.terms(
             self.model,
@@ -68,7 +87,7 @@ class GradientRule(abc.ABC):
             gather=distribution.gather,
         )
 
-    def scale(self, loss: "Term") -> tf.Tensor:
+    def scale(self, loss: Term) -> tf.Tensor:
         """float32[] what every part of the loss is multiplied by before it is differentiated."""
         if not self.mean:
             return tf.ones([])

@@ -6,10 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainers.config import ExperimentConfig
+from trainers.config.schema import ExperimentConfig
 from trainers.data.plan import batch_shapes
-from trainers.loop import costs
-from trainers.loop.costs import GraphCosts
+from trainers.loop.steps import costs
+from trainers.loop.steps.costs import GraphCosts
 from trainers.planning.weights import State, depth_groups, shallow_model
 from trainers.tasks.base import Task
 

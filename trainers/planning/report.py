@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from mm_models.errors import UserError
 from trainers import runs
 from trainers.aligned_text import aligned
-from trainers.config import ExperimentConfig
-from trainers.config_checks import accumulation_steps
-from trainers.loop.costs import GraphCosts
+from trainers.config.checks import accumulation_steps
+from trainers.config.schema import ExperimentConfig
+from trainers.loop.steps.costs import GraphCosts
 from trainers.planning.example_costs import example_costs, largest_stream
 from trainers.planning.memory import StateBytes, state_bytes
 from trainers.planning.sharding import check_heads, rule_of

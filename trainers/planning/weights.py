@@ -10,9 +10,9 @@ import keras
 import tensorflow as tf
 
 from trainers import registry, runs
-from trainers.config import ExperimentConfig
+from trainers.config.schema import ExperimentConfig
 from trainers.optimization.optimizers import trained_groups
-from trainers.optimization.slots import COUNTER_BYTES, slot_axes
+from trainers.optimization.slot_shapes import COUNTER_BYTES, slot_axes
 from trainers.tasks.base import Task
 
 

@@ -96,7 +96,7 @@ def select(runs: list[Run], pattern: str) -> list[Run]:
 
 def resolve(study: StudyConfig, run: Run) -> str:
     """The run's whole experiment as YAML, checked. Raises UserError naming the run."""
-    from trainers.config import load_config, to_yaml
+    from trainers.config.loading import load_config, to_yaml
 
     try:
         return to_yaml(load_config(study.config_files, list(run.overrides)))

@@ -1,45 +1,14 @@
 """The contract between a task, which knows what is learned from a batch, and the loop."""
 
 import abc
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from trainers.optimization.gradient_rules import GradientRule, PlainGradients
-
-
-class Term(NamedTuple):
-    """A quantity before reduction: the loop divides the global sum by the global weight.
-
-    Attributes:
-        sum: float32[] sum over this replica's examples.
-        weight: float32[] how many examples (or tokens) the sum covers.
-    """
-
-    sum: tf.Tensor
-    weight: tf.Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class StepTerms:
-    """What a step yields.
-
-    Attributes:
-        loss: the term whose global mean is differentiated.
-        metrics: further terms by name, averaged over replicas and steps, such as `vidtxt_loss`.
-        rows: float32[batch] by name of an objective, each row's part of the loss; together they add
-            up to `loss.sum`. Tasks whose gradients are treated by objective or row give them.
-    """
-
-    loss: Term
-    metrics: dict[str, Term]
-    rows: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
-
-
-Gather = Callable[[tf.Tensor], tf.Tensor]
+from trainers.tasks.terms import Gather, StepTerms
 
 
 class Task(abc.ABC):

@@ -4,19 +4,20 @@ import dataclasses
 
 import numpy as np
 
-from beam_pipelines.sources.digits import captions, voices
 from beam_pipelines.sources.digits.config import DigitsConfig
-from beam_pipelines.sources.digits.encode import encode_mp4
 from beam_pipelines.sources.digits.ground_truth import GroundTruth
-from beam_pipelines.sources.digits.lexicon import DIGIT_WORDS
-from beam_pipelines.sources.digits.moments import split_into_moments
-from beam_pipelines.sources.digits.phrases import refer
-from beam_pipelines.sources.digits.questions import write_questions
+from beam_pipelines.sources.digits.language import captions
+from beam_pipelines.sources.digits.language.lexicon import DIGIT_WORDS
+from beam_pipelines.sources.digits.language.phrases import refer
+from beam_pipelines.sources.digits.language.questions import write_questions
+from beam_pipelines.sources.digits.pictures.encode import encode_mp4
+from beam_pipelines.sources.digits.pictures.moments import split_into_moments
+from beam_pipelines.sources.digits.pictures.render import Sighting, render
+from beam_pipelines.sources.digits.pictures.scene import SceneObject, draw_digits, draw_looks
+from beam_pipelines.sources.digits.pictures.staging import stage_scene
 from beam_pipelines.sources.digits.randomness import clip_random
-from beam_pipelines.sources.digits.render import Sighting, render
-from beam_pipelines.sources.digits.scene import SceneObject, draw_digits, draw_looks
-from beam_pipelines.sources.digits.speech import SpokenClip, mix, speak
-from beam_pipelines.sources.digits.staging import stage_scene
+from beam_pipelines.sources.digits.speech import voices
+from beam_pipelines.sources.digits.speech.utterances import SpokenClip, mix, speak
 
 
 @dataclasses.dataclass(frozen=True)

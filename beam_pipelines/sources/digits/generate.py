@@ -8,11 +8,12 @@ import os
 import shutil
 from pathlib import Path
 
-from beam_pipelines.sources.digits import publish, voices
+from beam_pipelines.sources.digits import publish
 from beam_pipelines.sources.digits.clip import make_clip
 from beam_pipelines.sources.digits.config import SPLITS, DigitsConfig
-from beam_pipelines.sources.digits.lexicon import DIGIT_WORDS
+from beam_pipelines.sources.digits.language.lexicon import DIGIT_WORDS
 from beam_pipelines.sources.digits.progress import Progress
+from beam_pipelines.sources.digits.speech import voices
 from mm_models.errors import UserError
 
 MANIFEST, CORPUS_INFO = "manifest.jsonl", "corpus.json"

@@ -4,10 +4,10 @@ import dataclasses
 import functools
 
 from beam_pipelines.sources.digits.config import DigitsConfig
-from beam_pipelines.sources.digits.lexicon import COLORS, DIGIT_WORDS
-from beam_pipelines.sources.digits.moments import Moment
-from beam_pipelines.sources.digits.render import Sighting
-from beam_pipelines.sources.digits.scene import SceneObject
+from beam_pipelines.sources.digits.language.lexicon import COLORS, DIGIT_WORDS
+from beam_pipelines.sources.digits.pictures.moments import Moment
+from beam_pipelines.sources.digits.pictures.render import Sighting
+from beam_pipelines.sources.digits.pictures.scene import SceneObject
 
 # Distance of two centres, as a share of the frame, from which on one is beside or above the other.
 APART_SHARE = 0.05

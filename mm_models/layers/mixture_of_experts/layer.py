@@ -19,7 +19,7 @@ from mm_models.layers.mixture_of_experts import (
 )
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
 from mm_models.layers.mixture_of_experts.statistics import Routing
-from mm_models.layers.mlp import activation_function
+from mm_models.layers.transformer.mlp import activation_function
 
 ROUTER_STANDARD_DEVIATION = 0.02
 _DISPATCH = {"indexed": dispatch_indexed, "einsum": dispatch_einsum}

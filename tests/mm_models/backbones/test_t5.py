@@ -9,7 +9,7 @@ import tensorflow as tf
 from mm_models.backbones.t5 import T5, count_parameters, shift_right
 from mm_models.backbones.t5_config import T5Config, resolve
 from mm_models.errors import UserError
-from mm_models.layers.masks import segment_mask
+from mm_models.layers.transformer.masks import segment_mask
 from tests import batteries
 from tests.mm_models.backbones import t5_reference
 

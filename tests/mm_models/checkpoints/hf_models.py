@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from mm_models.checkpoints import safetensors
+from mm_models.checkpoints.containers import safetensors
 from tests.mm_models.checkpoints.hf_vision import Case, draw_weights
 
 

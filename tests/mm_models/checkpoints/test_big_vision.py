@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from mm_models.backbones.vit import Vit, VitConfig
-from mm_models.checkpoints import key_maps, mapping, npz
+from mm_models.checkpoints import key_maps, mapping
+from mm_models.checkpoints.containers import npz
 from mm_models.errors import UserError
 from tests import batteries
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mm_models.backbones.vit import Vit
-from mm_models.checkpoints import huggingface, key_maps, mapping, safetensors
+from mm_models.checkpoints import key_maps, mapping
+from mm_models.checkpoints.containers import safetensors
+from mm_models.checkpoints.keys import huggingface_vit
 from mm_models.errors import UserError
 from tests import batteries
 from tests.golden.make_hf_vision import SEED
@@ -91,7 +93,7 @@ def test_what_the_config_beside_the_weights_contradicts_is_refused(golden, tmp_p
         case = hf_vision.dataclasses.replace(case, ours={**case.ours, **wrong})
         with pytest.raises(UserError, match=words):
             hf_vision.load(case, path)
-    assert set(huggingface.GELUS.values()) == {"erf", "tanh"}
+    assert set(huggingface_vit.GELUS.values()) == {"erf", "tanh"}
 
 
 def test_weights_that_a_format_does_not_know_are_named(golden, tmp_path):

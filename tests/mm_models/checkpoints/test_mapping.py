@@ -8,8 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mm_models.checkpoints import key_maps, mapping, npz, safetensors
-from mm_models.checkpoints.views import View
+from mm_models.checkpoints import key_maps, mapping
+from mm_models.checkpoints.containers import npz, safetensors
+from mm_models.checkpoints.containers.renamed import View
 from mm_models.errors import UserError
 
 

@@ -11,15 +11,9 @@ import pytest
 import tensorflow as tf
 
 from mm_models.backbones.t5 import T5, T5Config
-from mm_models.checkpoints import (
-    key_maps,
-    mapping,
-    mesh_tensorflow,
-    message_pack,
-    safetensors,
-    t5_keys,
-    zarr,
-)
+from mm_models.checkpoints import key_maps, mapping
+from mm_models.checkpoints.containers import mesh_tensorflow, message_pack, safetensors, zarr
+from mm_models.checkpoints.keys import huggingface_t5
 from mm_models.checkpoints.mapping import stored_values
 from mm_models.errors import UserError
 from tests.mm_models.checkpoints import t5_cases
@@ -34,7 +28,7 @@ def make(family, **changes):
 
 def named_model(family):
     model = make(family)
-    places = t5_keys.places(model)
+    places = huggingface_t5.places(model)
     assert mapping.load(places, NamedSource(places)).skipped == []
     return model
 
@@ -157,7 +151,11 @@ def test_names_of_mesh_tensorflow(tmp_path):
 
 def test_a_file_without_logits_takes_them_from_the_token_table(tmp_path):
     source = named_model("mt5")
-    values = [item for item in stored_values(t5_keys.places(source)) if item[0] != t5_keys.LOGITS]
+    values = [
+        item
+        for item in stored_values(huggingface_t5.places(source))
+        if item[0] != huggingface_t5.LOGITS
+    ]
     safetensors.write(values, str(tmp_path / "tied"))
     model = make("mt5")
     load(tmp_path / "tied", model)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mm_models.checkpoints import vatt
-from mm_models.checkpoints.published import SUFFIX, PublishedCheckpoint
-from mm_models.checkpoints.vatt_keys import places
+from mm_models.checkpoints.containers.object_checkpoint import SUFFIX, PublishedCheckpoint
 from mm_models.errors import UserError
+from mm_models.vatt import published_weights
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig, named_config
 from mm_models.vatt.model import VattModel
+from mm_models.vatt.published_keys import places
 
 BASE = "model/layer_with_weights-0/_base_layer"
 HEAD = "model/layer_with_weights-0/_head_layer/_bridge_heads/0"
@@ -161,7 +161,7 @@ def test_every_weight_of_the_published_models_has_a_key(build, count, rows):
 )
 def test_keys_are_the_published_ones_and_a_round_trip_keeps_every_bit(name, keys, tmp_path):
     model, other = VattModel(one_layer(name)), VattModel(one_layer(name))
-    path = vatt.export_weights(model, str(tmp_path / "out"), step=500)
+    path = published_weights.export_weights(model, str(tmp_path / "out"), step=500)
     written = tf.train.load_checkpoint(path).get_variable_to_shape_map()
     models = {
         key.removesuffix(SUFFIX): tuple(shape)
@@ -176,13 +176,13 @@ def test_keys_are_the_published_ones_and_a_round_trip_keeps_every_bit(name, keys
     }
     published = PublishedCheckpoint(path)
     assert published.step == 500
-    report = vatt.import_weights(other, published)
+    report = published_weights.import_weights(other, published)
     assert sorted(report.loaded) == sorted(models)
     assert (report.resized, report.skipped, report.unmapped) == ({}, [], [])
     for one, two in zip(model.weights, other.weights, strict=True):
         assert one.numpy().tobytes() == two.numpy().tobytes(), one.path
     with pytest.raises(UserError, match="exists"):
-        vatt.export_weights(model, str(tmp_path / "out"), step=500)
+        published_weights.export_weights(model, str(tmp_path / "out"), step=500)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -224,7 +224,7 @@ def test_a_fine_tuned_tower_with_slots_and_other_positions(tmp_path):
     config = one_layer("debug")
     config.video.height = config.video.width = 160
     wide = VattClassifier(config, "video", 3)
-    report = vatt.import_weights(wide, checkpoint)
+    report = published_weights.import_weights(wide, checkpoint)
     assert list(report.resized.values()) == [(14, 20), (14, 20)]
     assert not report.skipped and not report.unmapped
     assert "vertical_position_embeddings/embeddings 14 -> 20 rows" in str(report)
@@ -250,15 +250,15 @@ def test_what_does_not_fit_is_named_and_changes_nothing(tmp_path):
     }
     for name, (stored, words) in cases.items():
         with pytest.raises(UserError, match=words):
-            vatt.import_weights(model, write_raw(tmp_path / name, stored))
+            published_weights.import_weights(model, write_raw(tmp_path / name, stored))
     for one, two in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(one, two.numpy())
-    allowed = vatt.import_weights(
+    allowed = published_weights.import_weights(
         model, PublishedCheckpoint(str(tmp_path / "lacking")), [r"mha/q/bias$"]
     )
     assert allowed.skipped == [key] and len(allowed.loaded) == len(values) - 1
     beyond = PublishedCheckpoint(str(tmp_path / "beyond"))
-    assert vatt.import_weights(model, beyond, ["more"]).unmapped == [f"{key}/more"]
+    assert published_weights.import_weights(model, beyond, ["more"]).unmapped == [f"{key}/more"]
 
 
 def test_unreadable_files_are_named(tmp_path):

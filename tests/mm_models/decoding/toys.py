@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from mm_models.decoding.prefill import prefix_mask, prompt_mask, step_mask
 from mm_models.decoding.state import DecoderState
-from mm_models.layers.block_options import BlockOptions
-from mm_models.layers.transformer import TransformerStack
+from mm_models.layers.transformer.block_options import BlockOptions
+from mm_models.layers.transformer.stack import TransformerStack
 
 START, END = 0, 1
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mm_models.layers.attention import MultiHeadAttention
 from mm_models.layers.initializers import kernel_initializer
-from mm_models.layers.masks import cache_mask, causal_mask, segment_mask
-from mm_models.layers.mlp import Mlp
-from mm_models.layers.relative_bias import RelativeBias, relative_buckets
-from mm_models.layers.transformer import BlockOptions, TransformerBlock, TransformerStack
+from mm_models.layers.transformer.attention import MultiHeadAttention
+from mm_models.layers.transformer.masks import cache_mask, causal_mask, segment_mask
+from mm_models.layers.transformer.mlp import Mlp
+from mm_models.layers.transformer.relative_bias import RelativeBias, relative_buckets
+from mm_models.layers.transformer.stack import BlockOptions, TransformerBlock, TransformerStack
 from tests import batteries
 
 OPTIONS = BlockOptions(

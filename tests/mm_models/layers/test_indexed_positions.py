@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.layers.positions import IndexedPositions, position_ids
+from mm_models.layers.tokens.positions import IndexedPositions, position_ids
 from tests import batteries
 
 AXES = {"temporal": 4, "vertical": 6, "horizontal": 8}

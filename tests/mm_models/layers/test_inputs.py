@@ -5,15 +5,16 @@ import pytest
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.layers import drop_token, patches, randomness
-from mm_models.layers.aggregate_token import AggregateToken
+from mm_models.layers import randomness
 from mm_models.layers.batch_norm import SyncBatchNorm
-from mm_models.layers.drop_token import DropToken
 from mm_models.layers.dropout import StatelessDropout
-from mm_models.layers.normalization import RmsNorm
-from mm_models.layers.patches import PatchEmbedding
-from mm_models.layers.positions import AxisPositions, resampling_matrix
-from mm_models.layers.word_embedding import WordEmbedding
+from mm_models.layers.tokens import drop_token, patches
+from mm_models.layers.tokens.aggregate_token import AggregateToken
+from mm_models.layers.tokens.drop_token import DropToken
+from mm_models.layers.tokens.patches import PatchEmbedding
+from mm_models.layers.tokens.positions import AxisPositions, resampling_matrix
+from mm_models.layers.tokens.word_embedding import WordEmbedding
+from mm_models.layers.transformer.normalization import RmsNorm
 from mm_models.vatt.config import named_config, resolve
 from mm_models.vatt.tokens import PatchTokens, WordTokens
 from mm_models.vatt.towers import make_tokens

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mm_models.layers.rematerialization import recompute
+from mm_models.layers.transformer.rematerialization import recompute
 
 
 def make_step(layer, again: bool):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mm_models.layers.transformer import BlockOptions, TransformerStack
+from mm_models.layers.transformer.stack import BlockOptions, TransformerStack
 from tests import batteries
 from tests.mm_models.layers.test_transformer import mlp, tokens, under, weights_of
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mm_models.layers.attention import MultiHeadAttention
-from mm_models.layers.mlp import Mlp
-from mm_models.layers.relative_bias import RelativeBias, relative_buckets
-from mm_models.layers.transformer import BlockOptions, TransformerBlock, TransformerStack
+from mm_models.layers.transformer.attention import MultiHeadAttention
+from mm_models.layers.transformer.mlp import Mlp
+from mm_models.layers.transformer.relative_bias import RelativeBias, relative_buckets
+from mm_models.layers.transformer.stack import BlockOptions, TransformerBlock, TransformerStack
 from mm_models.vatt.config import named_config
 from mm_models.vatt.towers import Tower
 from tests import batteries

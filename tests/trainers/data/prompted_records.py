@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from beam_pipelines import records
+from beam_pipelines.record import contract
 from tests.mm_models.text.pieces import write_model
 from tests.trainers.record_factory import frame_pixels, write_shard
 from trainers.data.config import (
@@ -54,30 +54,30 @@ def serialize(number: int, *, questions: bool = True) -> bytes:
     def put(key: str, values: list[str]) -> None:
         context[key].bytes_list.value[:] = [value.encode() for value in values]
 
-    put(records.CLIP_KEY, [f"clip/{number:04d}#0"])
-    put(records.MEDIA_FILENAME, [f"media/{number}.mp4"])
+    put(contract.CLIP_KEY, [f"clip/{number:04d}#0"])
+    put(contract.MEDIA_FILENAME, [f"media/{number}.mp4"])
     languages = [*CAPTIONS, "en", "en", "en"]
     texts = [caption(number, language) for language in CAPTIONS]
     texts += [f"another {LABELS[number % 6]}", WRONG, str(number % 6)]
-    put(records.CAPTION, texts)
-    put(records.CAPTION_LANGUAGE, languages)
-    put(records.CAPTION_STYLE, ["canonical"] * 4 + ["full", "full", "ocr"])
-    put(records.CAPTION_RELATION, ["moment"] * 5 + ["wrong", "moment"])
+    put(contract.CAPTION, texts)
+    put(contract.CAPTION_LANGUAGE, languages)
+    put(contract.CAPTION_STYLE, ["canonical"] * 4 + ["full", "full", "ocr"])
+    put(contract.CAPTION_RELATION, ["moment"] * 5 + ["wrong", "moment"])
     if questions and number % 3:
-        put(records.QUESTION, ["what colour?", "what colour?", "how many?", "welche Farbe?"])
+        put(contract.QUESTION, ["what colour?", "what colour?", "how many?", "welche Farbe?"])
         color = COLORS["en"][number % 3]
-        put(records.ANSWER, [color, f"dark {color}", "one", COLORS["de"][number % 3]])
-        put(records.QUESTION_KIND, ["colour", "colour", "count", "colour"])
-        put(records.QUESTION_LANGUAGE, ["en", "en", "en", "de"])
-    put(records.LABEL_TEXT, [LABELS[number % 6]])
-    put(records.OBJECT_LABEL_TEXT, [LABELS[number % 6], LABELS[(number + 1) % 6]])
+        put(contract.ANSWER, [color, f"dark {color}", "one", COLORS["de"][number % 3]])
+        put(contract.QUESTION_KIND, ["colour", "colour", "count", "colour"])
+        put(contract.QUESTION_LANGUAGE, ["en", "en", "en", "de"])
+    put(contract.LABEL_TEXT, [LABELS[number % 6]])
+    put(contract.OBJECT_LABEL_TEXT, [LABELS[number % 6], LABELS[(number + 1) % 6]])
     for frame in range(NUM_FRAMES):
         pixels = frame_pixels(frame, number, 16, 16)
-        lists[records.FRAMES].feature.add().bytes_list.value[:] = [
+        lists[contract.FRAMES].feature.add().bytes_list.value[:] = [
             tf.io.encode_jpeg(pixels, quality=95).numpy()
         ]
         boxes = box(number, frame, 0) + (box(number, frame, 1) if frame >= 2 else [0.0] * 4)
-        lists[records.OBJECT_BOXES].feature.add().float_list.value[:] = boxes
+        lists[contract.OBJECT_BOXES].feature.add().float_list.value[:] = boxes
     return example.SerializeToString(deterministic=True)
 
 
@@ -87,12 +87,12 @@ def write_folder(folder, counts=None, **options) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     splits = {}
     for split, count in (counts or {"train": 30, "test": 7}).items():
-        name = records.shard_name(split, 0, 1)
+        name = contract.shard_name(split, 0, 1)
         contents = [serialize(number, **options) for number in range(count)]
         write_shard(str(folder / name), contents)
         splits[split] = {"num_records": count, "shards": [{"file": name, "num_records": count}]}
     info = {"splits": splits, "labels": list(LABELS), "media": {"short_side": 16}}
-    (folder / records.DATASET_INFO).write_text(json.dumps(info))
+    (folder / contract.DATASET_INFO).write_text(json.dumps(info))
     write_model(folder / "pieces.model", num_sentinels=20)
     return str(folder)
 

@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers.data import augment, purposes
-from trainers.data.randomness import example_draws, example_seeds
+from trainers.data.parts.video import augment
+from trainers.data import draw_columns
+from trainers.data.order.randomness import example_draws, example_seeds
 
 SIZE = (32, 32)
 
 
 def _boxes(style, frame_size, size=SIZE, count=400):
-    draws = example_draws(1, 2, np.arange(count), purposes.COUNT)
+    draws = example_draws(1, 2, np.arange(count), draw_columns.COUNT)
     seeds = example_seeds(1, 2, np.arange(count))
     one = tf.function(
         lambda draw, seed: tf.stack(
@@ -80,23 +81,23 @@ def test_flip_mirrors_half_of_the_clips_and_all_of_their_frames():
 def _reference_jitter(frames, draws):
     """float64 NumPy reference without the hue, which is checked apart."""
     x = (frames.astype(np.float64) + 1) / 2
-    x = x + (2 * draws[purposes.BRIGHTNESS] - 1) * 32 / 255
+    x = x + (2 * draws[draw_columns.BRIGHTNESS] - 1) * 32 / 255
     # Saturation in HSV: the largest channel stays, the others move away from or towards it.
     top = x.max(axis=-1, keepdims=True)
     low = x.min(axis=-1, keepdims=True)
     saturation = np.where(top > 0, (top - low) / top, 0)
-    factor = np.clip(saturation * (0.6 + 0.8 * draws[purposes.SATURATION]), 0, 1)
+    factor = np.clip(saturation * (0.6 + 0.8 * draws[draw_columns.SATURATION]), 0, 1)
     x = top - (top - x) * factor / np.where(saturation > 0, saturation, 1)
     mean = x.mean(axis=(1, 2), keepdims=True)
-    x = mean + (x - mean) * (0.6 + 0.8 * draws[purposes.CONTRAST])
+    x = mean + (x - mean) * (0.6 + 0.8 * draws[draw_columns.CONTRAST])
     return np.clip(x, 0, 1) * 2 - 1
 
 
 def test_color_jitter_equals_the_reference():
     frames = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 6, 6, 3)).astype(np.float32)
-    for row in example_draws(4, 0, np.arange(5), purposes.COUNT):
+    for row in example_draws(4, 0, np.arange(5), draw_columns.COUNT):
         # The middle of the hue range leaves hues alone.
-        row[purposes.HUE], row[purposes.JITTER] = 0.5, 0.0
+        row[draw_columns.HUE], row[draw_columns.JITTER] = 0.5, 0.0
         found = augment.color_jitter(frames, 0.8, tf.constant(row))
         np.testing.assert_allclose(found, _reference_jitter(frames, row), atol=2e-3)
 
@@ -105,8 +106,8 @@ def test_hue_turns_by_at_most_a_fifth_and_alike_in_all_frames():
     frame = np.zeros((1, 2, 2, 3), np.float32)
     frame[..., 0] = 0.5
     frames = np.repeat(frame, 3, axis=0)
-    draws = np.full(purposes.COUNT, 0.5, np.float32)
-    draws[[purposes.JITTER, purposes.HUE]] = 0.0, 1.0
+    draws = np.full(draw_columns.COUNT, 0.5, np.float32)
+    draws[[draw_columns.JITTER, draw_columns.HUE]] = 0.0, 1.0
     found = augment.color_jitter(frames, 0.8, tf.constant(draws)).numpy()
     # From hue 0 by a fifth of the circle: 1.2 sixths, so green leads, and red has fallen by a fifth
     # of the chroma from its top.
@@ -118,7 +119,7 @@ def test_hue_turns_by_at_most_a_fifth_and_alike_in_all_frames():
 def test_a_fifth_of_the_clips_stays_untouched_and_all_stay_in_range():
     frames = np.random.default_rng(0).uniform(-1, 1, (2, 4, 4, 3)).astype(np.float32)
     jitter = tf.function(lambda draw: augment.color_jitter(frames, 0.8, draw))
-    results = [jitter(row).numpy() for row in example_draws(9, 0, np.arange(500), purposes.COUNT)]
+    results = [jitter(row).numpy() for row in example_draws(9, 0, np.arange(500), draw_columns.COUNT)]
     untouched = np.mean([np.array_equal(result, frames) for result in results])
     assert abs(untouched - 0.2) < 0.06
     assert np.abs(results).max() <= 1.0

@@ -7,7 +7,7 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers.record_factory import Recipe, serialize, write_shard
 from trainers.data.config import AudioInputConfig, DatasetConfig, InputConfig, VideoInputConfig
-from trainers.data.errors import as_user_error
+from trainers.data.reading.errors import as_user_error
 from trainers.data.pipeline import build_eval_dataset, build_train_dataset
 
 NUM_RECORDS = 20

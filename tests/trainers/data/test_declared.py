@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
-from trainers.config import load_config
+from trainers.config.loading import load_config
 from trainers.data.pipeline import build_train_dataset
 
 # The keys that VATT's released toy data set uses, and ours for the same content.

@@ -8,8 +8,8 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers.record_factory import Recipe, serialize, write_record_folder, write_shard
 from trainers.data.config import DatasetConfig
-from trainers.data.index import CorruptRecord, RecordIndex, find_key
-from trainers.data.shards import scan
+from trainers.data.reading.index import CorruptRecord, RecordIndex, find_key
+from trainers.data.reading.shards import scan
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.data.mixture import MixtureBlock
-from trainers.data.order import EvaluationOrder, TrainingOrder, permute
-from trainers.data.randomness import example_draws, example_seeds, hash64, uniform
+from trainers.data.order.mixture import MixtureBlock
+from trainers.data.order.example_order import EvaluationOrder, TrainingOrder, permute
+from trainers.data.order.randomness import example_draws, example_seeds, hash64, uniform
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**64 - 1))

@@ -24,10 +24,10 @@ from tests.trainers.data.prompted_records import (
 )
 from trainers.data import pipeline
 from trainers.data.config import DatasetConfig
-from trainers.data.mixture import MixtureBlock
-from trainers.data.order import TrainingOrder
-from trainers.data.prompted.catalog import PromptedCatalog
-from trainers.data.prompted.rates import task_weights
+from trainers.data.order.mixture import MixtureBlock
+from trainers.data.order.example_order import TrainingOrder
+from trainers.data.parts.prompted.catalog import PromptedCatalog
+from trainers.data.parts.prompted.rates import task_weights
 
 KINDS = {"question_kinds": ["colour"]}
 CANONICAL = {"caption_styles": ["canonical"]}

@@ -10,7 +10,7 @@ from tests.trainers.data.inputs import input_config, training_batches, video_inp
 from tests.trainers.record_factory import Recipe, write_record_folder
 from trainers.data.config import DatasetConfig
 from trainers.data.examples import describe
-from trainers.data.index import RecordIndex, choose_records
+from trainers.data.reading.index import RecordIndex, choose_records
 from trainers.data.pipeline import build_eval_dataset, input_fingerprint, plan
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_pipelines import records
+from beam_pipelines.record import contract
 from tests.trainers.data import inputs
 from tests.trainers.record_factory import Recipe, serialize, write_record_folder
 from trainers.data.pipeline import build_eval_dataset
@@ -31,7 +31,7 @@ def test_only_the_frame_that_is_shown_is_decoded(tmp_path):
         for number in range(4):
             example = tf.train.SequenceExample.FromString(serialize(number, "test", recipe))
             for place, frame in enumerate(
-                example.feature_lists.feature_list[records.FRAMES].feature
+                example.feature_lists.feature_list[contract.FRAMES].feature
             ):
                 if place != 8:
                     frame.bytes_list.value[0] = b"no JPEG"

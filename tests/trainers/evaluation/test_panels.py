@@ -12,9 +12,9 @@ from tests.trainers.evaluation.planted import (
     inputs,
     unit_vectors,
 )
-from trainers.evaluation import drawing, panels
-from trainers.evaluation.batch_panels import batch_panels
-from trainers.evaluation.conflict_panels import conflict_panels, triplet
+from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.pictures.batch_panels import batch_panels
+from trainers.tasks.vatt.evaluators.conflict_panels import conflict_panels, triplet
 
 
 def written(folder):

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tests.trainers import toy_task
-from trainers.config import ExperimentConfig, load_config
+from trainers.config.loading import load_config
+from trainers.config.schema import ExperimentConfig
 from trainers.loop import checkpoints
 from trainers.loop.modes import run_experiment
 

@@ -18,8 +18,8 @@ from tests.trainers.loop.support import (
 )
 from tests.trainers.loop.test_streams import THREE_STREAMS, check_a_kill_changes_nothing
 from trainers.loop import checkpoints
+from trainers.loop.alternation.streams import open_streams
 from trainers.loop.assembly import assemble, prepare
-from trainers.loop.dispatch import Dispatcher
 from trainers.loop.inputs import StreamReader
 from trainers.loop.preemption import (
     DIVERGED_EXIT_CODE,
@@ -28,8 +28,8 @@ from trainers.loop.preemption import (
     StopSignal,
 )
 from trainers.loop.state import RunState
-from trainers.loop.streams import open_streams
-from trainers.loop.warm_up import warm_up
+from trainers.loop.steps.dispatch import Dispatcher
+from trainers.loop.steps.warm_up import warm_up
 
 INTERVALS = [
     "streams.small.interval=2",

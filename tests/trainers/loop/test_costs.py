@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from mm_models.layers.rematerialization import recompute
-from trainers.loop import costs
+from mm_models.layers.transformer.rematerialization import recompute
+from trainers.loop.steps import costs
 
 ROWS = tf.TensorSpec([4, 8])
 

@@ -162,7 +162,7 @@ def test_vocabularies_are_copied_and_the_copied_config_resumes(tmp_path):
     config = toy_config(tmp_path, f"task.vocabulary={vocabulary}", "trainer.train_steps=2")
     run_toy(config, run)
     vocabulary.unlink()
-    from trainers.config import load_config
+    from trainers.config.loading import load_config
 
     copied = load_config([str(run / "config.yaml")], ["trainer.train_steps=4"])
     assert copied.task.vocabulary == str(run / "assets" / "words.txt")

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from trainers.loop.orders import IntervalOrder, ProportionalOrder, RandomOrder
-from trainers.loop.samplers import MeasuredOrder
+from trainers.loop.alternation.orders import IntervalOrder, ProportionalOrder, RandomOrder
+from trainers.loop.alternation.samplers import MeasuredOrder
 
 WEIGHTS = {"d": 0.5, "a": 3.0, "b": 1.0, "c": 0.0}
 

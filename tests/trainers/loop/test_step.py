@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.trainers import toy_task
 from tests.trainers.loop.support import toy_config
 from trainers import distribution
-from trainers.config import RuntimeConfig
+from trainers.config.schema import RuntimeConfig
 from trainers.loop.assembly import assemble, prepare
 from trainers.loop.inputs import StreamReader
 

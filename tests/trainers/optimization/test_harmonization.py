@@ -204,7 +204,7 @@ def test_compiled_equals_eager(case, options):
 
 def test_metrics_by_data_set(case):
     from trainers.data.config import DatasetConfig
-    from trainers.data.reader import EXAMPLE_ID_STRIDE
+    from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
 
     inputs, batch = case.task.streams["clips"].input, case.batch
     inputs.datasets = {"narrated": DatasetConfig(), "silent": DatasetConfig()}

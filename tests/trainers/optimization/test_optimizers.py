@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.config import EmaConfig
+from trainers.config.schema import EmaConfig
 from trainers.optimization.averages import Averages
 from trainers.optimization.config import OptimizerConfig, ParameterGroupConfig, ScheduleConfig
 from trainers.optimization.optimizers import build_optimizers

@@ -16,8 +16,8 @@ from mm_models.vatt.config import named_config
 from mm_models.vatt.model import VattModel
 from tests.mm_models.text.pieces import write_model
 from trainers import runs
-from trainers.config import load_config
-from trainers.config_checks import OPTIMIZERS
+from trainers.config.checks import OPTIMIZERS
+from trainers.config.loading import load_config
 from trainers.optimization.config import OptimizerConfig
 from trainers.optimization.optimizers import build_optimizers
 from trainers.planning import sharding

@@ -3,9 +3,9 @@
 import numpy as np
 
 from mm_models.vatt.config import named_config
-from trainers.config import StreamConfig
+from trainers.config.schema import StreamConfig
 from trainers.data.config import AudioInputConfig, InputConfig, TextInputConfig, VideoInputConfig
-from trainers.tasks.vatt import VattTask, VattTaskConfig
+from trainers.tasks.vatt.task import VattTask, VattTaskConfig
 
 
 def model_config(variant="specific", *, drop_token_rate=0.0, preset="reference_code"):

@@ -10,9 +10,10 @@ from mm_models.pali.model import PaliModel
 from tests import task_battery
 from tests.trainers.tasks.batches import input_config, make_batch
 from trainers import initialization
-from trainers.config import InitializeConfig, StreamConfig
-from trainers.evaluation import classifiers, embeddings
-from trainers.tasks.vit_classification import (
+from trainers.config.schema import InitializeConfig, StreamConfig
+from trainers.evaluation.classes import classifiers
+from trainers.evaluation.places import embeddings
+from trainers.tasks.classification.image_task import (
     VitClassificationTask,
     VitClassificationTaskConfig,
 )

@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.layers import randomness
-from trainers.data.reader import EXAMPLE_ID_STRIDE
+from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
 from trainers.optimization.gradient_rules import Batch, GradientRule
 from trainers.optimization.harmonization import measures, projection
 from trainers.optimization.harmonization.config import HarmonizationConfig
-from trainers.tasks.base import StepTerms, Term
+from trainers.tasks.terms import StepTerms, Term
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mm_models.layers.attention import MultiHeadAttention
-from mm_models.layers.normalization import make_norm
-from mm_models.layers.transformer import BlockOptions, TransformerBlock, TransformerStack
+from mm_models.layers.transformer.attention import MultiHeadAttention
+from mm_models.layers.transformer.normalization import make_norm
+from mm_models.layers.transformer.stack import BlockOptions, TransformerBlock, TransformerStack
 from tests import batteries
 
 EXPERTS = {"num_experts": 4}

@@ -1,0 +1,250 @@
+"""One manifest item: media → records, facts and rejects. Knows no Beam."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from beam_pipelines import files
+from beam_pipelines.items import manifest, windows
+from beam_pipelines.items.windows import WindowConfig
+from beam_pipelines.media.isolated import DecoderError, IsolatedDecoder
+from beam_pipelines.media.types import ClipMedia, DecodeRequest
+from beam_pipelines.record.clip import Clip, record_values
+from beam_pipelines.record.clip_facts import add_clip_facts
+from beam_pipelines.record.serialize import serialize
+from beam_pipelines.record.statistics import Facts
+from beam_pipelines.rejects import Reject, RejectCode
+
+ITEM, ITEM_WITH_RECORDS, RECORD = "items", "items_with_records", "records"
+REJECTED_ITEM, REJECTED_CLIP = "rejected_items", "rejected_clips"
+_WINDOWS_PER_PASS = 32
+OUTCOMES = (ITEM, ITEM_WITH_RECORDS, RECORD, REJECTED_ITEM, REJECTED_CLIP)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessConfig:
+    """What decides the content of the records.
+
+    Attributes:
+        want_video, want_audio: whether records get frames, and sound.
+        frame_rate_hz: rate of the stored frames.
+        short_side: pixels of the shorter side of the stored frames.
+        region: top, left, height and width of the part of each picture to store, as shares of it;
+            None stores all of it.
+        jpeg_quality: 1 to 100.
+        sample_rate_hz: rate of the stored waveform.
+        audio_encoding: `floats` or `pcm16`.
+        windows: how media are cut into clips.
+        split_shares: shares of the splits, for items whose line names none.
+        decode_timeout_seconds: wall time a file may take.
+        decode_memory_bytes: address space of the decoding process.
+        max_seconds: longest clip.
+        max_pixels: largest source frame.
+    """
+
+    want_video: bool = True
+    want_audio: bool = True
+    frame_rate_hz: float = 10.0
+    short_side: int = 256
+    region: tuple[float, float, float, float] | None = None
+    jpeg_quality: int = 95
+    sample_rate_hz: int = 48000
+    audio_encoding: str = "floats"
+    windows: WindowConfig = WindowConfig()
+    split_shares: dict[str, float] = dataclasses.field(
+        default_factory=lambda: dict(manifest.DEFAULT_SPLIT_SHARES)
+    )
+    decode_timeout_seconds: float = 60.0
+    decode_memory_bytes: int = 2 << 30
+    max_seconds: float = 600.0
+    max_pixels: int = 50_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipRecord:
+    """A finished record."""
+
+    key: str
+    record: bytes
+
+
+@dataclasses.dataclass
+class ItemOutcome:
+    """What became of one item: at least one record or one reject.
+
+    Attributes:
+        split: split of the item's records.
+        records: finished records.
+        rejects: lines of `rejects.jsonl`.
+        facts: what the records add to the statistics of their split.
+    """
+
+    split: str
+    records: list[ClipRecord] = dataclasses.field(default_factory=list)
+    rejects: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    facts: Facts = dataclasses.field(default_factory=Facts)
+
+    def outcomes(self) -> list[str]:
+        """Words for the counts of the whole run."""
+        counted = [ITEM, ITEM_WITH_RECORDS if self.records else REJECTED_ITEM]
+        clips = sum("clip" in reject for reject in self.rejects)
+        return counted + [RECORD] * len(self.records) + [REJECTED_CLIP] * clips
+
+
+class ItemProcessor:
+    """Turns items into records; owns one decoding child. Use as a context manager."""
+
+    def __init__(self, config: PreprocessConfig, manifest_path: str):
+        self._config = config
+        self._manifest_path = manifest_path
+        self._decoder = IsolatedDecoder(
+            timeout_seconds=config.decode_timeout_seconds,
+            memory_bytes=config.decode_memory_bytes,
+        )
+
+    def __enter__(self) -> "ItemProcessor":
+        self._decoder.__enter__()
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self._decoder.__exit__(*exc_info)
+
+    def process(self, item: dict[str, Any], *, is_duplicate: bool = False) -> ItemOutcome:
+        """Decodes one item.
+
+        Args:
+            item: checked manifest item.
+            is_duplicate: an earlier line has the same id, so this one is rejected.
+        """
+        outcome = ItemOutcome(manifest.split_of(item, self._config.split_shares))
+        if is_duplicate:
+            detail = f"an earlier line has the id {item['id']}"
+            _reject(outcome, item, Reject(RejectCode.DUPLICATE_ID, detail))
+            return outcome
+        if self._config.region is not None and item.get("objects"):
+            detail = "its objects have boxes in the whole picture, and a region of it is stored"
+            _reject(outcome, item, Reject(RejectCode.BAD_METADATA, detail))
+            return outcome
+        media = manifest.media_path(self._manifest_path, item)
+        try:
+            with files.local_copy(media) as local_path:
+                self._process_local(item, local_path, outcome)
+        except OSError as error:
+            code = RejectCode.FILE_MISSING
+            _reject(
+                outcome, item, Reject(code, f"{media} cannot be read: {error.strerror or error}")
+            )
+        return outcome
+
+    def _process_local(self, item: dict[str, Any], path: str, outcome: ItemOutcome) -> None:
+        cuts = self._windows(item, path)
+        if isinstance(cuts, Reject):
+            _reject(outcome, item, cuts)
+            return
+        media_sha256 = files.sha256(path)
+        for number, (window, media) in enumerate(self._decoded(path, cuts)):
+            if isinstance(media, Reject):
+                _reject(outcome, item, media, number)
+                continue
+            clip = _clip(item, number, window, media, media_sha256, self._config.frame_rate_hz)
+            context, lists = record_values(
+                clip,
+                audio_encoding=self._config.audio_encoding,
+                nearest_captions=self._config.windows.nearest_captions,
+            )
+            outcome.records.append(ClipRecord(clip.key, serialize(context, lists)))
+            add_clip_facts(outcome.facts, clip, media, os.path.getsize(path))
+
+    def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
+        duration_seconds = None
+        if windows.needs_duration(self._config.windows):
+            info = self._run("probe", path)
+            if isinstance(info, Reject):
+                return info
+            duration_seconds = 0.0 if info.is_image else info.duration_seconds
+            if duration_seconds is None:
+                detail = "the file does not state its length, which cutting windows needs"
+                return Reject(RejectCode.BAD_METADATA, detail)
+        return windows.windows(self._config.windows, item, duration_seconds)
+
+    def _decoded(
+        self, path: str, cuts: list[windows.Window]
+    ) -> Iterator[tuple[windows.Window, ClipMedia | Reject]]:
+        """Decodes windows in passes of bounded size."""
+        request = self._request()
+        for first in range(0, len(cuts), _WINDOWS_PER_PASS):
+            batch = cuts[first : first + _WINDOWS_PER_PASS]
+            ends = [(window.start_seconds, window.end_seconds) for window in batch]
+            clips = self._run("clip_windows", path, request, ends)
+            if isinstance(clips, Reject):
+                clips = [clips] * len(batch)
+            yield from zip(batch, clips, strict=True)
+
+    def _run(self, function_name: str, path: str, *arguments: object) -> Any:
+        """Calls the decoder; a file that brings out a defect in it costs that file, not the job."""
+        try:
+            return self._decoder.run(function_name, path, *arguments)
+        except DecoderError as error:
+            last_line = str(error).strip().splitlines()[-1]
+            return Reject(RejectCode.DECODER_CRASHED, f"{function_name} raised: {last_line}")
+
+    def _request(self) -> DecodeRequest:
+        config = self._config
+        return DecodeRequest(
+            frame_rate_hz=config.frame_rate_hz,
+            short_side=config.short_side,
+            region=config.region,
+            sample_rate_hz=config.sample_rate_hz,
+            jpeg_quality=config.jpeg_quality,
+            max_seconds=config.max_seconds,
+            max_pixels=config.max_pixels,
+            want_video=config.want_video,
+            want_audio=config.want_audio,
+        )
+
+
+def _reject(
+    outcome: ItemOutcome, item: dict[str, Any], reject: Reject, clip: int | None = None
+) -> None:
+    where = {"id": item["id"]} | ({} if clip is None else {"clip": clip})
+    outcome.rejects.append(
+        where | {"media": item["media"], "code": str(reject.code), "detail": reject.detail}
+    )
+
+
+def _clip(
+    item: dict[str, Any],
+    number: int,
+    window: windows.Window,
+    media: ClipMedia,
+    media_sha256: str,
+    frame_rate_hz: float,
+) -> Clip:
+    end_seconds = window.end_seconds
+    if end_seconds is None:
+        end_seconds = window.start_seconds + _decoded_seconds(media, frame_rate_hz)
+    return Clip(
+        key=f"{item['id']}#{number}",
+        item=item,
+        media_sha256=media_sha256,
+        start_seconds=window.start_seconds,
+        end_seconds=end_seconds,
+        frames_jpeg=media.frames_jpeg,
+        frame_times_seconds=media.frame_times_seconds,
+        height=media.height,
+        width=media.width,
+        frame_rate_hz=frame_rate_hz,
+        waveform=media.waveform,
+        sample_rate_hz=media.sample_rate_hz,
+    )
+
+
+def _decoded_seconds(media: ClipMedia, frame_rate_hz: float) -> float:
+    """Length of what was decoded: the longer of frames and sound; 0 for a still image."""
+    if media.info.is_image:
+        return 0.0
+    audio_seconds = (
+        len(media.waveform) / media.sample_rate_hz if media.waveform is not None else 0.0
+    )
+    return max(len(media.frames_jpeg) / frame_rate_hz, audio_seconds)

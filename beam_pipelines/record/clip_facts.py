@@ -1,0 +1,64 @@
+"""What a stored clip adds to the statistics of its split."""
+
+from beam_pipelines.media.types import ClipMedia
+from beam_pipelines.record.clip import Clip
+from beam_pipelines.record.statistics import Facts, loudness_dbfs
+from beam_pipelines.text.word_splitting import normalised_words
+
+
+def add_clip_facts(facts: Facts, clip: Clip, media: ClipMedia, file_bytes: int) -> None:
+    """Adds what a stored clip contributes to the statistics.
+
+    Args:
+        facts: is added to.
+        clip: the clip that was stored.
+        media: what the decoder gave.
+        file_bytes: size of the media file.
+    """
+    captions = clip.item.get("captions", [])
+    texts = [caption["text"] for caption in captions]
+    words = [normalised_words(text) for text in texts]
+    numbers = {
+        "clip_seconds": [clip.end_seconds - clip.start_seconds],
+        "media_seconds": [media.info.duration_seconds or 0.0],
+        "file_bytes": [file_bytes],
+        "captions_per_clip": [len(captions)],
+        "caption_characters": [len(text) for text in texts],
+        "caption_words": [len(split) for split in words],
+        "objects_per_clip": [len(clip.item.get("objects", []))],
+    }
+    if clip.frames_jpeg:
+        numbers |= {
+            "source_frame_rate_hz": [media.info.frame_rate_hz or 0.0],
+            "source_height": [media.info.height or 0],
+            "source_width": [media.info.width or 0],
+            "stored_frames": [len(clip.frames_jpeg)],
+            "stored_frame_bytes": [len(frame) for frame in clip.frames_jpeg],
+        }
+    if clip.waveform is not None:
+        numbers |= {
+            "stored_audio_seconds": [len(clip.waveform) / clip.sample_rate_hz],
+            "loudness_dbfs": [loudness_dbfs(clip.waveform)],
+        }
+    for name, values in numbers.items():
+        facts.numbers.setdefault(name, []).extend(values)
+    counted = {
+        "caption_vocabulary": [word for split in words for word in split],
+        "caption_languages": [caption.get("language", "") for caption in captions],
+        "caption_styles": [caption.get("style", "") for caption in captions],
+        "caption_relations": [caption.get("relation", "") for caption in captions],
+        "labels": [label["text"] for label in clip.item.get("labels", [])],
+        "modalities": _modalities(clip),
+        "warnings": [warning.split(":")[0] for warning in media.warnings],
+    }
+    for name, values in counted.items():
+        facts.words.setdefault(name, []).extend(values)
+
+
+def _modalities(clip: Clip) -> list[str]:
+    present = {
+        "video": bool(clip.frames_jpeg),
+        "audio": clip.waveform is not None,
+        "text": bool(clip.item.get("captions")),
+    }
+    return [name for name, is_present in present.items() if is_present]

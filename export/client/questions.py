@@ -1,0 +1,83 @@
+"""The strings that go to a model with a file: sentences, a prompt, names of classes or answers."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from export.version.model_info import ModelInfo
+from mm_models.errors import UserError
+
+LANGUAGE_SLOT = "{lang}"
+# The task whose prompt stands where only a language is given.
+CAPTIONING = "captioning"
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """What is asked about a file, or of a model that answers prompts without one.
+
+    Attributes:
+        texts: sentences to compare with the file.
+        prompt: whole, as the model reads it; empty for none.
+        labels: classes to choose from, or answers to score.
+        seed: of a model that draws what it writes; None where nothing is drawn.
+    """
+
+    texts: tuple[str, ...] = ()
+    prompt: str = ""
+    labels: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+def words_for(
+    info: ModelInfo,
+    *,
+    texts: Sequence[str] = (),
+    prompt: str = "",
+    language: str = "",
+    labels: Sequence[str] = (),
+    seed: int = 0,
+) -> Words:
+    """What was typed, as the model takes it.
+
+    Args:
+        info: facts of the model.
+        texts, labels: see `Words`.
+        prompt: may hold `{lang}` for the language; none, with a language, asks for a caption.
+        language: code, such as `de`.
+        seed: of what is drawn.
+
+    Raises:
+        UserError: a prompt or a language that the model does not take, a prompt that lacks one or
+            has no place for it, or none for a model that answers prompts.
+    """
+    draws = info.decoding is not None and info.decoding["method"] == "sample"
+    whole = _whole_prompt(info, prompt, language)
+    return Words(tuple(texts), whole, tuple(labels), seed if draws else None)
+
+
+def _whole_prompt(info: ModelInfo, prompt: str, language: str) -> str:
+    if info.decoding is None:
+        if prompt or language:
+            raise UserError(
+                f"a model of {info.system} answers no prompts; leave --prompt and --language out"
+            )
+        return ""
+    if not prompt and language and CAPTIONING in info.prompts:
+        prompt = info.prompts[CAPTIONING].replace("{pos}", "0")
+    if not prompt:
+        caption = ", or --language for a caption" if CAPTIONING in info.prompts else ""
+        raise UserError(
+            f"a model of {info.system} answers prompts; give --prompt{caption} (it was trained on "
+            f"{'; '.join(info.prompts.values())})"
+        )
+    if (LANGUAGE_SLOT in prompt) != bool(language):
+        raise UserError(
+            f"--prompt={prompt!r} and --language={language} do not fit together; give a language "
+            f"for {LANGUAGE_SLOT} in the prompt, and none for a prompt without it"
+        )
+    if language and language not in info.languages:
+        raise UserError(
+            f"--language={language} is none that this model was trained on; they are "
+            f"{', '.join(info.languages)}"
+        )
+    return prompt.replace(LANGUAGE_SLOT, info.languages.get(language, ""))

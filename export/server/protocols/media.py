@@ -1,0 +1,112 @@
+"""Media files posted to the embedded server: isolated decoding, then the signatures."""
+
+import tempfile
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from export.client import media_requests
+from export.client.questions import words_for
+from export.server.core import Core
+from export.server.loaded import LoadedVersion
+from export.server.requests.errors import invalid
+from export.server.requests.json_tensors import to_json
+from export.version.model_info import ModelInfo, read_model_info
+from mm_models.errors import UserError
+
+DECODE_TIMEOUT_SECONDS = 20.0
+MAX_TEXTS = 256
+
+
+class MediaPrediction:
+    """Owns one decoding child, started at the first posted file."""
+
+    def __init__(self, core: Core):
+        self._core = core
+        self._decoder = None
+        self._lock = threading.Lock()
+
+    def predict(
+        self, version: LoadedVersion, media: bytes, asked: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What the model answers about a media file.
+
+        Args:
+            version: the model, exported with `model_info.json`.
+            media: a whole media file.
+            asked: arguments of `export.client.questions.words_for`.
+
+        Returns:
+            `outputs`: values of the one row by `<signature>.<output>`; `warnings` of the decoder;
+            `prompt` as the model read it.
+
+        Raises:
+            RequestError: for media that cannot be decoded, with the pipeline's reject code, and for
+                words that the model does not take.
+        """
+        count = max(len(asked["texts"]), len(asked["labels"]))
+        if count > MAX_TEXTS:
+            raise invalid(f"{count} texts given, the limit is {MAX_TEXTS}")
+        try:
+            info = read_model_info(version.path)
+        except UserError as error:
+            raise invalid(f"model {version.model_name!r} takes no media files: {error}") from None
+        try:
+            words = words_for(info, **asked)
+            clip = self._decode(media, info)
+            requests = media_requests.requests_for(clip, words, version.signatures)
+        except UserError as error:
+            # What is a flag of a command is a parameter of the request here.
+            raise invalid(str(error).replace("--", "")) from None
+        outputs = self._run(version, requests)
+        return {"outputs": outputs, "warnings": list(clip.warnings), "prompt": words.prompt}
+
+    def close(self) -> None:
+        """Ends the child."""
+        with self._lock:
+            if self._decoder is not None:
+                self._decoder.__exit__(None, None, None)
+                self._decoder = None
+
+    def _decode(self, media: bytes, info: ModelInfo) -> media_requests.Clip:
+        with tempfile.NamedTemporaryFile(prefix="mmstack-media-") as file, self._lock:
+            file.write(media)
+            file.flush()
+            if self._decoder is None:
+                self._decoder = media_requests.isolated_decoder(DECODE_TIMEOUT_SECONDS)
+                self._decoder.__enter__()
+            try:
+                return media_requests.decode(
+                    file.name, info, self._core.limits.max_media_seconds, self._decoder
+                )
+            except UserError as error:
+                raise invalid(str(error).replace(file.name, "the posted file")) from None
+
+    def _run(self, version: LoadedVersion, requests: dict[str, dict]) -> dict[str, Any]:
+        values = {}
+        for signature_name, arrays in requests.items():
+            _, future = self._core.submit(version, signature_name, lambda _, given=arrays: given)
+            for name, array in self._core.wait(future).items():
+                values[f"{signature_name}.{name}"] = to_json(name, array[:1])[0]
+        return values
+
+
+def asked_words(query: Any) -> dict[str, Any]:
+    """Arguments of `words_for` from the parameters of a request.
+
+    Args:
+        query: multidict with any of `text` and `label`, repeated, `prompt`, `language` and `seed`.
+
+    Raises:
+        RequestError: a seed that is no whole number.
+    """
+    seed = query.get("seed", "0")
+    if not seed.removeprefix("-").isdecimal():
+        raise invalid(f"seed is {seed[:80]!r}; give a whole number")
+    return {
+        "texts": query.getall("text", []),
+        "labels": query.getall("label", []),
+        "prompt": query.get("prompt", ""),
+        "language": query.get("language", ""),
+        "seed": int(seed),
+    }

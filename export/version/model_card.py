@@ -1,0 +1,226 @@
+"""The model card and the signature documentation that travel inside an export."""
+
+from export.signatures.base import SignatureDoc, Signatures
+from export.signatures.shared import samples
+from export.version import layout
+from export.version.model_info import ModelInfo
+
+_REST_EXAMPLE = """```python
+import json, urllib.request
+
+body = json.dumps({{"signature_name": "{signature}", "inputs": inputs_json}})
+url = f"http://{{REST_ADDRESS}}/v1/models/{name}:predict"
+with urllib.request.urlopen(urllib.request.Request(url, body.encode())) as response:
+    outputs = json.load(response)["outputs"]
+print(outputs)
+```
+"""
+_GRPC_EXAMPLE = """```python
+import grpc, tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+request = predict_pb2.PredictRequest()
+request.model_spec.name = "{name}"
+request.model_spec.signature_name = "{signature}"
+for key, value in inputs.items():
+    request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+with grpc.insecure_channel(GRPC_ADDRESS) as channel:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    response = stub.Predict(request, timeout=30)
+outputs = {{key: tf.make_ndarray(value) for key, value in response.outputs.items()}}
+print(outputs)
+```
+"""
+_LOCAL_EXAMPLE = """```python
+import tensorflow as tf
+{imports}
+loaded = tf.saved_model.load(str(VERSION))
+signature = loaded.signatures["{signature}"]
+outputs = signature(**{{key: tf.constant(value) for key, value in inputs.items()}})
+print({{key: value.numpy() for key, value in outputs.items()}})
+```
+"""
+_SETTING = """```python
+import pathlib
+
+VERSION = pathlib.Path(".")  # the version directory, which holds saved_model.pb
+REST_ADDRESS = "localhost:{rest_port}"
+GRPC_ADDRESS = "localhost:{grpc_port}"
+EXAMPLES = VERSION / "{extra}" / "{folder}"
+```
+"""
+
+
+def model_card(name: str, info: ModelInfo, signatures: Signatures) -> str:
+    """Markdown of the model card.
+
+    Args:
+        name: model name in requests.
+        info: facts of the export.
+        signatures: for the list of what it answers.
+    """
+    rows = "Axis 0 counts rows"
+    if info.batch_size:
+        rows = (
+            f"Axis 0 has {info.batch_size} rows in every call; a server that follows "
+            f"`{layout.BATCHING_FILE}` fills smaller requests up"
+        )
+    parts = [
+        f"# {name}",
+        f"{info.system} model of the experiment `{info.experiment or 'unnamed'}`, "
+        f"step {info.step} ({info.checkpoint} checkpoint), "
+        f"written by TensorFlow {info.tensorflow_version}.",
+        "## What it takes",
+        _media_lines(info),
+        "## What it answers",
+        _signature_table(signatures),
+        f"`{layout.DEFAULT_SIGNATURE}` is `{signatures.default_name}`. {rows}; rows do "
+        f"not influence each other. Details and examples: `{layout.SIGNATURE_DOCS_FILE}`.",
+        "## What a server needs",
+        _server_needs(info),
+        "## Limits",
+        "The model knows what it was trained on and nothing else: measure it on your own media "
+        f"before relying on it. {signatures.caution}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def signature_docs(name: str, info: ModelInfo, signatures: Signatures) -> str:
+    """Markdown with every signature's inputs and outputs, and examples that run.
+
+    Args:
+        name: model name in requests.
+        info: facts of the export.
+        signatures: what is exported.
+    """
+    setting = _SETTING.format(
+        rest_port=layout.DEFAULT_REST_PORT,
+        grpc_port=layout.DEFAULT_GRPC_PORT,
+        extra=layout.ASSETS_EXTRA,
+        folder=layout.EXAMPLE_FOLDER,
+    )
+    parts = [
+        f"# Signatures of {name}",
+        'Over REST, bytes are sent as `{"b64": "..."}`, rows as `instances`, columns as `inputs`.',
+        *(_signature_section(key, doc) for key, doc in signatures.docs().items()),
+        "## Examples",
+        "They run one after the other from the version directory, beside a server "
+        f"(`mmstack serve --export_dir ... --name {name}`).",
+        setting,
+        _example_inputs(signatures, info.batch_size),
+        "REST, with nothing but Python's library:",
+        _REST_EXAMPLE.format(name=name, signature=signatures.default_name),
+        "gRPC, with tensorflow-serving-api:",
+        _GRPC_EXAMPLE.format(name=name, signature=signatures.default_name),
+        "Without a server:",
+        _LOCAL_EXAMPLE.format(
+            signature=signatures.default_name,
+            imports="".join(f"import {library}\n" for library in info.op_libraries),
+        ),
+    ]
+    return "\n\n".join(parts)
+
+
+def _media_lines(info: ModelInfo) -> str:
+    lines = []
+    if info.num_frames:
+        lines.append(
+            f"- Video: {info.num_frames} frames at {info.frame_rate_hz:g} per second, seen at "
+            f"{info.height} x {info.width} pixels; any size may be sent."
+        )
+    if info.image_height:
+        lines.append(
+            f"- Stills: seen at {info.image_height} x {info.image_width} pixels; any size may be "
+            "sent."
+        )
+    if info.region is not None:
+        top, left, height, width = info.region
+        lines.append(
+            f"- Send only a part of each picture, in shares of its height and width: {top:g} from "
+            f"the top, {left:g} from the left, {height:g} high and {width:g} wide, as `mmstack "
+            "query` does."
+        )
+    if info.num_samples:
+        lines.append(
+            f"- Sound: {info.num_samples} samples at {info.sample_rate_hz} Hz "
+            f"({info.num_samples / info.sample_rate_hz:.2f} s), mono; any length may be sent."
+        )
+    if info.num_tokens:
+        lines.append(f"- Text: UTF-8 strings; {info.num_tokens} tokens are used.")
+    if info.decoding is not None:
+        settings = ", ".join(f"{name} {value}" for name, value in info.decoding.items())
+        lines.append(f"- Texts are written with {settings}.")
+    if info.languages:
+        named = ", ".join(f"{code} ({name})" for code, name in info.languages.items())
+        lines.append(f"- Prompts ask in {named}; `{{lang}}` stands for what is in brackets:")
+        lines += [f"  - {task}: `{wording}`" for task, wording in info.prompts.items()]
+    return "\n".join(lines)
+
+
+def _signature_table(signatures: Signatures) -> str:
+    rows = ["| signature | inputs | outputs | |", "|---|---|---|---|"]
+    rows += [
+        f"| `{name}` | {_names(doc.inputs)} | {_names(doc.outputs)} | {doc.summary} |"
+        for name, doc in signatures.docs().items()
+    ]
+    return "\n".join(rows)
+
+
+def _server_needs(info: ModelInfo) -> str:
+    batching = (
+        f"Requests may be merged along axis 0: `{layout.BATCHING_FILE}` has the parameters "
+        "(TensorFlow Serving: `--enable_batching --enable_per_model_batching_parameters`)."
+    )
+    if info.jit_compile:
+        batching += (
+            " Loops that write are compiled with XLA, which a server must have (TensorFlow Serving "
+            "on a CPU: `--xla_cpu_compilation_enabled`)."
+        )
+    if not info.op_libraries:
+        return f"TensorFlow's own operations suffice; no operation library is needed. {batching}"
+    return (
+        f"Operation libraries beyond TensorFlow: {', '.join(info.op_libraries)}, for "
+        f"{', '.join(f'`{op}`' for op in info.custom_ops)}. A TensorFlow Serving build must have "
+        f"them linked in. {batching}"
+    )
+
+
+def _signature_section(name: str, doc: SignatureDoc) -> str:
+    lines = [f"## `{name}`", "", doc.summary, ""]
+    lines += [f"- input `{key}`: {meaning}" for key, meaning in doc.inputs.items()]
+    lines += [f"- output `{key}`: {meaning}" for key, meaning in doc.outputs.items()]
+    return "\n".join(lines)
+
+
+def _example_inputs(signatures: Signatures, batch_size: int) -> str:
+    """Code that builds `inputs` (arrays) and `inputs_json` for the default signature, of one row or
+    of as many as every call has."""
+    makers = {
+        "frames_jpeg": (
+            '[[path.read_bytes() for path in sorted(EXAMPLES.glob("frame-*.jpg"))]]',
+            '[[{"b64": base64.b64encode(jpeg).decode()} for jpeg in inputs["frames_jpeg"][0]]]',
+        ),
+        "texts": (
+            '[["a square moves to the right", "nothing at all"]]',
+            'inputs["texts"]',
+        ),
+        "text": ('["a square moves to the right"]', 'inputs["text"]'),
+        "prompt": (f"[{samples.PROMPTS[0]!r}]", 'inputs["prompt"]'),
+        "image_jpeg": (
+            '[(EXAMPLES / "image.jpg").read_bytes()]',
+            '[{"b64": base64.b64encode(jpeg).decode()} for jpeg in inputs["image_jpeg"]]',
+        ),
+        "seed": ("[7]", 'inputs["seed"]'),
+        "waveform": ("[[0.0, 0.5, 0.0, -0.5] * 1000]", 'inputs["waveform"]'),
+    }
+    names = list(signatures.docs()[signatures.default_name].inputs)
+    lines = ["```python", "import base64", "", "inputs = {"]
+    times = f" * {batch_size}" if batch_size else ""
+    lines += [f'    "{name}": {makers[name][0]}{times},' for name in names]
+    lines += ["}", "inputs_json = {"]
+    lines += [f'    "{name}": {makers[name][1]},' for name in names]
+    return "\n".join([*lines, "}", "```"])
+
+
+def _names(fields) -> str:
+    return ", ".join(f"`{name}`" for name in fields)

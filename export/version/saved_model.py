@@ -1,0 +1,193 @@
+"""Writes a numbered version: SavedModel, warm-up, documentation, proof, then the rename."""
+
+import dataclasses
+import os
+import shutil
+import tempfile
+
+import tensorflow as tf
+
+from export.signatures.base import Signatures
+from export.version import golden, layout, model_card, op_policy, validate, warmup
+from export.version.batching_parameters import BatchingParameters
+from export.version.model_info import ModelInfo
+from mm_models.errors import UserError
+
+# A graph beyond this holds weights as constants; protobuf ends at 2 GiB.
+MAX_GRAPH_BYTES = 256 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: version directory.
+        version: its number.
+        info: facts, operation libraries included.
+        proof: differences from the checkpoint.
+        size_bytes: of all files.
+    """
+
+    path: str
+    version: int
+    info: ModelInfo
+    proof: validate.Proof
+    size_bytes: int
+
+
+def export_version(
+    signatures: Signatures,
+    base_path: str,
+    *,
+    name: str,
+    version: int | None = None,
+    batching: BatchingParameters | None = None,
+    tolerance: float = validate.TOLERANCE,
+) -> Exported:
+    """Writes `<base_path>/<version>`, which appears whole and proven or not at all.
+
+    Args:
+        signatures: the trained model.
+        base_path: folder of numbered versions; may be a remote URL.
+        name: model name in the documentation and the warm-up requests.
+        version: None takes the next number.
+        batching: parameters file; None takes the defaults.
+        tolerance: largest difference from the checkpoint, of numbers beyond 1 relative to them.
+
+    Raises:
+        UserError: the version exists, the folder cannot be written, or the proof fails.
+    """
+    version = check_target(base_path, version)
+    remote = "://" in base_path
+    parent = tempfile.mkdtemp(prefix="mmstack-export-") if remote else base_path
+    work = os.path.join(parent, f"{layout.TEMPORARY_PREFIX}{version}-{os.getpid()}")
+    try:
+        info = _write(signatures, work, name, batching or BatchingParameters())
+        proof = validate.prove(work, info.op_libraries, tolerance)
+        size_bytes = _size_bytes(work)
+        target = os.path.join(base_path, str(version))
+        if remote:
+            publish(work, base_path, version)
+        else:
+            os.rename(work, target)
+    finally:
+        shutil.rmtree(parent if remote else work, ignore_errors=True)
+    return Exported(target, version, info, proof, size_bytes)
+
+
+def check_target(base_path: str, version: int | None) -> int:
+    """The version to write, once the folder is there and writable.
+
+    Raises:
+        UserError: the version exists, or the folder cannot be made or written.
+    """
+    probe = os.path.join(base_path, f"{layout.TEMPORARY_PREFIX}probe-{os.getpid()}")
+    try:
+        tf.io.gfile.makedirs(base_path)
+        names = tf.io.gfile.listdir(base_path)
+        with tf.io.gfile.GFile(probe, "w") as file:
+            file.write("writable")
+        tf.io.gfile.remove(probe)
+    except (tf.errors.OpError, OSError) as error:
+        reason = getattr(error, "message", str(error)).splitlines()[0]
+        raise UserError(f"--output={base_path} cannot be written ({reason})") from None
+    numbers = [layout.version_number(entry.rstrip("/")) for entry in names]
+    present = [number for number in numbers if number is not None]
+    if version is None:
+        return max(present, default=0) + 1
+    if version < 1:
+        raise UserError(f"--version={version} must be at least 1")
+    if version in present:
+        raise UserError(
+            f"--output={base_path} already holds version {version}; "
+            "leave --version out to take the next number"
+        )
+    return version
+
+
+def _write(signatures: Signatures, path: str, name: str, batching: BatchingParameters) -> ModelInfo:
+    examples = signatures.examples()
+    # Nobody trains a served graph: gradients would only make it larger and slower to write.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(signatures.module, path, signatures.functions(), options)
+    info = _checked_info(signatures, path)
+    golden.write_golden(path, signatures, examples)
+    # The default signature is a call of its own in a server, and has its own first time.
+    default = {layout.DEFAULT_SIGNATURE: examples[signatures.default_name]}
+    warmup.write_warmup_requests(path, name, examples | default)
+    extra = os.path.join(path, layout.ASSETS_EXTRA)
+    _write_text(os.path.join(path, layout.BATCHING_FILE), batching.to_text())
+    _write_text(os.path.join(extra, layout.MODEL_INFO_FILE), info.to_json())
+    _write_text(
+        os.path.join(extra, layout.MODEL_CARD_FILE), model_card.model_card(name, info, signatures)
+    )
+    _write_text(
+        os.path.join(extra, layout.SIGNATURE_DOCS_FILE),
+        model_card.signature_docs(name, info, signatures),
+    )
+    os.makedirs(os.path.join(extra, layout.EXAMPLE_FOLDER))
+    for file_name, content in signatures.example_files().items():
+        with open(os.path.join(extra, layout.EXAMPLE_FOLDER, file_name), "wb") as file:
+            file.write(content)
+    return info
+
+
+def _checked_info(signatures: Signatures, path: str) -> ModelInfo:
+    from export.server.loaded import read_saved_model
+
+    graph_bytes = os.path.getsize(os.path.join(path, "saved_model.pb"))
+    if graph_bytes > MAX_GRAPH_BYTES:
+        raise UserError(
+            f"the graph takes {graph_bytes} bytes, the limit is {MAX_GRAPH_BYTES}: "
+            "weights must be variables, not constants"
+        )
+    proto = read_saved_model(path)
+    report = op_policy.check_ops(proto, path)
+    outputs = {
+        name: sorted(definition.outputs)
+        for name, definition in proto.meta_graphs[0].signature_def.items()
+        if not name.startswith("__")
+    }
+    return dataclasses.replace(
+        signatures.info,
+        outputs=outputs,
+        op_libraries=list(report.libraries),
+        custom_ops=list(report.custom_ops),
+    )
+
+
+def _write_text(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _size_bytes(path: str) -> int:
+    return sum(
+        os.path.getsize(os.path.join(folder, name))
+        for folder, _, names in os.walk(path)
+        for name in names
+    )
+
+
+def publish(source: str, base_path: str, version: int) -> None:
+    """Copies a finished local version to a remote folder.
+
+    Object stores rename by copying file after file, so `saved_model.pb`, without which a server
+    ignores the directory, goes last.
+
+    Args:
+        source: local version directory.
+        base_path: URL of the folder of versions.
+        version: number there.
+    """
+    target = os.path.join(base_path, str(version))
+    files = [
+        os.path.relpath(os.path.join(folder, name), source)
+        for folder, _, names in os.walk(source)
+        for name in names
+    ]
+    for file in sorted(files, key=lambda file: file == "saved_model.pb"):
+        tf.io.gfile.makedirs(os.path.dirname(os.path.join(target, file)))
+        tf.io.gfile.copy(os.path.join(source, file), os.path.join(target, file), overwrite=True)

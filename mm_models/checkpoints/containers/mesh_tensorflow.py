@@ -1,0 +1,98 @@
+"""Mesh TensorFlow's container: a TensorFlow checkpoint of variables by name, in which the first T5
+and mT5 were published."""
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mm_models.checkpoints.containers import output_files
+from mm_models.checkpoints.mapping import Shape
+from mm_models.errors import UserError
+
+TABLE_KEY = "shared/embedding"
+STEP_KEY = "global_step"
+_SLOT = re.compile(r"_slot_(v|vr|vc|m)$")  # what Adafactor keeps beside a variable
+_NAME = "model.ckpt"
+
+
+class MeshSource:
+    """Variables of one checkpoint, without the optimizer's; see `mapping.Source`."""
+
+    def __init__(self, path: str):
+        """Opens it. Raises UserError for a damaged one."""
+        self.path = path.removesuffix(".index")
+        try:
+            self._reader = tf.train.load_checkpoint(self.path)
+        except (tf.errors.OpError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path} cannot be opened ({reason}); copy it again") from error
+        found = self._reader.get_variable_to_shape_map()
+        self.step = int(self._reader.get_tensor(STEP_KEY)) if STEP_KEY in found else 0
+        self.shapes: dict[str, Shape] = {
+            key: tuple(shape)
+            for key, shape in sorted(found.items())
+            if key != STEP_KEY and not _SLOT.search(key)
+        }
+
+    def value(self, key: str) -> np.ndarray:
+        """One variable. Raises UserError for a damaged file."""
+        try:
+            return self._reader.get_tensor(key)
+        except tf.errors.OpError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{self.path} has a damaged {key} ({reason})") from error
+
+
+def recognises(path: str) -> bool:
+    """Whether `path` is the common part of such a checkpoint's files (or the first of them)."""
+    path = path.removesuffix(".index")
+    try:
+        if not tf.io.gfile.exists(f"{path}.index"):
+            return False
+        return tf.train.load_checkpoint(path).has_tensor(TABLE_KEY)
+    except (tf.errors.OpError, ValueError):
+        return False  # the container of other TensorFlow checkpoints says what is wrong
+
+
+def open_source(path: str) -> MeshSource:
+    """Opens a checkpoint. Raises UserError for a damaged one."""
+    return MeshSource(path)
+
+
+def write(
+    values: Iterable[tuple[str, np.ndarray]],
+    path: str,
+    *,
+    step: int = 0,
+    settings: dict[str, Any] | None = None,
+) -> str:
+    """Writes `path`/model.ckpt-<step>.
+
+    Args:
+        values: variables by key.
+        path: folder that must not exist; appears by rename.
+        step: kept as `global_step`, and in the name.
+        settings: not kept: the format has no place for them.
+
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        UserError: the folder exists or cannot be written.
+    """
+    del settings
+    held = {**dict(values), STEP_KEY: np.int64(step)}
+    name = f"{_NAME}-{step}"
+    with output_files.appearing(path) as folder:
+        tf.io.gfile.makedirs(folder)
+        tf.raw_ops.SaveV2(
+            prefix=os.path.join(folder, name),
+            tensor_names=list(held),
+            shape_and_slices=[""] * len(held),
+            tensors=[tf.constant(value) for value in held.values()],
+        )
+    return os.path.join(path, name)

@@ -1,0 +1,150 @@
+"""T5X's container: a folder with the file `checkpoint` and a folder for each large array.
+
+Keys are paths of parameters, such as `encoder/encoder_norm/scale`; what belongs to the optimizer is
+left out. Nothing is read with JAX, and nothing in the files can run code.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from mm_models.checkpoints.containers import message_pack, output_files, zarr
+from mm_models.checkpoints.containers.zarr import ZarrArray
+from mm_models.errors import UserError
+
+STATE_FILE = "checkpoint"
+_VERSION = 3
+# The version before kept the bytes of bfloat16 as uint16 in the arrays beside the file.
+_VERSIONS_READ = (2, _VERSION)
+_SPEC_KEYS = {"driver", "kvstore"}
+
+
+class T5xSource:
+    """Parameters of one checkpoint; see `mapping.Source`."""
+
+    def __init__(self, path: str):
+        """Reads the file and the descriptions of the arrays. Raises UserError for damaged ones."""
+        self.path = path
+        state = _read_state(path)
+        self.step = int(state.get("state", {}).get("step", 0))
+        self._arrays = {key: self._array(value) for key, value in _flatten(state["target"], "")}
+        self.shapes = {key: tuple(array.shape) for key, array in self._arrays.items()}
+
+    def _array(self, value: Any) -> np.ndarray | ZarrArray:
+        if not isinstance(value, dict):
+            return np.asarray(value)
+        if value["driver"] != "zarr":
+            raise UserError(
+                f"{self.path} keeps an array with the driver {value['driver']}; only zarr is read"
+            )
+        return ZarrArray(os.path.join(self.path, _relative_path(value)))
+
+    def value(self, key: str) -> np.ndarray:
+        """One array."""
+        array = self._arrays[key]
+        if not isinstance(array, ZarrArray):
+            return array
+        value = array.read()
+        return value.view(ml_dtypes.bfloat16) if value.dtype == np.uint16 else value
+
+
+def _read_state(path: str) -> dict[str, Any]:
+    """What the file holds below `optimizer`. Raises UserError."""
+    file_path = os.path.join(path, STATE_FILE)
+    with open(file_path, "rb") as file:
+        content = file.read()
+    try:
+        held = message_pack.unpack(content)
+        version, state = held.get("version", 0), held["optimizer"]
+        state["target"].items()
+    except (ValueError, LookupError, AttributeError) as error:
+        raise UserError(f"{file_path} is no readable T5X checkpoint ({error})") from error
+    if version not in _VERSIONS_READ:
+        raise UserError(
+            f"{file_path} is of version {version}, and only {_VERSIONS_READ} are read; save it "
+            "again with a T5X of 2021-06 or later"
+        )
+    return state
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Arrays and descriptions of arrays by path."""
+    for name, value in tree.items():
+        if isinstance(value, dict) and not value.keys() >= _SPEC_KEYS:
+            yield from _flatten(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _relative_path(spec: Mapping[str, Any]) -> str:
+    """Where an array lies in the checkpoint's folder. Raises UserError for a path out of it."""
+    path = spec["kvstore"].get("path") or spec.get("path", "")
+    normal = os.path.normpath(path)
+    if not path or os.path.isabs(normal) or normal.startswith(".."):
+        raise UserError(f"a T5X checkpoint names the array {path!r}, which is not in its folder")
+    return normal
+
+
+def recognises(path: str) -> bool:
+    """Whether `path` is a folder with such a file."""
+    file_path = os.path.join(path, STATE_FILE)
+    if not os.path.isfile(file_path):
+        return False
+    with open(file_path, "rb") as file:
+        first = file.read(1)
+    # A map. TensorFlow's file of that name is text.
+    return bool(first) and (0x80 <= first[0] < 0x90 or first[0] in (0xDE, 0xDF))
+
+
+def open_source(path: str) -> T5xSource:
+    """Opens a folder. Raises UserError for a damaged one."""
+    return T5xSource(path)
+
+
+def write(
+    values: Iterable[tuple[str, np.ndarray]],
+    path: str,
+    *,
+    step: int = 0,
+    settings: dict[str, Any] | None = None,
+) -> str:
+    """Writes a checkpoint that T5X reads, without an optimizer's state but for the step.
+
+    Args:
+        values: arrays by key.
+        path: must not exist; appears by rename.
+        step: training step.
+        settings: not kept: the format has no place for them.
+
+    Returns:
+        `path`.
+
+    Raises:
+        UserError: it exists or cannot be written.
+    """
+    del settings
+    output_files.check_local(path)
+    target: dict[str, Any] = {}
+    with output_files.appearing(path) as folder:
+        os.makedirs(folder)
+        for key, value in values:
+            name = f"target.{key.replace('/', '.')}"
+            array = np.asarray(value)
+            zarr.write(os.path.join(folder, name), array)
+            *parents, last = key.split("/")
+            node = target
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[last] = {
+                "driver": "zarr",
+                "kvstore": {"driver": "file", "path": name},
+                "metadata": zarr.describe(array),
+            }
+        state = {"step": np.array(step, np.int32), "param_states": {}}
+        content = {"version": _VERSION, "optimizer": {"target": target, "state": state}}
+        with open(os.path.join(folder, STATE_FILE), "wb") as file:
+            file.write(message_pack.pack(content))
+    return path

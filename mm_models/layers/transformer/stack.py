@@ -1,0 +1,281 @@
+"""Stacks of pre-norm transformer blocks."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from mm_models.layers import randomness
+from mm_models.layers.dropout import StatelessDropout
+from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
+from mm_models.layers.mixture_of_experts.statistics import Routing
+from mm_models.layers.transformer import normalization
+from mm_models.layers.transformer.block import OpenRows, TransformerBlock, as_dict
+from mm_models.layers.transformer.block_options import BlockOptions, as_block_options
+from mm_models.layers.transformer.rematerialization import recompute
+
+
+class StackOutputs(NamedTuple):
+    """What comes out of `TransformerStack.forward`.
+
+    Attributes:
+        tokens: float[batch, tokens or num_outputs, dim].
+        routings: what the routers did, one for each block with experts, in order.
+    """
+
+    tokens: tf.Tensor
+    routings: tuple[Routing, ...]
+
+
+def _checked_layers(layers, num_layers, experts) -> tuple[int, ...]:
+    wrong = [index for index in layers if not 0 <= index < num_layers]
+    if wrong or len(set(layers)) != len(layers):
+        raise ValueError(
+            f"expert_layers is {list(layers)}; it must hold different indices below {num_layers}"
+        )
+    if layers and experts is None:
+        raise ValueError(f"expert_layers is {list(layers)}, but no experts are given")
+    return tuple(sorted(layers))
+
+
+def _of_block(bias, index):
+    """The bias of one block, of one for all or a tuple of one each."""
+    return bias[index] if isinstance(bias, tuple | list) else bias
+
+
+@keras.saving.register_keras_serializable("mmstack")
+class TransformerStack(keras.layers.Layer):
+    """Blocks one after another, a final normalisation, then dropout unless it is left out.
+
+    Args:
+        num_layers: number of blocks.
+        options: of every block.
+        final_norm: kind of the last normalisation, see `normalization.make_norm`.
+        experts: of the blocks that have some.
+        expert_layers: indices of those blocks.
+        final_dropout: drop values behind the final normalisation, as T5 does and big_vision not.
+        rematerialize: keep only what goes into the blocks for the backward pass of training, and
+            compute the rest again there; `open` keeps everything.
+
+    Call arguments: those of `TransformerBlock`; `bias` may be a tuple of one for each block;
+    `num_outputs` applies to the last block, so that a model that reads one row pays for one row
+    there (a block with experts computes all rows).
+
+    Returns:
+        float[batch, tokens or num_outputs, dim].
+
+    Raises:
+        ValueError: there is no such layer, or it has no experts to hold.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        options: BlockOptions | dict,
+        final_norm: str = "layer",
+        experts: ExpertOptions | dict | None = None,
+        expert_layers: Sequence[int] = (),
+        rematerialize: bool = False,
+        final_dropout: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_layers = num_layers
+        self.rematerialize = rematerialize
+        self.final_dropout = final_dropout
+        self.options = options = as_block_options(options)
+        self.final_norm_kind = final_norm
+        self.expert_options = None if experts is None else as_options(experts)
+        self.expert_layers = _checked_layers(expert_layers, num_layers, self.expert_options)
+        policy = self.dtype_policy
+        # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
+        for index in range(num_layers):
+            held = self.expert_options if index in self.expert_layers else None
+            setattr(self, f"block_{index}", self.make_block(f"block_{index}", held))
+        self.final_norm = normalization.make_norm(
+            final_norm, name="final_norm", dtype=policy, epsilon=options.norm_epsilon
+        )
+        rate = options.dropout_rate if final_dropout else 0.0
+        self.dropout = StatelessDropout(rate, name="dropout", dtype=policy)
+
+    def make_block(self, name: str, experts: ExpertOptions | None) -> TransformerBlock:
+        """One block; a subclass may have blocks of its own kind."""
+        return TransformerBlock(self.options, experts, name=name, dtype=self.dtype_policy)
+
+    @property
+    def blocks(self) -> list[TransformerBlock]:
+        """The blocks in order."""
+        return [getattr(self, f"block_{index}") for index in range(self.num_layers)]
+
+    def build(self, input_shape=None):
+        for block in self.blocks:
+            block.build()
+        self.final_norm.build((None, None, self.options.dim))
+        self.built = True
+
+    def call(
+        self,
+        tokens,
+        attention_mask=None,
+        bias=None,
+        num_outputs=None,
+        memory=None,
+        memory_mask=None,
+        training=False,
+        seed=None,
+    ):
+        return self.forward(
+            tokens,
+            attention_mask,
+            bias,
+            num_outputs,
+            memory,
+            memory_mask,
+            training=training,
+            seed=seed,
+        ).tokens
+
+    def forward(
+        self,
+        tokens,
+        attention_mask=None,
+        bias=None,
+        num_outputs=None,
+        memory=None,
+        memory_mask=None,
+        training=False,
+        seed=None,
+    ) -> StackOutputs:
+        """What `call` returns, with what the routers did; for a stack that is built."""
+        # `call` gets its tokens in the dtype of the computation, this method gets them from anyone.
+        tokens = tf.cast(tokens, self.compute_dtype)
+        memory = None if memory is None else tf.cast(memory, self.compute_dtype)
+        routings = []
+        for index, block in enumerate(self.blocks):
+            options = {
+                "attention_mask": attention_mask,
+                "memory_mask": memory_mask,
+                "num_outputs": num_outputs if index == self.num_layers - 1 else None,
+                "training": training,
+                "seed": randomness.fold_in_optional(seed, index),
+            }
+            flowing = {"bias": _of_block(bias, index), "memory": memory}
+            tokens, routing = self._run(block, tokens, flowing, options)
+            routings += [] if routing is None else [routing]
+        return StackOutputs(self._finish(tokens, training, seed), tuple(routings))
+
+    def _run(self, block, tokens, flowing, options) -> tuple[tf.Tensor, Routing | None]:
+        if not (self.rematerialize and options["training"]):
+            return block.forward(tokens, **flowing, **options)
+        # What gradients flow to is an argument: a bias may come from a learned table.
+        flowing = {name: value for name, value in flowing.items() if value is not None}
+
+        def run(tokens, *values):
+            named = dict(zip(flowing, values, strict=True))
+            tokens, routing = block.forward(tokens, **named, **options)
+            return (tokens,) if routing is None else (tokens, routing)
+
+        tokens, *routings = recompute(run, tokens, *flowing.values())
+        return tokens, routings[0] if routings else None
+
+    def open(
+        self,
+        tokens,
+        attention_mask=None,
+        bias=None,
+        num_outputs=None,
+        training=False,
+        seed=None,
+    ) -> OpenRows:
+        """The first part of `call`, up to the last Dense of the last block, which has no experts.
+
+        What routers of other blocks did is not handed out here.
+        """
+        common = {"attention_mask": attention_mask, "training": training}
+        last = self.num_layers - 1
+        for index, block in enumerate(self.blocks[:-1]):
+            own = {"bias": _of_block(bias, index), "seed": randomness.fold_in_optional(seed, index)}
+            tokens = block(tokens, **own, **common)
+        own = {"bias": _of_block(bias, last), "seed": self._last_seed(seed)}
+        return self.blocks[-1].open(tokens, num_outputs=num_outputs, **own, **common)
+
+    def close(self, rows: OpenRows, training=False, seed=None):
+        """The rest of `call`."""
+        tokens = self.blocks[-1].close(rows, training=training, seed=self._last_seed(seed))
+        return self._finish(tokens, training, seed)
+
+    def _finish(self, tokens, training, seed):
+        return self.dropout(
+            self.final_norm(tokens),
+            training=training,
+            seed=randomness.fold_in_optional(seed, "final"),
+        )
+
+    def empty_cache(self, num_rows, max_length: int) -> tuple[dict[str, tf.Tensor], ...]:
+        """What `step` keeps of the tokens so far, for each block."""
+        return tuple(block.attention.empty_cache(num_rows, max_length) for block in self.blocks)
+
+    def remember(self, memory) -> tuple[dict[str, tf.Tensor], ...]:
+        """What `step` needs of a memory float[batch, memory, dim], for each block."""
+        memory = tf.cast(memory, self.compute_dtype)
+        return tuple(block.remember(memory) for block in self.blocks)
+
+    def step(
+        self,
+        tokens,
+        cache,
+        position,
+        *,
+        attention_mask,
+        bias=None,
+        remembered=None,
+        memory_mask=None,
+    ):
+        """The output for the next tokens alone, see `TransformerBlock.step`.
+
+        Args:
+            tokens: float[rows, tokens, dim], from `position: int32[]` on.
+            cache: of `empty_cache`, or what a step before gave.
+            attention_mask: [1, tokens, max_length].
+            bias: float[1, heads, tokens, max_length], a tuple of one for each block, or None.
+            remembered: of `remember`, or None where no block reads a memory.
+            memory_mask: [batch, memory] or None.
+
+        Returns:
+            float[rows, tokens, dim] and the new cache.
+        """
+        tokens = tf.cast(tokens, self.compute_dtype)
+        kept = []
+        for index, block in enumerate(self.blocks):
+            tokens, block_cache = block.step(
+                tokens,
+                cache[index],
+                position,
+                attention_mask=attention_mask,
+                bias=_of_block(bias, index),
+                remembered=None if remembered is None else remembered[index],
+                memory_mask=memory_mask,
+            )
+            kept.append(block_cache)
+        return self.final_norm(tokens), tuple(kept)
+
+    def drop_residual(self, values, training=False, seed=None):
+        """The dropout behind the last Dense of the last block; its own adjoint."""
+        return self.blocks[-1].drop_residual(values, training=training, seed=self._last_seed(seed))
+
+    def _last_seed(self, seed):
+        return randomness.fold_in_optional(seed, self.num_layers - 1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "options": dataclasses.asdict(self.options),
+            "final_norm": self.final_norm_kind,
+            "experts": as_dict(self.expert_options),
+            "expert_layers": list(self.expert_layers),
+            "rematerialize": self.rematerialize,
+            "final_dropout": self.final_dropout,
+        }

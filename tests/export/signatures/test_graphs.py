@@ -1,0 +1,117 @@
+"""Tokenizers that need operation libraries, models with fewer modalities, and remote folders."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from export.client.string_arrays import object_array
+from export.server.loaded import LoadedVersion, read_saved_model
+from export.server.models import ModelConfig, Models
+from export.server.protocols.metrics import Metrics
+from export.server.requests.limits import Limits
+from export.signatures.vatt.signatures import VattSignatures
+from export.version import op_policy, saved_model
+from export.version.model_info import ModelInfo
+from mm_models.text.tokenizers import build_tokenizer
+from mm_models.vatt.config import HeadConfig, VattConfig, named_config
+from mm_models.vatt.model import VattModel
+from tests.export.tiny_model import write_tiny_model
+from trainers.data.config import AudioInputConfig, InputConfig, VideoInputConfig
+
+SENTENCES = ("a red seven moves left", "a blue three moves right", "zwei und drei", "la cifra ocho")
+
+
+def _wordpiece(folder):
+    path = folder / "pieces.txt"
+    path.write_text("\n".join(["[PAD]", "[UNK]", "red", "se", "##ven", "a"]) + "\n")
+    return str(path)
+
+
+def _sentencepiece(folder):
+    import sentencepiece
+
+    text = folder / "text.txt"
+    text.write_text("\n".join(SENTENCES * 20))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(folder / "pieces"), vocab_size=30, pad_id=0, unk_id=1,
+        bos_id=2, eos_id=3, minloglevel=2,
+    )  # fmt: skip
+    return str(folder / "pieces.model")
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"), [("wordpiece", _wordpiece), ("sentencepiece", _sentencepiece)]
+)
+def test_text_operations_are_named_and_loaded(kind, make, tmp_path):
+    class Tokens(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokenizer = build_tokenizer(kind, make(tmp_path))
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+        def ids(self, text):
+            return {"ids": self.tokenizer.tokenize(text, 6)}
+
+    module = Tokens()
+    path = str(tmp_path / "model" / "1")
+    tf.saved_model.save(module, path, {"serving_default": module.ids})
+    report = op_policy.check_ops(read_saved_model(path), path)
+    assert report.libraries == ("tensorflow_text",) and report.custom_ops
+    version = LoadedVersion("tokens", 1, path)
+    texts = object_array([b"a red seven", b""])
+    answer = version.run(version.signature(""), {"text": texts})
+    expected = module.tokenizer.tokenize(tf.constant(["a red seven", ""]), 6)
+    assert answer["ids"].tolist() == expected.numpy().tolist()
+    assert answer["ids"][0].any() and not answer["ids"][1].any()
+
+
+@pytest.mark.parametrize(
+    ("variant", "kind", "spaces"),
+    [
+        ("specific", "fac", {"video": ["video_va"], "audio": ["audio_va"]}),
+        ("agnostic", "mlp_joint", {"video": ["video_va", "video_vt"], "audio": ["audio_va"]}),
+    ],
+)
+def test_models_without_text(variant, kind, spaces):
+    debug = named_config("debug" if variant == "specific" else "unified_debug")
+    keras.utils.set_random_seed(0)
+    model = VattModel(
+        VattConfig(
+            variant=variant,
+            modalities=["video", "audio"],
+            video=debug.video,
+            audio=debug.audio,
+            shared=debug.shared,
+            head=HeadConfig(size="debug", kind=kind),
+        )
+    )
+    inputs = InputConfig(
+        video=VideoInputConfig(num_frames=4, height=16, width=16, crop="resize"),
+        audio=AudioInputConfig(num_samples=1024, sample_rate_hz=8000),
+    )
+    info = ModelInfo(
+        *("vatt", "x", 0, "latest", 8.0, 4, 16, 16, 8000, 1024, 0),
+        outputs={},
+        tensorflow_version=tf.__version__,
+    )
+    signatures = VattSignatures(model, inputs, 0.07, info)
+    names = {"embed_video_jpeg", "embed_video_frames", "embed_audio", "embed_audio_wav"}
+    assert set(signatures.docs()) == names
+    assert signatures.default_name == "embed_video_jpeg"
+    for modality, signature in (("video", "embed_video_frames"), ("audio", "embed_audio")):
+        outputs = signatures.reference(signature, signatures.examples()[signature][0])
+        assert sorted(outputs) == sorted(signatures.docs()[signature].outputs) == spaces[modality]
+
+
+def test_remote_folders(tmp_path):
+    """A file system behind a URL: copying a version there and serving it from there."""
+    write_tiny_model(tmp_path, 3, offset=5.0)
+    remote = "ram://exports/tiny"
+    assert saved_model.check_target(remote, None) == 1
+    saved_model.publish(str(tmp_path / "3"), remote, 3)
+    assert saved_model.check_target(remote, None) == 4
+    assert not [name for name in tf.io.gfile.listdir(remote) if name.startswith(".tmp-")]
+    models = Models([ModelConfig("tiny", remote)], Limits(), Metrics())
+    models.poll()
+    assert models.ready, models.states("tiny")
+    assert models.get("tiny").number == 3

@@ -1,0 +1,58 @@
+"""A run folder with an untrained `debug` VATT model, as training would leave it."""
+
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from mm_models.vatt.config import named_config
+from mm_models.vatt.model import VattModel
+from tests.trainers.record_factory import write_record_folder, write_word_vocabulary
+from trainers.config.loading import to_yaml
+from trainers.config.schema import ExperimentConfig, StreamConfig
+from trainers.data.config import (
+    AudioInputConfig,
+    DatasetConfig,
+    InputConfig,
+    TextInputConfig,
+    VideoInputConfig,
+)
+from trainers.tasks.vatt.task import VattTaskConfig
+
+STEP = 7
+
+
+def write_run(folder: pathlib.Path, name: str = "debug", sample_rate_hz: int = 8000) -> str:
+    """Writes records, vocabulary, config and a checkpoint with moved batch-norm statistics."""
+    model_config = named_config(name)
+    keras.utils.set_random_seed(0)
+    model = VattModel(model_config)
+    for variable in model.variables:
+        if "moving_mean" in variable.path:
+            variable.assign(keras.random.normal(variable.shape, stddev=0.1, seed=1))
+    video, audio, text = model.config.video, model.config.audio, model.config.text
+    inputs = InputConfig(
+        datasets={"records": DatasetConfig(path=write_record_folder(folder / "records"))},
+        batch_size=4,
+        video=VideoInputConfig(
+            num_frames=video.num_frames, height=video.height, width=video.width, crop="center"
+        ),
+        audio=AudioInputConfig(num_samples=audio.num_samples, sample_rate_hz=sample_rate_hz),
+        text=TextInputConfig(
+            num_candidates=1,
+            num_tokens=text.num_tokens,
+            vocabulary=write_word_vocabulary(folder / "words.txt"),
+        ),
+    )
+    config = ExperimentConfig(
+        name=f"vatt_{name}",
+        task=VattTaskConfig(model=model_config),
+        streams={"main": StreamConfig(input=inputs)},
+    )
+    run = folder / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    step = tf.Variable(STEP, dtype=tf.int64, trainable=False)
+    checkpoint = tf.train.Checkpoint(model=model, step=step)
+    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(STEP)
+    return str(run)

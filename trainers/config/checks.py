@@ -1,0 +1,278 @@
+"""Refuses experiments that could only fail later, before anything expensive starts."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mm_models.errors import UserError
+from trainers.config.schema import (
+    AlternationConfig,
+    ExperimentConfig,
+    InitializeConfig,
+    TrainerConfig,
+)
+from trainers.optimization.config import OptimizerConfig, ScheduleConfig
+
+STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
+SAMPLERS = ("proportional", "random", "interval", "loss", "uncertainty")
+SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine")
+# Which optimizer fields each kind reads; any other one set apart from its default is a mistake.
+OPTIMIZERS = {
+    "adamw": {"beta_1", "beta_2", "epsilon"},
+    "adam": {"beta_1", "beta_2", "epsilon"},
+    "sgd": {"momentum", "nesterov"},
+    "adafactor": {"decay_exponent", "min_factored_size", "clip_threshold", "scale_by_parameter"},
+    "lamb": {"beta_1", "beta_2", "epsilon"},
+}
+_KIND_FIELDS = sorted(set().union(*OPTIMIZERS.values()))
+
+
+def check_config(config: ExperimentConfig) -> None:
+    """Raises UserError naming the first field that cannot work, its value and what would."""
+    _check_streams(config)
+    _check_alternation(config)
+    _check_trainer(config.trainer)
+    _check_runtime(config)
+    for name, source in config.initialize.items():
+        _check_initialize(source, f"initialize.{name}")
+    _check_parts(config.initialize)
+    for name, optimizer in config.trainer.optimizers.items():
+        _check_optimizer(optimizer, f"trainer.optimizers.{name}")
+
+
+def _check_initialize(config: InitializeConfig, field: str) -> None:
+    for name in ("may_be_new", "may_be_left_over"):
+        for pattern in getattr(config, name):
+            _check_pattern(pattern, f"{field}.{name}")
+    if config.upcycle_noise < 0:
+        raise UserError(f"{field}.upcycle_noise is {config.upcycle_noise}; use 0 or more")
+    if config.upcycle_noise and not config.upcycle_experts:
+        raise UserError(
+            f"{field}.upcycle_noise is {config.upcycle_noise}, but nothing is copied into "
+            f"experts; set {field}.upcycle_experts to true, or the noise to 0"
+        )
+    if config.upcycle_experts and not config.model_dir:
+        raise UserError(
+            f"{field}.upcycle_experts is true, but there is no run to copy from; name a dense "
+            f"one in {field}.model_dir"
+        )
+
+
+def _check_parts(sources: Mapping[str, InitializeConfig]) -> None:
+    """Raises UserError when two sources would fill the same weights."""
+    parts: dict[str, str] = {}
+    for name, source in sources.items():
+        if not source.model_dir:
+            continue
+        for other, part in parts.items():
+            if (
+                f"{part}/".startswith(f"{source.part}/")
+                or f"{source.part}/".startswith(f"{part}/")
+                or not (part and source.part)
+            ):
+                raise UserError(
+                    f"initialize.{other}.part is {part!r} and initialize.{name}.part is "
+                    f"{source.part!r}, which fill the same weights; give each a part of its own"
+                )
+        parts[name] = source.part
+
+
+def check_batches(config: ExperimentConfig, num_replicas: int) -> None:
+    """Raises UserError when a global batch does not divide over replicas and accumulation parts."""
+    for name, stream in config.streams.items():
+        size, parts = stream.input.batch_size, accumulation_steps(config, name)
+        if size % (num_replicas * parts):
+            own = stream.accumulation_steps is not None
+            field = f"streams.{name}" if own else "trainer"
+            raise UserError(
+                f"streams.{name}.input.batch_size is {size}, which {num_replicas} replicas times "
+                f"{field}.accumulation_steps = {parts} do not divide; use a multiple of "
+                f"{num_replicas * parts}"
+            )
+
+
+def accumulation_steps(config: ExperimentConfig, stream: str) -> int:
+    """Parts that each replica's batch of `stream` is cut into."""
+    own = config.streams[stream].accumulation_steps
+    return config.trainer.accumulation_steps if own is None else own
+
+
+def check_reachable(config: ExperimentConfig, *, evaluates: bool) -> None:
+    """Raises UserError for settings that this run would never come to."""
+    trainer = config.trainer
+    start = trainer.summaries.profile_start_step
+    if trainer.summaries.profile_steps and start >= trainer.train_steps:
+        raise UserError(
+            f"trainer.summaries.profile_start_step is {start}, but the run has only "
+            f"{trainer.train_steps} steps; start the window earlier"
+        )
+    if trainer.evaluation.early_stopping_patience and not evaluates:
+        raise UserError(
+            "trainer.evaluation.early_stopping_patience needs evaluations; use "
+            "--mode=train_and_eval"
+        )
+
+
+def _check_streams(config: ExperimentConfig) -> None:
+    if not config.streams:
+        raise UserError("streams is empty; an experiment needs at least one stream")
+    for name, stream in config.streams.items():
+        _at_least(stream.weight, 0, f"streams.{name}.weight")
+        _at_least(stream.interval, 1, f"streams.{name}.interval")
+        if stream.accumulation_steps is not None:
+            _at_least(stream.accumulation_steps, 1, f"streams.{name}.accumulation_steps")
+        _at_least(stream.input.batch_size, 1, f"streams.{name}.input.batch_size")
+    if not any(stream.weight for stream in config.streams.values()):
+        raise UserError("every streams.<name>.weight is 0; give at least one stream a weight")
+
+
+def _check_alternation(config: ExperimentConfig) -> None:
+    """Fields that the sampler does not read are mistakes."""
+    alternation, field = config.trainer.alternation, "trainer.alternation"
+    sampler = alternation.sampler
+    _one_of(sampler, SAMPLERS, f"{field}.sampler")
+    _one_of(alternation.combine, ("alternate", "sum"), f"{field}.combine")
+    if alternation.combine == "sum" and sampler != AlternationConfig.sampler:
+        raise UserError(
+            f"{field}.sampler is {sampler}, but {field}.combine is sum, which takes every stream "
+            "in every step; leave the sampler out"
+        )
+    _at_least(alternation.multi_step, 1, f"{field}.multi_step")
+    if config.trainer.steps_per_loop % alternation.multi_step:
+        raise UserError(
+            f"trainer.steps_per_loop is {config.trainer.steps_per_loop}, which {field}.multi_step "
+            f"= {alternation.multi_step} does not divide; use a multiple of it"
+        )
+    _at_least(alternation.refresh_steps, 1, f"{field}.refresh_steps")
+    if not 0 < alternation.floor_share <= 1:
+        raise UserError(
+            f"{field}.floor_share is {alternation.floor_share}; use a part of the steps above 0, "
+            "or a stream could starve, and at most 1"
+        )
+    for name in ("refresh_steps", "floor_share"):
+        default = getattr(AlternationConfig, name)
+        if sampler not in ("loss", "uncertainty") and getattr(alternation, name) != default:
+            raise UserError(f"{field}.{name} means nothing to the sampler {sampler}; leave it out")
+    for name, stream in config.streams.items():
+        if sampler != "interval" and stream.interval != 1:
+            raise UserError(
+                f"streams.{name}.interval is {stream.interval}, which the sampler {sampler} does "
+                f"not use; set {field}.sampler to interval, or give weights"
+            )
+        if sampler == "interval" and stream.weight not in (0, 1):
+            raise UserError(
+                f"streams.{name}.weight is {stream.weight}, which the sampler interval does not "
+                f"use; give streams.{name}.interval (a weight of 0 keeps a stream out)"
+            )
+
+
+def _check_trainer(trainer: TrainerConfig) -> None:
+    for name in ("train_steps", "steps_per_loop", "accumulation_steps"):
+        _at_least(getattr(trainer, name), 1, f"trainer.{name}")
+    for part, names in (
+        (trainer.checkpoint, ("interval_steps", "keep")),
+        (trainer.summaries, ("log_interval_steps",)),
+    ):
+        field = "checkpoint" if part is trainer.checkpoint else "summaries"
+        for name in names:
+            _at_least(getattr(part, name), 1, f"trainer.{field}.{name}")
+    _non_negative(trainer.summaries, "trainer.summaries")
+    _non_negative(trainer.evaluation, "trainer.evaluation")
+    if not 0 <= trainer.ema.decay < 1:
+        raise UserError(f"trainer.ema.decay is {trainer.ema.decay}; use 0 (off) up to below 1")
+    _one_of(trainer.checkpoint.best_mode, ("max", "min"), "trainer.checkpoint.best_mode")
+    _one_of(trainer.nan_gradients, ("stop", "zero"), "trainer.nan_gradients")
+    if trainer.evaluation.early_stopping_patience and not trainer.checkpoint.best_metric:
+        raise UserError(
+            "trainer.evaluation.early_stopping_patience needs trainer.checkpoint.best_metric; name "
+            "the metric to watch, such as eval/zero_shot/top1"
+        )
+
+
+def _check_runtime(config: ExperimentConfig) -> None:
+    runtime = config.runtime
+    _one_of(runtime.distribution_strategy, STRATEGIES, "runtime.distribution_strategy")
+    _non_negative(runtime, "runtime")
+    if runtime.tpu and runtime.distribution_strategy != "tpu":
+        raise UserError(
+            f"runtime.tpu is {runtime.tpu!r} but runtime.distribution_strategy is "
+            f"{runtime.distribution_strategy!r}; set it to tpu, or leave runtime.tpu empty"
+        )
+    if runtime.num_virtual_devices and runtime.distribution_strategy != "mirrored":
+        raise UserError(
+            f"runtime.num_virtual_devices is {runtime.num_virtual_devices} but only the mirrored "
+            "strategy uses it; set runtime.distribution_strategy to mirrored, or the number to 0"
+        )
+
+
+def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
+    _one_of(optimizer.kind, tuple(OPTIMIZERS), f"{field}.kind")
+    for name in _KIND_FIELDS:
+        value, default = getattr(optimizer, name), getattr(OptimizerConfig, name)
+        if value != default and name not in OPTIMIZERS[optimizer.kind]:
+            raise UserError(
+                f"{field}.{name} is {value}, which {optimizer.kind} does not use; leave it out"
+            )
+    for name in ("weight_decay", "clip_global_norm", "clip_threshold", "decay_exponent"):
+        _at_least(getattr(optimizer, name), 0, f"{field}.{name}")
+    if optimizer.decay_pattern:
+        _check_pattern(optimizer.decay_pattern, f"{field}.decay_pattern")
+        if not optimizer.weight_decay:
+            raise UserError(
+                f"{field}.decay_pattern is {optimizer.decay_pattern!r} but {field}.weight_decay is "
+                "0; set the decay, or leave the pattern out"
+            )
+    for name, group in optimizer.groups.items():
+        _check_pattern(group.pattern, f"{field}.groups.{name}.pattern")
+    _check_schedule(optimizer.schedule, f"{field}.schedule")
+
+
+def _check_schedule(schedule: ScheduleConfig, field: str) -> None:
+    _one_of(schedule.kind, SCHEDULES, f"{field}.kind")
+    _non_negative(schedule, field)
+    if schedule.prewarm_start_learning_rate and not schedule.prewarm_steps:
+        raise UserError(
+            f"{field}.prewarm_start_learning_rate means nothing without {field}.prewarm_steps; set "
+            "both or neither"
+        )
+    if schedule.warmup_start_learning_rate and not (
+        schedule.warmup_steps or schedule.prewarm_steps
+    ):
+        raise UserError(
+            f"{field}.warmup_start_learning_rate means nothing without {field}.warmup_steps; set "
+            "both or neither"
+        )
+    if schedule.kind in ("constant", "rsqrt") and (
+        schedule.final_learning_rate or schedule.total_steps
+    ):
+        raise UserError(
+            f"{field}.final_learning_rate and total_steps mean nothing to {schedule.kind}; leave "
+            f"them out, or choose another {field}.kind"
+        )
+
+
+def _check_pattern(pattern: str, field: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"{field} is {pattern!r}, no regular expression: {error}") from error
+    if not pattern:
+        raise UserError(f"{field} is empty; give a regular expression for the variables' paths")
+
+
+def _one_of(value: Any, choices: Iterable[str], field: str) -> None:
+    if value not in choices:
+        raise UserError(f"{field} is {value!r}; it must be one of {sorted(choices)}")
+
+
+def _at_least(value: float, smallest: float, field: str) -> None:
+    if value < smallest:
+        raise UserError(f"{field} is {value}; it must be at least {smallest}")
+
+
+def _non_negative(part: Any, field: str) -> None:
+    for item in dataclasses.fields(part):
+        value = getattr(part, item.name)
+        if isinstance(value, (int, float)):
+            _at_least(value, 0, f"{field}.{item.name}")

@@ -1,0 +1,28 @@
+"""Experiments from files and back: defaults ← presets ← YAML files ← `--set` overrides."""
+
+import dataclasses
+
+from omegaconf import OmegaConf
+
+from trainers.config import checks, sources
+from trainers.config.schema import ExperimentConfig
+
+
+def load_config(
+    config_files: list[str], overrides: list[str] | None = None, *, check: bool = True
+) -> ExperimentConfig:
+    """Merges the files in order, then the overrides (`a.b=c`), into a checked ExperimentConfig.
+
+    Raises:
+        UserError: for a missing or malformed file, an unknown key, a wrong type or a value that
+            cannot work.
+    """
+    config = sources.merge(config_files, overrides or [])
+    if check:
+        checks.check_config(config)
+    return config
+
+
+def to_yaml(config: ExperimentConfig) -> str:
+    """The resolved experiment as YAML that `load_config` reads back to an equal one."""
+    return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))

@@ -1,0 +1,270 @@
+"""Merging of an experiment's sources, with errors that name file, key and remedy."""
+
+import copy
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import omegaconf
+import tensorflow as tf
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from mm_models.errors import UserError
+from trainers import registry
+from trainers.config.schema import ExperimentConfig, OptimizerConfig
+
+_SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+class Source(NamedTuple):
+    """One contribution to the experiment.
+
+    Attributes:
+        name: what errors call it: the file's path, or `--set a.b=c`.
+        tree: nested mapping as given.
+    """
+
+    name: str
+    tree: dict[str, Any]
+
+
+def merge(config_files: list[str], overrides: list[str]) -> ExperimentConfig:
+    """Defaults ← presets ← files in order ← overrides in order. Raises UserError.
+
+    A stream, data set, evaluator or parameter group that is null in a source is left out.
+    """
+    if not config_files:
+        raise UserError("no experiment was named: pass --config_file=configs/<system>/<name>.yaml")
+    sources = [read_file(path) for path in config_files]
+    sources += [read_override(text) for text in overrides]
+    hints = _experiment_hints(sources)
+    for source in sources:
+        _check_tree(source.tree, hints, "", source.name)
+    merged = _defaults(hints, sources)
+    for source in sources:
+        merged = _merge_one(merged, source, hints)
+    config = OmegaConf.to_object(merged)
+    # A field of type Any keeps what is put into it untyped, so evaluators get their type here.
+    element = OmegaConf.structured(typing.get_args(hints["evaluators"])[1])
+    config.evaluators = {
+        name: OmegaConf.to_object(OmegaConf.merge(element, given))
+        for name, given in merged.evaluators.items()
+    }
+    if not config.trainer.optimizers:
+        config.trainer.optimizers = {"main": OptimizerConfig()}
+    return config
+
+
+def read_file(path: str) -> Source:
+    """Reads one YAML file, local or remote. Raises UserError when it is missing or no mapping."""
+    try:
+        with tf.io.gfile.GFile(path, "r") as file:
+            text = file.read()
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"cannot read --config_file {path}: {_first_line(error)}; give the path of a YAML file"
+        ) from error
+    try:
+        tree = OmegaConf.create(text) if text.strip() else None
+    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, DictConfig) or not tree:
+        raise UserError(f"{path} is empty or no mapping; an experiment has `task:`, `streams:` …")
+    return Source(path, OmegaConf.to_container(tree, resolve=False))
+
+
+def read_override(text: str) -> Source:
+    """Parses `a.b=value`; the value is YAML, so `[1,2]`, `null`, `1e-4` and `{x: 1}` mean what they
+    say."""
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UserError(
+            f"--set {text!r} is no override; write it as --set trainer.train_steps=2000"
+        )
+    try:
+        node: Any = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))["value"]
+    except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException) as error:
+        raise UserError(f"--set {text!r}: the value is not valid YAML; quote it") from error
+    return Source(f"--set {text}", _nest(key, node))
+
+
+def _nest(path: str, value: Any) -> dict[str, Any]:
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
+
+
+def _experiment_hints(sources: list[Source]) -> dict[str, Any]:
+    """Types of the top-level fields; that of `task` follows `task.name`, the last one given."""
+    from trainers.evaluation.config import EvaluatorConfig
+
+    name = None
+    for source in sources:
+        task = source.tree.get("task")
+        if isinstance(task, Mapping) and "name" in task:
+            name = task["name"]
+    if name is None:
+        raise UserError(
+            f"{sources[0].name} has no task.name; the known systems are {sorted(registry.SYSTEMS)}"
+        )
+    hints = typing.get_type_hints(ExperimentConfig)
+    hints["task"] = registry.resolve(registry.system(str(name)).task_config)
+    hints["evaluators"] = dict[str, EvaluatorConfig]
+    return hints
+
+
+def _check_tree(value: Any, hints: Mapping[str, Any], prefix: str, source: str) -> None:
+    for key, child in value.items():
+        path = f"{prefix}{key}"
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
+            raise UserError(f"{source}: unknown key {path}; did you mean {prefix}{near[0]}?")
+        _check_value(child, hints[key], path, source)
+
+
+def _check_value(value: Any, hint: Any, path: str, source: str) -> None:
+    """Checks one value against its type, recursively."""
+    if hint is Any or (isinstance(value, str) and value.startswith("${")):
+        return
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is not None or type(None) not in arguments:
+            kinds = [argument for argument in arguments if argument is not type(None)]
+            _check_value(value, kinds[0], path, source)
+    elif dataclasses.is_dataclass(hint):
+        _require(isinstance(value, Mapping), value, f"a {hint.__name__} mapping", path, source)
+        _check_tree(value, typing.get_type_hints(hint), f"{path}.", source)
+    elif origin is dict:
+        _require(isinstance(value, Mapping), value, "a mapping by name", path, source)
+        for key, child in value.items():
+            if child is not None or not dataclasses.is_dataclass(arguments[1]):
+                _check_value(child, arguments[1], f"{path}.{key}", source)
+    elif origin in (list, tuple):
+        _require(isinstance(value, list), value, "a list", path, source)
+        for index, child in enumerate(value):
+            _check_value(child, arguments[0], f"{path}[{index}]", source)
+    else:
+        _require(_is_scalar(value, hint), value, _SCALARS.get(hint, str(hint)), path, source)
+
+
+def _is_scalar(value: Any, hint: type) -> bool:
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is str:
+        return isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _require(condition: bool, value: Any, expected: str, path: str, source: str) -> None:
+    if not condition:
+        raise UserError(
+            f"{source}: {path} is {value!r} ({type(value).__name__}); expected {expected}"
+        )
+
+
+def _defaults(hints: Mapping[str, Any], sources: list[Source]) -> DictConfig:
+    """Structured defaults, with every preset that the sources name put in its place."""
+    merged = OmegaConf.structured(ExperimentConfig)
+    merged.task = OmegaConf.structured(hints["task"])
+    element = typing.get_args(hints["evaluators"])[1]
+    merged.evaluators = DictConfig({}, key_type=str, element_type=element)
+    union: Any = OmegaConf.create({})
+    for source in sources:
+        union = OmegaConf.merge(union, OmegaConf.create(source.tree))
+    presets: dict[str, Any] = {}
+    _collect_presets(OmegaConf.to_container(union), hints, presets, "", sources[0].name)
+    # Outer presets first: a preset inside a part refines what the whole's preset chose for that
+    # part.
+    for path in sorted(presets, key=lambda path: path.count(".")):
+        merged = OmegaConf.merge(merged, OmegaConf.create(_nest(path, presets[path])))
+    return merged
+
+
+def _collect_presets(
+    tree: Mapping[str, Any],
+    hints: Mapping[str, Any],
+    found: dict[str, Any],
+    prefix: str,
+    source: str,
+) -> None:
+    """Finds mappings whose type has `from_preset` and that name a preset: path → preset's
+    instance."""
+    for key, child in tree.items():
+        hint = _mapping_type(hints[key])
+        if not isinstance(child, Mapping) or hint is None:
+            continue
+        path = f"{prefix}{key}"
+        if dataclasses.is_dataclass(hint):
+            if child.get("preset") and hasattr(hint, "from_preset"):
+                found[path] = _preset(hint, str(child["preset"]), path, source)
+            _collect_presets(child, typing.get_type_hints(hint), found, f"{path}.", source)
+        else:
+            element = typing.get_args(hint)[1]
+            names = dict.fromkeys(child, element)
+            _collect_presets(child, names, found, f"{path}.", source)
+
+
+def _mapping_type(hint: Any) -> Any:
+    """The dataclass or dict[str, T] behind `hint`, or None when it is neither."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(item for item in typing.get_args(hint) if item is not type(None))
+    return hint if dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict else None
+
+
+def _preset(hint: Any, name: str, path: str, source: str) -> Any:
+    try:
+        return dataclasses.asdict(hint.from_preset(name))
+    except KeyError as error:
+        raise UserError(
+            f"{source}: {path}.preset is {name!r}, which {hint.__name__} does not have"
+        ) from error
+
+
+def _merge_one(merged: DictConfig, source: Source, hints: Mapping[str, Any]) -> DictConfig:
+    tree = copy.deepcopy(source.tree)
+    for *parents, name in _take_left_out(tree, hints):
+        place = merged
+        for key in parents:
+            place = place.get(key, {})
+        if name not in place:
+            path = ".".join([*parents, name])
+            raise UserError(
+                f"{source.name}: {path} is null, which leaves out what an earlier source names, "
+                f"but there are only {sorted(place)}"
+            )
+        del place[name]
+    try:
+        return OmegaConf.merge(merged, OmegaConf.create(tree))
+    except omegaconf.errors.OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "a value"
+        raise UserError(f"{source.name}: {key}: {_first_line(error)}") from error
+
+
+def _take_left_out(tree: dict[str, Any], hints: Mapping[str, Any]) -> list[list[str]]:
+    """Takes named parts that are null (a stream, an evaluator) out of `tree`; returns their
+    paths."""
+    found: list[list[str]] = []
+    for key, child in list(tree.items()):
+        hint = _mapping_type(hints[key])
+        if not isinstance(child, Mapping) or hint is None:
+            continue
+        if dataclasses.is_dataclass(hint):
+            inner = typing.get_type_hints(hint)
+        else:
+            inner = dict.fromkeys(child, typing.get_args(hint)[1])
+            for name in [name for name, part in child.items() if part is None]:
+                if dataclasses.is_dataclass(inner[name]):
+                    del child[name]
+                    found.append([key, name])
+        found += [[key, *path] for path in _take_left_out(child, inner)]
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "message", None) or error).splitlines()[0].strip()

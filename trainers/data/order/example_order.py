@@ -1,0 +1,129 @@
+"""The order of training examples as a function of (seed, step, position). Imports no TensorFlow.
+
+Nothing is remembered between steps: the example at any step is computed from integers, so resuming
+at step 1,000,000 costs what step 0 costs, and any number of hosts or replicas sees the same global
+batch.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from trainers.data.order.mixture import MixtureBlock
+from trainers.data.order.randomness import hash64, splitmix
+
+_ROUNDS = 8
+
+
+def permute(positions: np.ndarray, num_items: int, keys: np.ndarray) -> np.ndarray:
+    """Looks positions up in pseudo-random permutations, without building these.
+
+    A Feistel network permutes the smallest power of four that holds `num_items`; results outside
+    the range are permuted again until they fall inside, which keeps it a permutation of the range.
+
+    Args:
+        positions: int64[positions] in [0, num_items).
+        num_items: size of the permuted range.
+        keys: uint64[positions] or uint64[], the permutation each position is looked up in.
+
+    Returns:
+        int64[positions] in [0, num_items).
+    """
+    half_bits = np.uint64(max(1, ((num_items - 1).bit_length() + 1) // 2))
+    mask = np.uint64((1 << int(half_bits)) - 1)
+    values = positions.astype(np.uint64)
+    keys = np.broadcast_to(np.asarray(keys, np.uint64), values.shape)
+    outside = np.ones(values.shape, bool)
+    while outside.any():
+        values[outside] = _feistel(values[outside], keys[outside], half_bits, mask)
+        outside = values >= np.uint64(num_items)
+    return values.astype(np.int64)
+
+
+def _feistel(
+    values: np.ndarray, keys: np.ndarray, half_bits: np.uint64, mask: np.uint64
+) -> np.ndarray:
+    left, right = values >> half_bits, values & mask
+    with np.errstate(over="ignore"):
+        for number in range(_ROUNDS):
+            salt = splitmix(np.uint64(number))
+            left, right = right, left ^ (splitmix(splitmix(keys ^ salt) ^ right) & mask)
+    return (left << half_bits) | right
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """Which examples a slice of a batch holds.
+
+    Attributes:
+        dataset: int64[examples] data set numbers.
+        ordinal: int64[examples] how many examples of that data set came before, over all steps.
+    """
+
+    dataset: np.ndarray
+    ordinal: np.ndarray
+
+
+class TrainingOrder:
+    """Endless order over a mixture of data sets.
+
+    Each data set is walked epoch by epoch in a fresh permutation, no record twice in an epoch.
+    """
+
+    def __init__(self, sizes: list[int], block: MixtureBlock, batch_size: int, seed: int):
+        """Takes records per data set, the mixture, the global batch size and the seed."""
+        self._sizes = sizes
+        self._block = block
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def draw(self, step: int, positions: np.ndarray) -> Draw:
+        """The examples at `positions: int64[examples]` of the global batch of `step`."""
+        places = step * self._batch_size + positions
+        blocks, within = np.divmod(places, self._block.length)
+        dataset = np.empty(len(places), np.int64)
+        ordinal = np.empty(len(places), np.int64)
+        for number in np.unique(blocks):
+            chosen = blocks == number
+            datasets, ranks = self._block.table(self._seed, int(number))
+            dataset[chosen] = datasets[within[chosen]]
+            ordinal[chosen] = ranks[within[chosen]]
+        return Draw(dataset, ordinal + blocks * self._block.counts[dataset])
+
+    def record(self, dataset: int, ordinals: np.ndarray, shift: int = 0) -> np.ndarray:
+        """Record numbers at `ordinals: int64[examples]` of one data set.
+
+        Args:
+            dataset: data set number.
+            ordinals: examples of that data set so far.
+            shift: how many places further round the epoch's order to look: the replacement of a
+                corrupt record is the next valid one.
+        """
+        size = self._sizes[dataset]
+        epochs, places = np.divmod(ordinals, size)
+        keys = hash64(self._seed, dataset + 1, epochs)
+        return permute((places + shift) % size, size, keys)
+
+
+class EvaluationOrder:
+    """Every record of every data set once, in stored order; padding after the last one."""
+
+    def __init__(self, sizes: list[int], batch_size: int):
+        """Takes records per data set and the global batch size."""
+        self._ends = np.cumsum(sizes)
+        self._batch_size = batch_size
+        self.num_examples = int(self._ends[-1])
+        self.num_batches = -(-self.num_examples // batch_size)
+
+    def draw(self, step: int, positions: np.ndarray) -> Draw:
+        """Data set and record number at `positions` of batch `step`; data set -1 is padding."""
+        places = step * self._batch_size + positions
+        dataset = np.searchsorted(self._ends, places, side="right")
+        starts = np.concatenate([[0], self._ends])
+        ordinal = places - starts[dataset]
+        return Draw(np.where(places < self.num_examples, dataset, -1), ordinal)
+
+    def record(self, dataset: int, ordinals: np.ndarray, shift: int = 0) -> np.ndarray:
+        """Record numbers: the ordinals themselves; a replacement is the next stored record."""
+        starts = np.concatenate([[0], self._ends])
+        return (ordinals + shift) % (self._ends[dataset] - starts[dataset])

@@ -1,0 +1,147 @@
+"""How full the rows of a prompted input are, measured on examples."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from trainers.data.reading.index import RecordIndex
+from trainers.data.reading.loader import RecordLoader
+from trainers.data.order.mixture import MixtureBlock
+from trainers.data.order.example_order import TrainingOrder
+from trainers.data.parts.prompted.processing import PromptProcessor
+from trainers.data.parts.prompted.reader import PromptedReader
+from trainers.data.parts.prompted.sources import PromptedSources
+from trainers.data.reading.reader import RawBatch, RawPrompts, Slice
+
+MEASURED_ROWS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskFill:
+    """Rows of one task.
+
+    Attributes:
+        name: of the task.
+        share: share of the rows that the mixture gives it.
+        num_rows: rows measured.
+        inputs, targets: ids in use of a row, on average.
+        cut_share: examples whose input or target was cut.
+        examples: examples of a row, on average.
+    """
+
+    name: str
+    share: float
+    num_rows: int
+    inputs: float
+    targets: float
+    cut_share: float
+    examples: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptedPlan:
+    """What the rows hold; `str` gives it as lines of text.
+
+    Attributes:
+        tasks: one entry per task.
+        num_rows: rows measured.
+        num_inputs, num_targets: ids of a row.
+        examples_per_row: most examples of a row.
+        input_waste, target_waste: share of the ids that are padding.
+    """
+
+    tasks: list[TaskFill]
+    num_rows: int
+    num_inputs: int
+    num_targets: int
+    examples_per_row: int
+    input_waste: float
+    target_waste: float
+
+    def __str__(self) -> str:
+        """A line per task, and the padding."""
+        lines = []
+        for task in self.tasks:
+            if not task.num_rows:
+                lines.append(f"  task {task.name}: {task.share:.2%} of the rows, none measured")
+                continue
+            several = f"{task.examples:.1f} examples, " if self.examples_per_row > 1 else ""
+            lines.append(
+                f"  task {task.name}: {task.share:.2%} of the rows; {several}"
+                f"{task.inputs:.1f} of {self.num_inputs} input ids and {task.targets:.1f} of "
+                f"{self.num_targets} target ids in use, {task.cut_share:.1%} of the examples cut"
+            )
+        lines.append(
+            f"  padding: {self.input_waste:.1%} of the input ids and {self.target_waste:.1%} of the"
+            f" target ids, measured on {self.num_rows} rows"
+        )
+        return "\n".join(lines)
+
+
+def measure(sources: PromptedSources, indexes: list[RecordIndex]) -> PromptedPlan:
+    """Reads and tokenises some rows as a training run of seed 0 would. Raises UserError as that
+    does."""
+    config = sources.config.prompted
+    datasets = list(sources.config.datasets.values())
+    weights = [source.weight for source in sources.sources]
+    sizes = [source.num_records for source in sources.sources]
+    order = TrainingOrder(sizes, MixtureBlock(weights), MEASURED_ROWS, seed=0)
+    reader = PromptedReader(
+        sources,
+        indexes,
+        RecordLoader(indexes, datasets, None),
+        order,
+        Slice(0, 1, MEASURED_ROWS),
+        0,
+        None,
+    )
+    raw = reader.read(0)
+    batch = PromptProcessor(config, sources.templates, sources.tokenizer)(
+        RawPrompts(*map(tf.constant, raw.prompts)), tf.constant(raw.seeds)
+    )
+    inputs, targets = batch["inputs"].numpy(), batch["targets"].numpy()
+    return PromptedPlan(
+        _fills(sources, raw, batch),
+        len(inputs),
+        inputs.shape[1],
+        targets.shape[1],
+        config.examples_per_row,
+        float((inputs == 0).mean()),
+        float((targets == 0).mean()),
+    )
+
+
+def _fills(sources: PromptedSources, raw: RawBatch, batch: dict) -> list[TaskFill]:
+    shares = np.zeros(len(sources.builders))
+    for source in sources.sources:
+        shares[source.task] += source.weight
+    used = {name: (batch[name].numpy() != 0).sum(axis=1) for name in ("inputs", "targets")}
+    examples = np.ones(len(used["inputs"]))
+    if "input_segments" in batch:
+        starts = batch["input_positions"].numpy() == 0
+        examples = (starts & (batch["inputs"].numpy() != 0)).sum(axis=1)
+    cut = _cut(sources, raw)
+    fills = []
+    for number, builder in enumerate(sources.builders):
+        rows = raw.prompts.task == number
+        means = [
+            float(values[rows].mean()) if rows.any() else 0.0
+            for values in (used["inputs"], used["targets"], cut, examples)
+        ]
+        fills.append(TaskFill(builder.name, float(shares[number]), int(rows.sum()), *means))
+    return fills
+
+
+def _cut(sources: PromptedSources, raw: RawBatch) -> np.ndarray:
+    """float64[rows]: share of each row's examples that are longer than a row."""
+    config = sources.config.prompted
+    limits = (config.num_input_tokens - 1, config.num_target_tokens - 1)
+    corrupted = PromptProcessor(config, sources.templates, sources.tokenizer).longest_text
+    too_long = np.zeros(raw.prompts.inputs.shape, bool)
+    corrupts = np.array([builder.template.corrupts for builder in sources.builders])
+    for texts, limit in zip((raw.prompts.inputs, raw.prompts.targets), limits, strict=True):
+        lengths = sources.tokenizer.ragged(tf.constant(texts.ravel())).row_lengths().numpy()
+        allowed = np.where(corrupts[raw.prompts.task], corrupted, limit)
+        too_long |= lengths.reshape(texts.shape) > allowed[:, np.newaxis]
+    return too_long.mean(axis=1)

@@ -1,0 +1,176 @@
+"""Where a prompted input's examples come from: one source for each task and data set."""
+
+import dataclasses
+
+import numpy as np
+
+from mm_models.errors import UserError
+from mm_models.text.sentence_pieces import SentencePieceTokenizer
+from mm_models.text.templates import Templates, load_templates
+from trainers.data.config import InputConfig
+from trainers.data.reading.index import CorruptRecord, RecordIndex
+from trainers.data.parts.prompted.builder import Filters, PromptBuilder
+from trainers.data.parts.prompted.facts import RecordFacts, read_facts
+from trainers.data.parts.prompted.rates import task_weights
+from trainers.data.parts.prompted.scene import sampled_frames, see
+from trainers.data.parts.prompted.validation import check_templates, open_tokenizer
+
+# Records looked at before training, to find out that a data set lacks what a task needs.
+_PROBED = 48
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A task's part of a data set.
+
+    Attributes:
+        task, dataset: places in the configuration.
+        weight: share among the input's sources.
+        num_records: records of the data set.
+    """
+
+    task: int
+    dataset: int
+    weight: float
+    num_records: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptedSources:
+    """An opened prompted input.
+
+    Attributes:
+        config: the input.
+        templates: its template file.
+        tokenizer: its tokenizer.
+        builders: one for each task.
+        filters, names: one for each data set: what it lends, and its renamed keys.
+        sources: in the order of tasks, then of data sets; weights sum to 1.
+    """
+
+    config: InputConfig
+    templates: Templates
+    tokenizer: SentencePieceTokenizer
+    builders: list[PromptBuilder]
+    filters: list[Filters]
+    names: list[dict[str, str]]
+    sources: list[Source]
+
+    def facts(self, source: Source, content: bytes) -> RecordFacts:
+        """What a record says, as far as the source's task asks."""
+        asked = self.builders[source.task].template.facts
+        with_boxes = bool(asked & {"objects", "boxes"})
+        return read_facts(content, self.names[source.dataset], with_boxes=with_boxes)
+
+    def frames(self, facts: RecordFacts, draw: float, *, training: bool) -> np.ndarray | None:
+        """Frames of a record that the batch will show; None without video."""
+        video = self.config.video
+        if video is None:
+            return None
+        return sampled_frames(video, facts.num_frames, draw, training=training)
+
+
+def open_sources(
+    config: InputConfig, indexes: list[RecordIndex], name: str = "input"
+) -> PromptedSources:
+    """Opens templates and tokenizer, and looks whether the records have what the tasks need.
+
+    Args:
+        config: a validated input.
+        indexes: its data sets.
+        name: where it stands in the experiment's configuration, for messages.
+
+    Raises:
+        UserError: a file that cannot be read, an unknown task, slot or language, a vocabulary of
+            another layout, a task that does not go with the input or that no record can serve.
+    """
+    prompted = config.prompted
+    templates = load_templates(prompted.templates)
+    check_templates(config, templates, name)
+    tokenizer = open_tokenizer(config, templates, name)
+    builders = [
+        PromptBuilder(task, prompted, templates, tokenizer.split) for task in prompted.tasks
+    ]
+    for builder in builders:
+        builder.require_language(f"{name}.prompted.tasks.{builder.name}")
+    datasets = list(config.datasets.values())
+    opened = PromptedSources(
+        config,
+        templates,
+        tokenizer,
+        builders,
+        [Filters.of(*pair) for pair in zip(datasets, (i.info for i in indexes), strict=True)],
+        [dict(dataset.feature_names) for dataset in datasets],
+        _sources(config, indexes),
+    )
+    _probe(opened, indexes, name)
+    return opened
+
+
+def _sources(config: InputConfig, indexes: list[RecordIndex]) -> list[Source]:
+    names = list(config.datasets)
+    read = {
+        task: [names.index(dataset) for dataset in (each.datasets or names)]
+        for task, each in config.prompted.tasks.items()
+    }
+    sizes = {
+        task: sum(indexes[dataset].num_records for dataset in datasets)
+        for task, datasets in read.items()
+    }
+    weights = task_weights(config.prompted, sizes)
+    total = sum(weights.values())
+    sources = []
+    for place, (task, datasets) in enumerate(read.items()):
+        shares = [config.datasets[names[dataset]].weight for dataset in datasets]
+        for dataset, share in zip(datasets, shares, strict=True):
+            weight = weights[task] / total * share / sum(shares)
+            sources.append(Source(place, dataset, weight, indexes[dataset].num_records))
+    return sources
+
+
+def _probe(opened: PromptedSources, indexes: list[RecordIndex], name: str) -> None:
+    """Raises UserError for a task and data set of which no looked-at record makes an example."""
+    contents: dict[int, list[bytes]] = {}
+    for source in opened.sources:
+        builder = opened.builders[source.task]
+        filters = opened.filters[source.dataset]
+        if source.dataset not in contents:
+            contents[source.dataset] = _sample(indexes[source.dataset])
+        sample = [opened.facts(source, content) for content in contents[source.dataset]]
+        scenes = (see(facts, opened.frames(facts, 0.0, training=False)) for facts in sample)
+        if not any(
+            builder.options(facts, scene, filters)
+            for facts, scene in zip(sample, scenes, strict=True)
+        ):
+            dataset = list(opened.config.datasets.items())[source.dataset]
+            raise UserError(_lacking(opened, builder, filters, dataset, len(sample), name))
+
+
+def _lacking(
+    opened, builder: PromptBuilder, filters: Filters, dataset, count: int, name: str
+) -> str:
+    task = opened.config.prompted.tasks[builder.name]
+    needs = sorted(builder.template.facts)
+    chosen = {
+        "languages": builder.languages,
+        "caption_styles": task.caption_styles or filters.styles,
+        "question_kinds": task.question_kinds,
+    }
+    words = "; ".join(f"{key} {', '.join(value)}" for key, value in chosen.items() if value)
+    return (
+        f"{name}.prompted.tasks.{builder.name} needs {', '.join(needs)} ({words}), which none of "
+        f"{count} records looked at in {dataset[1].path} ({dataset[1].split}) has; leave the data "
+        f"set {dataset[0]!r} out of the task's datasets, or widen what it keeps"
+    )
+
+
+def _sample(index: RecordIndex) -> list[bytes]:
+    """Records spread over a data set; damaged ones are left to the reader."""
+    numbers = np.unique(np.linspace(0, index.num_records - 1, _PROBED).astype(int))
+    found = []
+    for number in numbers.tolist():
+        try:
+            found.append(index.read_one(number))
+        except CorruptRecord:
+            continue
+    return found

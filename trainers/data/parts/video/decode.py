@@ -1,0 +1,95 @@
+"""From sampled bytes to model inputs, one example at a time; runs inside the batch's graph."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from mm_models.signal import frames as frame_ops
+from mm_models.signal import waveform
+from trainers.data.parts.video import augment
+from trainers.data import draw_columns
+from trainers.data.config import AudioInputConfig, VideoInputConfig
+
+# Above this many frames a loop replaces one decoding op per frame, to keep the graph small.
+_MAX_UNROLLED_FRAMES = 64
+
+
+def training_clip(
+    video: VideoInputConfig, encoded: tf.Tensor, draws: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    """Decodes, crops and augments one training window.
+
+    Args:
+        video: size and augmentation.
+        encoded: string[frames] JPEGs of the window.
+        draws: float32[purposes] this example's uniform numbers.
+        seed: int32[2] this example's seed.
+
+    Returns:
+        float32[1, frames, height, width, 3] in [-1, 1].
+    """
+    size = (video.height, video.width)
+    frame_size = tf.io.extract_jpeg_shape(encoded[0])[:2]
+    box = augment.training_box(video.crop, frame_size, size, draws, seed)
+    frames = _for_each(encoded, lambda frame: frame_ops.decode_jpeg_box(frame, box))
+    frames = frame_ops.to_model_range(frame_ops.resize(frames, *size))
+    if video.flip:
+        frames = augment.flip(frames, draws[draw_columns.FLIP])
+    if video.color_jitter_probability:
+        frames = augment.color_jitter(frames, video.color_jitter_probability, draws)
+    return frames[tf.newaxis]
+
+
+def evaluation_views(video: VideoInputConfig, encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes the windows of one clip and cuts the evaluation crops.
+
+    Args:
+        video: size, windows and crops.
+        encoded: string[windows * frames] JPEGs.
+
+    Returns:
+        float32[windows * crops, frames, height, width, 3] in [-1, 1], crops of a window adjacent.
+    """
+    size = (video.height, video.width)
+    frames = _for_each(encoded, frame_ops.decode_jpeg)
+    boxes = augment.evaluation_boxes(video.crop, tf.shape(frames)[1:3], size, video.num_crops)
+    views = [frame_ops.resize(frame_ops.crop(frames, box), *size) for box in boxes]
+    shape = [video.num_windows, video.num_frames, *size, 3]
+    views = tf.stack([tf.reshape(view, shape) for view in views], axis=1)
+    return frame_ops.to_model_range(tf.reshape(views, [-1, *shape[1:]]))
+
+
+def sound_windows(
+    audio: AudioInputConfig,
+    samples: tf.Tensor,
+    pcm16: tf.Tensor,
+    offsets: tf.Tensor,
+    add_noise: Callable[[tf.Tensor], tf.Tensor] | None,
+) -> tf.Tensor:
+    """Cuts windows out of one waveform and adds the training noise.
+
+    Args:
+        audio: window size and stride.
+        samples: float32[any] stored as floats; empty where stored as PCM.
+        pcm16: string[] stored as 16-bit integers; empty where stored as floats.
+        offsets: int32[windows] first samples.
+        add_noise: applied to each window; None for no noise.
+
+    Returns:
+        float32[windows, samples].
+    """
+    samples = tf.cond(tf.size(samples) > 0, lambda: samples, lambda: waveform.decode_pcm16(pcm16))
+    cuts = [
+        waveform.window(samples, offset, audio.num_samples, audio.sample_stride)
+        for offset in tf.unstack(offsets)
+    ]
+    if add_noise is not None:
+        cuts = [add_noise(cut) for cut in cuts]
+    return tf.stack(cuts)
+
+
+def _for_each(encoded: tf.Tensor, decode) -> tf.Tensor:
+    """Applies `decode` to every frame: uint8[frames, height, width, 3]."""
+    if encoded.shape[0] <= _MAX_UNROLLED_FRAMES:
+        return tf.stack([decode(frame) for frame in tf.unstack(encoded)])
+    return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8))

@@ -1,0 +1,147 @@
+"""Reads the records of one batch, and deals with those that are corrupt."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from trainers.data import draw_columns
+from trainers.data.config import DatasetConfig
+from trainers.data.reading.index import RecordIndex
+from trainers.data.reading.loader import RecordLoader
+from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
+from trainers.data.reading.parse import Parser
+from trainers.data.order.randomness import example_draws, example_seeds
+
+EXAMPLE_ID_STRIDE = 2**40
+PADDING_ID = -1
+
+
+class Slice(NamedTuple):
+    """The part of every global batch that one element of a host's data set holds.
+
+    Attributes:
+        host: number of this host.
+        replicas_per_host: elements per step on this host.
+        batch_size: examples per element.
+    """
+
+    host: int
+    replicas_per_host: int
+    batch_size: int
+
+    def place(self, element: int) -> tuple[int, np.ndarray]:
+        """Step and int64[batch] positions in the global batch of the host's n-th element."""
+        step, replica = divmod(element, self.replicas_per_host)
+        first = (self.host * self.replicas_per_host + replica) * self.batch_size
+        return step, first + np.arange(self.batch_size)
+
+
+class RawPrompts(NamedTuple):
+    """Texts of a prompted batch, before they are tokenised.
+
+    Attributes:
+        inputs, targets: bytes[batch, examples of a row]; both empty where there is no example.
+        task: int32[batch] place of the task in the configuration.
+        language: int32[batch] place of the language in the configuration, -1 where a row holds
+            several.
+        item: int32[batch] number of the example among those of its record; -1 in training.
+    """
+
+    inputs: np.ndarray | tf.Tensor
+    targets: np.ndarray | tf.Tensor
+    task: np.ndarray | tf.Tensor
+    language: np.ndarray | tf.Tensor
+    item: np.ndarray | tf.Tensor
+
+
+class RawBatch(NamedTuple):
+    """Serialized records with what decides their sampling, as NumPy arrays or as tensors.
+
+    Attributes:
+        serialized: bytes[batch] records, empty for padding.
+        dataset: int32[batch] data set numbers, -1 for padding.
+        example_id: int64[batch] data set number * 2**40 + record number, -1 for padding.
+        draws: float32[batch, purposes] uniform numbers.
+        seeds: int32[batch, 2].
+        prompts: of prompted inputs; else empty.
+    """
+
+    serialized: np.ndarray | tf.Tensor
+    dataset: np.ndarray | tf.Tensor
+    example_id: np.ndarray | tf.Tensor
+    draws: np.ndarray | tf.Tensor
+    seeds: np.ndarray | tf.Tensor
+    prompts: RawPrompts | tuple[()] = ()
+
+
+class BatchReader:
+    """Reads the examples that an order names.
+
+    A corrupt record either ends the run with a message that names it, or is replaced by the next
+    valid one of the order, which keeps every batch a function of (seed, step).
+    """
+
+    def __init__(
+        self,
+        indexes: list[RecordIndex],
+        datasets: list[DatasetConfig],
+        order: TrainingOrder | EvaluationOrder,
+        part: Slice,
+        parser: Parser,
+        seed: int,
+    ):
+        """Takes opened data sets and the order to read them in."""
+        self._indexes = indexes
+        self._loader = RecordLoader(indexes, datasets, parser)
+        self._order = order
+        self._part = part
+        self._seed = seed
+
+    def read(self, element: int, verify: bool = False) -> RawBatch:
+        """Reads the host's n-th element.
+
+        Args:
+            element: number of the element.
+            verify: also parse and decode every record, to find the one that made a batch fail.
+
+        Raises:
+            UserError: a record is corrupt and the policy is to fail, or too many are.
+        """
+        step, positions = self._part.place(int(element))
+        draw = self._order.draw(step, positions)
+        serialized = np.empty(len(positions), object)
+        serialized[:] = b""
+        example_id = np.full(len(positions), PADDING_ID, np.int64)
+        for dataset in range(len(self._indexes)):
+            rows = np.flatnonzero(draw.dataset == dataset)
+            numbers = self._order.record(dataset, draw.ordinal[rows])
+            contents = self._read_rows(dataset, draw.ordinal[rows], numbers, verify)
+            for row, (number, content) in zip(rows, contents, strict=True):
+                serialized[row] = content
+                example_id[row] = dataset * EXAMPLE_ID_STRIDE + number
+        return RawBatch(
+            serialized,
+            draw.dataset.astype(np.int32),
+            example_id,
+            example_draws(self._seed, step, positions, draw_columns.COUNT),
+            example_seeds(self._seed, step, positions),
+        )
+
+    def _read_rows(
+        self, dataset: int, ordinals: np.ndarray, numbers: np.ndarray, verify: bool
+    ) -> list[tuple[int, bytes]]:
+        contents = None if verify else self._loader.load_all(dataset, numbers)
+        if contents is not None:
+            return list(zip(numbers.tolist(), contents, strict=True))
+        # Row by row, to find out which record is corrupt and to replace it.
+        return [self._read_row(dataset, ordinal, verify) for ordinal in ordinals]
+
+    def _read_row(self, dataset: int, ordinal: int, verify: bool) -> tuple[int, bytes]:
+        """The record at an ordinal, or the next valid one of the order."""
+        for shift in range(self._indexes[dataset].num_records):
+            number = int(self._order.record(dataset, np.asarray([ordinal]), shift)[0])
+            content = self._loader.load(dataset, number, verify=verify or shift > 0)
+            if content is not None:
+                return number, content
+        raise self._loader.none_left(dataset)

@@ -1,0 +1,119 @@
+"""A trained classifier on test examples."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers.atomic_files import write_text
+from trainers.data import pipeline
+from trainers.evaluation.base import EvaluationContext, Evaluator
+from trainers.evaluation.classes import labels
+from trainers.evaluation.classes.classifiers import classifier_of
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.pictures import class_panels, drawing, panels
+from trainers.evaluation.places import embeddings, zero_shot
+from trainers.evaluation.places.embeddings import EmbeddedExamples, Embedder
+from trainers.tasks.base import Task
+
+
+class ClassificationEvaluator(Evaluator):
+    """Top-1 and top-5 of clips with one label; of a task with many, mean average precision, AUC and
+    d-prime too.
+
+    Logits are averaged over the views of the input (windows times crops; VATT, appendix A.2.5).
+    TensorBoard gets the confusion, clips or spectrograms with both classes, and a table by class,
+    which is also written as JSON to `eval/<evaluator>-classes.json`.
+    """
+
+    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+        """Raises UserError when the task has no classes or the input lacks labels or modality."""
+        super().__init__(name, config)
+        self._classifier = classifier_of(task, config.objective, name)
+        labels.require_labels(config.input, name)
+        self._source = embeddings.source(self._classifier.modality)
+        if getattr(config.input, self._source) is None:
+            raise UserError(
+                f"evaluators.{name}.input.{self._source} is null, but the task classifies "
+                f"{self._classifier.modality}; describe that input"
+            )
+        _check_labels(name, config, self._classifier.class_names)
+        self._input = embeddings.only(config.input, [self._classifier.modality])
+        self._embedder = Embedder(self._classifier.views)
+
+    def chance(self) -> dict[str, float]:
+        count = len(self._classifier.class_names)
+        known = {"top1": 1.0 / count, "top5": min(1.0, 5.0 / count)}
+        return known | ({"auc": 0.5, "d_prime": 0.0} if self._classifier.is_multi_label else {})
+
+    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
+        examples = self._embedder.examples(
+            model,
+            self._input,
+            context,
+            max_examples=self.config.max_examples,
+            thumbnails=with_pictures,
+        )
+        examples = examples.take(np.flatnonzero(examples.masks[self._source]))
+        logits = examples.outputs["logits"][:, 0]
+        highest = int(examples.labels.max(initial=-1))
+        if highest >= logits.shape[1]:
+            raise UserError(
+                f"evaluators.{self.name}.input has an example of class {highest}, but the task "
+                f"tells {logits.shape[1]} classes apart, counted from 0; raise task.num_classes"
+            )
+        self._report(logits, examples, context, with_pictures)
+        return zero_shot.score(logits, examples.labels, self._classifier.is_multi_label)
+
+    def _report(
+        self,
+        logits: np.ndarray,
+        examples: EmbeddedExamples,
+        context: EvaluationContext,
+        with_pictures: bool,
+    ) -> None:
+        names = self._classifier.class_names
+        table = class_panels.class_table(logits, examples.labels, names)
+        if context.model_dir:
+            path = os.path.join(context.model_dir, "eval", f"{self.name}-classes.json")
+            tf.io.gfile.makedirs(os.path.dirname(path))
+            write_text(path, json.dumps({"step": context.step, "classes": table}, indent=1) + "\n")
+        if with_pictures:
+            shown = class_panels.evaluation_panels(
+                logits, examples, names, self.config.num_pictures, "predicted"
+            )
+            shown += [class_panels.class_table_panel(table), *self._sounds(logits, examples)]
+            self.write(shown, context)
+
+    def _sounds(self, logits: np.ndarray, examples: EmbeddedExamples) -> list[panels.Panel]:
+        """Spectrograms of the first sounds with their classes."""
+        if self._source != "audio":
+            return []
+        batch = next(iter(pipeline.build_eval_dataset(self._input)))
+        rows = {int(number): row for row, number in enumerate(batch["example_id"].numpy())}
+        said = class_panels.described(logits, examples.labels, self._classifier)
+        parts = []
+        for number, (title, lines) in zip(examples.example_ids.tolist(), said, strict=True):
+            if number not in rows or len(parts) == self.config.num_pictures:
+                break
+            waveform = batch["audio"][rows[number]].numpy()
+            first = waveform[0] if waveform.ndim == 2 else waveform
+            rate = self._input.audio.sample_rate_hz
+            parts.append(drawing.spectrogram_image(first, rate, lines=[title, *lines]))
+        return [panels.ImagePanel("spectrograms", drawing.stack(parts))] if parts else []
+
+
+def _check_labels(name: str, config: EvaluatorConfig, class_names: list[str]) -> None:
+    """Raises UserError when a data set counts its labels in another order than the task."""
+    for dataset, found in labels.dataset_labels(config.input).items():
+        same_words = set(found) == set(class_names)
+        if len(found) > len(class_names) or (same_words and found != class_names):
+            raise UserError(
+                f"evaluators.{name}.input.datasets.{dataset} lists other labels ({found[:3]}, ...) "
+                f"than the task's classes ({class_names[:3]}, ...); preprocess both with one list "
+                "of labels"
+            )

@@ -1,0 +1,188 @@
+"""Retrieval between two modalities over a fixed gallery of clips."""
+
+import keras
+import numpy as np
+
+from mm_models.errors import UserError
+from mm_models.metrics import retrieval
+from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.pictures.captions import clip_captions
+from trainers.evaluation.places import embeddings, projector
+from trainers.evaluation.places.embeddings import EmbeddedExamples, Embedder
+
+MODALITIES = ("video", "audio", "waveform", "text")
+KS = (1, 5, 10)
+AVERAGES = ("embeddings", "similarities")
+MATRIX_CLIPS = 32
+TOP_SHOWN = 3
+
+
+class RetrievalEvaluator(Evaluator):
+    """R@1, R@5, R@10 and median rank in the configured directions.
+
+    The gallery is the first `gallery_size` clips in record order that have every modality asked
+    for; a still is a clip of one frame. Text is the clip's first caption, the nearest in time. Only
+    a query's own clip counts and ties are misses. Windows of a clip are averaged as embeddings and
+    then normalised, or as similarities (VATT, appendix A.3.3).
+    """
+
+    def __init__(self, name: str, config: EvaluatorConfig):
+        """Raises UserError for unknown pairs or modalities the input does not read."""
+        super().__init__(name, config)
+        self._pairs = [_parse_pair(name, pair) for pair in config.pairs]
+        wanted = {modality for pair in self._pairs for modality in pair}
+        read = {embeddings.source(modality) for modality in wanted}
+        missing = sorted(name for name in read if getattr(config.input, name) is None)
+        if missing or not wanted:
+            raise UserError(
+                f"evaluators.{name}.pairs needs {missing or 'at least one pair'}; add it to the "
+                "evaluator's pairs and input"
+            )
+        check_average(name, config.average)
+        self._read = sorted(read)
+        self._input = embeddings.only(config.input, wanted)
+        self._embedder = Embedder(patch=config.patch)
+
+    def chance(self) -> dict[str, float]:
+        size = self.config.gallery_size
+        if not size:
+            return {}
+        names = ["_to_".join(pair) for pair in self._pairs]
+        recalls = {f"{name}_r{k}": min(1.0, k / size) for name in names for k in KS}
+        return recalls | {f"{name}_median_rank": (size + 1) / 2 for name in names}
+
+    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
+        examples = self._embedder.examples(
+            model,
+            self._input,
+            context,
+            max_examples=self.config.max_examples,
+            thumbnails=with_pictures,
+        )
+        gallery = examples.take(self._gallery_rows(examples))
+        scores = {"gallery": float(len(gallery))}
+        for query, target in self._pairs:
+            spaces = model.spaces(query, target)
+            similarities = pair_similarities(gallery, *spaces, self.config.average)
+            for key, value in retrieval.retrieval_scores(
+                similarities, np.arange(len(gallery)), ks=KS
+            ).items():
+                scores[f"{query}_to_{target}_{key}"] = value
+            if with_pictures:
+                self.write(self._pictures(similarities, gallery, query, target), context)
+        if context.summary_writer is not None and context.model_dir:
+            self._write_projector(model, gallery, context)
+        return to_floats(scores)
+
+    def _gallery_rows(self, examples: EmbeddedExamples) -> np.ndarray:
+        usable = np.ones(len(examples), bool)
+        for name in self._read:
+            usable &= examples.masks[name]
+        if "text" in self._read:
+            usable &= examples.candidate_mask[:, 0]
+        rows = np.flatnonzero(usable)
+        if not len(rows):
+            raise UserError(
+                f"evaluators.{self.name}: no example has all of {', '.join(self._read)}; "
+                "choose a data set that does"
+            )
+        return rows[: self.config.gallery_size] if self.config.gallery_size else rows
+
+    def _names(self, gallery: EmbeddedExamples) -> list[str]:
+        described = clip_captions(gallery.example_ids.tolist(), self.config.input)
+        return [texts[0] if texts else key for key, texts in described]
+
+    def _pictures(
+        self, similarities: np.ndarray, gallery: EmbeddedExamples, query: str, target: str
+    ) -> list:
+        tag = f"{query}_to_{target}"
+        corner = similarities[:MATRIX_CLIPS, :MATRIX_CLIPS]
+        matrix = drawing.similarity_image(corner, low=float(corner.min()), high=float(corner.max()))
+        shown = [panels.ImagePanel(f"{tag}/similarities", matrix)]
+        if gallery.thumbnails is None:
+            return shown
+        names, parts = self._names(gallery), []
+        for row in range(min(self.config.num_pictures, len(gallery))):
+            parts.append(_query_picture(query, row, gallery, names))
+            for place, hit in enumerate(np.argsort(-similarities[row], kind="stable")[:TOP_SHOWN]):
+                color = drawing.RIGHT if hit == row else drawing.WRONG
+                line = f"{place + 1}. cosine {similarities[row, hit]:.2f}: {names[hit]}"
+                strip = drawing.clip_strip(gallery.thumbnails[hit], height_pixels=64)
+                parts.append(drawing.under(strip, [line], color=color))
+        return [*shown, panels.ImagePanel(f"{tag}/retrieved", drawing.stack(parts))]
+
+    def _write_projector(
+        self, model: keras.Model, gallery: EmbeddedExamples, context: EvaluationContext
+    ) -> None:
+        """Clips where they are compared with text, or else with what they are paired with."""
+        count = min(self.config.projector_examples, len(gallery))
+        partners = [set(pair) - {"video"} for pair in self._pairs if "video" in pair]
+        if not count or not partners:
+            return
+        kept = gallery.take(np.arange(count))
+        partner = "text" if {"text"} in partners else next(iter(partners[0]))
+        space = model.spaces("video", partner)[0]
+        projector.write_projector(
+            context.model_dir,
+            f"{self.name}_{space}",
+            kept.outputs[space].mean(axis=1),
+            self._names(kept),
+            None if kept.thumbnails is None else kept.thumbnails[:, 0],
+        )
+
+
+def pair_similarities(
+    gallery: EmbeddedExamples, query: str, target: str, average: str = "embeddings"
+) -> np.ndarray:
+    """float64[clips, clips] cosines of every query with every target.
+
+    Args:
+        gallery: embedded clips.
+        query, target: names of the two outputs, as the model's `spaces` gives them.
+        average: `embeddings` or `similarities`, over the windows of a clip.
+    """
+    return mean_similarities(_views(gallery, query), _views(gallery, target), average)
+
+
+def mean_similarities(queries: np.ndarray, targets: np.ndarray, average: str) -> np.ndarray:
+    """float64[queries, targets] cosines over views that are averaged.
+
+    Args:
+        queries, targets: float[rows, views, dim].
+        average: `embeddings` or `similarities`.
+    """
+    if average == "embeddings":
+        return retrieval.cosine_similarities(queries.mean(axis=1), targets.mean(axis=1))
+    mean_query = retrieval.l2_normalize(queries).mean(axis=1)
+    return mean_query @ retrieval.l2_normalize(targets).mean(axis=1).T
+
+
+def check_average(name: str, average: str) -> None:
+    """Raises UserError for an average that there is not; `name` is the evaluator's."""
+    if average not in AVERAGES:
+        raise UserError(f"evaluators.{name}.average is {average!r}; choose one of {AVERAGES}")
+
+
+def _views(gallery: EmbeddedExamples, output: str) -> np.ndarray:
+    views = gallery.outputs[output]
+    return views[:, :1] if output.startswith("text_") else views
+
+
+def _parse_pair(name: str, pair: str) -> tuple[str, str]:
+    query, separator, target = pair.partition("_to_")
+    if not separator or query == target or not {query, target} <= set(MODALITIES):
+        raise UserError(
+            f"evaluators.{name}.pairs has {pair!r}; write query_to_gallery with two different ones "
+            f"of {', '.join(MODALITIES)}, such as text_to_video"
+        )
+    return query, target
+
+
+def _query_picture(query: str, row: int, gallery: EmbeddedExamples, names: list[str]) -> np.ndarray:
+    if query == "text":
+        return drawing.under(np.full((2, 160, 3), 160, np.uint8), [f"query: {names[row]}"])
+    strip = drawing.clip_strip(gallery.thumbnails[row], height_pixels=48)
+    return drawing.under(strip, [f"query ({query} of this clip): {names[row]}"])

@@ -1,0 +1,104 @@
+"""Classification without training: the class whose prompt embedding lies nearest."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from mm_models.metrics import classification
+from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.classes import labels
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.pictures import class_panels
+from trainers.evaluation.places import class_sentences, embeddings
+from trainers.evaluation.places.embeddings import Embedder
+from trainers.evaluation.places.retrieval import check_average, mean_similarities
+
+MODALITIES = ("video", "audio", "waveform")
+
+
+class ZeroShotEvaluator(Evaluator):
+    """Zero-shot classes of clips, stills or sounds alone, by text prompts.
+
+    A class's embedding is the mean of its prompts' embeddings, then normalised. A clip's windows
+    are averaged as embeddings and then normalised (VATT, section 4.1 and appendix A.3.3), or as
+    similarities (the released IMP code). Clips with exactly one label count for top-1 and top-5; if
+    any clip has several, mean average precision, AUC and d-prime over all clips are added.
+    """
+
+    def __init__(self, name: str, config: EvaluatorConfig):
+        """Raises UserError when labels, text or the looked-at modality are not configured."""
+        super().__init__(name, config)
+        labels.require_labels(config.input, name)
+        modality = config.modality
+        if modality not in MODALITIES or getattr(config.input, embeddings.source(modality)) is None:
+            raise UserError(
+                f"evaluators.{name}.modality is {modality!r}; it must be one of {MODALITIES}, and "
+                "the evaluator's input must have that part"
+            )
+        if config.input.text is None:
+            raise UserError(
+                f"evaluators.{name}.input.text is missing: the prompts need its tokenizer"
+            )
+        check_average(name, config.average)
+        sayings = class_sentences.templates(config, name)
+        self._input = embeddings.only(config.input, [modality])
+        self._classes, self._class_of = labels.merge_same_names(labels.class_names(config))
+        self._prompts = class_sentences.class_prompts(self._classes, config.class_words, sayings)
+        self._tokenizer = class_sentences.PromptTokenizer(config.input.text)
+        self._embedder = Embedder(patch=config.patch)
+
+    def chance(self) -> dict[str, float]:
+        share = 1.0 / len(self._classes)
+        return {"top1": share, "top5": min(1.0, 5 * share)}
+
+    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+        class_embeddings = self.class_embeddings(model, context)
+        examples = self._embedder.examples(
+            model,
+            self._input,
+            context,
+            max_examples=self.config.max_examples,
+            thumbnails=context.summary_writer is not None and self.config.num_pictures > 0,
+        )
+        modality = self.config.modality
+        examples = examples.take(np.flatnonzero(examples.masks[embeddings.source(modality)]))
+        truth = labels.renumber(examples.labels, self._class_of)
+        examples = dataclasses.replace(examples, labels=truth)
+        clips = examples.outputs[model.spaces(modality, "text")[0]]
+        similarities = mean_similarities(clips, class_embeddings[:, None], self.config.average)
+        if context.summary_writer is not None and self.config.num_pictures > 0:
+            shown = class_panels.evaluation_panels(
+                similarities, examples, self._classes, self.config.num_pictures, "nearest prompt"
+            )
+            self.write(shown, context)
+        return score(similarities, truth)
+
+    def class_embeddings(self, model: keras.Model, context: EvaluationContext) -> np.ndarray:
+        """float64[classes, dim], each of length 1."""
+        tokens = tf.constant(self._tokenizer(self._prompts.rows))
+        outputs = self._embedder.forward(model, {"text": tokens}, context)
+        return self._prompts.means(outputs[model.spaces(self.config.modality, "text")[1]].numpy())
+
+
+def score(
+    similarities: np.ndarray, label_table: np.ndarray, multi_label: bool = False
+) -> dict[str, float]:
+    """Scores of `similarities: float[examples, classes]` against padded labels.
+
+    Args:
+        similarities: float[examples, classes].
+        label_table: int32[examples, labels] padded with -1.
+        multi_label: add the scores of several labels also where no example has more than one.
+    """
+    rows, truth = labels.single_labels(label_table)
+    scores = {"num_examples": len(rows)}
+    for k in (1, 5):
+        if k < similarities.shape[1]:
+            scores[f"top{k}"] = classification.top_k_accuracy(similarities[rows], truth, k)
+    if multi_label or (label_table >= 0).sum(axis=1).max(initial=0) > 1:
+        truth_table = labels.positives(label_table, similarities.shape[1])
+        scores |= classification.multi_label_scores(similarities, truth_table)
+    return to_floats(scores)

@@ -1,0 +1,148 @@
+"""Texts that a model writes when asked, scored against references."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.decoding.options import DecodingConfig, decode
+from mm_models.decoding.state import Decoded, best
+from mm_models.errors import UserError
+from mm_models.metrics.meteor_jar import find_meteor
+from trainers.atomic_files import write_text
+from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.compiled import CompiledFunction
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.writing import text_pages
+from trainers.evaluation.writing.asked_examples import PromptedReader
+from trainers.evaluation.writing.text_scores import TextScorer, TextScores
+from trainers.evaluation.writing.written_texts import GeneratedText
+
+SEED = "seed"
+
+
+class GenerationEvaluator(Evaluator):
+    """Captions, answers or other texts, decoded for the prompts of the evaluator's input.
+
+    Caption metrics are computed language by language, among the references of that language, and
+    then averaged over languages; answer metrics over all questions, and by kind and language.
+    Beside the model's scores stand those of one caption for all (`constant`), of right captions
+    with a wrong word (`corrupted`) and of each kind's most frequent answer (`usual`). With captions
+    in several languages, `language_share` is the share in the language asked for, judged by the
+    words of the references of each; with `swap_words`, `swap_words_right` is the share of captions
+    that hold just those of the words that a reference holds. Where a media file has several
+    captions in a language, they are scored as a page too (`cider_by_page`, `repetition_4`).
+
+    Every example's texts and scores go to `eval/<evaluator>-texts.jsonl`, the table with standard
+    errors to `eval/<evaluator>-scores.json`, the table with pictures of the worst and the best
+    examples to `eval/<evaluator>.html` and to TensorBoard.
+
+    Attributes:
+        decoder: the compiled decoding.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: EvaluatorConfig,
+        decoders: dict[str, CompiledFunction] | None = None,
+    ):
+        """Prepares the prompts.
+
+        Args:
+            name: of the evaluator.
+            config: its fields.
+            decoders: compiled decoding by its options, shared with other evaluators.
+
+        Raises:
+            UserError: an input without prompts, a metric that there is not, or METEOR that cannot
+                run.
+        """
+        super().__init__(name, config)
+        config.decoding.check(f"evaluators.{name}.decoding")
+        self._reader = PromptedReader(name, config.input)
+        self._jar = find_meteor(config.meteor_jar) if "meteor" in config.metrics else None
+        if config.meteor_jar and "meteor" not in config.metrics:
+            raise UserError(
+                f"evaluators.{name}.meteor_jar is given, but its metrics have no meteor; add it "
+                "or leave the jar out"
+            )
+        self._scorer(seed=0)
+        shared = {} if decoders is None else decoders
+        self.decoder = shared.setdefault(repr(config.decoding), compiled_decoder(config.decoding))
+
+    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+        """Raises UserError where no example has what the prompts need."""
+        examples = list(self._generate(model, context))
+        if not examples:
+            raise UserError(
+                f"evaluators.{self.name}.input has no example with the text that its task asks "
+                "for; choose another split, task or language"
+            )
+        scores = self._scorer(context.seed)(examples)
+        self._report(examples, scores, context)
+        return to_floats(scores.flat())
+
+    def _scorer(self, seed: int) -> TextScorer:
+        return TextScorer(
+            self.config.metrics, swap_words=self.config.swap_words, jar=self._jar, seed=seed
+        )
+
+    def _generate(self, model: keras.Model, context: EvaluationContext) -> Iterator[GeneratedText]:
+        with_pictures = self._shows(context)
+        batches = self._reader.batches(self.config.max_examples)
+        for number, batch in enumerate(batches):
+            inputs = batch.inputs | {SEED: tf.constant([context.seed, number], tf.int32)}
+            decoded: Decoded = self.decoder(model, inputs, context)
+            texts = self._reader.texts(decoded.ids)
+            pictures = batch.pictures() if with_pictures else [None] * len(batch.rows)
+            for row, asked, picture in zip(batch.rows, batch.asked, pictures, strict=True):
+                yield GeneratedText(
+                    key=asked.key,
+                    page=asked.media,
+                    prompt=asked.prompt,
+                    text=texts[row],
+                    references=asked.references,
+                    language=asked.language,
+                    kind=asked.kind or ("" if asked.variant == asked.task else asked.variant),
+                    log_probability=float(decoded.scores[row]),
+                    picture=picture,
+                )
+
+    def _shows(self, context: EvaluationContext) -> bool:
+        written = context.summary_writer is not None or context.model_dir
+        return bool(written) and self.config.num_pictures > 0
+
+    def _report(
+        self, examples: list[GeneratedText], scores: TextScores, context: EvaluationContext
+    ) -> None:
+        count = self.config.num_pictures
+        if context.model_dir:
+            folder = os.path.join(context.model_dir, "eval")
+            tf.io.gfile.makedirs(folder)
+            lines = text_pages.json_lines(examples, scores.per_example, context.step)
+            write_text(os.path.join(folder, f"{self.name}-texts.jsonl"), lines)
+            table = text_pages.table_json(scores, context.step)
+            write_text(os.path.join(folder, f"{self.name}-scores.json"), table)
+            if count:
+                title = f"{self.name}, step {context.step}"
+                page = text_pages.html_page(title, examples, scores, count)
+                write_text(os.path.join(folder, f"{self.name}.html"), page)
+        if context.summary_writer is not None and count:
+            self.write(text_pages.example_panels(examples, scores, count), context)
+
+
+def compiled_decoder(config: DecodingConfig) -> CompiledFunction:
+    """Decoding as the config says: inputs by name and `seed: int32[2]` to the best `Decoded`."""
+
+    def run(model: keras.Model, tensors: Mapping[str, tf.Tensor]) -> Decoded:
+        inputs = dict(tensors)
+        seed = inputs.pop(SEED)
+        batch_size = next(iter(inputs.values())).shape[0]
+        state = model.start_decoding(inputs, config.max_length, config.beams)
+        starts = tf.fill([batch_size], np.int32(model.start_id))
+        return best(decode(config, model.decode_step, state, starts, model.end_id, seed))
+
+    return CompiledFunction(run)

@@ -1,0 +1,123 @@
+"""Retrieval by how probable a model that writes finds each caption for each picture."""
+
+from collections.abc import Iterator, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.config_tools import check_choice
+from mm_models.errors import UserError
+from mm_models.metrics import retrieval
+from trainers.data import pipeline
+from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.compiled import CompiledFunction
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.places.retrieval import KS
+from trainers.evaluation.writing import likelihoods
+from trainers.evaluation.writing.asked_examples import decoder_inputs, require_prompts, usable_rows
+
+PAIRS = ("text_to_video", "video_to_text")
+LIKELIHOODS = ("sum", "per_token", "gain")
+MATRIX_EXAMPLES = 32
+
+
+class LikelihoodRetrievalEvaluator(Evaluator):
+    """R@1, R@5, R@10 and median rank by log p(caption | picture, prompt).
+
+    The gallery is the first `gallery_size` examples of the input that have a picture and a target
+    text; a picture's own text is its target. With `likelihood: gain`, a caption's log of its mean
+    probability over the gallery's pictures is subtracted, so that captions probable for any picture
+    do not win. Only a query's own partner counts and ties are misses.
+    """
+
+    def __init__(self, name: str, config: EvaluatorConfig):
+        """Raises UserError without prompts or video, and for unknown pairs or likelihoods."""
+        super().__init__(name, config)
+        require_prompts(name, config.input)
+        check_choice(config.likelihood, LIKELIHOODS, f"evaluators.{name}.likelihood")
+        for pair in config.pairs:
+            check_choice(pair, PAIRS, f"evaluators.{name}.pairs")
+        if config.input.video is None or not config.pairs:
+            raise UserError(
+                f"evaluators.{name} compares pictures with texts: give its input a video part (one "
+                "frame for stills) and its pairs at least one direction"
+            )
+        self._score = CompiledFunction(likelihoods.score_texts)
+
+    def chance(self) -> dict[str, float]:
+        size = self.config.gallery_size
+        if not size:
+            return {}
+        recalls = {f"{pair}_r{k}": min(1.0, k / size) for pair in self.config.pairs for k in KS}
+        return recalls | {f"{pair}_median_rank": (size + 1) / 2 for pair in self.config.pairs}
+
+    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+        """Raises UserError where no example has both a picture and a text."""
+        targets = self._gallery_texts()
+        log_p = self._log_probabilities(model, targets, context)
+        similarities = adjusted(log_p, (targets > 0).sum(axis=1), self.config.likelihood)
+        named = {"gallery": float(len(targets))}
+        for pair in self.config.pairs:
+            of_queries = similarities.T if pair == "text_to_video" else similarities
+            scores = retrieval.retrieval_scores(of_queries, np.arange(len(targets)), ks=KS)
+            named |= {f"{pair}_{key}": value for key, value in scores.items()}
+        if self.config.num_pictures > 0:
+            self.write([_matrix(similarities)], context)
+        return to_floats(named)
+
+    def _gallery_texts(self) -> np.ndarray:
+        """int32[gallery, tokens] target of each example, without the padding that all share."""
+        found = []
+        for batch, usable in self._batches():
+            found.append(batch["targets"].numpy()[usable])
+            if 0 < self.config.gallery_size <= sum(map(len, found)):
+                break
+        targets = np.concatenate(found)[: self.config.gallery_size or None]
+        if not len(targets):
+            raise UserError(
+                f"evaluators.{self.name}.input has no example with a picture and a text; choose "
+                "another split, task or language"
+            )
+        return targets[:, : int((targets > 0).sum(axis=1).max())]
+
+    def _log_probabilities(
+        self, model: keras.Model, targets: np.ndarray, context: EvaluationContext
+    ) -> np.ndarray:
+        """float64[pictures, captions] of the gallery."""
+        rows = []
+        for batch, usable in self._batches():
+            inputs = decoder_inputs(batch) | {likelihoods.LABELS: tf.constant(targets)}
+            rows.append(self._score(model, inputs, context).numpy()[usable])
+            if sum(map(len, rows)) >= len(targets):
+                break
+        return np.concatenate(rows)[: len(targets)].astype(np.float64)
+
+    def _batches(self) -> Iterator[tuple[Mapping[str, tf.Tensor], np.ndarray]]:
+        """Each batch, and bool[batch] which of its rows may be in the gallery."""
+        for batch in pipeline.build_eval_dataset(self.config.input):
+            yield batch, usable_rows(batch) & (batch["targets"].numpy()[:, 0] > 0)
+
+
+def adjusted(log_p: np.ndarray, lengths: np.ndarray, likelihood: str) -> np.ndarray:
+    """float64[pictures, captions] what pairs are ranked by.
+
+    Args:
+        log_p: float64[pictures, captions] sums of log p over a caption's tokens.
+        lengths: int[captions] tokens, ends included.
+        likelihood: `sum` for these sums, `per_token` for their means, `gain` for what a picture
+            adds to a caption's mean probability over all pictures.
+    """
+    if likelihood == "per_token":
+        return log_p / lengths
+    if likelihood == "gain":
+        return log_p - (likelihoods.log_sum_exp(log_p, axis=0) - np.log(len(log_p)))
+    return log_p
+
+
+def _matrix(similarities: np.ndarray) -> panels.ImagePanel:
+    corner = similarities[:MATRIX_EXAMPLES, :MATRIX_EXAMPLES]
+    image = drawing.similarity_image(corner, low=float(corner.min()), high=float(corner.max()))
+    lines = ["rows pictures, columns captions"]
+    return panels.ImagePanel("log_probabilities", drawing.under(image, lines))

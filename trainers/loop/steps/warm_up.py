@@ -1,0 +1,80 @@
+"""Compiles every step before the first one, and leaves no trace in the weights."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainers import distribution
+from trainers.loop.alternation.streams import Streams
+from trainers.loop.assembly import Assembly, replica_batch_spec
+
+
+def warm_up(
+    streams: Streams,
+    assembly: Assembly,
+    *,
+    say: Callable[[str], None],
+    check: Callable[[], None],
+) -> None:
+    """Runs each block once on zeros of its streams' declared shapes, then puts every variable back.
+
+    Only a run compiles all that a step needs, on every platform. The run's variables are kept in
+    host memory meanwhile, bit by bit; no example is read, so that data positions stay.
+
+    Args:
+        streams: what is to be compiled.
+        assembly: whose variables are put back.
+        say: shows a line.
+        check: called between blocks; may raise to leave.
+    """
+    kept = [(variable, variable.numpy()) for variable in _variables(assembly)]
+    specs = {name: replica_batch_spec(assembly, name) for name in streams.order.names}
+    try:
+        for number, block in enumerate(streams.blocks, 1):
+            start = time.perf_counter()
+            batches = tuple(
+                tuple(_zeros(assembly, specs[name]) for name in names) for names in block
+            )
+            for outputs in streams.dispatcher.run(block, batches):
+                _wait(outputs)
+            shown = ", ".join(" + ".join(names) for names in block)
+            seconds = time.perf_counter() - start
+            say(f"compiled {number}/{len(streams.blocks)}: {shown} in {seconds:.1f} s")
+            check()
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
+
+
+def _variables(assembly: Assembly) -> Iterable[tf.Variable]:
+    """Everything a step may change: each replica's copy of every variable."""
+    keras_variables = list(assembly.model.variables)
+    for optimizer in assembly.optimizers.values():
+        for group in optimizer.groups:
+            keras_variables += group.optimizer.variables
+    averages = assembly.averages.values if assembly.averages is not None else []
+    for variable in (*(each.value for each in keras_variables), *averages, assembly.step):
+        yield from assembly.strategy.experimental_local_results(variable)
+
+
+def _zeros(assembly: Assembly, spec: Mapping[str, tf.TensorSpec]) -> Any:
+    """A batch as a stream's reader hands it out, of zeros; `spec` is one replica's."""
+
+    def build(_: tf.distribute.InputContext | None) -> tf.data.Dataset:
+        values = {
+            name: np.zeros(one.shape.as_list(), one.dtype.as_numpy_dtype)
+            for name, one in spec.items()
+        }
+        return tf.data.Dataset.from_tensors(values).repeat()
+
+    if distribution.is_single(assembly.strategy):
+        return next(iter(build(None)))
+    return next(iter(assembly.strategy.distribute_datasets_from_function(build)))
+
+
+def _wait(outputs: Mapping[str, tf.Tensor]) -> None:
+    for value in outputs.values():
+        value.numpy()

@@ -1,0 +1,190 @@
+"""Which experts a mixture of experts sends each modality's tokens to."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from trainers.atomic_files import write_text
+from trainers.data import pipeline
+from trainers.data.config import InputConfig
+from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.places import embeddings
+
+ROW_PIXELS = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerUsage:
+    """What one expert layer did with one kind of input, over all examples.
+
+    Attributes:
+        probability: float64[experts] mean router probability of a token.
+        share: float64[experts] of all the tokens that experts took.
+        entropy: of `share`, 1 where all experts take as many and 0 where one takes all.
+        left_behind: share of the tokens that no expert took.
+        confidence: mean gate of a token and an expert that took it.
+    """
+
+    probability: np.ndarray
+    share: np.ndarray
+    entropy: float
+    left_behind: float
+    confidence: float
+
+
+class ExpertUsageEvaluator(Evaluator):
+    """How the experts are used, by layer and by modality.
+
+    For each expert layer TensorBoard gets two pictures of modality (rows) by expert (columns): the
+    mean router probability, and the share of the tokens taken. Scores are named
+    `<input>_layer<n>_<measure>`, n counting the expert layers from 0; all numbers are also written
+    as JSON to `eval/<evaluator>-experts.json`. Rows that lack a modality do not count.
+    """
+
+    def __init__(self, name: str, config: EvaluatorConfig):
+        """Takes the examples from `config.input` and `config.more_inputs`."""
+        super().__init__(name, config)
+        self._inputs = {"": config.input, **config.more_inputs}
+        self._model = None
+        self._encode = None
+
+    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+        """Raises UserError for a model without experts, and where no example has a modality."""
+        if self._model is not model:
+            self._model = model
+            patch = {"patch": self.config.patch} if self.config.patch else {}
+            self._encode = tf.function(
+                lambda inputs: model.encode(inputs, training=False, **patch).routings,
+                jit_compile=context.jit_compile,
+            )
+        usage: dict[str, list[LayerUsage]] = {}
+        for prefix, input_config in self._inputs.items():
+            for modality, sums in self._sums(model, input_config).items():
+                row = f"{prefix}_{modality}" if prefix else modality
+                usage[row] = [layer_usage(layer) for layer in sums]
+        if context.model_dir:
+            self._write_numbers(usage, context)
+        if context.summary_writer is not None and self.config.num_pictures > 0:
+            self.write(usage_panels(usage), context)
+        return to_floats(
+            {
+                f"{row}_layer{number}_{measure}": getattr(layer, measure)
+                for row, layers in usage.items()
+                for number, layer in enumerate(layers)
+                for measure in ("entropy", "left_behind", "confidence")
+            }
+        )
+
+    def _sums(self, model: keras.Model, input_config: InputConfig) -> dict[str, list[dict]]:
+        """The routings' sums over the examples, by modality and layer."""
+        found: dict[str, list[dict]] = {}
+        for inputs in self._batches(model, input_config):
+            for modality, layers in self._encode(inputs).items():
+                if not layers:
+                    raise UserError(
+                        f"evaluators.{self.name}.kind is expert_usage, but the model has no "
+                        "experts; give it some by task.model.num_experts"
+                    )
+                now = [{k: v.numpy() for k, v in layer._asdict().items()} for layer in layers]
+                before = found.get(modality)
+                found[modality] = now if before is None else _added(before, now)
+        if not found:
+            raise UserError(
+                f"evaluators.{self.name} has no example with a modality of the model; choose a "
+                "data set that does"
+            )
+        return found
+
+    def _batches(
+        self, model: keras.Model, input_config: InputConfig
+    ) -> Iterator[Mapping[str, tf.Tensor]]:
+        """Inputs of one modality each, without the rows that lack it or are padding."""
+        num_examples = 0
+        for batch in pipeline.build_eval_dataset(input_config):
+            real = batch["example_mask"].numpy() > 0
+            for modality, values in embeddings.model_inputs(model, batch).items():
+                present = batch[f"{embeddings.source(modality)}_mask"].numpy() > 0
+                rows = np.flatnonzero(real & present)
+                if len(rows):
+                    yield {modality: tf.gather(values, rows)}
+            num_examples += int(real.sum())
+            if 0 < self.config.max_examples <= num_examples:
+                return
+
+    def _write_numbers(
+        self, usage: Mapping[str, list[LayerUsage]], context: EvaluationContext
+    ) -> None:
+        path = os.path.join(context.model_dir, "eval", f"{self.name}-experts.json")
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        table = {
+            row: [
+                {k: np.asarray(v).tolist() for k, v in dataclasses.asdict(layer).items()}
+                for layer in layers
+            ]
+            for row, layers in usage.items()
+        }
+        write_text(path, json.dumps({"step": context.step, "inputs": table}, indent=1) + "\n")
+
+
+def layer_usage(sums: Mapping[str, np.ndarray]) -> LayerUsage:
+    """What a layer did.
+
+    Args:
+        sums: of a layer's `Routing`, by field.
+    """
+    tokens = max(float(sums["num_tokens"]), 1.0)
+    load = np.asarray(sums["load"], np.float64)
+    share = load / max(load.sum(), 1.0)
+    taken = share[share > 0]
+    spread = -(taken * np.log(taken)).sum() / np.log(len(share)) if len(share) > 1 else 1.0
+    return LayerUsage(
+        probability=np.asarray(sums["probability"], np.float64) / tokens,
+        share=share,
+        entropy=float(spread),
+        left_behind=float(sums["left_behind"]) / tokens,
+        confidence=float(sums["gate_sum"]) / max(float(sums["num_dispatched"]), 1.0),
+    )
+
+
+def usage_panels(usage: Mapping[str, list[LayerUsage]]) -> list[panels.Panel]:
+    """Two heat maps per expert layer, of every input by every expert.
+
+    Args:
+        usage: layers by name of the input.
+    """
+    rows, shown = list(usage), []
+    for number, layers in enumerate(zip(*usage.values(), strict=True)):
+        for field in ("probability", "share"):
+            values = np.stack([getattr(layer, field) for layer in layers])
+            lines = [
+                f"{row}: {' '.join(f'{value:.2f}' for value in numbers)}"
+                for row, numbers in zip(rows, values, strict=True)
+            ]
+            picture = heat_map(values, high=max(float(values.max()), 1e-9))
+            legend = [f"{field} by expert (left to right), dark 0, bright {values.max():.2f}"]
+            image = drawing.under(picture, legend + lines)
+            shown.append(panels.ImagePanel(f"layer{number}/{field}", image))
+    return shown
+
+
+def heat_map(values: np.ndarray, *, high: float) -> np.ndarray:
+    """uint8[rows, columns, 3] in big cells; 0 is dark, `high` bright.
+
+    Args:
+        values: float[rows, columns], at least 0.
+        high: value of the brightest colour.
+    """
+    cells = drawing.colorize(values / high)
+    return cells.repeat(ROW_PIXELS, axis=0).repeat(ROW_PIXELS, axis=1)
+
+
+def _added(before: list[dict], now: list[dict]) -> list[dict]:
+    return [{key: old[key] + new[key] for key in old} for old, new in zip(before, now, strict=True)]

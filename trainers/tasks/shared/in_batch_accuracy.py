@@ -1,0 +1,42 @@
+"""How well partners find each other within a batch."""
+
+import tensorflow as tf
+
+from trainers.tasks.terms import Gather, Term
+
+# Scores nearer to each other than this are ties; they differ by rounding only.
+TIE_TOLERANCE = 1e-5
+
+
+def in_batch_accuracy(
+    anchors: tf.Tensor,
+    candidates: tf.Tensor,
+    mask: tf.Tensor,
+    candidate_mask: tf.Tensor | None,
+    gather: Gather,
+) -> Term:
+    """How often the row's own best candidate beats every other row's in the global batch.
+
+    Args:
+        anchors: float[batch, dim].
+        candidates: float[batch, candidates, dim].
+        mask: float32[batch] rows that count, as queries and as gallery.
+        candidate_mask: float32[batch, candidates], or None for all.
+        gather: all-gather over the batch axis.
+
+    Returns:
+        Term(sum of credits, number of rows that count).
+    """
+    anchors = tf.math.l2_normalize(tf.cast(tf.stop_gradient(anchors), tf.float32), axis=-1)
+    candidates = tf.math.l2_normalize(tf.cast(tf.stop_gradient(candidates), tf.float32), axis=-1)
+    each = tf.ones_like(candidates[:, :, 0]) if candidate_mask is None else candidate_mask
+    each *= mask[:, None]
+    mask *= tf.reduce_max(each, axis=1)
+    own = tf.reduce_max(tf.einsum("bd,bcd->bc", anchors, candidates) - 3.0 * (1.0 - each), axis=1)
+    scores = tf.einsum("bd,acd->bac", anchors, gather(candidates))
+    best = tf.reduce_max(scores - 3.0 * (1.0 - gather(each))[None], axis=2)
+    better = tf.reduce_sum(tf.cast(best > own[:, None] + TIE_TOLERANCE, tf.float32), axis=1)
+    near = tf.abs(best - own[:, None]) <= TIE_TOLERANCE
+    ties = tf.reduce_sum(tf.cast(near, tf.float32), axis=1)
+    credit = tf.cast(better == 0, tf.float32) / tf.maximum(ties, 1.0)
+    return Term(tf.reduce_sum(credit * mask), tf.reduce_sum(mask))

@@ -1,0 +1,243 @@
+"""Conflict between the video-audio and the video-text gradient of each clip, as a sign of noise."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mm_models.errors import UserError
+from mm_models.metrics.classification import roc_auc
+from trainers.data import examples, pipeline
+from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.places.embeddings import MODALITIES, clip_thumbnails
+from trainers.optimization.harmonization.config import MEASURES, HarmonizationConfig
+from trainers.tasks.base import Task
+from trainers.tasks.vatt.evaluators.planted_noise import Planted, planted_noise, truth
+from trainers.tasks.vatt.harmonization import batch_conflicts
+from trainers.tasks.vatt.task import VattTask
+
+EXACT = "exact"
+KINDS = ("wrong_caption", "wrong_audio", "either")
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredClips:
+    """Conflict of clips that have both losses.
+
+    Attributes:
+        cosines: float32[clips] by name of the score, such as `feature` or `last_layer_of_8`;
+            `exact` covers the first clips only.
+        example_ids: int64[clips].
+        thumbnails: uint8[clips, frames, height, width, 3], or None.
+    """
+
+    cosines: dict[str, np.ndarray]
+    example_ids: np.ndarray
+    thumbnails: np.ndarray | None
+
+
+class ConflictEvaluator(Evaluator):
+    """Scores each clip by the cosine of its two gradients, and compares with planted noise.
+
+    Gradients are those of the mean loss of an evaluation batch, without augmentation and dropout
+    and with the running statistics of batch norm; negatives come from the batch. For groups of k
+    consecutive clips every member has its group's cosine.
+
+    Source: gradient harmonization, sections on conflict and curriculum.
+    """
+
+    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+        """Raises UserError for a task, an input or fields that give nothing to compare."""
+        super().__init__(name, config)
+        if not isinstance(task, VattTask):
+            raise UserError(
+                f"evaluators.{name}.kind is conflict, which needs the task vatt; choose another "
+                "kind"
+            )
+        missing = [m for m in MODALITIES if getattr(config.input, m) is None]
+        if missing:
+            raise UserError(
+                f"evaluators.{name}.input lacks {missing}; conflict is between a video's sound and "
+                "its captions, so add them"
+            )
+        self._task = task
+        self._variants = _variants(name, config)
+        self._model: keras.Model | None = None
+        self._noise: dict[int, tuple[bool, bool]] = {}
+
+    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+        if self._model is not model:
+            self._build(model, context)
+        clips = self._score(context)
+        planted = self._planted(clips.example_ids)
+        scores: dict[str, float] = {"planted_share": planted.either.mean()}
+        for name, cosines in clips.cosines.items():
+            found = detection(cosines, planted, self.config.thresholds)
+            scores |= {f"{name}/{key}": value for key, value in found.items()}
+        scores |= agreement(clips.cosines)
+        if context.summary_writer is not None:
+            self.write([*_histograms(clips), *self._pictures(clips)], context)
+        return to_floats(scores)
+
+    def chance(self) -> dict[str, float]:
+        names = [*self._variants, *([EXACT] if self.config.exact_examples else [])]
+        return {f"{name}/auc_{kind}": 0.5 for name in names for kind in KINDS}
+
+    def _build(self, model: keras.Model, context: EvaluationContext) -> None:
+        self._model = model
+        options = {"jit_compile": context.jit_compile}
+        self._cheap = tf.function(lambda batch: self._cosines(batch, self._variants), **options)
+        exact = {EXACT: HarmonizationConfig(method="monitor", measure=EXACT)}
+        self._exact = tf.function(lambda batch: self._cosines(batch, exact), **options)
+
+    def _cosines(self, batch: dict, variants: dict[str, HarmonizationConfig]) -> dict:
+        """float32[batch]: cosine by variant and, under an empty name, 1 for rows with both
+        losses."""
+        task, stream = self._task, next(iter(self._task.streams))
+        conflicts = batch_conflicts(task, self._model, batch, variants, stream=stream)
+        found = {name: conflict.cosine for name, conflict in conflicts.items()}
+        masks = [batch[f"{modality}_mask"] for modality in MODALITIES]
+        found[""] = batch["example_mask"] * tf.reduce_prod(tf.stack(masks), axis=0)
+        return found
+
+    def _batches(self) -> Iterator[tuple[int, dict]]:
+        """Batches, each with the number of examples before it."""
+        before = 0
+        for batch in pipeline.build_eval_dataset(self.config.input):
+            yield before, batch
+            before += int(batch["example_mask"].numpy().sum())
+            if 0 < self.config.max_examples <= before:
+                return
+
+    def _score(self, context: EvaluationContext) -> ScoredClips:
+        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
+        cosines: dict[str, list] = {}
+        ids, thumbnails = [], []
+        for before, batch in self._batches():
+            found = self._cheap(batch)
+            if before < self.config.exact_examples:
+                found |= self._exact(batch)
+            usable = found.pop("").numpy() > 0
+            for name, values in found.items():
+                cosines.setdefault(name, []).append(values.numpy()[usable])
+            ids.append(batch["example_id"].numpy()[usable])
+            if with_pictures:
+                thumbnails.append(clip_thumbnails(batch["video"], usable))
+        if not sum(map(len, ids)):
+            raise UserError(
+                f"evaluators.{self.name}.input has no clip with video, sound and a caption; name "
+                "another data set"
+            )
+        return ScoredClips(
+            cosines={name: np.concatenate(values) for name, values in cosines.items()},
+            example_ids=np.concatenate(ids),
+            thumbnails=np.concatenate(thumbnails) if with_pictures else None,
+        )
+
+    def _planted(self, example_ids: np.ndarray) -> Planted:
+        """The records are read once; later evaluations score the same clips."""
+        unknown = [number for number in example_ids.tolist() if number not in self._noise]
+        if unknown:
+            for info in examples.describe(unknown, self.config.input):
+                self._noise[info.example_id] = planted_noise(info, self.config.input)
+        table = np.array([self._noise[number] for number in example_ids.tolist()], bool)
+        return Planted(wrong_caption=table[:, 0], wrong_audio=table[:, 1])
+
+    def _pictures(self, clips: ScoredClips) -> list[panels.Panel]:
+        """The most and the least conflicting clips by the first score, with their truth."""
+        if clips.thumbnails is None:
+            return []
+        name, cosines = next(iter(clips.cosines.items()))
+        order = np.argsort(cosines, kind="stable")
+        count = min(self.config.num_pictures, len(order) // 2)
+        shown = []
+        for tag, rows in (("most", order[:count]), ("least", order[::-1][:count])):
+            infos = examples.describe(clips.example_ids[rows].tolist(), self.config.input)
+            strips = []
+            for row, info in zip(rows, infos, strict=True):
+                lines = [f"{name} cosine {cosines[row]:.2f}", *truth(info, self.config.input)]
+                wrong = any(planted_noise(info, self.config.input))
+                color = drawing.WRONG if wrong else drawing.RIGHT
+                strip = drawing.clip_strip(clips.thumbnails[row])
+                strips.append(drawing.under(strip, lines, color=color))
+            if strips:
+                shown.append(panels.ImagePanel(f"{tag}_conflicting", drawing.stack(strips)))
+        return shown
+
+
+def detection(cosines: np.ndarray, planted: Planted, thresholds: list[float]) -> dict[str, float]:
+    """How well low cosines point at planted noise.
+
+    Args:
+        cosines: float[clips], of the first clips of `planted`.
+        planted: what is wrong with them.
+        thresholds: cosines at or below which a curriculum would leave a clip out.
+
+    Returns:
+        `mean` and `negative_share` of the cosines; `auc_<kind>`, the chance that a clip with that
+        noise conflicts more than one without; `dropped_share_at_<threshold>`, and `precision_at_`
+        the same, the share of the dropped that have any noise. What is not defined is left out.
+    """
+    count = len(cosines)
+    scores = {"mean": cosines.mean(), "negative_share": (cosines < 0).mean()}
+    for kind in KINDS:
+        scores[f"auc_{kind}"] = roc_auc(-cosines, getattr(planted, kind)[:count])
+    for threshold in thresholds:
+        dropped = cosines <= threshold
+        scores[f"dropped_share_at_{threshold:g}"] = dropped.mean()
+        if dropped.any():
+            scores[f"precision_at_{threshold:g}"] = planted.either[:count][dropped].mean()
+    return {name: value for name, value in scores.items() if not np.isnan(value)}
+
+
+def agreement(cosines: dict[str, np.ndarray]) -> dict[str, float]:
+    """Pearson correlation and share of equal signs of each cheap score of single clips with the
+    exact one, over the clips that have that."""
+    if EXACT not in cosines:
+        return {}
+    exact, scores = cosines[EXACT], {}
+    for name in set(cosines) & set(MEASURES) - {EXACT}:
+        cheap = cosines[name][: len(exact)]
+        if cheap.std() > 0 and exact.std() > 0:
+            scores[f"{EXACT}/pearson_{name}"] = np.corrcoef(cheap, exact)[0, 1]
+        scores[f"{EXACT}/same_sign_{name}"] = ((cheap < 0) == (exact < 0)).mean()
+    return scores
+
+
+def _histograms(clips: ScoredClips) -> list[panels.Panel]:
+    return [
+        panels.HistogramPanel(f"cosine/{name}", cosines) for name, cosines in clips.cosines.items()
+    ]
+
+
+def _variants(name: str, config: EvaluatorConfig) -> dict[str, HarmonizationConfig]:
+    """Cheap scores by name: each measure, for single clips and for groups."""
+    allowed = [one for one in MEASURES if one != EXACT]
+    if not config.measures or not set(config.measures) <= set(allowed):
+        raise UserError(
+            f"evaluators.{name}.measures is {config.measures}; choose among {allowed} (the exact "
+            "measure is asked for by exact_examples)"
+        )
+    batch_size = config.input.batch_size
+    for size in config.group_sizes:
+        if size < 1 or batch_size % size:
+            raise UserError(
+                f"evaluators.{name}.group_sizes has {size}, which does not divide its "
+                f"input.batch_size of {batch_size}; choose sizes that do"
+            )
+    if not config.group_sizes:
+        raise UserError(f"evaluators.{name}.group_sizes is empty; 1 scores single clips")
+    return {
+        one if size == 1 else f"{one}_of_{size}": HarmonizationConfig(
+            method="monitor",
+            measure=one,
+            granularity="sample" if size == 1 else "microbatch",
+            microbatch_size=size,
+        )
+        for one in config.measures
+        for size in config.group_sizes
+    }
