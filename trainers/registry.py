@@ -1,20 +1,44 @@
-"""The systems this stack trains: adding one is adding a line."""
+"""The systems this stack trains, and what they are put together from: adding one is adding a line.
+
+A system of another package needs no line here. Its distribution has an entry point in the group
+`mmstack.systems`, whose name is the system's and whose object is a `System`.
+"""
 
 import dataclasses
 import difflib
+import functools
 import importlib
+import importlib.metadata
+from collections.abc import Mapping
 from typing import Any
 
 from mm_models.errors import UserError
 
+ENTRY_POINT_GROUP = "mmstack.systems"
+
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """Where a system's parts live, as `module:name`, imported only when asked for."""
+    """Where a system's parts live, as `module:name`, imported only when asked for.
+
+    Attributes:
+        task: class of the task (trainers/tasks/base.py).
+        task_config: its dataclass.
+        signatures: class of the served functions (export/signatures/base.py).
+        evaluators: classes of the kinds of evaluators that the system brings (trainers/evaluation/
+            base.py), which only experiments of this system know.
+        input_parts: classes of the parts of an input that the system brings, by name
+            (trainers/data/parts/base.py), which every experiment knows.
+        key_maps: how published weights of the system name what they hold
+            (mm_models/checkpoints/key_maps.py); empty for none.
+    """
 
     task: str
     task_config: str
     signatures: str
+    evaluators: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    input_parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    key_maps: str = ""
 
 
 SYSTEMS: dict[str, System] = {
@@ -46,11 +70,51 @@ SYSTEMS: dict[str, System] = {
 }
 
 
+def systems() -> dict[str, System]:
+    """Every system by name: those of this project, and those of installed packages.
+
+    Raises:
+        UserError: a package's entry point cannot be loaded, or its name is taken.
+    """
+    return _installed() | SYSTEMS
+
+
+@functools.cache
+def _installed() -> dict[str, System]:
+    found: dict[str, System] = {}
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        package = entry.dist.name if entry.dist is not None else "a package"
+        if entry.name in SYSTEMS or entry.name in found:
+            raise UserError(
+                f"{package} brings a system {entry.name!r}, but there already is one of that name; "
+                "uninstall one of them, or rename the entry point"
+            )
+        found[entry.name] = _load(entry, package)
+    return found
+
+
+def _load(entry: importlib.metadata.EntryPoint, package: str) -> System:
+    try:
+        loaded = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"{package} brings a system {entry.name!r}, but {entry.value} cannot be imported "
+            f"({error}); reinstall it, or uninstall it"
+        ) from error
+    if not isinstance(loaded, System):
+        raise UserError(
+            f"{package} brings a system {entry.name!r}, but {entry.value} is a "
+            f"{type(loaded).__name__}; it must be a trainers.registry.System"
+        )
+    return loaded
+
+
 def system(name: str) -> System:
     """The entry for `name`. Raises UserError with the nearest known names."""
-    if name in SYSTEMS:
-        return SYSTEMS[name]
-    near = difflib.get_close_matches(name, SYSTEMS, n=3) or sorted(SYSTEMS)
+    known = systems()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3) or sorted(known)
     raise UserError(f"task.name is {name!r}, which is no known system; did you mean {near}?")
 
 

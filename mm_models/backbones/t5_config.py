@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from mm_models import config_tools
+from mm_models import checks, config_tools
 from mm_models.errors import UserError
 
 SHAPE_FIELDS = (
@@ -107,11 +107,11 @@ def resolve(config: T5Config) -> T5Config:
     Raises:
         UserError: an unknown name, or a value that makes no sense.
     """
-    config = config_tools.fill(config, config_tools.choose(SIZES, config.size, "size"))
+    config = config_tools.fill(config, checks.choose(SIZES, config.size, "size"))
     for field in (*SHAPE_FIELDS, "vocabulary_size"):
-        config_tools.check_positive(getattr(config, field), field)
-    config_tools.check_choice(config.feed_forward, FEED_FORWARDS, "feed_forward")
-    config_tools.check_rate(config.dropout_rate, "dropout_rate")
+        checks.check_positive(getattr(config, field), field)
+    checks.check_choice(config.feed_forward, FEED_FORWARDS, "feed_forward")
+    checks.check_rate(config.dropout_rate, "dropout_rate")
     if config.num_buckets < 4 or config.num_buckets % 4:
         raise UserError(f"num_buckets is {config.num_buckets}; it must be a multiple of 4")
     # The decoder looks one way only, so that half of its buckets count single positions.

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from mm_models import config_tools
+from mm_models import checks, config_tools
 from mm_models.errors import UserError
 
 SHAPE_FIELDS = ("width", "depth", "mlp_dim", "num_heads", "patch_size", "image_size")
@@ -115,15 +115,15 @@ def resolve(config: VitConfig) -> VitConfig:
     Raises:
         UserError: an unknown name, or values that do not fit together.
     """
-    shape = config_tools.choose(SIZES, config.size, "size")
+    shape = checks.choose(SIZES, config.size, "size")
     config = config_tools.fill(config, dict(zip(SHAPE_FIELDS, shape, strict=True)))
     for field in (*SHAPE_FIELDS, "epsilon"):
-        config_tools.check_positive(getattr(config, field), field)
-    config_tools.check_divides(config.width, config.num_heads, "width", "num_heads")
-    config_tools.check_choice(config.pool, POOLS, "pool")
-    config_tools.check_choice(config.resample, METHODS, "resample")
-    config_tools.check_choice(config.gelu, GELUS, "gelu")
-    config_tools.check_rate(config.dropout_rate, "dropout_rate")
+        checks.check_positive(getattr(config, field), field)
+    checks.check_divides(config.width, config.num_heads, "width", "num_heads")
+    checks.check_choice(config.pool, POOLS, "pool")
+    checks.check_choice(config.resample, METHODS, "resample")
+    checks.check_choice(config.gelu, GELUS, "gelu")
+    checks.check_rate(config.dropout_rate, "dropout_rate")
     grid_of(config, config.image_size, config.image_size)
     _check_head(config)
     return config

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mm_models.config_tools import check_choice, check_positive
+from mm_models.checks import check_choice, check_positive
 from mm_models.errors import UserError
 
 METHODS = ("greedy", "sample", "beam")

@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Any
 
-from mm_models import config_tools
-from mm_models.imp import config_checks as checks
-from mm_models.imp import sizes
+from mm_models import checks, config_tools
+from mm_models.imp import config_checks, sizes
 
 # Where the temperatures start when `temperature.initial` is null.
 INITIAL_TEMPERATURES = {"dense": 0.2, "experts": 1.0}
@@ -224,7 +223,7 @@ class ImpConfig:
 
 
 def _resolve_encoder(config: ImpConfig) -> ImpConfig:
-    shape = config_tools.choose(sizes.SIZES, config.size, "size")
+    shape = checks.choose(sizes.SIZES, config.size, "size")
     names = (*sizes.SHAPE_FIELDS, "num_experts", "num_expert_layers")
     config = config_tools.fill(config, dict(zip(names, shape, strict=True)))
     return config_tools.fill(config, {"qk_norm": config.num_experts > 0})
@@ -265,7 +264,7 @@ def resolve(config: ImpConfig) -> ImpConfig:
         space=_resolve_space(config.space, geometry),
         temperature=config_tools.fill(config.temperature, {"initial": start}),
     )
-    checks.check(config)
+    config_checks.check(config)
     return config
 
 

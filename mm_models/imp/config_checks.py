@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from mm_models import config_tools
+from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.layers.mixture_of_experts.options import ExpertOptions
 
@@ -31,9 +31,9 @@ def check(config: Any) -> None:
 
 def _check_encoder(config: Any) -> None:
     for name in ("num_layers", "dim", "num_heads", "mlp_dim"):
-        config_tools.check_positive(getattr(config, name), name)
-    config_tools.check_divides(config.dim, config.num_heads, "dim", "num_heads")
-    config_tools.check_rate(config.dropout_rate, "dropout_rate")
+        checks.check_positive(getattr(config, name), name)
+    checks.check_divides(config.dim, config.num_heads, "dim", "num_heads")
+    checks.check_rate(config.dropout_rate, "dropout_rate")
     if config.num_experts < 0 or config.num_experts == 1:
         raise UserError(
             f"num_experts is {config.num_experts}; it must be 0 for none, or at least 2"
@@ -41,7 +41,7 @@ def _check_encoder(config: Any) -> None:
 
 
 def _check_experts(config: Any) -> None:
-    config_tools.check_choice(config.expert_placement, PLACEMENTS, "expert_placement")
+    checks.check_choice(config.expert_placement, PLACEMENTS, "expert_placement")
     expert_options(config)
     if not 1 <= config.num_expert_layers <= config.num_layers:
         raise UserError(
@@ -49,14 +49,14 @@ def _check_experts(config: Any) -> None:
             f"{config.num_layers}"
         )
     if config.expert_placement == "uniform":
-        config_tools.check_divides(
+        checks.check_divides(
             config.num_layers, config.num_expert_layers, "num_layers", "num_expert_layers"
         )
 
 
 def _check_modalities(config: Any) -> None:
     for modality in config.modalities:
-        config_tools.check_choice(modality, MODALITIES, "modalities")
+        checks.check_choice(modality, MODALITIES, "modalities")
     if len(set(config.modalities)) != len(config.modalities) or not config.modalities:
         raise UserError(
             f"modalities is {list(config.modalities)}; name each one once, at least one"
@@ -70,34 +70,34 @@ def _check_inputs(config: Any) -> None:
             f"video.patches names {sorted(video.patches)}; one must be called 'default'"
         )
     for name, patch in video.patches.items():
-        config_tools.check_lengths(patch, 3, f"video.patches.{name}")
-    config_tools.check_lengths(video.table_rows, 3, "video.table_rows")
-    config_tools.check_lengths(audio.patch, 2, "audio.patch")
-    config_tools.check_lengths(audio.table_rows, 2, "audio.table_rows")
-    config_tools.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
-    config_tools.check_divides(audio.num_bins, audio.patch[1], "audio.num_bins", "audio.patch[1]")
+        checks.check_lengths(patch, 3, f"video.patches.{name}")
+    checks.check_lengths(video.table_rows, 3, "video.table_rows")
+    checks.check_lengths(audio.patch, 2, "audio.patch")
+    checks.check_lengths(audio.table_rows, 2, "audio.table_rows")
+    checks.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
+    checks.check_divides(audio.num_bins, audio.patch[1], "audio.num_bins", "audio.patch[1]")
     for name in ("sample_rate_hz", "window_ms", "step_ms"):
-        config_tools.check_positive(getattr(audio, name), f"audio.{name}")
+        checks.check_positive(getattr(audio, name), f"audio.{name}")
     if not 0 <= audio.low_hz < audio.high_hz <= audio.sample_rate_hz / 2:
         raise UserError(
             f"audio.low_hz is {audio.low_hz} and audio.high_hz {audio.high_hz}; they must rise and "
             f"stay below half of audio.sample_rate_hz = {audio.sample_rate_hz}"
         )
     for name in ("patch_samples", "table_rows"):
-        config_tools.check_positive(getattr(config.waveform, name), f"waveform.{name}")
+        checks.check_positive(getattr(config.waveform, name), f"waveform.{name}")
     for name in ("vocabulary_size", "max_tokens", "initial_stddev"):
-        config_tools.check_positive(getattr(config.text, name), f"text.{name}")
+        checks.check_positive(getattr(config.text, name), f"text.{name}")
 
 
 def _check_outputs(config: Any) -> None:
-    config_tools.check_choice(config.pooling, POOLINGS, "pooling")
-    config_tools.check_choice(config.space.kind, SPACES, "space.kind")
-    config_tools.check_choice(config.temperature.kind, TEMPERATURES, "temperature.kind")
+    checks.check_choice(config.pooling, POOLINGS, "pooling")
+    checks.check_choice(config.space.kind, SPACES, "space.kind")
+    checks.check_choice(config.temperature.kind, TEMPERATURES, "temperature.kind")
     for name in ("dim", "hidden_dim"):
-        config_tools.check_positive(getattr(config.space, name), f"space.{name}")
+        checks.check_positive(getattr(config.space, name), f"space.{name}")
     for name in ("initial", "floor"):
-        config_tools.check_positive(getattr(config.temperature, name), f"temperature.{name}")
+        checks.check_positive(getattr(config.temperature, name), f"temperature.{name}")
     for name, num_classes in config.classifiers.items():
-        config_tools.check_positive(num_classes, f"classifiers.{name}")
+        checks.check_positive(num_classes, f"classifiers.{name}")
         if not name.isidentifier():
             raise UserError(f"classifiers.{name} must be named with letters, digits and '_'")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from mm_models import config_tools
+from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.imp import config as imp_config
 from mm_models.imp.config import ImpConfig
@@ -60,7 +60,7 @@ def _video_grid(config: ImpConfig, shape: Sequence[int], patch: str) -> tuple[in
     frames, height, width = shape[-4:-1]
     t, h, w = config.video.patches[patch]
     for axis, size, length in (("height", height, h), ("width", width, w)):
-        config_tools.check_divides(size, length, f"video {axis}", f"video.patches.{patch}")
+        checks.check_divides(size, length, f"video {axis}", f"video.patches.{patch}")
     return (-(-frames // t), height // h, width // w)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from mm_models import config_tools
+from mm_models import checks, config_tools
 from mm_models.backbones import t5_config, vit_config
 from mm_models.backbones.t5_config import T5Config
 from mm_models.backbones.vit_config import VitConfig
@@ -48,8 +48,8 @@ def resolve(config: PaliConfig) -> PaliConfig:
     Raises:
         UserError: an unknown name, or values that do not fit together.
     """
-    vision, language = config_tools.choose(SIZES, config.size, "size")
-    config_tools.check_choice(config.position_bias, POSITION_BIASES, "position_bias")
+    vision, language = checks.choose(SIZES, config.size, "size")
+    checks.check_choice(config.position_bias, POSITION_BIASES, "position_bias")
     config = dataclasses.replace(
         config,
         vision=vit_config.resolve(_sized(config.vision, vision)),

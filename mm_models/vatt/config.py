@@ -3,10 +3,9 @@
 import dataclasses
 from typing import Any
 
-from mm_models import config_tools
+from mm_models import checks, config_tools
 from mm_models.errors import UserError
-from mm_models.vatt import config_checks as checks
-from mm_models.vatt import sizes
+from mm_models.vatt import config_checks, sizes
 from mm_models.vatt.config_checks import MODALITIES
 
 # How often the contrastive losses count a row's own pairs among all of them.
@@ -243,35 +242,33 @@ def _fill_encoder(config, where: str):
     config = _fill(
         config,
         sizes.ENCODER_FIELDS,
-        config_tools.choose(sizes.ENCODERS, config.size, f"{where}.size"),
+        checks.choose(sizes.ENCODERS, config.size, f"{where}.size"),
     )
     for name in ("num_layers", "dim", "mlp_dim", "num_heads", "head_dim"):
         if getattr(config, name) < 1:
             raise UserError(f"{where}.{name} is {getattr(config, name)}; it must be at least 1")
     for name in ("dropout_rate", "attention_dropout_rate"):
-        config_tools.check_rate(getattr(config, name), f"{where}.{name}")
+        checks.check_rate(getattr(config, name), f"{where}.{name}")
     return config
 
 
 def _resolve_video(video: VideoTowerConfig) -> VideoTowerConfig:
-    config_tools.choose(sizes.ENCODERS, video.size, "video.size")
-    config_tools.check_choice(video.scaling, ("none", "standard"), "video.scaling")
+    checks.choose(sizes.ENCODERS, video.size, "video.size")
+    checks.check_choice(video.scaling, ("none", "standard"), "video.scaling")
     video = _fill(video, sizes.VIDEO_FIELDS, sizes.VIDEOS[sizes.geometry(video.size)])
-    config_tools.check_divides(
+    checks.check_divides(
         video.num_frames, video.patch_frames, "video.num_frames", "video.patch_frames"
     )
-    config_tools.check_divides(
-        video.height, video.patch_height, "video.height", "video.patch_height"
-    )
-    config_tools.check_divides(video.width, video.patch_width, "video.width", "video.patch_width")
-    config_tools.check_rate(video.drop_token_rate, "video.drop_token_rate")
+    checks.check_divides(video.height, video.patch_height, "video.height", "video.patch_height")
+    checks.check_divides(video.width, video.patch_width, "video.width", "video.patch_width")
+    checks.check_rate(video.drop_token_rate, "video.drop_token_rate")
     return video
 
 
 def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
-    config_tools.choose(sizes.ENCODERS, audio.size, "audio.size")
-    config_tools.check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
-    config_tools.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
+    checks.choose(sizes.ENCODERS, audio.size, "audio.size")
+    checks.check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
+    checks.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
     if audio.input == "waveform" and audio.scaling != "min_max":
         raise UserError(
             f"audio.scaling is {audio.scaling!r}, but audio.input is 'waveform' and only "
@@ -279,7 +276,7 @@ def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
         )
     audio = _fill(audio, sizes.AUDIO_FIELDS, sizes.AUDIOS[sizes.geometry(audio.size)])
     if audio.input == "waveform":
-        config_tools.check_divides(
+        checks.check_divides(
             audio.num_samples, audio.patch_samples, "audio.num_samples", "audio.patch_samples"
         )
     else:
@@ -288,15 +285,13 @@ def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
                 f"audio.num_samples is {audio.num_samples}, too few for audio.patch_frames = "
                 f"{audio.patch_frames} spectrogram frames; raise one or lower the other"
             )
-        config_tools.check_divides(
-            audio.num_bins, audio.patch_bins, "audio.num_bins", "audio.patch_bins"
-        )
-    config_tools.check_rate(audio.drop_token_rate, "audio.drop_token_rate")
+        checks.check_divides(audio.num_bins, audio.patch_bins, "audio.num_bins", "audio.patch_bins")
+    checks.check_rate(audio.drop_token_rate, "audio.drop_token_rate")
     return audio
 
 
 def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
-    config_tools.choose(sizes.ENCODERS, text.size, "text.size")
+    checks.choose(sizes.ENCODERS, text.size, "text.size")
     text = _fill(text, sizes.TEXT_FIELDS, sizes.TEXTS[sizes.geometry(text.size)])
     for name in ("num_tokens", "vocabulary_size", "embedding_dim"):
         if getattr(text, name) < 1:
@@ -314,7 +309,7 @@ def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
 
 
 def _resolve_head(config: VattConfig) -> HeadConfig:
-    widths = config_tools.choose(sizes.HEADS, config.head.size, "head.size")
+    widths = checks.choose(sizes.HEADS, config.head.size, "head.size")
     head = _fill(config.head, ("video_audio_dim", "video_text_dim", "joint_dim"), widths)
     return _fill(head, ("preset",), (config.preset if head.kind == "fac" else None,))
 
@@ -325,7 +320,7 @@ def resolve(config: VattConfig) -> VattConfig:
     Raises:
         UserError: an unknown name, or sizes that patches do not divide.
     """
-    checks.check_whole(config)
+    config_checks.check_whole(config)
     video, audio = _resolve_video(config.video), _resolve_audio(config.audio)
     text, shared = _resolve_text(config.text), config.shared
     if config.variant == "specific":

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mm_models.config_tools import check_choice
+from mm_models.checks import check_choice
 from mm_models.errors import UserError
 from mm_models.vatt import sizes
 

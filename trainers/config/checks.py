@@ -1,10 +1,8 @@
 """Refuses experiments that could only fail later, before anything expensive starts."""
 
-import dataclasses
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
+from mm_models import checks
 from mm_models.errors import UserError
 from trainers.config.schema import (
     AlternationConfig,
@@ -44,7 +42,7 @@ def check_config(config: ExperimentConfig) -> None:
 def _check_initialize(config: InitializeConfig, field: str) -> None:
     for name in ("may_be_new", "may_be_left_over"):
         for pattern in getattr(config, name):
-            _check_pattern(pattern, f"{field}.{name}")
+            checks.check_pattern(pattern, f"{field}.{name}")
     if config.upcycle_noise < 0:
         raise UserError(f"{field}.upcycle_noise is {config.upcycle_noise}; use 0 or more")
     if config.upcycle_noise and not config.upcycle_experts:
@@ -118,11 +116,13 @@ def _check_streams(config: ExperimentConfig) -> None:
     if not config.streams:
         raise UserError("streams is empty; an experiment needs at least one stream")
     for name, stream in config.streams.items():
-        _at_least(stream.weight, 0, f"streams.{name}.weight")
-        _at_least(stream.interval, 1, f"streams.{name}.interval")
+        checks.check_at_least(stream.weight, 0, f"streams.{name}.weight")
+        checks.check_at_least(stream.interval, 1, f"streams.{name}.interval")
         if stream.accumulation_steps is not None:
-            _at_least(stream.accumulation_steps, 1, f"streams.{name}.accumulation_steps")
-        _at_least(stream.input.batch_size, 1, f"streams.{name}.input.batch_size")
+            checks.check_at_least(
+                stream.accumulation_steps, 1, f"streams.{name}.accumulation_steps"
+            )
+        checks.check_at_least(stream.input.batch_size, 1, f"streams.{name}.input.batch_size")
     if not any(stream.weight for stream in config.streams.values()):
         raise UserError("every streams.<name>.weight is 0; give at least one stream a weight")
 
@@ -131,20 +131,20 @@ def _check_alternation(config: ExperimentConfig) -> None:
     """Fields that the sampler does not read are mistakes."""
     alternation, field = config.trainer.alternation, "trainer.alternation"
     sampler = alternation.sampler
-    _one_of(sampler, SAMPLERS, f"{field}.sampler")
-    _one_of(alternation.combine, ("alternate", "sum"), f"{field}.combine")
+    checks.check_choice(sampler, SAMPLERS, f"{field}.sampler")
+    checks.check_choice(alternation.combine, ("alternate", "sum"), f"{field}.combine")
     if alternation.combine == "sum" and sampler != AlternationConfig.sampler:
         raise UserError(
             f"{field}.sampler is {sampler}, but {field}.combine is sum, which takes every stream "
             "in every step; leave the sampler out"
         )
-    _at_least(alternation.multi_step, 1, f"{field}.multi_step")
+    checks.check_at_least(alternation.multi_step, 1, f"{field}.multi_step")
     if config.trainer.steps_per_loop % alternation.multi_step:
         raise UserError(
             f"trainer.steps_per_loop is {config.trainer.steps_per_loop}, which {field}.multi_step "
             f"= {alternation.multi_step} does not divide; use a multiple of it"
         )
-    _at_least(alternation.refresh_steps, 1, f"{field}.refresh_steps")
+    checks.check_at_least(alternation.refresh_steps, 1, f"{field}.refresh_steps")
     if not 0 < alternation.floor_share <= 1:
         raise UserError(
             f"{field}.floor_share is {alternation.floor_share}; use a part of the steps above 0, "
@@ -168,21 +168,17 @@ def _check_alternation(config: ExperimentConfig) -> None:
 
 
 def _check_trainer(trainer: TrainerConfig) -> None:
-    for name in ("train_steps", "steps_per_loop", "accumulation_steps"):
-        _at_least(getattr(trainer, name), 1, f"trainer.{name}")
-    for part, names in (
-        (trainer.checkpoint, ("interval_steps", "keep")),
-        (trainer.summaries, ("log_interval_steps",)),
-    ):
-        field = "checkpoint" if part is trainer.checkpoint else "summaries"
-        for name in names:
-            _at_least(getattr(part, name), 1, f"trainer.{field}.{name}")
-    _non_negative(trainer.summaries, "trainer.summaries")
-    _non_negative(trainer.evaluation, "trainer.evaluation")
-    if not 0 <= trainer.ema.decay < 1:
-        raise UserError(f"trainer.ema.decay is {trainer.ema.decay}; use 0 (off) up to below 1")
-    _one_of(trainer.checkpoint.best_mode, ("max", "min"), "trainer.checkpoint.best_mode")
-    _one_of(trainer.nan_gradients, ("stop", "zero"), "trainer.nan_gradients")
+    steps = ("train_steps", "steps_per_loop", "accumulation_steps")
+    checks.check_fields(trainer, 1, steps, "trainer")
+    checks.check_fields(trainer.checkpoint, 1, ("interval_steps", "keep"), "trainer.checkpoint")
+    checks.check_fields(trainer.summaries, 1, ("log_interval_steps",), "trainer.summaries")
+    checks.check_not_negative(trainer.summaries, "trainer.summaries")
+    checks.check_not_negative(trainer.evaluation, "trainer.evaluation")
+    checks.check_rate(trainer.ema.decay, "trainer.ema.decay")
+    checks.check_choice(
+        trainer.checkpoint.best_mode, ("max", "min"), "trainer.checkpoint.best_mode"
+    )
+    checks.check_choice(trainer.nan_gradients, ("stop", "zero"), "trainer.nan_gradients")
     if trainer.evaluation.early_stopping_patience and not trainer.checkpoint.best_metric:
         raise UserError(
             "trainer.evaluation.early_stopping_patience needs trainer.checkpoint.best_metric; name "
@@ -192,8 +188,8 @@ def _check_trainer(trainer: TrainerConfig) -> None:
 
 def _check_runtime(config: ExperimentConfig) -> None:
     runtime = config.runtime
-    _one_of(runtime.distribution_strategy, STRATEGIES, "runtime.distribution_strategy")
-    _non_negative(runtime, "runtime")
+    checks.check_choice(runtime.distribution_strategy, STRATEGIES, "runtime.distribution_strategy")
+    checks.check_not_negative(runtime, "runtime")
     if runtime.tpu and runtime.distribution_strategy != "tpu":
         raise UserError(
             f"runtime.tpu is {runtime.tpu!r} but runtime.distribution_strategy is "
@@ -207,7 +203,7 @@ def _check_runtime(config: ExperimentConfig) -> None:
 
 
 def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
-    _one_of(optimizer.kind, tuple(OPTIMIZERS), f"{field}.kind")
+    checks.check_choice(optimizer.kind, tuple(OPTIMIZERS), f"{field}.kind")
     for name in _KIND_FIELDS:
         value, default = getattr(optimizer, name), getattr(OptimizerConfig, name)
         if value != default and name not in OPTIMIZERS[optimizer.kind]:
@@ -215,22 +211,22 @@ def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
                 f"{field}.{name} is {value}, which {optimizer.kind} does not use; leave it out"
             )
     for name in ("weight_decay", "clip_global_norm", "clip_threshold", "decay_exponent"):
-        _at_least(getattr(optimizer, name), 0, f"{field}.{name}")
+        checks.check_at_least(getattr(optimizer, name), 0, f"{field}.{name}")
     if optimizer.decay_pattern:
-        _check_pattern(optimizer.decay_pattern, f"{field}.decay_pattern")
+        checks.check_pattern(optimizer.decay_pattern, f"{field}.decay_pattern")
         if not optimizer.weight_decay:
             raise UserError(
                 f"{field}.decay_pattern is {optimizer.decay_pattern!r} but {field}.weight_decay is "
                 "0; set the decay, or leave the pattern out"
             )
     for name, group in optimizer.groups.items():
-        _check_pattern(group.pattern, f"{field}.groups.{name}.pattern")
+        checks.check_pattern(group.pattern, f"{field}.groups.{name}.pattern")
     _check_schedule(optimizer.schedule, f"{field}.schedule")
 
 
 def _check_schedule(schedule: ScheduleConfig, field: str) -> None:
-    _one_of(schedule.kind, SCHEDULES, f"{field}.kind")
-    _non_negative(schedule, field)
+    checks.check_choice(schedule.kind, SCHEDULES, f"{field}.kind")
+    checks.check_not_negative(schedule, field)
     if schedule.prewarm_start_learning_rate and not schedule.prewarm_steps:
         raise UserError(
             f"{field}.prewarm_start_learning_rate means nothing without {field}.prewarm_steps; set "
@@ -250,29 +246,3 @@ def _check_schedule(schedule: ScheduleConfig, field: str) -> None:
             f"{field}.final_learning_rate and total_steps mean nothing to {schedule.kind}; leave "
             f"them out, or choose another {field}.kind"
         )
-
-
-def _check_pattern(pattern: str, field: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"{field} is {pattern!r}, no regular expression: {error}") from error
-    if not pattern:
-        raise UserError(f"{field} is empty; give a regular expression for the variables' paths")
-
-
-def _one_of(value: Any, choices: Iterable[str], field: str) -> None:
-    if value not in choices:
-        raise UserError(f"{field} is {value!r}; it must be one of {sorted(choices)}")
-
-
-def _at_least(value: float, smallest: float, field: str) -> None:
-    if value < smallest:
-        raise UserError(f"{field} is {value}; it must be at least {smallest}")
-
-
-def _non_negative(part: Any, field: str) -> None:
-    for item in dataclasses.fields(part):
-        value = getattr(part, item.name)
-        if isinstance(value, (int, float)):
-            _at_least(value, 0, f"{field}.{item.name}")

@@ -109,7 +109,7 @@ def _experiment_hints(sources: list[Source]) -> dict[str, Any]:
             name = task["name"]
     if name is None:
         raise UserError(
-            f"{sources[0].name} has no task.name; the known systems are {sorted(registry.SYSTEMS)}"
+            f"{sources[0].name} has no task.name; name one of {sorted(registry.systems())}"
         )
     hints = typing.get_type_hints(ExperimentConfig)
     hints["task"] = registry.resolve(registry.system(str(name)).task_config)

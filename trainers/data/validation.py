@@ -1,8 +1,7 @@
 """Checks of an input configuration that need no files."""
 
-from collections.abc import Iterable
-
 from beam_pipelines.record import contract
+from mm_models import checks
 from mm_models.errors import UserError
 from trainers.data.config import (
     AudioInputConfig,
@@ -32,8 +31,8 @@ def validate(config: InputConfig, name: str = "input") -> None:
         raise UserError(f"{name}.datasets is empty; name at least one data set with its path")
     for key, dataset in config.datasets.items():
         _validate_dataset(dataset, f"{name}.datasets.{key}")
-    _at_least(config, name, {"batch_size": 1, "num_labels": 0, "prefetch_batches": 1})
-    _at_least(config, name, {"num_parallel_calls": 0})
+    checks.check_fields(config, 1, ("batch_size", "prefetch_batches"), name)
+    checks.check_fields(config, 0, ("num_labels", "num_parallel_calls"), name)
     if all(part is None for part in (config.video, config.audio, config.text, config.prompted)):
         raise UserError(
             f"{name} reads no modality; set at least one of video, audio, text and prompted"
@@ -51,32 +50,29 @@ def validate(config: InputConfig, name: str = "input") -> None:
 def _validate_dataset(dataset: DatasetConfig, name: str) -> None:
     if not dataset.path:
         raise UserError(f"{name}.path is empty; give a record folder or a glob of TFRecord files")
-    if not 0 < dataset.weight < float("inf"):
-        raise UserError(f"{name}.weight is {dataset.weight}; it must be greater than 0")
-    _one_of(f"{name}.corrupt_policy", dataset.corrupt_policy, CORRUPT_POLICIES)
-    _share(f"{name}.corrupt_share_limit", dataset.corrupt_share_limit)
-    if not 0 < dataset.share <= 1:
-        raise UserError(f"{name}.share is {dataset.share}; it must be above 0 and at most 1")
+    checks.check_positive(dataset.weight, f"{name}.weight")
+    checks.check_choice(dataset.corrupt_policy, CORRUPT_POLICIES, f"{name}.corrupt_policy")
+    checks.check_share(dataset.corrupt_share_limit, f"{name}.corrupt_share_limit")
+    checks.check_part(dataset.share, f"{name}.share")
     for key in dataset.feature_names:
         if key not in contract.FEATURES:
             raise UserError(
                 f"{name}.feature_names maps {key!r}, which is no key of ours; "
-                f"the keys are {sorted(records.FEATURES)}"
+                f"the keys are {sorted(contract.FEATURES)}"
             )
 
 
 def _validate_video(video: VideoInputConfig, name: str) -> None:
     fields = ("num_frames", "frame_stride", "height", "width", "num_windows", "num_crops")
-    _at_least(video, name, dict.fromkeys(fields, 1))
-    _one_of(f"{name}.crop", video.crop, CROPS)
-    _share(f"{name}.color_jitter_probability", video.color_jitter_probability)
-    if video.num_crops not in (1, 3):
-        raise UserError(f"{name}.num_crops is {video.num_crops}; it must be 1 or 3")
+    checks.check_fields(video, 1, fields, name)
+    checks.check_choice(video.crop, CROPS, f"{name}.crop")
+    checks.check_share(video.color_jitter_probability, f"{name}.color_jitter_probability")
+    checks.check_choice(video.num_crops, (1, 3), f"{name}.num_crops")
 
 
 def _validate_audio(audio: AudioInputConfig, video: VideoInputConfig | None, name: str) -> None:
-    _at_least(audio, name, dict.fromkeys(("num_samples", "sample_rate_hz", "sample_stride"), 1))
-    _at_least(audio, name, {"num_windows": 0, "noise_std_share": 0})
+    checks.check_fields(audio, 1, ("num_samples", "sample_rate_hz", "sample_stride"), name)
+    checks.check_fields(audio, 0, ("num_windows", "noise_std_share"), name)
     if video is not None and audio.num_windows not in (0, video.num_windows):
         raise UserError(
             f"{name}.num_windows is {audio.num_windows} and the video has {video.num_windows}; "
@@ -85,24 +81,7 @@ def _validate_audio(audio: AudioInputConfig, video: VideoInputConfig | None, nam
 
 
 def _validate_text(text: TextInputConfig, name: str) -> None:
-    _at_least(text, name, dict.fromkeys(("num_candidates", "num_tokens"), 1))
-    _one_of(f"{name}.tokenizer", text.tokenizer, TOKENIZERS)
+    checks.check_fields(text, 1, ("num_candidates", "num_tokens"), name)
+    checks.check_choice(text.tokenizer, TOKENIZERS, f"{name}.tokenizer")
     if not text.vocabulary:
         raise UserError(f"{name}.vocabulary is empty; name the vocabulary file")
-
-
-def _at_least(config: object, name: str, lowest: dict[str, int]) -> None:
-    for field, limit in lowest.items():
-        value = getattr(config, field)
-        if not limit <= value < float("inf"):
-            raise UserError(f"{name}.{field} is {value}; it must be at least {limit}")
-
-
-def _one_of(name: str, value: str, allowed: Iterable[str]) -> None:
-    if value not in allowed:
-        raise UserError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise UserError(f"{name} is {value}; it must lie between 0 and 1")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mm_models.config_tools import check_choice
+from mm_models.checks import check_choice
 from mm_models.errors import UserError
 from mm_models.metrics import retrieval
 from trainers.data import pipeline

@@ -1,8 +1,9 @@
 """Checks of an experiment that learns classes, and the names of the classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from mm_models.checks import check_choice, check_rate
 from mm_models.errors import UserError
 from trainers.data.config import InputConfig
 
@@ -11,8 +12,8 @@ LOSSES = ("softmax", "sigmoid")
 
 def check_values(config: Any) -> None:
     """Raises UserError for values of a ClassificationTaskConfig that cannot work."""
-    check_choice(config, "loss", LOSSES)
-    check_share(config, "label_smoothing")
+    check_choice(config.loss, LOSSES, "task.loss")
+    check_rate(config.label_smoothing, "task.label_smoothing")
     if config.loss == "sigmoid" and config.label_smoothing:
         raise UserError(
             f"task.label_smoothing is {config.label_smoothing}, which task.loss = sigmoid does not "
@@ -27,22 +28,6 @@ def check_values(config: Any) -> None:
         raise UserError(
             f"task.mixup_alpha is {alpha} and task.mixup_beta is {beta}; make both greater than 0, "
             "or both 0 for no mix-up"
-        )
-
-
-def check_choice(config: Any, field: str, choices: Sequence[str]) -> None:
-    """Raises UserError when a field of the task's config is none of the choices."""
-    if getattr(config, field) not in choices:
-        raise UserError(
-            f"task.{field} is {getattr(config, field)!r}; choose one of {list(choices)}"
-        )
-
-
-def check_share(config: Any, field: str) -> None:
-    """Raises UserError when a field of the task's config is not in [0, 1)."""
-    if not 0 <= getattr(config, field) < 1:
-        raise UserError(
-            f"task.{field} is {getattr(config, field)}; it must be at least 0 and below 1"
         )
 
 

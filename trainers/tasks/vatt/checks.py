@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.losses.contrastive import DENOMINATORS
 from mm_models.vatt import config as model_config
 from trainers.data.config import AudioInputConfig, InputConfig
 
 NORMALIZATIONS = ("mean", "sum")
+PATCH = "the model's patch"
 
 
 def normalization(config: Any) -> str:
@@ -33,16 +35,9 @@ def masks_captions(config: Any) -> bool:
 
 def check_values(config: Any) -> None:
     """Raises UserError for values of a VattTaskConfig that cannot work."""
-    if normalization(config) not in NORMALIZATIONS:
-        raise UserError(
-            f"task.loss_normalization is {config.loss_normalization!r}; choose one of "
-            f"{list(NORMALIZATIONS)}"
-        )
+    checks.check_choice(normalization(config), NORMALIZATIONS, "task.loss_normalization")
     if config.denominator is not None:
-        if config.denominator not in DENOMINATORS:
-            raise UserError(
-                f"task.denominator is {config.denominator!r}; choose one of {list(DENOMINATORS)}"
-            )
+        checks.check_choice(config.denominator, DENOMINATORS, "task.denominator")
         if config.symmetric:
             raise UserError(
                 f"task.denominator is {config.denominator!r}, but task.symmetric has every pair "
@@ -53,11 +48,9 @@ def check_values(config: Any) -> None:
             f"task.word_vectors is {config.word_vectors!r}, but task.model.modalities has no text; "
             "add it there, or leave the vectors out"
         )
-    if config.temperature <= 0:
-        raise UserError(f"task.temperature is {config.temperature}; it must be above 0")
-    for name in ("video_audio_weight", "video_text_weight", "audio_text_weight"):
-        if getattr(config, name) < 0:
-            raise UserError(f"task.{name} is {getattr(config, name)}; it must not be negative")
+    checks.check_positive(config.temperature, "task.temperature")
+    weights = ("video_audio_weight", "video_text_weight", "audio_text_weight")
+    checks.check_fields(config, 0, weights, "task")
 
 
 def check_stream(config: Any, name: str, inputs: InputConfig) -> None:
@@ -75,9 +68,8 @@ def check_stream(config: Any, name: str, inputs: InputConfig) -> None:
             ("height", model.video.patch_height),
             ("width", model.video.patch_width),
         ):
-            _check_divides(
-                f"streams.{name}.input.video.{field}", getattr(inputs.video, field), patch
-            )
+            size = getattr(inputs.video, field)
+            checks.check_divides(size, patch, f"streams.{name}.input.video.{field}", PATCH)
     if inputs.audio is not None:
         _check_audio(f"streams.{name}.input.audio", inputs.audio, model.audio)
     if inputs.text is not None and inputs.text.num_tokens != model.text.num_tokens:
@@ -89,16 +81,9 @@ def check_stream(config: Any, name: str, inputs: InputConfig) -> None:
 
 def _check_audio(field: str, inputs: AudioInputConfig, tower: Any) -> None:
     if tower.input == "waveform":
-        _check_divides(f"{field}.num_samples", inputs.num_samples, tower.patch_samples)
+        checks.check_divides(inputs.num_samples, tower.patch_samples, f"{field}.num_samples", PATCH)
     elif inputs.sample_rate_hz != tower.sample_rate_hz:
         raise UserError(
             f"{field}.sample_rate_hz is {inputs.sample_rate_hz}, but the model's spectrograms are "
             f"for task.model.audio.sample_rate_hz = {tower.sample_rate_hz}; make them equal"
-        )
-
-
-def _check_divides(field: str, size: int, patch: int) -> None:
-    if size < patch or size % patch:
-        raise UserError(
-            f"{field} is {size}, which the model's patch of {patch} does not divide; change either"
         )

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from mm_models.checks import check_choice, check_rate
 from mm_models.vatt import costs
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig
-from trainers.tasks.classification.checks import check_choice, check_share
 from trainers.tasks.classification.task import ClassificationTask, ClassificationTaskConfig
 from trainers.tasks.vatt import checks as vatt_checks
 
@@ -46,8 +46,8 @@ class VattClassificationTask(ClassificationTask):
 
     def __init__(self, config: VattClassificationTaskConfig, streams: Mapping[str, Any]):
         """Raises UserError when the streams do not fit the model, or lack labels."""
-        check_choice(config, "modality", MODALITIES)
-        check_share(config, "head_dropout_rate")
+        check_choice(config.modality, MODALITIES, "task.modality")
+        check_rate(config.head_dropout_rate, "task.head_dropout_rate")
         model = config.model if config.drop_token else _without_drop_token(config.model)
         super().__init__(dataclasses.replace(config, model=model), config.modality, streams)
         one = dataclasses.replace(config.model, modalities=[config.modality])

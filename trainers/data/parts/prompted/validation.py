@@ -1,5 +1,6 @@
 """Checks of a prompted input that need no records."""
 
+from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.text.sentence_pieces import SentencePieceTokenizer, require_text_layout
 from mm_models.text.templates import Templates
@@ -20,26 +21,15 @@ def validate_prompted(config: InputConfig, name: str) -> None:
     prompted, name = config.prompted, f"{name}.prompted"
     if not prompted.tasks:
         raise UserError(f"{name}.tasks is empty; name at least one task of {prompted.templates}")
-    for field in ("num_input_tokens", "num_target_tokens"):
-        if getattr(prompted, field) < _FEWEST_TOKENS:
-            raise UserError(
-                f"{name}.{field} is {getattr(prompted, field)}; it must be at least "
-                f"{_FEWEST_TOKENS}"
-            )
-    if prompted.tokenizer not in TOKENIZERS:
-        raise UserError(
-            f"{name}.tokenizer is {prompted.tokenizer!r}; it must be one of {', '.join(TOKENIZERS)}"
-        )
+    checks.check_fields(prompted, _FEWEST_TOKENS, ("num_input_tokens", "num_target_tokens"), name)
+    checks.check_choice(prompted.tokenizer, TOKENIZERS, f"{name}.tokenizer")
     for field in ("vocabulary", "templates"):
         if not getattr(prompted, field):
             raise UserError(f"{name}.{field} is empty; name the file")
     _check_languages(prompted, name)
     check_mixing(prompted, name)
     for task, each in prompted.tasks.items():
-        if each.max_captions < 0:
-            raise UserError(
-                f"{name}.tasks.{task}.max_captions is {each.max_captions}; it must be at least 0"
-            )
+        checks.check_fields(each, 0, ("max_captions",), f"{name}.tasks.{task}")
         for dataset in each.datasets:
             if dataset not in config.datasets:
                 raise UserError(
