@@ -51,7 +51,7 @@ WRONG = [
     ("video.height", 0, "at least 1"),
     ("video.crop", "middle", "inception, vgg"),
     ("video.color_jitter_probability", -0.1, "between 0 and 1"),
-    ("video.num_crops", 2, "1 or 3"),
+    ("video.num_crops", 2, "one of 1, 3"),
     ("audio.num_samples", 0, "at least 1"),
     ("audio.sample_stride", 0, "at least 1"),
     ("audio.noise_std_share", -1.0, "at least 0"),

@@ -1,0 +1,89 @@
+"""What shared code may ask of a model; a system's own code may ask its own model for more.
+
+Each protocol is one ability. Evaluators, signatures and tasks name the one that they need, and any
+Keras model that has the methods has the ability.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import keras
+import tensorflow as tf
+
+from mm_models.decoding.state import DecoderState
+
+
+class Trainable(Protocol):
+    """What the loop asks of every model: a `keras.Model` has it."""
+
+    @property
+    def variables(self) -> Sequence[keras.Variable]:
+        """Every weight and statistic, in a fixed order."""
+
+    @property
+    def trainable_variables(self) -> Sequence[keras.Variable]:
+        """Those that are trained."""
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """Gives inputs of several modalities places in common spaces."""
+
+    @property
+    def modalities(self) -> Sequence[str]:
+        """What the model takes, such as `video`, `audio`, `text`."""
+
+    def embed(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Pooled rows and places by name.
+
+        Args:
+            inputs: by modality, without an axis of views; text is int32[batch, candidates, tokens].
+
+        Returns:
+            float[batch, dim] by modality and by `<modality>_<space>`; of text float[batch,
+            candidates, dim].
+        """
+
+    def spaces(self, first: str, second: str) -> tuple[str, str]:
+        """Names of the two outputs of `embed` by which two modalities are compared."""
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Gives classes of one modality's inputs logits."""
+
+    @property
+    def modality(self) -> str:
+        """What is looked at."""
+
+    def __call__(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """float32[batch, classes] logits of {modality: inputs}."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """Writes a sequence of ids, one after the other (mm_models/decoding)."""
+
+    start_id: int
+    end_id: int
+
+    def start_decoding(
+        self, inputs: Mapping[str, tf.Tensor], max_length: int, num_beams: int = 1
+    ) -> DecoderState:
+        """Reads the inputs once; what `decode_step` needs from then on."""
+
+    def decode_step(
+        self, ids: tf.Tensor, position: tf.Tensor, state: DecoderState
+    ) -> tuple[tf.Tensor, DecoderState]:
+        """float32[rows, vocab] logits of the id after `ids: int32[rows]`, and the next state."""
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Says how probable given sequences of ids are as answers."""
+
+    def score(
+        self, inputs: Mapping[str, tf.Tensor], label_ids: tf.Tensor, labels_per_call: int = 8
+    ) -> tf.Tensor:
+        """float32[batch, labels] sums of log p; `label_ids: int32[labels, tokens]`, 0 is padding,
+        or int32[batch, labels, tokens]."""
