@@ -217,7 +217,7 @@ def test_no_record_at_all_is_an_error(tmp_path, capsys):
 
 def test_a_run_that_dies_leaves_only_work_that_the_next_run_removes(corpus, tmp_path):
     code = (
-        "import os, sys; from beam_pipelines import transforms\n"
+        "import os, sys; from beam_pipelines.pipelines import transforms\n"
         "transforms.WriteShard.process = lambda *_: os.kill(os.getpid(), 9)\n"
         "from mmstack import main; main(sys.argv[1:])"
     )

@@ -23,7 +23,7 @@ ALLOWED = {
     "export": (
         "mm_models",
         "trainers.registry",
-        "trainers.config.schema",
+        "trainers.config",
         "trainers.runs",
         "trainers.tasks",
         "mmstack",

@@ -190,7 +190,7 @@ def read_dataset_info(folder: str) -> dict[str, Any]:
             info = json.loads(file.read())
     except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
         raise UserError(
-            f"{folder!r} is no record folder, it has no {records.DATASET_INFO}; "
+            f"{folder!r} is no record folder, it has no {contract.DATASET_INFO}; "
             "write one with `mmstack preprocess`, or give a glob of TFRecord files"
         ) from error
     except (ValueError, tf.errors.OpError) as error:
