@@ -11,6 +11,7 @@ from mm_models.errors import UserError
 from mm_models.imp.config import ImpConfig
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.tokens import drop_token
 from mm_models.layers.tokens.patches import PatchEmbedding
 from mm_models.layers.tokens.positions import IndexedPositions
@@ -175,11 +176,11 @@ class GridTokens(keras.layers.Layer):
                 num_tokens,
                 num_kept,
                 per_sample=True,
-                seed=randomness.fold_in(randomness.required(seed, self.name), "drop_token"),
+                seed=randomness.fold_in(randomness.required(seed, self.name), Purpose.DROP_TOKEN),
             )
         rows = self.positions(embedding(prepared, kept=kept), grid=grid, kept=kept)
         return self.dropout(
-            rows, training=training, seed=randomness.fold_in_optional(seed, "embedding")
+            rows, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
         )
 
     def get_config(self):
@@ -251,7 +252,7 @@ class TextTokens(keras.layers.Layer):
     def call(self, ids, training=False, seed=None):
         rows = self.positions(self.words(ids), grid=(ids.shape[1],))
         return self.dropout(
-            rows, training=training, seed=randomness.fold_in_optional(seed, "embedding")
+            rows, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
         )
 
     def get_config(self):

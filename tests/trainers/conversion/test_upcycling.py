@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.layers.transformer.stack import BlockOptions, TransformerStack
+from mm_models.layers.transformer.block_options import BlockOptions
+from mm_models.layers.transformer.stack import TransformerStack
 from tests import batteries
 from trainers import initialization
 from trainers.config.schema import ExperimentConfig, InitializeConfig

@@ -7,18 +7,38 @@ can be weighted, projected or left out on their own.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.layers import randomness
+from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.transformer.block_inputs import OpenRows
+from mm_models.layers.transformer.stack import StackRunner
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
-from trainers.optimization.gradient_rules import Batch, GradientRule
+from trainers.optimization.gradient_rules import Batch, Differentiable, GradientRule
 from trainers.optimization.harmonization import measures, projection
 from trainers.optimization.harmonization.config import HarmonizationConfig
 from trainers.tasks.terms import StepTerms, Term
+
+
+class Harmonizable(Differentiable, Protocol):
+    """What the rule asks of a task beyond what every rule does."""
+
+    def encode(
+        self,
+        model: keras.Model,
+        batch: Batch,
+        *,
+        stream: str,
+        training: bool,
+        seed: tf.Tensor | None,
+        run_stack: StackRunner,
+    ) -> dict[str, tf.Tensor]:
+        """Pooled rows by modality, float[batch, (rows,) dim]: `encode`, which runs one stack for
+        each, in their order and for row 0 alone, by `run_stack`. `terms` gives `rows` of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,30 +85,30 @@ class Pass(NamedTuple):
 
     Attributes:
         tape: persistent, over everything.
-        opened: OpenRows by modality.
+        hidden: float[batch, (rows,) mlp_dim] that the last Dense of a stack reads, by modality.
+        branches: float[batch * rows, 1, dim] that it gives.
         pooled: float[batch, (rows,) dim] by modality.
         terms: of the task.
         first, second, rest: cotangents by modality, float[batch, (rows,) dim], of the two losses
             and of all others.
-        seed: int32[2] of the pass.
     """
 
     tape: tf.GradientTape
-    opened: Mapping[str, Any]
+    hidden: Mapping[str, tf.Tensor]
+    branches: Mapping[str, tf.Tensor]
     pooled: Mapping[str, tf.Tensor]
     terms: StepTerms
     first: Mapping[str, tf.Tensor]
     second: Mapping[str, tf.Tensor]
     rest: Mapping[str, tf.Tensor]
-    seed: tf.Tensor | None
 
 
 class HarmonizedGradients(GradientRule):
     """Realignment and curriculum for the two losses that a task names.
 
-    Beyond the methods of a Task, the task has `open(model, batch, training, seed)`,
-    `close(model, opened, training, seed)`, which together are `encode`, and `drop_residual`; its
-    terms give `rows`.
+    The pass is cut at the last Dense of each stack: everything behind is per row and cheap, so that
+    the losses are differentiated by these rows, and the gradient of that Dense is written down row
+    by row, without a pass through the stack.
 
     Source: cross-modality gradient harmonization, algorithms 1 and 2. Parameters that the losses do
     not share are not realigned. A group that the curriculum leaves out keeps its place among the
@@ -100,6 +120,7 @@ class HarmonizedGradients(GradientRule):
         """Takes the arguments of `Task.gradient_rule`, the config and what the task tells."""
         super().__init__(*arguments, **options)
         self.config, self.parts = config, parts
+        self.task: Harmonizable
         heads = {id(variable) for variable in parts.heads}
         shared = {id(variable) for variable in parts.shared}
         self._groups = [
@@ -107,12 +128,51 @@ class HarmonizedGradients(GradientRule):
             for variable in self.variables
         ]
 
-    def forward(self, batch: Batch, seed: tf.Tensor) -> Any:
-        return self.task.open(self.model, batch, training=True, seed=seed)
+    def forward(self, batch: Batch, seed: tf.Tensor) -> dict[str, OpenRows]:
+        return self.open(batch, seed)
+
+    def open(
+        self, batch: Batch, seed: tf.Tensor | None, training: bool = True
+    ) -> dict[str, OpenRows]:
+        """Rows at the last Dense of each stack, by modality: float[batch, (rows,) dim]."""
+        opened = []
+
+        def open_stack(stack, inputs):
+            opened.append(stack.open(inputs))
+            return opened[-1].residual  # stands in for rows that nobody reads
+
+        pooled = self._encode(batch, seed, training, open_stack)
+        return {
+            name: OpenRows(*(_like(value, pooled[name]) for value in rows))
+            for name, rows in zip(pooled, opened, strict=True)
+        }
+
+    def _close(self, opened: Mapping[str, OpenRows], batch, seed, training):
+        """Pooled rows and what the last Dense of each stack gives, by modality."""
+        branches: dict[str, tf.Tensor] = {}
+        waiting = iter(opened.items())
+
+        def close_stack(stack, inputs):
+            name, rows = next(waiting)
+            residual, hidden = (tf.reshape(v, [-1, 1, v.shape[-1]]) for v in rows)
+            branches[name] = stack.last_dense(hidden)
+            return stack.close(residual, branches[name], inputs)
+
+        return self._encode(batch, seed, training, close_stack), branches
+
+    def _encode(self, batch, seed, training, run_stack: StackRunner) -> dict[str, tf.Tensor]:
+        return self.task.encode(
+            self.model,
+            batch,
+            stream=self.stream,
+            training=training,
+            seed=seed,
+            run_stack=run_stack,
+        )
 
     def gradients(self, forward, batch, seed, step):
         passed = self.run(forward, batch, seed, self.terms)
-        conflict = measure(passed, self.config, self.parts, self.task, self.model, batch)
+        conflict = measure(passed, self.config, self.parts, batch)
         keep, gamma = self._keep(conflict, seed, step)
         gradients = self._backward(passed, self._cotangents(passed, conflict, keep), keep)
         metrics = conflict_metrics(conflict, keep, gamma, batch, self.parts.datasets)
@@ -130,7 +190,7 @@ class HarmonizedGradients(GradientRule):
         """Forward pass and the cotangents of the pooled rows."""
         with tf.GradientTape(persistent=True) as tape:
             opened = forward(batch, seed)
-            pooled = self.task.close(self.model, opened, training=training, seed=seed)
+            pooled, branches = self._close(opened, batch, seed, training)
             result = terms(pooled, batch)
             scale = self.scale(result.loss)
             rows = {name: value * scale for name, value in result.rows.items()}
@@ -139,7 +199,8 @@ class HarmonizedGradients(GradientRule):
         first, second = (_cotangents(tape, rows[name], pooled) for name in self.parts.losses)
         rest = _cotangents(tape, rest, pooled)
         result = dataclasses.replace(result, rows=rows)
-        return Pass(tape, opened, pooled, result, first, second, rest, seed)
+        hidden = {name: rows.hidden for name, rows in opened.items()}
+        return Pass(tape, hidden, branches, pooled, result, first, second, rest)
 
     def _keep(self, conflict: Conflict, seed: tf.Tensor, step: tf.Tensor):
         """float32[batch] 1 for rows that train, and the threshold."""
@@ -152,7 +213,7 @@ class HarmonizedGradients(GradientRule):
             handed = projection.shuffled(
                 scores[::size],
                 tf.reduce_any(tf.reshape(conflict.valid, [-1, size]), axis=1),
-                randomness.fold_in(seed, "random_scores"),
+                randomness.fold_in(seed, Purpose.SHUFFLED_CONFLICTS),
             )
             scores = tf.repeat(handed, size)
         return tf.cast((scores > gamma) | ~conflict.valid, tf.float32), gamma
@@ -242,10 +303,7 @@ def measure(
     passed: Pass,
     config: HarmonizationConfig,
     parts: HarmonizedParts,
-    task: Any,
-    model: keras.Model,
     batch: Batch,
-    training: bool = True,
 ) -> Conflict:
     """Conflict of the two losses' gradients by `config.measure`, at `config.granularity`."""
     batch_size = passed.pooled[parts.anchor].shape[0]
@@ -257,7 +315,7 @@ def measure(
             passed.first[anchor], passed.second[anchor], num_groups, spans
         )
     elif config.measure == "last_layer":
-        products = _last_layer(passed, parts, task, model, num_groups, spans, training)
+        products = _last_layer(passed, parts, num_groups, spans)
     else:
         shared = [variable.value for variable in parts.shared]
         products = measures.exact_products(
@@ -275,22 +333,17 @@ def measure(
     return Conflict(products, tf.repeat(products.cosine(), repeats), valid)
 
 
-def _last_layer(passed, parts, task, model, num_groups, spans, training) -> projection.Products:
-    hidden = {name: opened.hidden for name, opened in passed.opened.items()}
+def _last_layer(passed, parts, num_groups, spans) -> projection.Products:
     sides = []
     for cotangents, modalities in zip((passed.first, passed.second), parts.modalities, strict=True):
-        residuals = {name: passed.opened[name].residual for name in modalities}
-        pooled = {name: passed.pooled[name] for name in modalities}
-        found = passed.tape.gradient(
-            pooled, residuals, {name: cotangents[name] for name in modalities}
+        pooled, branches, rows = (
+            {name: values[name] for name in modalities}
+            for values in (passed.pooled, passed.branches, cotangents)
         )
-        # What reaches the residual reaches the Dense beside it, through one dropout.
-        outputs = {
-            name: task.drop_residual(model, name, value, training=training, seed=passed.seed)
-            for name, value in found.items()
-        }
+        found = passed.tape.gradient(pooled, branches, rows)
+        outputs = {name: _like(value, passed.pooled[name]) for name, value in found.items()}
         sides += [
-            measures.grouped(hidden, modalities, num_groups, spans),
+            measures.grouped(passed.hidden, modalities, num_groups, spans),
             measures.grouped(outputs, modalities, num_groups, spans),
         ]
     return measures.last_layer_products(*sides, use_bias=parts.use_bias)
@@ -350,6 +403,11 @@ def _has_both(parts: HarmonizedParts, batch: Batch) -> tf.Tensor:
     if "example_mask" in batch:
         present *= tf.cast(batch["example_mask"], tf.float32)
     return present > 0.0
+
+
+def _like(value: tf.Tensor, pooled: tf.Tensor) -> tf.Tensor:
+    """`value: float[batch * rows, 1, width]` with the leading axes of the pooled rows."""
+    return tf.reshape(value, [-1, *pooled.shape[1:-1], value.shape[-1]])
 
 
 def _cotangents(tape: tf.GradientTape, rows: tf.Tensor | None, pooled: Mapping) -> dict:

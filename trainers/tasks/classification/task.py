@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.layers import mixup, randomness
+from mm_models.layers.random_purposes import Purpose
 from mm_models.losses import classification
 from trainers.tasks.base import Task
 from trainers.tasks.classification import checks
@@ -93,7 +94,7 @@ class ClassificationTask(Task):
                 tf.shape(mask)[0],
                 self.config.mixup_alpha,
                 self.config.mixup_beta,
-                randomness.fold_in(seed, "mixup"),
+                randomness.fold_in(seed, Purpose.MIXUP),
             )
             # A row whose partner has nothing to give stays as it is.
             shares = tf.where(tf.reverse(mask, axis=[0]) > 0, shares, tf.ones_like(shares))

@@ -108,7 +108,7 @@ def batch_conflicts(
         parts=parts(model, datasets),
     )
     passed = rule.run(
-        lambda rows, seed: task.open(model, rows, training=False, seed=seed),
+        lambda rows, seed: rule.open(rows, seed, training=False),
         batch,
         None,
         lambda outputs, rows: task.terms(
@@ -116,7 +116,4 @@ def batch_conflicts(
         ),
         training=False,
     )
-    return {
-        name: measure(passed, config, rule.parts, task, model, batch, training=False)
-        for name, config in configs.items()
-    }
+    return {name: measure(passed, config, rule.parts, batch) for name, config in configs.items()}

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.layers.transformer.stack import OpenRows
+from mm_models.layers.transformer.stack import StackRunner, run_stack
 from mm_models.losses.contrastive import nce_loss
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt import costs
@@ -130,10 +130,11 @@ class VattTask(Task):
         stream: str,
         training: bool,
         seed: tf.Tensor,
+        run_stack: StackRunner = run_stack,
     ) -> dict[str, tf.Tensor]:
         """Pooled features by modality: float[batch, dim], text float[batch, candidates, dim]."""
         inputs = {name: batch[name] for name in MODALITIES if name in batch}
-        return model.encode(inputs, training=training, seed=seed)
+        return model.encode(inputs, training=training, seed=seed, run_stack=run_stack)
 
     def terms(
         self,
@@ -179,25 +180,6 @@ class VattTask(Task):
                 anchors, candidates, masks["anchor_mask"], masks["candidate_mask"], gather
             )
         return StepTerms(Term(total, term.weight), metrics, rows)
-
-    def open(
-        self, model: VattModel, batch: Mapping[str, tf.Tensor], *, training: bool, seed: tf.Tensor
-    ) -> dict[str, OpenRows]:
-        """The first part of `encode`, up to the last Dense of each stack."""
-        inputs = {name: batch[name] for name in MODALITIES if name in batch}
-        return model.open(inputs, training=training, seed=seed)
-
-    def close(
-        self, model: VattModel, opened: Mapping, *, training: bool, seed: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """The rest of `encode`."""
-        return model.close(opened, training=training, seed=seed)
-
-    def drop_residual(
-        self, model: VattModel, modality: str, values: tf.Tensor, *, training: bool, seed: tf.Tensor
-    ) -> tf.Tensor:
-        """The dropout of `close` behind the last Dense; its own adjoint."""
-        return model.drop_residual(modality, values, training=training, seed=seed)
 
     def gradient_rule(
         self, model: VattModel, variables: Sequence[keras.Variable], *, stream: str, mean: bool
