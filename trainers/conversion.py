@@ -122,7 +122,7 @@ def import_run(
     ):
         raise UserError(f"--model_dir={model_dir} holds a run already; name another folder")
     opened = open_sources(paths, expected_format)
-    run_folder.check_assets(config)
+    run_folder.check_travelling_files(config)
     task = runs.build_task(config)
     config = dataclasses.replace(config, task=task.config)
     with tf.device("CPU:0"):

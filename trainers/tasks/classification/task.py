@@ -11,6 +11,7 @@ import tensorflow as tf
 from mm_models.layers import mixup, randomness
 from mm_models.layers.random_purposes import Purpose
 from mm_models.losses import classification
+from trainers.config.schema import StreamConfig
 from trainers.tasks.base import Task
 from trainers.tasks.classification import checks
 from trainers.tasks.shared.label_accuracy import label_accuracy
@@ -57,7 +58,7 @@ class ClassificationTask(Task):
         is_multi_label: whether an example may have any number of classes.
     """
 
-    def __init__(self, config: Any, modality: str, streams: Mapping[str, Any]):
+    def __init__(self, config: Any, modality: str, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams lack labels, or read something else."""
         checks.check_values(config)
         for name, stream in streams.items():

@@ -8,6 +8,7 @@ from mm_models.errors import UserError
 from mm_models.imp import config as imp_config
 from mm_models.imp.config import ImpConfig
 from mm_models.text.label_prompts import KINDS
+from trainers.config.schema import StreamConfig
 from trainers.data.config import InputConfig
 from trainers.tasks.imp.objectives import SOURCES, ImpObjectiveConfig, modalities
 
@@ -119,7 +120,7 @@ def _check_rate(where: str, model: ImpConfig, inputs: InputConfig) -> None:
 
 
 def label_names(
-    name: str, objective: ImpObjectiveConfig, model: ImpConfig, streams: Mapping[str, Any]
+    name: str, objective: ImpObjectiveConfig, model: ImpConfig, streams: Mapping[str, StreamConfig]
 ) -> list[str]:
     """Class names of an objective: its own, or those that its streams' data sets list.
 
@@ -165,7 +166,7 @@ def label_names(
     return names
 
 
-def resolve(config: Any, streams: Mapping[str, Any]) -> Any:
+def resolve(config: Any, streams: Mapping[str, StreamConfig]) -> Any:
     """A checked copy of an ImpTaskConfig with class names filled in.
 
     Raises:

@@ -12,6 +12,7 @@ from mm_models.imp.config import ImpConfig
 from mm_models.imp.model import ImpModel
 from mm_models.losses import classification
 from mm_models.losses.contrastive import pair_nce_loss
+from trainers.config.schema import StreamConfig
 from trainers.tasks.base import Task
 from trainers.tasks.imp import checks as imp_checks
 from trainers.tasks.imp import objectives as imp_objectives
@@ -67,7 +68,7 @@ class ImpTask(Task):
         config: with the class names of its objectives filled in.
     """
 
-    def __init__(self, config: ImpTaskConfig, streams: Mapping[str, Any]):
+    def __init__(self, config: ImpTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when objectives, streams and model do not fit together."""
         super().__init__(imp_checks.resolve(config, streams), streams)
         # Asked for its tokens, the model's config complains about inputs that it cannot take.

@@ -8,9 +8,10 @@ from mm_models.errors import UserError
 from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
 from mm_models.text.tokenizers import build_tokenizer
+from trainers.config.schema import StreamConfig
 
 
-def check(config: Any, streams: Mapping[str, Any]) -> None:
+def check(config: Any, streams: Mapping[str, StreamConfig]) -> None:
     """Raises UserError where a PaliTaskConfig and its streams cannot work together."""
     model = pali_config.resolve(config.model)
     if config.z_loss_weight < 0:

@@ -1,7 +1,6 @@
 """What of VATT the video-audio and the video-text loss share."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,6 +12,7 @@ from trainers.data.config import InputConfig
 from trainers.optimization.harmonization.config import HarmonizationConfig
 from trainers.optimization.harmonization.rule import (
     Conflict,
+    Harmonizable,
     HarmonizedGradients,
     HarmonizedParts,
     group_size,
@@ -80,7 +80,7 @@ def check_batch(config: HarmonizationConfig, inputs: InputConfig) -> None:
 
 
 def batch_conflicts(
-    task: Any,
+    task: Harmonizable,
     model: VattModel,
     batch: Mapping[str, tf.Tensor],
     configs: Mapping[str, HarmonizationConfig],

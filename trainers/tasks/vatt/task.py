@@ -14,6 +14,7 @@ from mm_models.vatt import config as vatt_config
 from mm_models.vatt import costs
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
+from trainers.config.schema import StreamConfig
 from trainers.optimization.gradient_rules import GradientRule
 from trainers.optimization.harmonization import config as harmonization_config
 from trainers.optimization.harmonization.config import HarmonizationConfig
@@ -94,7 +95,7 @@ class VattTask(Task):
     without a modality are masked in the losses that need it.
     """
 
-    def __init__(self, config: VattTaskConfig, streams: Mapping[str, Any]):
+    def __init__(self, config: VattTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams do not fit the model or leave nothing to learn."""
         super().__init__(config, streams)
         vatt_checks.check_values(config)
