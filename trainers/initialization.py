@@ -141,7 +141,7 @@ def read_sources(sources: Mapping[str, InitializeConfig]) -> dict[str, TrainedWe
     return {name: _read(config) for name, config in _given(sources).items()}
 
 
-def _read(config: InitializeConfig) -> Source:
+def _read(config: InitializeConfig) -> TrainedWeights:
     with tf.device("CPU:0"):
         run = runs.load_run(config.model_dir, config.checkpoint, config.use_ema)
     values = {variable.path: variable.numpy() for variable in run.model.weights}

@@ -156,16 +156,7 @@ class PaliModel(keras.Model):
     def score(
         self, inputs: Mapping[str, tf.Tensor], label_ids: tf.Tensor, labels_per_call: int = 8
     ) -> tf.Tensor:
-        """How probable texts are as answers; the inputs are read once.
-
-        Args:
-            inputs: as of `call`, without targets.
-            label_ids: int32[labels, tokens], each with its end id, 0 is padding; or int32[batch,
-                labels, tokens] where every row has labels of its own.
-            labels_per_call: labels that the decoder reads side by side.
-
-        Returns:
-            float32[batch, labels] sums of log p over the tokens of a label.
+        """See `contracts.Scores`; inputs as of `call`, without targets.
 
         Source: PaLI, section 4 (zero-shot classification).
         """

@@ -7,7 +7,7 @@ can be weighted, projected or left out on their own.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -16,29 +16,12 @@ from mm_models.errors import UserError
 from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.transformer.block_inputs import OpenRows
-from mm_models.layers.transformer.stack import StackRunner
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
-from trainers.optimization.gradient_rules import Batch, Differentiable, GradientRule
+from trainers.optimization.gradient_rules import Batch, GradientRule
 from trainers.optimization.harmonization import measures, projection
 from trainers.optimization.harmonization.config import HarmonizationConfig
+from trainers.optimization.harmonization.stack_cut import StackCut, shaped_like
 from trainers.tasks.terms import StepTerms, Term
-
-
-class Harmonizable(Differentiable, Protocol):
-    """What the rule asks of a task beyond what every rule does."""
-
-    def encode(
-        self,
-        model: keras.Model,
-        batch: Batch,
-        *,
-        stream: str,
-        training: bool,
-        seed: tf.Tensor | None,
-        run_stack: StackRunner,
-    ) -> dict[str, tf.Tensor]:
-        """Pooled rows by modality, float[batch, (rows,) dim]: `encode`, which runs one stack for
-        each, in their order and for row 0 alone, by `run_stack`. `terms` gives `rows` of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +89,8 @@ class Pass(NamedTuple):
 class HarmonizedGradients(GradientRule):
     """Realignment and curriculum for the two losses that a task names.
 
-    The pass is cut at the last Dense of each stack: everything behind is per row and cheap, so that
-    the losses are differentiated by these rows, and the gradient of that Dense is written down row
-    by row, without a pass through the stack.
+    Attributes:
+        cut: where the pass is cut in two.
 
     Source: cross-modality gradient harmonization, algorithms 1 and 2. Parameters that the losses do
     not share are not realigned. A group that the curriculum leaves out keeps its place among the
@@ -120,7 +102,7 @@ class HarmonizedGradients(GradientRule):
         """Takes the arguments of `Task.gradient_rule`, the config and what the task tells."""
         super().__init__(*arguments, **options)
         self.config, self.parts = config, parts
-        self.task: Harmonizable
+        self.cut = StackCut(self.task, self.model, self.stream)
         heads = {id(variable) for variable in parts.heads}
         shared = {id(variable) for variable in parts.shared}
         self._groups = [
@@ -129,46 +111,7 @@ class HarmonizedGradients(GradientRule):
         ]
 
     def forward(self, batch: Batch, seed: tf.Tensor) -> dict[str, OpenRows]:
-        return self.open(batch, seed)
-
-    def open(
-        self, batch: Batch, seed: tf.Tensor | None, training: bool = True
-    ) -> dict[str, OpenRows]:
-        """Rows at the last Dense of each stack, by modality: float[batch, (rows,) dim]."""
-        opened = []
-
-        def open_stack(stack, inputs):
-            opened.append(stack.open(inputs))
-            return opened[-1].residual  # stands in for rows that nobody reads
-
-        pooled = self._encode(batch, seed, training, open_stack)
-        return {
-            name: OpenRows(*(_like(value, pooled[name]) for value in rows))
-            for name, rows in zip(pooled, opened, strict=True)
-        }
-
-    def _close(self, opened: Mapping[str, OpenRows], batch, seed, training):
-        """Pooled rows and what the last Dense of each stack gives, by modality."""
-        branches: dict[str, tf.Tensor] = {}
-        waiting = iter(opened.items())
-
-        def close_stack(stack, inputs):
-            name, rows = next(waiting)
-            residual, hidden = (tf.reshape(v, [-1, 1, v.shape[-1]]) for v in rows)
-            branches[name] = stack.last_dense(hidden)
-            return stack.close(residual, branches[name], inputs)
-
-        return self._encode(batch, seed, training, close_stack), branches
-
-    def _encode(self, batch, seed, training, run_stack: StackRunner) -> dict[str, tf.Tensor]:
-        return self.task.encode(
-            self.model,
-            batch,
-            stream=self.stream,
-            training=training,
-            seed=seed,
-            run_stack=run_stack,
-        )
+        return self.cut.open(batch, seed, training=True)
 
     def gradients(self, forward, batch, seed, step):
         passed = self.run(forward, batch, seed, self.terms)
@@ -190,7 +133,7 @@ class HarmonizedGradients(GradientRule):
         """Forward pass and the cotangents of the pooled rows."""
         with tf.GradientTape(persistent=True) as tape:
             opened = forward(batch, seed)
-            pooled, branches = self._close(opened, batch, seed, training)
+            pooled, branches = self.cut.close(opened, batch, seed, training=training)
             result = terms(pooled, batch)
             scale = self.scale(result.loss)
             rows = {name: value * scale for name, value in result.rows.items()}
@@ -341,7 +284,7 @@ def _last_layer(passed, parts, num_groups, spans) -> projection.Products:
             for values in (passed.pooled, passed.branches, cotangents)
         )
         found = passed.tape.gradient(pooled, branches, rows)
-        outputs = {name: _like(value, passed.pooled[name]) for name, value in found.items()}
+        outputs = {name: shaped_like(value, passed.pooled[name]) for name, value in found.items()}
         sides += [
             measures.grouped(passed.hidden, modalities, num_groups, spans),
             measures.grouped(outputs, modalities, num_groups, spans),
@@ -403,11 +346,6 @@ def _has_both(parts: HarmonizedParts, batch: Batch) -> tf.Tensor:
     if "example_mask" in batch:
         present *= tf.cast(batch["example_mask"], tf.float32)
     return present > 0.0
-
-
-def _like(value: tf.Tensor, pooled: tf.Tensor) -> tf.Tensor:
-    """`value: float[batch * rows, 1, width]` with the leading axes of the pooled rows."""
-    return tf.reshape(value, [-1, *pooled.shape[1:-1], value.shape[-1]])
 
 
 def _cotangents(tape: tf.GradientTape, rows: tf.Tensor | None, pooled: Mapping) -> dict:

@@ -12,12 +12,12 @@ from trainers.data.config import InputConfig
 from trainers.optimization.harmonization.config import HarmonizationConfig
 from trainers.optimization.harmonization.rule import (
     Conflict,
-    Harmonizable,
     HarmonizedGradients,
     HarmonizedParts,
     group_size,
     measure,
 )
+from trainers.optimization.harmonization.stack_cut import Harmonizable
 
 LOSSES = ("vidaud", "vidtxt")
 
@@ -108,7 +108,7 @@ def batch_conflicts(
         parts=parts(model, datasets),
     )
     passed = rule.run(
-        lambda rows, seed: rule.open(rows, seed, training=False),
+        lambda rows, seed: rule.cut.open(rows, seed, training=False),
         batch,
         None,
         lambda outputs, rows: task.terms(

@@ -15,6 +15,7 @@ from mm_models.vatt import costs
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
 from trainers.config.schema import StreamConfig
+from trainers.data.config import InputConfig
 from trainers.optimization.gradient_rules import GradientRule
 from trainers.optimization.harmonization import config as harmonization_config
 from trainers.optimization.harmonization.config import HarmonizationConfig
@@ -249,7 +250,7 @@ class VattTask(Task):
         return anchors, candidates, masks
 
 
-def _modalities_of(input_config: Any) -> frozenset:
+def _modalities_of(input_config: InputConfig) -> frozenset:
     return frozenset(name for name in MODALITIES if getattr(input_config, name) is not None)
 
 

@@ -144,7 +144,7 @@ def reference(task, model, columns, rows, **options):
         task, model, [], stream="clips", mean=True, config=config, parts=parts
     )
     passed = rule.run(
-        lambda b, s: rule.open(b, s, training=False),
+        lambda b, s: rule.cut.open(b, s, training=False),
         batch,
         tf.zeros(2, tf.int32),
         lambda o, b: task.terms(model, o, b, stream="clips", training=False, gather=tf.identity),
