@@ -6,7 +6,7 @@ import functools
 import pytest
 import tensorflow as tf
 
-from mm_models.vatt import costs
+from mm_models.vatt import token_counts
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import (
     AudioTowerConfig,
@@ -119,15 +119,15 @@ def test_classifiers_for_fine_tuning():
 )
 def test_tokens_of_the_published_model(modality, training, tokens):
     config = named_config("mbs")
-    assert costs.tokens_per_example(config, [modality], training) == tokens
+    assert token_counts.tokens_per_example(config, [modality], training) == tokens
 
 
 def test_tokens_of_other_resolutions_and_several_captions():
     config = named_config("mbs")
     config.video.height = config.video.width = 320
-    assert costs.tokens_per_example(config, ["video"], False) == 3201
+    assert token_counts.tokens_per_example(config, ["video"], False) == 3201
     config.video.height = config.video.width = 384
     config.video.num_frames = 4
-    assert costs.tokens_per_example(config, ["video"], False) == 577
+    assert token_counts.tokens_per_example(config, ["video"], False) == 577
     config = named_config("mbs")
-    assert costs.tokens_per_example(config, ["video", "text"], True, 5) == 785 + 5 * 17
+    assert token_counts.tokens_per_example(config, ["video", "text"], True, 5) == 785 + 5 * 17

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from mm_models.imp import config as imp_config
-from mm_models.imp import costs
+from mm_models.imp import token_counts
 from mm_models.imp.config import ImpConfig
 from mm_models.imp.model import ImpModel
 from mm_models.losses import classification
@@ -158,7 +158,7 @@ class ImpTask(Task):
     def tokens_per_example(self, stream: str) -> int:
         objective = self.objective(stream)
         shapes = imp_objectives.example_shapes(objective, self.streams[stream].input)
-        return costs.tokens_per_example(
+        return token_counts.tokens_per_example(
             self.config.model, shapes, drop_token=objective.drop_token, patch=objective.patch
         )
 

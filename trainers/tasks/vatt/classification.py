@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from mm_models.checks import check_choice, check_rate
-from mm_models.vatt import costs
+from mm_models.vatt import token_counts
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig
 from trainers.config.schema import StreamConfig
@@ -64,7 +64,7 @@ class VattClassificationTask(ClassificationTask):
         )
 
     def tokens_per_example(self, stream: str) -> int:
-        return costs.num_tokens(self.config.model, self.modality, training=True)
+        return token_counts.num_tokens(self.config.model, self.modality, training=True)
 
 
 def _without_drop_token(model: VattConfig) -> VattConfig:

@@ -11,7 +11,7 @@ from mm_models.errors import UserError
 from mm_models.layers.transformer.stack import StackRunner, run_stack
 from mm_models.losses.contrastive import nce_loss
 from mm_models.vatt import config as vatt_config
-from mm_models.vatt import costs
+from mm_models.vatt import token_counts
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
 from trainers.config.schema import StreamConfig
@@ -203,7 +203,7 @@ class VattTask(Task):
     def tokens_per_example(self, stream: str) -> int:
         inputs = self.streams[stream].input
         candidates = inputs.text.num_candidates if inputs.text is not None else 1
-        return costs.tokens_per_example(
+        return token_counts.tokens_per_example(
             self.config.model, sorted(_modalities_of(inputs)), True, candidates
         )
 

@@ -1,4 +1,4 @@
-"""What an IMP model costs, from its config alone: its tokens."""
+"""Tokens of an example, from the config of a model alone."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a model costs, from its config alone: its tokens."""
+"""Tokens of an example, from the config of a model alone."""
 
 import math
 

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.imp import costs
+from mm_models.imp import token_counts
 from mm_models.imp.config import ImpConfig, resolve
 from mm_models.imp.encoder import make_stack
 from mm_models.imp.model import ImpModel
@@ -92,7 +92,7 @@ def test_counting_allocates_nothing_and_equals_what_is_built():
     ],
 )
 def test_tokens_of_the_published_loaders(shapes, options, tokens):
-    assert costs.tokens_per_example(ImpConfig(), shapes, **options) == tokens
+    assert token_counts.tokens_per_example(ImpConfig(), shapes, **options) == tokens
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_tokens_of_the_published_loaders(shapes, options, tokens):
 )
 def test_a_ladder_of_resolutions_has_one_number_of_tokens(frames, side, rate):
     shapes = {"video": (frames, side, side, 3)}
-    assert costs.tokens_per_example(ImpConfig(), shapes, drop_token={"video": rate}) == 256
+    assert token_counts.tokens_per_example(ImpConfig(), shapes, drop_token={"video": rate}) == 256
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_a_ladder_of_resolutions_has_one_number_of_tokens(frames, side, rate):
 )
 def test_inputs_that_do_not_fit_are_told(shapes, options, words):
     with pytest.raises(UserError, match=words):
-        costs.tokens_per_example(ImpConfig(), shapes, **options)
+        token_counts.tokens_per_example(ImpConfig(), shapes, **options)
