@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.imp.config import ImpConfig
 from mm_models.layers import randomness
@@ -55,8 +56,7 @@ def num_dropped_to(num_tokens: int, drop_rate: float, modality: str) -> int:
     Raises:
         UserError: the rate is outside [0, 1), or nothing would remain.
     """
-    if not 0.0 <= drop_rate < 1.0:
-        raise UserError(f"drop_token.{modality} is {drop_rate}; it must be at least 0 and below 1")
+    checks.check_rate(drop_rate, f"drop_token.{modality}")
     kept = drop_token.num_kept(num_tokens, drop_rate)
     if kept < 1:
         raise UserError(

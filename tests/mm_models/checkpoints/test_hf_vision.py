@@ -103,7 +103,7 @@ def test_what_the_config_beside_the_weights_contradicts_is_refused(golden, tmp_p
 def test_weights_that_a_format_does_not_know_are_named(golden, tmp_path):
     """Never is a part of the model left random in silence."""
     for name, pool, words in (
-        ("siglip", "cls", "siglip_keys has it.* knows no vit/class_token/embedding"),
+        ("siglip", "cls", "huggingface_siglip has it.* knows no vit/class_token/embedding"),
         ("vit_classifier", "map", "vit_keys has it.* knows no vit/map_head/"),
     ):
         case = CASES[name]
