@@ -12,6 +12,7 @@ import pytest
 from mm_models.backbones.t5 import T5
 from mm_models.backbones.t5_config import T5Config
 from mm_models.backbones.vit import Vit, VitConfig
+from mm_models.checkpoints import weight_formats
 from mm_models.checkpoints.key_maps import KEY_MAPS, KeyMap
 from mm_models.errors import UserError
 from tests import batteries
@@ -95,6 +96,14 @@ def test_the_formats_of_the_command_cost_no_import_of_tensorflow():
     code = f"try:\n exec({words!r})\nfinally: assert 'tensorflow' not in sys.modules"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0 and "mesh_tensorflow" in run.stdout, run.stderr
+
+
+@pytest.mark.parametrize("key_map", registry.key_maps(), ids=lambda one: one.places)
+def test_what_key_maps_name_exists(key_map):
+    references = (key_map.part, key_map.places, key_map.canonical, key_map.fits, key_map.check)
+    for reference in filter(None, (*references, key_map.settings)):
+        assert callable(registry.resolve(reference))
+    assert key_map.container in weight_formats.CONTAINERS
 
 
 def test_systems_bring_formats_of_their_own(monkeypatch):

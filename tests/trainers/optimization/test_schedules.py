@@ -114,6 +114,15 @@ def test_total_steps_follow_the_run_unless_given():
     np.testing.assert_allclose(_rates(late, [0, 50, 150], 200), [1.0, 0.5, 0.5], rtol=1e-6)
 
 
+def test_recipes_say_whose_they_are_and_no_two_share_a_name():
+    count = 0
+    for name, system in registry.SYSTEMS.items():
+        table = registry.resolve(system.presets["schedule"]) if system.presets else {}
+        assert all(recipe.startswith(f"{name}_") for recipe in table)
+        count += len(table)
+    assert len(registry.presets("schedule")) == count == 10
+
+
 def test_every_kind_compiles_and_stays_finite():
     for preset in registry.presets("schedule"):
         schedule = build_schedule(ScheduleConfig.from_preset(preset), 10)
