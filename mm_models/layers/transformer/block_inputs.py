@@ -1,7 +1,7 @@
 """What goes through transformer blocks."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -28,7 +28,7 @@ class BlockInputs:
 
     tokens: tf.Tensor
     attention_mask: tf.Tensor | None = None
-    bias: tf.Tensor | tuple[tf.Tensor, ...] | None = None
+    bias: Any = None
     num_outputs: int | None = None
     memory: tf.Tensor | None = None
     memory_mask: tf.Tensor | None = None

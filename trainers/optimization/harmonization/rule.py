@@ -20,7 +20,7 @@ from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
 from trainers.optimization.gradient_rules import Batch, GradientRule
 from trainers.optimization.harmonization import measures, projection
 from trainers.optimization.harmonization.config import HarmonizationConfig
-from trainers.optimization.harmonization.stack_cut import StackCut, shaped_like
+from trainers.optimization.harmonization.stack_cut import Harmonizable, StackCut, shaped_like
 from trainers.tasks.terms import StepTerms, Term
 
 
@@ -98,11 +98,18 @@ class HarmonizedGradients(GradientRule):
     heads.
     """
 
-    def __init__(self, *arguments, config: HarmonizationConfig, parts: HarmonizedParts, **options):
+    def __init__(
+        self,
+        task: Harmonizable,
+        *arguments,
+        config: HarmonizationConfig,
+        parts: HarmonizedParts,
+        **options,
+    ):
         """Takes the arguments of `Task.gradient_rule`, the config and what the task tells."""
-        super().__init__(*arguments, **options)
+        super().__init__(task, *arguments, **options)
         self.config, self.parts = config, parts
-        self.cut = StackCut(self.task, self.model, self.stream)
+        self.cut = StackCut(task, self.model, self.stream)
         heads = {id(variable) for variable in parts.heads}
         shared = {id(variable) for variable in parts.shared}
         self._groups = [
@@ -203,6 +210,7 @@ class HarmonizedGradients(GradientRule):
 
     def _backward(self, passed: Pass, cotangents: Mapping, keep: tf.Tensor) -> list:
         """Gradients in the order of the variables."""
+        groups: dict[str, tuple[str, ...]]
         if self.config.update == "feature" or not self.config.realigns:
             groups = {"shared": ("shared", "own")}
         else:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.layers.transformer.block_inputs import OpenRows
-from mm_models.layers.transformer.stack import StackRunner
+from mm_models.layers.transformer.stack import StackRunner, run_stack
 from trainers.config.schema import StreamConfig
 from trainers.optimization.gradient_rules import Batch, Differentiable
 
@@ -33,7 +33,7 @@ class Harmonizable(Differentiable, Protocol):
         stream: str,
         training: bool,
         seed: tf.Tensor | None,
-        run_stack: StackRunner,
+        run_stack: StackRunner = run_stack,
     ) -> dict[str, tf.Tensor]:
         """Pooled rows by modality, float[batch, (rows,) dim]: `encode`, which runs one stack for
         each, in their order and for row 0 alone, by `run_stack`. `terms` gives `rows` of them."""

@@ -32,6 +32,8 @@ class VitClassificationTask(ClassificationTask):
         config: with class names, and their number in the model too, filled in.
     """
 
+    config: VitClassificationTaskConfig
+
     def __init__(self, config: VitClassificationTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams do not fit the model, or lack labels."""
         super().__init__(config, "video", streams)

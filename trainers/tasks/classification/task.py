@@ -58,6 +58,8 @@ class ClassificationTask(Task):
         is_multi_label: whether an example may have any number of classes.
     """
 
+    config: Any
+
     def __init__(self, config: Any, modality: str, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams lack labels, or read something else."""
         checks.check_values(config)

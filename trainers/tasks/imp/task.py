@@ -68,6 +68,8 @@ class ImpTask(Task):
         config: with the class names of its objectives filled in.
     """
 
+    config: ImpTaskConfig
+
     def __init__(self, config: ImpTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when objectives, streams and model do not fit together."""
         super().__init__(imp_checks.resolve(config, streams), streams)

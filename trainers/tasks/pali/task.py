@@ -47,6 +47,8 @@ class PaliTask(Task):
         config: with the model's sizes filled in.
     """
 
+    config: PaliTaskConfig
+
     def __init__(self, config: PaliTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when streams and model do not fit together."""
         pali_checks.check(config, streams)

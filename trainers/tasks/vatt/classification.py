@@ -44,6 +44,8 @@ class VattClassificationTask(ClassificationTask):
         config: resolved: class names, their number and the DropToken rates are filled in.
     """
 
+    config: VattClassificationTaskConfig
+
     def __init__(self, config: VattClassificationTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams do not fit the model, or lack labels."""
         check_choice(config.modality, MODALITIES, "task.modality")

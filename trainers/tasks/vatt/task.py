@@ -96,6 +96,8 @@ class VattTask(Task):
     without a modality are masked in the losses that need it.
     """
 
+    config: VattTaskConfig
+
     def __init__(self, config: VattTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams do not fit the model or leave nothing to learn."""
         super().__init__(config, streams)
