@@ -104,7 +104,7 @@ def test_weights_that_a_format_does_not_know_are_named(golden, tmp_path):
     """Never is a part of the model left random in silence."""
     for name, pool, words in (
         ("siglip", "cls", "huggingface_siglip has it.* knows no vit/class_token/embedding"),
-        ("vit_classifier", "map", "vit_keys has it.* knows no vit/map_head/"),
+        ("vit_classifier", "map", "huggingface_vit_names has it.* knows no vit/map_head/"),
     ):
         case = CASES[name]
         path = write_case(golden, name, tmp_path / name)
