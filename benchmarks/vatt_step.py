@@ -19,6 +19,7 @@ class VattStep:
 
         from trainers import runs
         from trainers.config.loading import load_config
+        from trainers.loop.steps.compiled_step import StepParts
         from trainers.loop.steps.step import TrainStep
         from trainers.optimization.optimizers import build_optimizers
 
@@ -31,17 +32,17 @@ class VattStep:
         optimizers = build_optimizers(
             config.trainer.optimizers, task.variable_groups(model), step=step, train_steps=1000
         )
-        self._step = TrainStep(
-            STREAM,
-            task=task,
-            model=model,
-            optimizers=optimizers,
+        parts = StepParts(
+            task,
+            model,
+            optimizers,
             averages=None,
             step=step,
             strategy=tf.distribute.get_strategy(),
             trainer=config.trainer,
             jit_compile=config.runtime.jit_compile,
         )
+        self._step = TrainStep(STREAM, parts, accumulation_steps=1)
         self._batch = _batch(config.streams[STREAM].input)
 
     def steps(self, count: int) -> float:

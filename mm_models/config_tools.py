@@ -1,9 +1,12 @@
-"""What the configs of all systems share: filling nulls, dicts."""
+"""What the configs of all systems share: filling nulls, dicts, files that go with a run."""
 
+import copy
 import dataclasses
 import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+_REMEDY = "remedy where the file is missing"
 
 
 def fill(config: Any, values: Mapping[str, Any]) -> Any:
@@ -21,3 +24,52 @@ def from_dict(values: Mapping[str, Any], kind: type) -> Any:
             for name, value in values.items()
         }
     )
+
+
+def travelling_file(remedy: str) -> Any:
+    """A field of a config: path of a file that goes into the run's folder; empty for none.
+
+    Resuming, evaluating and exporting read it, wherever the folder lies by then.
+
+    Args:
+        remedy: what to do where there is no such file, for the message.
+    """
+    return dataclasses.field(default="", metadata={_REMEDY: remedy})
+
+
+class TravellingFile(NamedTuple):
+    """One such file that a config names.
+
+    Attributes:
+        config: that has the field.
+        field: its name.
+        path: its value.
+        remedy: see `travelling_file`.
+    """
+
+    config: Any
+    field: str
+    path: str
+    remedy: str
+
+
+def travelling_files(config: Any) -> Iterator[TravellingFile]:
+    """The files that a config, and the configs and mappings of configs in it, name."""
+    if isinstance(config, Mapping):
+        for value in config.values():
+            yield from travelling_files(value)
+    elif dataclasses.is_dataclass(config):
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if _REMEDY not in field.metadata:
+                yield from travelling_files(value)
+            elif value:
+                yield TravellingFile(config, field.name, value, field.metadata[_REMEDY])
+
+
+def with_travelling_files(config: Any, replace: Callable[[str], str]) -> Any:
+    """A copy of a config in which `replace(path)` stands for the path of every such file."""
+    config = copy.deepcopy(config)
+    for file in travelling_files(config):
+        setattr(file.config, file.field, replace(file.path))
+    return config

@@ -1,28 +1,16 @@
 """What shared code may ask of a model; a system's own code may ask its own model for more.
 
 Each protocol is one ability. Evaluators, signatures and tasks name the one that they need, and any
-Keras model that has the methods has the ability.
+Keras model that has the methods has the ability; what a method of a model takes beyond the
+protocol's has a default.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-import keras
 import tensorflow as tf
 
 from mm_models.decoding.state import DecoderState
-
-
-class Trainable(Protocol):
-    """What the loop asks of every model: a `keras.Model` has it."""
-
-    @property
-    def variables(self) -> Sequence[keras.Variable]:
-        """Every weight and statistic, in a fixed order."""
-
-    @property
-    def trainable_variables(self) -> Sequence[keras.Variable]:
-        """Those that are trained."""
 
 
 @runtime_checkable
@@ -45,7 +33,11 @@ class Embeds(Protocol):
         """
 
     def spaces(self, first: str, second: str) -> tuple[str, str]:
-        """Names of the two outputs of `embed` by which two modalities are compared."""
+        """Names of the two outputs of `embed` by which two modalities are compared, in their order.
+
+        Raises:
+            UserError: a modality that the model does not have.
+        """
 
 
 @runtime_checkable
@@ -70,12 +62,27 @@ class Writes(Protocol):
     def start_decoding(
         self, inputs: Mapping[str, tf.Tensor], max_length: int, num_beams: int = 1
     ) -> DecoderState:
-        """Reads the inputs once; what `decode_step` needs from then on."""
+        """Reads the inputs once; what `decode_step` needs from then on.
+
+        Args:
+            inputs: by name, with leading axis batch.
+            max_length: most ids that are written.
+            num_beams: rows for each example, side by side.
+        """
 
     def decode_step(
         self, ids: tf.Tensor, position: tf.Tensor, state: DecoderState
     ) -> tuple[tf.Tensor, DecoderState]:
-        """float32[rows, vocab] logits of the id after `ids: int32[rows]`, and the next state."""
+        """Reads one id of every row.
+
+        Args:
+            ids: int32[rows], which stand at `position`.
+            position: int32[] ids read before.
+            state: of `start_decoding`, or what a step before gave.
+
+        Returns:
+            float32[rows, vocab] logits of the id after `ids`, and the next state.
+        """
 
 
 @runtime_checkable
@@ -85,5 +92,14 @@ class Scores(Protocol):
     def score(
         self, inputs: Mapping[str, tf.Tensor], label_ids: tf.Tensor, labels_per_call: int = 8
     ) -> tf.Tensor:
-        """float32[batch, labels] sums of log p; `label_ids: int32[labels, tokens]`, 0 is padding,
-        or int32[batch, labels, tokens]."""
+        """Reads the inputs once, and every label after them.
+
+        Args:
+            inputs: by name, with leading axis batch.
+            label_ids: int32[labels, tokens], each with its end id, 0 is padding; or int32[batch,
+                labels, tokens] where every row has labels of its own.
+            labels_per_call: labels that are read side by side.
+
+        Returns:
+            float32[batch, labels] sums of log p over the tokens of a label.
+        """

@@ -99,7 +99,8 @@ def check_layer(
     make: Callable[..., keras.Layer],
     inputs: Mapping[str, tf.Tensor],
     *,
-    first: str,
+    first: str = "",
+    call: Callable | None = None,
     draws: bool = False,
     mixed_tolerance: float = 0.1,
     rows_are_independent: bool = True,
@@ -110,12 +111,15 @@ def check_layer(
         make: builds the layer; takes `dtype`.
         inputs: call arguments with a batch axis of at least 2.
         first: the argument that is given by position.
+        call: takes the layer, and inputs and options by name; None: the layer's own call.
         draws: whether training draws random numbers, so that a seed goes with it.
         mixed_tolerance: distance allowed between mixed precision and float32.
         rows_are_independent: false where examples of a batch influence each other by design.
     """
 
     def run(layer, values, **options):
+        if call is not None:
+            return call(layer, **values, **options)
         rest = {name: value for name, value in values.items() if name != first}
         return layer(values[first], **rest, **options)
 

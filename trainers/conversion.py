@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from mm_models.checkpoints import key_maps, mapping
+from mm_models.checkpoints import mapping, weight_formats
 from mm_models.checkpoints.containers import output_files
 from mm_models.checkpoints.key_maps import KeyMap
 from mm_models.errors import UserError
-from trainers import runs
+from trainers import registry, runs
 from trainers.atomic_files import write_text
 from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig
@@ -122,7 +122,7 @@ def import_run(
     ):
         raise UserError(f"--model_dir={model_dir} holds a run already; name another folder")
     opened = open_sources(paths, expected_format)
-    run_folder.check_assets(config)
+    run_folder.check_travelling_files(config)
     task = runs.build_task(config)
     config = dataclasses.replace(config, task=task.config)
     with tf.device("CPU:0"):
@@ -144,8 +144,8 @@ def open_sources(paths: Sequence[str], expected_format: str = "") -> list[Opened
 
 
 def _open(path: str, expected_format: str) -> Opened:
-    container, source = key_maps.open_source(path)
-    key_map = key_maps.find(container, source)
+    container, source = weight_formats.open_source(path)
+    key_map = weight_formats.find(container, source, registry.key_maps())
     if expected_format and key_map.format != expected_format:
         raise UserError(
             f"--checkpoint={path} is of format {key_map.format}, not {expected_format}; leave "
@@ -182,9 +182,9 @@ def _import(
 ) -> Imported:
     """One source of `import_weights`; `filled`: ids of weights that have values, and whose."""
     key_map, part = opened.key_map, _part_for(model, opened)
-    key_map.check_settings(part, opened.source)
-    source = key_map.canonical(opened.source, part)
-    places = key_map.places_of(part, source)
+    weight_formats.check_settings(key_map, part, opened.source)
+    source = weight_formats.canonical(key_map, opened.source, part)
+    places = weight_formats.places_of(key_map, part, source)
     held = {id(one.variable) for place in places for one in place.parts}
     if others := {filled[weight] for weight in held if weight in filled}:
         raise UserError(
@@ -199,7 +199,7 @@ def _import(
 
 
 def _part_for(model: keras.Model, opened: Opened) -> keras.Layer:
-    wanted = opened.key_map.part_class()
+    wanted = registry.resolve(opened.key_map.part)
     parts = [layer for layer in model._flatten_layers() if isinstance(layer, wanted)]
     if len(parts) == 1:
         return parts[0]
@@ -239,7 +239,7 @@ def export_run(run: runs.Run, target: str, output: str) -> dict[str, str]:
 
     Args:
         run: loaded.
-        target: one of `key_maps.FORMATS`.
+        target: one of `registry.weight_formats()`.
         output: path that must not exist; a folder with one entry for each part where the model has
             several.
 
@@ -253,11 +253,13 @@ def export_run(run: runs.Run, target: str, output: str) -> dict[str, str]:
     maps = _maps_of(run.model, target)
     if len(maps) == 1:
         part, key_map = maps[0]
-        return {part.name: _write(part, key_map, output, run.step)}
+        return {part.name: weight_formats.write(key_map, part, output, step=run.step)}
     with output_files.appearing(output) as folder:
         tf.io.gfile.makedirs(folder)
         written = {
-            part.name: _write(part, key_map, os.path.join(folder, part.name), run.step)
+            part.name: weight_formats.write(
+                key_map, part, os.path.join(folder, part.name), step=run.step
+            )
             for part, key_map in maps
         }
     return {name: path.replace(folder, output, 1) for name, path in written.items()}
@@ -268,8 +270,8 @@ def _maps_of(model: keras.Model, target: str) -> list[tuple[keras.Layer, KeyMap]
     held = [
         (layer, key_map)
         for layer in model._flatten_layers()
-        for key_map in key_maps.KEY_MAPS
-        if isinstance(layer, key_map.part_class()) and key_map.holds(layer)
+        for key_map in registry.key_maps()
+        if weight_formats.holds(key_map, layer)
     ]
     found = {}
     for layer, key_map in held:
@@ -282,8 +284,3 @@ def _maps_of(model: keras.Model, target: str) -> list[tuple[keras.Layer, KeyMap]
             f"{', '.join(others) or 'no format'} are known"
         )
     return list(found.values())
-
-
-def _write(part: keras.Layer, key_map: KeyMap, output: str, step: int) -> str:
-    values = mapping.stored_values(key_map.places_of(part))
-    return key_map.write(values, output, step=step, settings=key_map.settings_of(part))

@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class TrainedWeights:
     """Weights to start from.
 
     Attributes:
@@ -130,7 +130,7 @@ def _given(sources: Mapping[str, InitializeConfig]) -> dict[str, InitializeConfi
     return {name: config for name, config in sources.items() if config.model_dir}
 
 
-def read_sources(sources: Mapping[str, InitializeConfig]) -> dict[str, Source]:
+def read_sources(sources: Mapping[str, InitializeConfig]) -> dict[str, TrainedWeights]:
     """Reads every weight of the runs into host memory, by name of the source.
 
     Call before the run's own model is built, which then sets the seed of its initial weights.
@@ -141,16 +141,16 @@ def read_sources(sources: Mapping[str, InitializeConfig]) -> dict[str, Source]:
     return {name: _read(config) for name, config in _given(sources).items()}
 
 
-def _read(config: InitializeConfig) -> Source:
+def _read(config: InitializeConfig) -> TrainedWeights:
     with tf.device("CPU:0"):
         run = runs.load_run(config.model_dir, config.checkpoint, config.use_ema)
     values = {variable.path: variable.numpy() for variable in run.model.weights}
-    return Source(run.checkpoint, run.step, values)
+    return TrainedWeights(run.checkpoint, run.step, values)
 
 
 def initialize(
     model: keras.Model,
-    source: Source,
+    source: TrainedWeights,
     config: InitializeConfig,
     seed: int = 0,
     name: str = "source",

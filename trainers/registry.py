@@ -7,12 +7,13 @@ A system of another package needs no line here. Its distribution has an entry po
 import dataclasses
 import difflib
 import functools
-import importlib
 import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
+from mm_models.checkpoints.key_maps import KEY_MAPS, KeyMap
 from mm_models.errors import UserError
+from mm_models.references import resolve
 
 ENTRY_POINT_GROUP = "mmstack.systems"
 
@@ -29,8 +30,11 @@ class System:
             base.py), which only experiments of this system know.
         input_parts: classes of the parts of an input that the system brings, by name
             (trainers/data/parts/base.py), which every experiment knows.
-        key_maps: how published weights of the system name what they hold
-            (mm_models/checkpoints/key_maps.py); empty for none.
+        key_maps: tuple of the system's own KeyMaps (mm_models/checkpoints/key_maps.py), by which
+            published weights come in and go out; empty for none. Its module is light.
+        presets: tables of recipes that configs shared by all systems may name as their `preset`, by
+            what they are of: `schedule` (trainers/optimization/config.py). A recipe's name begins
+            with the system's, since every experiment may take it.
     """
 
     task: str
@@ -39,6 +43,7 @@ class System:
     evaluators: Mapping[str, str] = dataclasses.field(default_factory=dict)
     input_parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     key_maps: str = ""
+    presets: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 SYSTEMS: dict[str, System] = {
@@ -46,6 +51,8 @@ SYSTEMS: dict[str, System] = {
         task="trainers.tasks.vatt.task:VattTask",
         task_config="trainers.tasks.vatt.task:VattTaskConfig",
         signatures="export.signatures.vatt.signatures:VattSignatures",
+        key_maps="mm_models.vatt.key_maps:KEY_MAPS",
+        presets={"schedule": "trainers.tasks.vatt.presets:SCHEDULES"},
     ),
     "vatt_classification": System(
         task="trainers.tasks.vatt.classification:VattClassificationTask",
@@ -56,6 +63,7 @@ SYSTEMS: dict[str, System] = {
         task="trainers.tasks.pali.task:PaliTask",
         task_config="trainers.tasks.pali.task:PaliTaskConfig",
         signatures="export.signatures.pali.signatures:PaliSignatures",
+        presets={"schedule": "trainers.tasks.pali.presets:SCHEDULES"},
     ),
     "vit_classification": System(
         task="trainers.tasks.classification.image_task:VitClassificationTask",
@@ -66,6 +74,7 @@ SYSTEMS: dict[str, System] = {
         task="trainers.tasks.imp.task:ImpTask",
         task_config="trainers.tasks.imp.task:ImpTaskConfig",
         signatures="export.signatures.imp.signatures:ImpSignatures",
+        presets={"schedule": "trainers.tasks.imp.presets:SCHEDULES"},
     ),
 }
 
@@ -118,7 +127,20 @@ def system(name: str) -> System:
     raise UserError(f"task.name is {name!r}, which is no known system; did you mean {near}?")
 
 
-def resolve(reference: str) -> Any:
-    """Imports `module:name` and returns the object."""
-    module, _, attribute = reference.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+def key_maps() -> tuple[KeyMap, ...]:
+    """Names of published weights: of the backbones that systems share, and of every system."""
+    own = [
+        key_map for one in systems().values() if one.key_maps for key_map in resolve(one.key_maps)
+    ]
+    return (*KEY_MAPS, *dict.fromkeys(own))
+
+
+def weight_formats() -> tuple[str, ...]:
+    """What `mmstack convert` reads and writes."""
+    return tuple(dict.fromkeys(key_map.format for key_map in key_maps()))
+
+
+def presets(kind: str) -> dict[str, dict[str, Any]]:
+    """The recipes of every system, such as those of a `schedule`: fields by the preset's name."""
+    tables = (one.presets[kind] for one in systems().values() if kind in one.presets)
+    return {name: fields for table in tables for name, fields in resolve(table).items()}

@@ -7,15 +7,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mm_models import parameter_counts
 from mm_models.backbones import t5_config
 from mm_models.backbones.t5_config import FEED_FORWARDS, T5Config
 from mm_models.decoding.state import DecoderState
 from mm_models.errors import UserError
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.tokens.word_embedding import WordEmbedding
 from mm_models.layers.transformer.attention import leading_shape
+from mm_models.layers.transformer.block_inputs import BlockInputs
 from mm_models.layers.transformer.block_options import BlockOptions
 from mm_models.layers.transformer.masks import cache_mask, causal_mask, segment_mask
 from mm_models.layers.transformer.relative_bias import RelativeBias
@@ -211,15 +212,13 @@ class T5(keras.Model):
         return self._run("encoder", embedded, mask, bias, training=training, seed=seed)
 
     def _run(self, side, embedded, mask, bias, *, training, seed, **memory):
-        seed = randomness.fold_in_optional(seed, side)
+        seed = randomness.fold_in_optional(seed, Purpose(side))
         embedded = tf.cast(embedded, self.compute_dtype)
         dropped = self.dropout(
-            embedded, training=training, seed=randomness.fold_in_optional(seed, "embedded")
+            embedded, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDED)
         )
-        outputs = getattr(self, side).forward(
-            dropped, mask, bias, training=training, seed=seed, **memory
-        )
-        return outputs.tokens
+        inputs = BlockInputs(dropped, mask, bias, training=training, seed=seed, **memory)
+        return getattr(self, side).forward(inputs).tokens
 
     def decode(
         self,
@@ -351,8 +350,3 @@ class T5(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
-
-
-def count_parameters(config: T5Config | dict) -> parameter_counts.ParameterCounts:
-    """How many weights a model has, in all and by part, without allocating any."""
-    return parameter_counts.count(lambda: T5(config))

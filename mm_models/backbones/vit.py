@@ -6,15 +6,16 @@ import keras
 import tensorflow as tf
 
 from mm_models.backbones import vit_config
-from mm_models.backbones.vit_config import GELUS, VitConfig, num_tokens
+from mm_models.backbones.vit_config import GELUS, VitConfig
 from mm_models.backbones.vit_head import MapHead
 from mm_models.backbones.vit_positions import PatchPositions
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.tokens.aggregate_token import AggregateToken
 from mm_models.layers.tokens.patches import PatchEmbedding
-from mm_models.layers.transformer.stack import BlockOptions, TransformerStack
-from mm_models.parameter_counts import ParameterCounts, count
+from mm_models.layers.transformer.block_options import BlockOptions
+from mm_models.layers.transformer.stack import TransformerStack
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -128,10 +129,10 @@ class Vit(keras.Model):
         if self.config.pool == "cls":
             tokens = self.class_token(tokens)
         tokens = self.dropout(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, "embeddings")
+            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDINGS)
         )
         return self.stack(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, "stack")
+            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.STACK)
         )
 
     def pool(self, tokens):
@@ -178,31 +179,3 @@ class Vit(keras.Model):
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
-
-
-def count_parameters(config: VitConfig) -> ParameterCounts:
-    """The parameters of the `Vit` of a config, counted without allocating.
-
-    Two shallow models are counted, since all blocks are alike.
-    """
-    config = vit_config.resolve(config)
-
-    def build(depth):
-        return lambda: Vit(dataclasses.replace(config, depth=depth))
-
-    return count(build(1)).with_more(count(build(2)), config.depth - 1)
-
-
-def flops_per_image(config: VitConfig, image_size: int | None = None) -> float:
-    """Forward matrix-product operations of the tokens of one image, a multiply-add counted as two.
-
-    Args:
-        config: of the Vit.
-        image_size: pixels along a side; None: the config's.
-    """
-    config = vit_config.resolve(config)
-    tokens = num_tokens(config, image_size)
-    patches = tokens - (config.pool == "cls")
-    width = config.width
-    per_block = 8 * tokens * width**2 + 4 * tokens**2 * width + 4 * tokens * width * config.mlp_dim
-    return float(2 * patches * config.patch_size**2 * 3 * width + config.depth * per_block)

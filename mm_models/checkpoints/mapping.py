@@ -2,11 +2,11 @@
 
 Three things meet here, and each format brings its own of them:
 
-- a *source*, an opened file with arrays by key (`Source`; `views.View` gives one other names);
+- a *source*, an opened file with arrays by key (`Source`; `RenamedSource` gives one other names);
 - a *key map*, a function from a part of a model to a list of `Place`, one for each array that the
   format has for it. A place is data: key, shape, and how the array's axes become ours. The helpers
   `same`, `reshaped`, `transposed`, `permuted`, `joined` and `zeros` make the usual ones;
-- a line in `key_maps.KEY_MAPS`, by which files are recognised and maps found.
+- a `key_maps.KeyMap`, by which files are recognised and maps found.
 
 `load` checks every key and shape before it assigns anything and accounts for all of them;
 `stored_values` goes the other way. Both use the same places, so that a round trip keeps every bit.
@@ -16,7 +16,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -35,15 +35,16 @@ class Source(Protocol):
         path: of the file or folder, for messages.
         step: training step of the weights, 0 where the file does not say.
         shapes: of every array, by key, without reading any.
+        settings: config of the model beside the weights, None where there is none.
     """
 
     path: str
     step: int
     shapes: Mapping[str, Shape]
+    settings: Mapping[str, Any] | None
 
     def value(self, key: str) -> np.ndarray:
         """One array."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)

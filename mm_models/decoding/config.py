@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mm_models.checks import check_choice, check_positive
+from mm_models.checks import check_choice, check_fields, check_part, check_positive
 from mm_models.errors import UserError
 
 METHODS = ("greedy", "sample", "beam")
@@ -44,11 +44,9 @@ class DecodingConfig:
         check_choice(self.length_penalty, LENGTH_PENALTIES, f"{field}.length_penalty")
         check_positive(self.max_length, f"{field}.max_length")
         check_positive(self.num_beams, f"{field}.num_beams")
-        for name in ("min_length", "no_repeat_ngram", "temperature", "top_k", "alpha"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{field}.{name} is {getattr(self, name)}; it must be at least 0")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"{field}.top_p is {self.top_p}; it must be above 0 and at most 1")
+        not_negative = ("min_length", "no_repeat_ngram", "temperature", "top_k", "alpha")
+        check_fields(self, 0, not_negative, field)
+        check_part(self.top_p, f"{field}.top_p")
         if self.min_length >= self.max_length:
             raise UserError(
                 f"{field}.min_length is {self.min_length}; it must be below max_length, which is "

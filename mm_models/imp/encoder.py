@@ -11,8 +11,11 @@ from mm_models.imp import config_checks
 from mm_models.imp.config import ImpConfig
 from mm_models.imp.tokens import DEFAULT_PATCH, make_tokens, text_mask
 from mm_models.layers import randomness
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.tokens.aggregate_token import AggregateToken, extend_mask
-from mm_models.layers.transformer.stack import BlockOptions, TransformerStack
+from mm_models.layers.transformer.block_inputs import BlockInputs
+from mm_models.layers.transformer.block_options import BlockOptions
+from mm_models.layers.transformer.stack import TransformerStack
 
 # Below the mean of a caption without a word; it then gives zeros.
 EMPTY_MASK = 1e-6
@@ -150,7 +153,7 @@ class ImpEncoder(keras.layers.Layer):
         self, inputs, modality, patch=DEFAULT_PATCH, drop_rate=0.0, training=False, seed=None
     ) -> Tokens:
         """What the blocks see of a modality; arguments as for `call`."""
-        options = {"training": training, "seed": randomness.fold_in_optional(seed, "tokens")}
+        options = {"training": training, "seed": randomness.fold_in_optional(seed, Purpose.TOKENS)}
         if modality != "text":
             options["drop_rate"] = drop_rate
         if modality == "video":
@@ -167,11 +170,9 @@ class ImpEncoder(keras.layers.Layer):
         self, inputs, modality=None, patch=DEFAULT_PATCH, drop_rate=0.0, training=False, seed=None
     ):
         tokens = self.tokens(inputs, modality, patch, drop_rate, training=training, seed=seed)
+        seed = randomness.fold_in_optional(seed, Purpose.STACK)
         outputs = self.stack.forward(
-            tokens.rows,
-            attention_mask=tokens.mask,
-            training=training,
-            seed=randomness.fold_in_optional(seed, "stack"),
+            BlockInputs(tokens.rows, tokens.mask, training=training, seed=seed)
         )
         rows = getattr(self, f"{modality}_post_projection")(outputs.tokens)
         return PooledRows(pool(rows, tokens.mask, self.config.pooling), outputs.routings)

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.imp import config as imp_config
-from mm_models.imp import costs
 from mm_models.imp.config import ImpConfig
 from mm_models.imp.config_checks import MODALITIES
 from mm_models.imp.encoder import ImpEncoder
 from mm_models.imp.spaces import Spaces, Temperatures
 from mm_models.imp.tokens import DEFAULT_PATCH
 from mm_models.layers import instances, randomness
+from mm_models.layers.random_purposes import Purpose
 
 # Axes of one example's input, without instances.
 EXAMPLE_RANKS = {"video": 4, "audio": 1, "waveform": 1, "text": 1}
@@ -146,7 +146,7 @@ class ImpModel(keras.Model):
                 patch=patch,
                 drop_rate=drop_token.get(modality, 0.0),
                 training=training,
-                seed=randomness.fold_in_optional(seed, modality),
+                seed=randomness.fold_in_optional(seed, Purpose(modality)),
             )
             pooled[modality] = instances.unfold(outputs.pooled, extra)
             routings[modality] = tuple(outputs.routings)
@@ -203,14 +203,6 @@ class ImpModel(keras.Model):
     def call(self, inputs, training=False, seed=None):
         pooled = self.encode(inputs, training=training, seed=seed).pooled
         return {**pooled, **self.project(pooled, training=training)}
-
-    def tokens_per_example(self, shapes, **options) -> int:
-        """Tokens that the encoder processes for one example; see mm_models/imp/costs.py."""
-        return costs.tokens_per_example(self.config, shapes, **options)
-
-    def flops_per_example(self, shapes, **options) -> float:
-        """Forward floating-point operations for one example; see mm_models/imp/costs.py."""
-        return costs.flops_per_example(self.config, shapes, **options)
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.imp.config import ImpConfig
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.tokens import drop_token
 from mm_models.layers.tokens.patches import PatchEmbedding
 from mm_models.layers.tokens.positions import IndexedPositions
@@ -54,8 +56,7 @@ def num_dropped_to(num_tokens: int, drop_rate: float, modality: str) -> int:
     Raises:
         UserError: the rate is outside [0, 1), or nothing would remain.
     """
-    if not 0.0 <= drop_rate < 1.0:
-        raise UserError(f"drop_token.{modality} is {drop_rate}; it must be at least 0 and below 1")
+    checks.check_rate(drop_rate, f"drop_token.{modality}")
     kept = drop_token.num_kept(num_tokens, drop_rate)
     if kept < 1:
         raise UserError(
@@ -175,11 +176,11 @@ class GridTokens(keras.layers.Layer):
                 num_tokens,
                 num_kept,
                 per_sample=True,
-                seed=randomness.fold_in(randomness.required(seed, self.name), "drop_token"),
+                seed=randomness.fold_in(randomness.required(seed, self.name), Purpose.DROP_TOKEN),
             )
         rows = self.positions(embedding(prepared, kept=kept), grid=grid, kept=kept)
         return self.dropout(
-            rows, training=training, seed=randomness.fold_in_optional(seed, "embedding")
+            rows, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
         )
 
     def get_config(self):
@@ -251,7 +252,7 @@ class TextTokens(keras.layers.Layer):
     def call(self, ids, training=False, seed=None):
         rows = self.positions(self.words(ids), grid=(ids.shape[1],))
         return self.dropout(
-            rows, training=training, seed=randomness.fold_in_optional(seed, "embedding")
+            rows, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
         )
 
     def get_config(self):

@@ -13,7 +13,7 @@ def fold_in(seed: tf.Tensor, purpose: str | int | tf.Tensor) -> tf.Tensor:
 
     Args:
         seed: int32[2].
-        purpose: a name, or a number such as the index of a layer or int32[] of a row.
+        purpose: a Purpose, or a number such as the index of a layer or int32[] of a row.
 
     Returns:
         int32[2], different for every (seed, purpose).
@@ -41,6 +41,11 @@ def uniform(shape, seed: tf.Tensor) -> tf.Tensor:
     """float32[shape] in [0, 1) with 24 random bits, a pure function of `seed: int32[2]`."""
     bits = tf.bitwise.right_shift(tf.bitcast(_bits(shape, seed), tf.uint32), 8)
     return tf.cast(tf.bitcast(bits, tf.int32), tf.float32) * 2.0**-24
+
+
+def choices(num_choices: int, seed: tf.Tensor, count) -> tf.Tensor:
+    """int32[count], each of `num_choices` equally probable, a pure function of `seed: int32[2]`."""
+    return tf.cast(uniform([count], seed) * num_choices, tf.int32)
 
 
 def keep_mask(shape, seed: tf.Tensor, drop_rate: float) -> tf.Tensor:

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mm_models import parameter_counts
 from mm_models.backbones.t5 import END_ID, PAD_ID, START_ID, T5, shift_right
 from mm_models.backbones.vit import Vit
 from mm_models.decoding.scoring import score_labels
 from mm_models.decoding.state import DecoderState
 from mm_models.layers import randomness
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.transformer.masks import segment_mask
 from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
@@ -91,7 +91,7 @@ class PaliModel(keras.Model):
             memory.mask,
             segments=segments,
             training=training,
-            seed=randomness.fold_in_optional(seed, "decoder"),
+            seed=randomness.fold_in_optional(seed, Purpose.DECODER),
         )
 
     def encode(self, inputs: Mapping[str, tf.Tensor], training=False, seed=None) -> Memory:
@@ -111,7 +111,7 @@ class PaliModel(keras.Model):
             seen,
             self._bias(num_visual, text.shape[1]),
             training=training,
-            seed=randomness.fold_in_optional(seed, "encoder"),
+            seed=randomness.fold_in_optional(seed, Purpose.ENCODER),
         )
         return Memory(encoded, mask)
 
@@ -128,7 +128,7 @@ class PaliModel(keras.Model):
         """
         # [batch, images, height, width, 3] -> [batch * images, height, width, 3]
         images = tf.reshape(video, [-1, *video.shape[2:]])
-        seed = randomness.fold_in_optional(seed, "vision")
+        seed = randomness.fold_in_optional(seed, Purpose.VISION)
         tokens = self.projection(self.vision(images, training=training, seed=seed))
         batch = tf.shape(video)[0]
         return tf.reshape(tokens, [batch, video.shape[1] * tokens.shape[1], tokens.shape[2]])
@@ -156,16 +156,7 @@ class PaliModel(keras.Model):
     def score(
         self, inputs: Mapping[str, tf.Tensor], label_ids: tf.Tensor, labels_per_call: int = 8
     ) -> tf.Tensor:
-        """How probable texts are as answers; the inputs are read once.
-
-        Args:
-            inputs: as of `call`, without targets.
-            label_ids: int32[labels, tokens], each with its end id, 0 is padding; or int32[batch,
-                labels, tokens] where every row has labels of its own.
-            labels_per_call: labels that the decoder reads side by side.
-
-        Returns:
-            float32[batch, labels] sums of log p over the tokens of a label.
+        """See `contracts.Scores`; inputs as of `call`, without targets.
 
         Source: PaLI, section 4 (zero-shot classification).
         """
@@ -198,8 +189,3 @@ def _behind(bias: tf.Tensor, num_visual: int) -> tf.Tensor:
     """A bias between tokens of the text, float32[1, heads, text, text], as one over visual tokens
     in front as well, of pairs with which it is 0."""
     return tf.pad(bias, [[0, 0], [0, 0], [num_visual, 0], [num_visual, 0]])
-
-
-def count_parameters(config: PaliConfig | dict) -> parameter_counts.ParameterCounts:
-    """How many weights a model has, in all and by part, without allocating any."""
-    return parameter_counts.count(lambda: PaliModel(config))

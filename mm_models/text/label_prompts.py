@@ -10,6 +10,7 @@ Source: the released IMP code (classification as contrastive learning).
 import hashlib
 from collections.abc import Sequence
 
+from mm_models import checks
 from mm_models.errors import UserError
 
 KINDS = ("image", "video", "audio")
@@ -218,8 +219,7 @@ def train_prompts(kind: str, class_name: str, fillings_per_template: int = 4) ->
         UserError: unknown kind, or no fillings.
     """
     _require(kind)
-    if fillings_per_template < 1:
-        raise UserError(f"fillings_per_template is {fillings_per_template}; it must be at least 1")
+    checks.check_at_least(fillings_per_template, 1, "fillings_per_template")
     return [
         fill(template, class_name, *_filling(kind, f"{template}|{class_name}", number))
         for template in TRAIN_TEMPLATES[kind]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.text.sentinels import SENTINEL, sentinel_id, with_sentinels
-from mm_models.text.tokenizers import PAD_ID, Tokenizer, unreadable_vocabulary
+from mm_models.text.tokenizer_base import PAD_ID, Tokenizer, unreadable_vocabulary
 
 _SPACE = "\u2581"
 _BYTE = re.compile("<0x([0-9A-F]{2})>")

@@ -53,19 +53,6 @@ class SpanCorruption:
         inputs, targets = self.sizes(lengths)
         return int(np.flatnonzero((inputs <= num_inputs) & (targets <= num_targets)).max())
 
-    def raw_length(self, num_inputs: int) -> tuple[int, int]:
-        """Tokens that fill inputs of `num_inputs` ids best, and the ids of their targets.
-
-        Source: T5's `random_spans_helper`, which takes one token off where half are corrupted.
-        """
-        lengths = np.arange(2, 2 * num_inputs + 2)
-        inputs, _ = self.sizes(lengths)
-        length = int(lengths[inputs <= num_inputs].max())
-        num_targets = int(self.sizes(length)[1])
-        if self.noise_density == 0.5 and num_targets > num_inputs:
-            return length - 1, num_targets - 1
-        return length, num_targets
-
 
 @functools.lru_cache(maxsize=32)
 def _tables(corruption: SpanCorruption, max_length: int) -> tuple[np.ndarray, np.ndarray]:

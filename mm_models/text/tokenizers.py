@@ -1,43 +1,13 @@
 """Strings to ids inside the graph, by word table, WordPiece or SentencePiece."""
 
-import abc
-
 import tensorflow as tf
 
+from mm_models import checks
 from mm_models.errors import UserError
+from mm_models.text.sentence_pieces import SentencePieceTokenizer
+from mm_models.text.tokenizer_base import PAD_ID, Tokenizer, unreadable_vocabulary
 
-PAD_ID = 0
 SPECIAL_WORDS = ("<pad>", "<bos>", "<eos>", "<unk>")
-
-
-class Tokenizer(tf.Module, abc.ABC):
-    """Turns strings into rows of ids of one length, as a part of the graph that is exported.
-
-    Attributes:
-        vocabulary_size: ids are in [0, vocabulary_size); 0 is padding.
-    """
-
-    vocabulary_size: int
-
-    @abc.abstractmethod
-    def _ragged_ids(self, strings: tf.Tensor) -> tf.RaggedTensor:
-        """int32[rows, (tokens)] of string[rows]."""
-
-    def tokenize(self, strings: tf.Tensor, num_tokens: int) -> tf.Tensor:
-        """Ids, cut or padded on the right.
-
-        Args:
-            strings: string[...], UTF-8.
-            num_tokens: length of each row of ids.
-
-        Returns:
-            int32[..., num_tokens].
-        """
-        strings = tf.convert_to_tensor(strings, tf.string)
-        ragged = self._ragged_ids(tf.reshape(strings, [-1]))
-        ids = ragged.to_tensor(default_value=PAD_ID, shape=[None, num_tokens])
-        ids = tf.reshape(ids, tf.concat([tf.shape(strings), [num_tokens]], axis=0))
-        return tf.ensure_shape(ids, strings.shape.concatenate(num_tokens))
 
 
 class WordTokenizer(Tokenizer):
@@ -118,28 +88,18 @@ def build_tokenizer(kind: str, vocabulary_path: str) -> Tokenizer:
     Raises:
         UserError: unknown kind, no path, or a vocabulary the kind cannot use.
     """
-    # Built upon this module, so it can only be imported here.
-    from mm_models.text.sentence_pieces import SentencePieceTokenizer
-
     kinds = {
         "word": WordTokenizer,
         "wordpiece": WordPieceTokenizer,
         "sentencepiece": SentencePieceTokenizer,
     }
-    if kind not in kinds:
-        raise UserError(f"tokenizer is {kind!r}; it must be one of {sorted(kinds)}")
+    tokenizer = checks.choose(kinds, kind, "tokenizer")
     if not vocabulary_path:
         raise UserError(
             f"the {kind} tokenizer has no vocabulary; give the path of a vocabulary file "
             "(`mmstack vocabulary` writes one)"
         )
-    return kinds[kind](vocabulary_path)
-
-
-def unreadable_vocabulary(path: str, error: Exception) -> UserError:
-    """What to raise where a vocabulary file cannot be read."""
-    reason = getattr(error, "message", str(error)).splitlines()[0]
-    return UserError(f"vocabulary {path} cannot be read ({reason}); check the path")
+    return tokenizer(vocabulary_path)
 
 
 def _read_lines(path: str) -> list[str]:

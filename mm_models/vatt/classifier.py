@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
+from mm_models.layers.random_purposes import Purpose
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.encoders import VattEncoders
 
@@ -70,7 +71,9 @@ class VattClassifier(VattEncoders):
             seed = tf.cast(self.seed_generator.next(), tf.int32)
         pooled = self.encode(inputs, training=training, seed=seed)[self.modality]
         pooled = self.dropout(
-            pooled, training=training, seed=randomness.fold_in_optional(seed, "classifier")
+            pooled,
+            training=training,
+            seed=randomness.fold_in_optional(seed, Purpose.CLASSIFIER_INPUT),
         )
         logits = tf.cast(self.classifier(pooled), tf.float32)
         return tf.reduce_mean(logits, axis=1) if logits.shape.rank == 3 else logits

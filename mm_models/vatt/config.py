@@ -244,9 +244,8 @@ def _fill_encoder(config, where: str):
         sizes.ENCODER_FIELDS,
         checks.choose(sizes.ENCODERS, config.size, f"{where}.size"),
     )
-    for name in ("num_layers", "dim", "mlp_dim", "num_heads", "head_dim"):
-        if getattr(config, name) < 1:
-            raise UserError(f"{where}.{name} is {getattr(config, name)}; it must be at least 1")
+    counts = ("num_layers", "dim", "mlp_dim", "num_heads", "head_dim")
+    checks.check_fields(config, 1, counts, where)
     for name in ("dropout_rate", "attention_dropout_rate"):
         checks.check_rate(getattr(config, name), f"{where}.{name}")
     return config
@@ -293,9 +292,7 @@ def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
 def _resolve_text(text: TextTowerConfig) -> TextTowerConfig:
     checks.choose(sizes.ENCODERS, text.size, "text.size")
     text = _fill(text, sizes.TEXT_FIELDS, sizes.TEXTS[sizes.geometry(text.size)])
-    for name in ("num_tokens", "vocabulary_size", "embedding_dim"):
-        if getattr(text, name) < 1:
-            raise UserError(f"text.{name} is {getattr(text, name)}; it must be at least 1")
+    checks.check_fields(text, 1, ("num_tokens", "vocabulary_size", "embedding_dim"), "text")
     if text.relative_buckets < 4 or text.relative_buckets % 4:
         raise UserError(
             f"text.relative_buckets is {text.relative_buckets}; it must be a multiple of 4"

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.layers import instances, randomness
-from mm_models.layers.transformer.stack import OpenRows
+from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.transformer.stack import StackRunner, run_stack
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import MODALITIES, VattConfig
 from mm_models.vatt.towers import SharedEncoder, Tower
@@ -59,7 +60,16 @@ class VattEncoders(keras.Model):
         """A modality's tower (modality-specific variant)."""
         return getattr(self, f"{modality}_tower")
 
-    def features(self, modality, inputs, *, pooled_only=False, training=False, seed=None):
+    def features(
+        self,
+        modality,
+        inputs,
+        *,
+        pooled_only=False,
+        training=False,
+        seed=None,
+        run_stack: StackRunner = run_stack,
+    ):
         """All output rows of one modality.
 
         Args:
@@ -68,90 +78,44 @@ class VattEncoders(keras.Model):
             pooled_only: only row 0, which costs less.
             training: bool.
             seed: int32[2]; needed in training.
+            run_stack: how the transformer stack is run.
 
         Returns:
             float[batch, 1 + tokens, dim]; row 0 is the pooled one.
         """
         self._require(modality)
-        options = {"pooled_only": pooled_only, "training": training, "seed": seed}
+        options = {"training": training, "seed": seed, "run_stack": run_stack}
+        options["pooled_only"] = pooled_only
         if self.config.variant == "agnostic":
             return self.encoder(inputs, modality=modality, **options)
         return self.tower(modality)(inputs, **options)
 
-    def encode(self, inputs, *, training=False, seed=None):
+    def encode(self, inputs, *, training=False, seed=None, run_stack: StackRunner = run_stack):
         """Pooled rows by modality; local to a replica and always compilable.
 
         Args:
             inputs, training, seed: see the class.
+            run_stack: how the transformer stack is run, once for each modality given.
 
         Returns:
-            float[batch, dim] for each modality given, or float[batch, views or candidates, dim]
-            where the input has that axis.
+            float[batch, dim] for each modality given, in the order of `MODALITIES`, or float[batch,
+            views or candidates, dim] where the input has that axis.
         """
         if training and seed is None:
             seed = tf.cast(self.seed_generator.next(), tf.int32)
+        options = {"training": training, "seed": seed, "run_stack": run_stack}
         return {
-            modality: self._encode_one(modality, inputs[modality], training, _seed(seed, modality))
+            modality: self._encode_one(modality, inputs[modality], **options)
             for modality in MODALITIES
             if modality in inputs
         }
 
-    def open(self, inputs, *, training=False, seed=None) -> dict[str, OpenRows]:
-        """Pooled rows as they stand before the last Dense of their stack; see `close`.
-
-        Args:
-            inputs: see the class.
-            training: bool.
-            seed: int32[2]; needed in training.
-
-        Returns:
-            OpenRows by modality: residual float[batch, (views or candidates,) dim], hidden
-            float[batch, (views or candidates,) mlp_dim].
-        """
-        opened = {}
-        for modality in (name for name in MODALITIES if name in inputs):
-            self._require(modality)
-            folded, extra = _fold(modality, inputs[modality])
-            options = {"pooled_only": True, "training": training, "seed": _seed(seed, modality)}
-            if self.config.variant == "agnostic":
-                rows = self.encoder.open(folded, modality, **options)
-            else:
-                rows = self.tower(modality).open(folded, **options)
-            opened[modality] = OpenRows(
-                *(tf.reshape(value, [-1, *extra, value.shape[-1]]) for value in rows)
-            )
-        return opened
-
-    def close(self, opened, *, training=False, seed=None) -> dict[str, tf.Tensor]:
-        """`encode` from what `open` gave, with the same `training` and `seed`."""
-        pooled = {}
-        for modality, rows in opened.items():
-            folded = OpenRows(*(_as_rows(value) for value in rows))
-            options = {"training": training, "seed": _seed(seed, modality)}
-            if self.config.variant == "agnostic":
-                closed = self.encoder.close(folded, modality, **options)
-            else:
-                closed = self.tower(modality).close(folded, **options)
-            pooled[modality] = _like(closed, rows.residual)
-        return pooled
-
-    def drop_residual(self, modality, values, *, training=False, seed=None) -> tf.Tensor:
-        """The dropout of `close` between the last Dense and its residual; its own adjoint.
-
-        Args:
-            modality: whose rows they are.
-            values: float[batch, (views or candidates,) dim].
-            training, seed: those of `close`.
-        """
-        module = self.encoder if self.config.variant == "agnostic" else self.tower(modality)
-        dropped = module.drop_residual(
-            _as_rows(values), training=training, seed=_seed(seed, modality)
+    def _encode_one(self, modality, values, *, seed, **options):
+        folded, extra = instances.fold(
+            tf.convert_to_tensor(values), _EXAMPLE_RANKS[modality], modality
         )
-        return _like(dropped, values)
-
-    def _encode_one(self, modality, values, training, seed):
-        folded, extra = _fold(modality, values)
-        rows = self.features(modality, folded, pooled_only=True, training=training, seed=seed)
+        seed = randomness.fold_in_optional(seed, Purpose(modality))
+        rows = self.features(modality, folded, pooled_only=True, seed=seed, **options)
         return instances.unfold(rows[:, 0], extra)
 
     def _require(self, modality):
@@ -187,20 +151,3 @@ class VattEncoders(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
-
-
-def _seed(seed, modality):
-    return randomness.fold_in_optional(seed, modality)
-
-
-def _fold(modality, values):
-    """Input with views or candidates in the batch axis, and the size of that axis as a list."""
-    return instances.fold(tf.convert_to_tensor(values), _EXAMPLE_RANKS[modality], modality)
-
-
-def _as_rows(values):
-    return tf.reshape(values, [-1, 1, values.shape[-1]])
-
-
-def _like(rows, values):
-    return tf.reshape(rows, [-1, *values.shape[1:-1], rows.shape[-1]])

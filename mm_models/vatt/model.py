@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.vatt import costs
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.encoders import VattEncoders
 from mm_models.vatt.head import Head
@@ -92,11 +91,3 @@ class VattModel(VattEncoders):
     def call(self, inputs, training=False, seed=None):
         pooled = self.encode(inputs, training=training, seed=seed)
         return {**pooled, **self.project(pooled, training=training)}
-
-    def tokens_per_example(self, modalities, training: bool, num_candidates: int = 1) -> int:
-        """Tokens, aggregate ones included, that the encoders process for one example."""
-        return costs.tokens_per_example(self.config, modalities, training, num_candidates)
-
-    def flops_per_example(self, modalities, training: bool, num_candidates: int = 1) -> float:
-        """Forward floating-point operations for one example, a multiply-add counted as two."""
-        return costs.flops_per_example(self.config, modalities, training, num_candidates)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.tokens import drop_token
 from mm_models.layers.tokens.aggregate_token import AggregateToken
 from mm_models.layers.tokens.drop_token import DropToken
@@ -132,14 +133,14 @@ class PatchTokens(keras.layers.Layer):
             tf.shape(inputs)[0],
             num_tokens,
             training=training,
-            seed=randomness.fold_in_optional(seed, "drop_token"),
+            seed=randomness.fold_in_optional(seed, Purpose.DROP_TOKEN),
         )
         tokens = self.patches(inputs, kept=kept)
         if self.pre_projection is not None:
             tokens = self.pre_projection(tokens)
         tokens = self.positions(tokens, grid=grid, kept=kept)
         tokens = self.dropout(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, "embedding")
+            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
         )
         return self.aggregate(tokens)
 
@@ -239,7 +240,7 @@ class WordTokens(keras.layers.Layer):
             tokens = self.pre_projection(tokens)
             tokens = self.positions(tokens, grid=(ids.shape[1],))
         tokens = self.dropout(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, "embedding")
+            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
         )
         return tokens if self.positions is None else self.aggregate(tokens)
 

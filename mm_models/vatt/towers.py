@@ -6,10 +6,13 @@ import keras
 import tensorflow as tf
 
 from mm_models.layers import randomness
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.tokens.aggregate_token import extend_mask
+from mm_models.layers.transformer.block_inputs import BlockInputs
+from mm_models.layers.transformer.block_options import BlockOptions
 from mm_models.layers.transformer.mlp import activation_function
 from mm_models.layers.transformer.relative_bias import RelativeBias
-from mm_models.layers.transformer.stack import BlockOptions, OpenRows, TransformerStack
+from mm_models.layers.transformer.stack import TransformerStack, run_stack
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import EncoderConfig, VattConfig
 from mm_models.vatt.tokens import PatchTokens, WordTokens
@@ -91,6 +94,7 @@ class Tower(keras.layers.Layer):
         pooled_only: compute only the aggregate row of the last block.
         training: bool.
         seed: int32[2].
+        run_stack: a StackRunner.
 
     Returns:
         float[batch, 1 + tokens, dim], row 0 pooled; with `pooled_only` float[batch, 1, dim].
@@ -126,31 +130,19 @@ class Tower(keras.layers.Layer):
             self.relative_bias.build()
         self.built = True
 
-    def call(self, inputs, pooled_only=False, training=False, seed=None):
-        rows = self.open(inputs, pooled_only=pooled_only, training=training, seed=seed)
-        return self.close(rows, training=training, seed=seed)
-
-    def open(self, inputs, pooled_only=False, training=False, seed=None) -> OpenRows:
-        """The first part of `call`, up to the last Dense of the stack."""
+    def call(self, inputs, pooled_only=False, training=False, seed=None, run_stack=run_stack):
         tokens = self.tokens(
-            inputs, training=training, seed=randomness.fold_in_optional(seed, "tokens")
+            inputs, training=training, seed=randomness.fold_in_optional(seed, Purpose.TOKENS)
         )
-        return self.stack.open(
+        block_inputs = BlockInputs(
             tokens,
             attention_mask=text_mask(inputs) if self.modality == "text" else None,
             bias=None if self.relative_bias is None else self.relative_bias(tokens),
             num_outputs=1 if pooled_only else None,
             training=training,
-            seed=_stack_seed(seed),
+            seed=randomness.fold_in_optional(seed, Purpose.STACK),
         )
-
-    def close(self, rows: OpenRows, training=False, seed=None):
-        """The rest of `call`."""
-        return self.stack.close(rows, training=training, seed=_stack_seed(seed))
-
-    def drop_residual(self, values, training=False, seed=None):
-        """The dropout behind the last Dense of the stack; its own adjoint."""
-        return self.stack.drop_residual(values, training=training, seed=_stack_seed(seed))
+        return run_stack(self.stack, block_inputs)
 
     def get_config(self):
         return {
@@ -200,31 +192,27 @@ class SharedEncoder(keras.layers.Layer):
         self.stack.build()
         self.built = True
 
-    def call(self, inputs, modality=None, pooled_only=False, training=False, seed=None):
-        rows = self.open(inputs, modality, pooled_only=pooled_only, training=training, seed=seed)
-        return self.close(rows, modality, training=training, seed=seed)
-
-    def open(self, inputs, modality, pooled_only=False, training=False, seed=None) -> OpenRows:
-        """The first part of `call`, up to the last Dense of the stack."""
+    def call(
+        self,
+        inputs,
+        modality=None,
+        pooled_only=False,
+        training=False,
+        seed=None,
+        run_stack=run_stack,
+    ):
         tokens = getattr(self, f"{modality}_tokens")(
-            inputs, training=training, seed=randomness.fold_in_optional(seed, "tokens")
+            inputs, training=training, seed=randomness.fold_in_optional(seed, Purpose.TOKENS)
         )
-        return self.stack.open(
+        block_inputs = BlockInputs(
             tokens,
             attention_mask=text_mask(inputs) if modality == "text" else None,
             num_outputs=1 if pooled_only else None,
             training=training,
-            seed=_stack_seed(seed),
+            seed=randomness.fold_in_optional(seed, Purpose.STACK),
         )
-
-    def close(self, rows: OpenRows, modality, training=False, seed=None):
-        """The rest of `call`."""
-        rows = self.stack.close(rows, training=training, seed=_stack_seed(seed))
+        rows = run_stack(self.stack, block_inputs)
         return getattr(self, f"{modality}_post_projection")(rows)
-
-    def drop_residual(self, values, training=False, seed=None):
-        """The dropout behind the last Dense of the stack; its own adjoint."""
-        return self.stack.drop_residual(values, training=training, seed=_stack_seed(seed))
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
@@ -233,10 +221,6 @@ class SharedEncoder(keras.layers.Layer):
 def text_mask(ids: tf.Tensor) -> tf.Tensor:
     """float32[batch, 1 + tokens]: 1 at the aggregate token and wherever a caption has a word."""
     return extend_mask(tf.cast(ids != PAD_ID, tf.float32))
-
-
-def _stack_seed(seed):
-    return randomness.fold_in_optional(seed, "stack")
 
 
 def _as_config(config: VattConfig | dict) -> VattConfig:

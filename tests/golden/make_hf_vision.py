@@ -27,7 +27,7 @@ def main() -> None:
     for name, case in hf_vision.CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             model = hf_models.build(case, SEED, folder)
-            source = safetensors.open_source(folder)
+            source = safetensors.SafetensorsSource(folder)
         text = {"shapes": source.shapes, "settings": source.settings}
         stored[f"{name}/file"] = np.frombuffer(json.dumps(text).encode("utf-8"), np.uint8)
         for height, width in case.sizes:

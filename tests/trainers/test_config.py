@@ -204,14 +204,16 @@ def test_batches_must_divide_over_replicas_and_parts(load):
 
 
 def test_presets_fill_in_and_what_stands_beside_them_wins(load):
-    text = BASE + "trainer: {optimizers: {main: {schedule: {preset: paper, warmup_steps: 7}}}}\n"
+    text = (
+        BASE + "trainer: {optimizers: {main: {schedule: {preset: vatt_paper, warmup_steps: 7}}}}\n"
+    )
     schedule = load(text).trainer.optimizers["main"].schedule
     assert (schedule.kind, schedule.total_steps, schedule.warmup_steps) == (
         "quarter_cosine",
         500_000,
         7,
     )
-    changed = load(text, ["trainer.optimizers.main.schedule.preset=reference_code"])
+    changed = load(text, ["trainer.optimizers.main.schedule.preset=vatt_reference_code"])
     assert changed.trainer.optimizers["main"].schedule.kind == "half_cosine"
     assert changed.trainer.optimizers["main"].schedule.warmup_steps == 7
 
@@ -227,7 +229,7 @@ def test_the_resolved_yaml_is_runnable_and_equal(load):
         + """
 evaluators: {zs: {kind: zero_shot, prompts: ["a {}", "{}"]}}
 trainer:
-  optimizers: {main: {kind: adamw, schedule: {preset: reference_code}, groups: {b: {pattern:
+  optimizers: {main: {kind: adamw, schedule: {preset: vatt_reference_code}, groups: {b: {pattern:
       "bias$"}}}}
 """
     )

@@ -3,9 +3,8 @@
 import argparse
 
 from mm_models.errors import UserError
+from trainers import registry
 
-# Those of mm_models/checkpoints/key_maps.py, which costs seconds to import.
-FORMATS = ("vatt", "big_vision", "huggingface", "t5x", "mesh_tensorflow")
 # Flags of each direction, and those that only the other one has.
 _NEEDED = {"source": ("checkpoint", "config_file"), "target": ("output",)}
 _FOREIGN = {"source": ("output", "no_ema"), "target": ("config_file", "set", "allow")}
@@ -13,15 +12,16 @@ _FOREIGN = {"source": ("output", "no_ema"), "target": ("config_file", "set", "al
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
+    formats = registry.weight_formats()
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument(
         "--from",
         dest="source",
-        choices=FORMATS,
+        choices=formats,
         help="what every --checkpoint must be; left out, that is found out",
     )
     direction.add_argument(
-        "--to", dest="target", choices=FORMATS, help="form in which to write the run's weights"
+        "--to", dest="target", choices=formats, help="form in which to write the run's weights"
     )
     parser.add_argument(
         "--model_dir", required=True, help="run folder: made from checkpoints, or read by --to"

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from mm_models.config_tools import travelling_file
+
 
 @dataclasses.dataclass
 class DatasetConfig:
@@ -91,7 +93,7 @@ class TextInputConfig:
     num_candidates: int = 5
     num_tokens: int = 16
     tokenizer: str = "word"
-    vocabulary: str = ""
+    vocabulary: str = travelling_file("make it with `mmstack vocabulary`")
     random_candidates: bool = False
 
 
@@ -141,12 +143,12 @@ class PromptedInputConfig:
     """
 
     tasks: dict[str, PromptedTaskConfig] = dataclasses.field(default_factory=dict)
-    templates: str = "configs/pali/templates.yaml"
+    templates: str = travelling_file("take one of those in configs, or write one like it")
     languages: list[str] = dataclasses.field(default_factory=lambda: ["en"])
     num_input_tokens: int = 64
     num_target_tokens: int = 32
     tokenizer: str = "sentencepiece"
-    vocabulary: str = ""
+    vocabulary: str = travelling_file("make it with `mmstack vocabulary`")
     mixing: str = "rate"
     scale: float = 1.0
     maximum: float = 0.0

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mm_models.config_tools import with_travelling_files
 from mm_models.errors import UserError
 from trainers.config.schema import (
     AlternationConfig,
@@ -38,8 +39,9 @@ def identity_of(
     """
     identity: dict[str, Any] = {"trainer.seed": config.trainer.seed}
     identity["trainer.ema"] = config.trainer.ema.decay > 0
-    for path, value in flatten(dataclasses.asdict(config.task), "task.").items():
-        identity[path] = _content(value) if path.endswith(".vocabulary") else value
+    # A copied vocabulary is the same one.
+    task = with_travelling_files(config.task, _content)
+    identity |= flatten(dataclasses.asdict(task), "task.")
     identity |= flatten(_alternation(config), f"{_ALTERNATION}.")
     for name, stream in config.streams.items():
         identity[f"streams.{name}.interval"] = stream.interval
@@ -110,8 +112,8 @@ def check_identity(
 
 
 def _content(path: str) -> str:
-    """Hash of a file, so that a copied vocabulary is the same one."""
-    if not path or not tf.io.gfile.exists(path):
+    """Hash of what is in a file; the path itself where there is none."""
+    if not tf.io.gfile.exists(path):
         return path
     with tf.io.gfile.GFile(path, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()[:16]

@@ -48,7 +48,7 @@ def run_experiment(
     check_reachable(config, evaluates=mode != "train")
     if not dry:
         run_folder.check_writable(model_dir)
-        run_folder.check_assets(config)
+        run_folder.check_travelling_files(config)
     trains = mode in ("train", "train_and_eval")
     from_source = trains and initialization.is_due(config, model_dir)
     if from_source:

@@ -1,24 +1,16 @@
 """The files of a run folder beside checkpoints: resolved config and the assets it points at."""
 
-import copy
-import dataclasses
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import tensorflow as tf
 
+from mm_models.config_tools import travelling_files, with_travelling_files
 from mm_models.errors import UserError
 from trainers.atomic_files import write_text
 from trainers.config.loading import load_config, to_yaml
 from trainers.config.schema import ExperimentConfig
-
-# Fields that hold the path of a file, by what to do where there is none.
-_ASSET_FIELDS = {
-    "vocabulary": "make it with `mmstack vocabulary`",
-    "templates": "take configs/pali/templates.yaml, or write one like it",
-}
 
 
 def check_writable(model_dir: str) -> None:
@@ -38,25 +30,11 @@ def check_writable(model_dir: str) -> None:
         ) from error
 
 
-def check_assets(config: ExperimentConfig) -> None:
-    """Raises UserError for a vocabulary or template file that is not there."""
-    for part in (config.task, *config.streams.values(), *config.evaluators.values()):
-        for kind, path in _assets(part):
-            if not tf.io.gfile.exists(path):
-                raise UserError(f"{kind} file {path} does not exist; {_ASSET_FIELDS[kind]}")
-
-
-def _assets(part: Any) -> Iterator[tuple[str, str]]:
-    if dataclasses.is_dataclass(part):
-        for field in dataclasses.fields(part):
-            value = getattr(part, field.name)
-            if field.name in _ASSET_FIELDS and isinstance(value, str) and value:
-                yield field.name, value
-            else:
-                yield from _assets(value)
-    elif isinstance(part, dict):
-        for value in part.values():
-            yield from _assets(value)
+def check_travelling_files(config: ExperimentConfig) -> None:
+    """Raises UserError for a file of the experiment, such as a vocabulary, that is not there."""
+    for file in travelling_files(config):
+        if not tf.io.gfile.exists(file.path):
+            raise UserError(f"{file.field} file {file.path} does not exist; {file.remedy}")
 
 
 def write_config(config: ExperimentConfig, model_dir: str) -> None:
@@ -66,12 +44,9 @@ def write_config(config: ExperimentConfig, model_dir: str) -> None:
 
 
 def with_copied_assets(config: ExperimentConfig, folder: str) -> ExperimentConfig:
-    """A copy of `config` whose vocabularies and templates lie in `folder`."""
-    config = copy.deepcopy(config)
+    """A copy of `config` whose vocabularies and other such files lie in `folder`."""
     copies: dict[str, str] = {}
-    for part in (config.task, *config.streams.values(), *config.evaluators.values()):
-        _replace_assets(part, lambda path: _copy(path, folder, copies))
-    return config
+    return with_travelling_files(config, lambda path: _copy(path, folder, copies))
 
 
 def read_config(model_dir: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -86,9 +61,7 @@ def read_config(model_dir: str, overrides: Sequence[str] = ()) -> ExperimentConf
             f"{model_dir} is no run folder: it has no config.yaml; give one of `mmstack train`"
         )
     config = load_config([path], overrides)
-    for part in (config.task, *config.streams.values(), *config.evaluators.values()):
-        _replace_assets(part, lambda path: _in_folder(path, model_dir))
-    return config
+    return with_travelling_files(config, lambda path: _in_folder(path, model_dir))
 
 
 def _in_folder(path: str, model_dir: str) -> str:
@@ -96,19 +69,6 @@ def _in_folder(path: str, model_dir: str) -> str:
     here = os.path.join(model_dir, "assets", name)
     is_asset = posixpath.basename(folder) == "assets" and tf.io.gfile.exists(here)
     return here if is_asset else path
-
-
-def _replace_assets(part: Any, replace: Callable[[str], str]) -> None:
-    if dataclasses.is_dataclass(part):
-        for field in dataclasses.fields(part):
-            value = getattr(part, field.name)
-            if field.name in _ASSET_FIELDS and isinstance(value, str) and value:
-                setattr(part, field.name, replace(value))
-            else:
-                _replace_assets(value, replace)
-    elif isinstance(part, dict):
-        for value in part.values():
-            _replace_assets(value, replace)
 
 
 def _copy(path: str, folder: str, copies: dict[str, str]) -> str:

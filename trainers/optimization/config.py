@@ -1,7 +1,8 @@
 """Optimizers and learning rates of an experiment."""
 
 import dataclasses
-from typing import Any
+
+from trainers import registry
 
 
 @dataclasses.dataclass
@@ -9,10 +10,9 @@ class ScheduleConfig:
     """Learning rate as a function of the step (trainers/optimization/schedules.py).
 
     Attributes:
-        preset: `paper`, `reference_code`, `finetune_video`, `finetune_audio`, `finetune_image`
-            (VATT, section 4.1 and appendix A), `imp_small`, `imp_base`, `imp_large` (the released
-            IMP code), `pali_3b`, `pali_17b` (PaLI, appendix; for `adafactor`), or empty. A preset
-            sets the fields below; those given beside it win.
+        preset: schedule of a published recipe, such as `<system>_paper`, which systems bring
+            (trainers/tasks/<system>/presets.py), or empty. A preset sets the fields below; those
+            given beside it win.
         kind: `constant`, `linear`, `rsqrt`, `half_cosine` or `quarter_cosine`.
         learning_rate: rate at the end of the warm-up, and the largest.
         final_learning_rate: rate at `total_steps`; unused by `constant` and `rsqrt`.
@@ -38,72 +38,7 @@ class ScheduleConfig:
     @classmethod
     def from_preset(cls, preset: str) -> "ScheduleConfig":
         """The schedule of a published recipe. Raises KeyError for a name that is no preset."""
-        return cls(preset=preset, **SCHEDULE_PRESETS[preset])
-
-
-SCHEDULE_PRESETS: dict[str, dict[str, Any]] = {
-    "": {},
-    "paper": {
-        "kind": "quarter_cosine",
-        "learning_rate": 1e-4,
-        "final_learning_rate": 5e-5,
-        "warmup_steps": 10_000,
-        "total_steps": 500_000,
-    },
-    "reference_code": {
-        "kind": "half_cosine",
-        "learning_rate": 1e-4,
-        "final_learning_rate": 5e-5,
-        "warmup_steps": 5_000,
-        "total_steps": 500_000,
-    },
-    "finetune_video": {
-        "kind": "half_cosine",
-        "learning_rate": 0.005,
-        "warmup_steps": 2_500,
-        "total_steps": 100_000,
-    },
-    "finetune_image": {
-        "kind": "half_cosine",
-        "learning_rate": 0.08,
-        "total_steps": 125_000,
-    },
-    "finetune_audio": {
-        "kind": "half_cosine",
-        "learning_rate": 0.2,
-        "warmup_steps": 5_000,
-        "total_steps": 50_000,
-    },
-    "imp_small": {
-        "kind": "half_cosine",
-        "learning_rate": 8e-4,
-        "warmup_steps": 10_000,
-        "warmup_start_learning_rate": 1e-6,
-        "total_steps": 200_000,
-    },
-    "imp_base": {
-        "kind": "half_cosine",
-        "learning_rate": 1e-3,
-        "final_learning_rate": 1e-6,
-        "warmup_steps": 25_000,
-        "warmup_start_learning_rate": 5e-6,
-        "prewarm_steps": 2_000,
-        "prewarm_start_learning_rate": 2e-5,
-        "total_steps": 500_000,
-    },
-    "imp_large": {
-        "kind": "half_cosine",
-        "learning_rate": 5e-4,
-        "final_learning_rate": 1e-6,
-        "warmup_steps": 50_000,
-        "warmup_start_learning_rate": 1e-6,
-        "prewarm_steps": 5_000,
-        "prewarm_start_learning_rate": 1e-5,
-        "total_steps": 500_000,
-    },
-    "pali_3b": {"kind": "rsqrt", "learning_rate": 1e-2, "warmup_steps": 1_000},
-    "pali_17b": {"kind": "rsqrt", "learning_rate": 5e-3, "warmup_steps": 1_000},
-}
+        return cls(preset=preset, **registry.presets("schedule")[preset])
 
 
 @dataclasses.dataclass

@@ -13,6 +13,7 @@ from trainers.planning.example_costs import example_costs, largest_stream
 from trainers.planning.memory import StateBytes, state_bytes
 from trainers.planning.sharding import check_heads, rule_of
 from trainers.planning.weights import State, all_weights, state_of
+from trainers.tasks.base import TaskConfig
 
 GIB = 2**30
 
@@ -62,7 +63,7 @@ def report(config: ExperimentConfig, devices: Devices, *, activations: bool = Tr
     return "\n".join([*lines, "", *_split(state, devices.model_parallel)])
 
 
-def _check(config: ExperimentConfig, resolved: object, devices: Devices) -> None:
+def _check(config: ExperimentConfig, resolved: TaskConfig, devices: Devices) -> None:
     if devices.number % devices.model_parallel:
         raise UserError(
             f"--model_parallel={devices.model_parallel} does not divide --num_devices="

@@ -17,7 +17,7 @@ METRICS = "metrics.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One training run of a study.
 
     Attributes:
@@ -42,7 +42,7 @@ class Run:
 
 def plan_runs(
     study: StudyConfig, output_dir: str | pathlib.Path, overrides: Iterable[str] = ()
-) -> list[Run]:
+) -> list[PlannedRun]:
     """Every combination of levels and seeds, seed by seed, so that early results cover all levels.
 
     Args:
@@ -65,7 +65,7 @@ def _run(
     seed: int,
     output_dir: str | pathlib.Path,
     overrides: tuple[str, ...],
-) -> Run:
+) -> PlannedRun:
     name = "_".join([*(f"{factor}-{level}" for factor, level in levels.items()), f"seed-{seed}"])
     of_levels = [
         override
@@ -74,7 +74,7 @@ def _run(
     ]
     values = {**levels, "seed": seed}
     merged = [*study.overrides, *of_levels, f"trainer.seed={seed}", *overrides]
-    return Run(
+    return PlannedRun(
         name=name,
         folder=pathlib.Path(output_dir) / "runs" / name,
         levels=levels,
@@ -83,7 +83,7 @@ def _run(
     )
 
 
-def select(runs: list[Run], pattern: str) -> list[Run]:
+def select(runs: list[PlannedRun], pattern: str) -> list[PlannedRun]:
     """Runs whose name matches the shell pattern. Raises UserError when none does."""
     chosen = [run for run in runs if not pattern or fnmatch.fnmatchcase(run.name, pattern)]
     if not chosen:
@@ -94,7 +94,7 @@ def select(runs: list[Run], pattern: str) -> list[Run]:
     return chosen
 
 
-def resolve(study: StudyConfig, run: Run) -> str:
+def resolve(study: StudyConfig, run: PlannedRun) -> str:
     """The run's whole experiment as YAML, checked. Raises UserError naming the run."""
     from trainers.config.loading import load_config, to_yaml
 
@@ -111,7 +111,7 @@ def train_steps(resolved: str) -> int:
     return yaml.safe_load(resolved)["trainer"]["train_steps"]
 
 
-def check_folder(run: Run, resolved: str) -> None:
+def check_folder(run: PlannedRun, resolved: str) -> None:
     """Raises UserError when the folder holds another experiment; `runtime` alone may differ."""
     path = run.folder / CONFIG
     if not path.exists():
@@ -145,7 +145,7 @@ def read_result(folder: pathlib.Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def write_result(run: Run, exit_code: int, seconds: float) -> None:
+def write_result(run: PlannedRun, exit_code: int, seconds: float) -> None:
     """Remembers how a run ended; a later one of the same run adds its time."""
     before = (read_result(run.folder) or {}).get("seconds", 0.0)
     result = {"exit_code": exit_code, "seconds": round(before + seconds, 1)}

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 
 from mm_models.errors import UserError
 from trainers.study.config import PreparationConfig, StudyConfig, substitute
-from trainers.study.plan import Run
+from trainers.study.plan import PlannedRun
 
 COMMAND = (sys.executable, "-m", "mmstack")
 
 
-def pending(study: StudyConfig, runs: Sequence[Run]) -> list[PreparationConfig]:
+def pending(study: StudyConfig, runs: Sequence[PlannedRun]) -> list[PreparationConfig]:
     """Commands, in order and without repetition, whose output does not exist.
 
     Args:

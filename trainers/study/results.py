@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from trainers.study.config import MetricConfig, StudyConfig
-from trainers.study.plan import METRICS, Run
+from trainers.study.plan import METRICS, PlannedRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Results:
 
     study: StudyConfig
     cells: Sequence[Cell]
-    finished: Sequence[Run]
-    unfinished: Sequence[Run]
+    finished: Sequence[PlannedRun]
+    unfinished: Sequence[PlannedRun]
     curves: Mapping[tuple, Sequence[tuple[int, Estimate]]]
 
 
@@ -86,11 +86,11 @@ def difference(values: Mapping[int, float], control: Mapping[int, float]) -> Est
     return estimate(values[seed] - control[seed] for seed in values if seed in control)
 
 
-def collect(study: StudyConfig, runs: Sequence[Run]) -> Results:
+def collect(study: StudyConfig, runs: Sequence[PlannedRun]) -> Results:
     """Reads `metrics.jsonl` of every finished run."""
     finished = [run for run in runs if run.finished]
     logged = {run.name: read_series(run.folder) for run in finished}
-    groups: dict[tuple, list[Run]] = {}
+    groups: dict[tuple, list[PlannedRun]] = {}
     for run in runs:
         members = groups.setdefault(_key(run.levels), [])
         members += [run] if run.finished else []
@@ -134,7 +134,7 @@ def _key(levels: Mapping[str, str]) -> tuple:
 
 
 def _by_seed(
-    runs: Sequence[Run], logged: Mapping, metric: str, config: MetricConfig
+    runs: Sequence[PlannedRun], logged: Mapping, metric: str, config: MetricConfig
 ) -> dict[int, float]:
     take = {"last": lambda values: values[-1], "max": max, "min": min}[config.take]
     found = {run.seed: [value for _, value in logged[run.name].get(metric, [])] for run in runs}

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from trainers.study.plan import CONFIG, METRICS, Run, write_result, write_text
+from trainers.study.plan import CONFIG, METRICS, PlannedRun, write_result, write_text
 
 TRAIN_COMMAND = (sys.executable, "-m", "mmstack", "train")
 LOG = "study.log"
@@ -32,7 +32,7 @@ class Job:
         train_steps: steps it takes in all.
     """
 
-    run: Run
+    run: PlannedRun
     config: str
     train_steps: int
 

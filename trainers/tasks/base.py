@@ -2,13 +2,30 @@
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import keras
 import tensorflow as tf
 
-from trainers.optimization.gradient_rules import GradientRule, PlainGradients
+from trainers.config.schema import StreamConfig
+from trainers.evaluation.pictures.panels import Panel
+from trainers.optimization.gradient_rules import Batch, GradientRule, PlainGradients
 from trainers.tasks.terms import Gather, StepTerms
+
+
+class TaskConfig(Protocol):
+    """What shared code reads of a task's own dataclass.
+
+    Attributes:
+        __dataclass_fields__: it is a dataclass, whose fields are what a run may not change.
+        name: of the system.
+        model: dataclass of the system's model; plans change its fields, and follow those that hold
+            the configs of parts.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    name: str
+    model: Any
 
 
 class Task(abc.ABC):
@@ -17,10 +34,17 @@ class Task(abc.ABC):
     A step is `terms(model, encode(model, batch), batch)`. `encode` is local to a replica and always
     compiles with XLA; collectives (global negatives, synchronised batch norm) belong in `terms`,
     which gets `gather`, a differentiable all-gather over the batch axis.
+
+    Attributes:
+        config: the task's own, with what follows from others of its fields filled in.
+        streams: by name.
     """
 
-    def __init__(self, config: Any, streams: Mapping[str, Any]):
-        """Takes the task's own config and the experiment's streams by name."""
+    def __init__(self, config: TaskConfig, streams: Mapping[str, StreamConfig]):
+        """Takes the task's own config and the experiment's streams by name.
+
+        A task can also be made without streams, to build its model and no more.
+        """
         self.config = config
         self.streams = streams
 
@@ -40,7 +64,7 @@ class Task(abc.ABC):
     def encode(
         self,
         model: keras.Model,
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         stream: str,
         training: bool,
@@ -53,7 +77,7 @@ class Task(abc.ABC):
         self,
         model: keras.Model,
         outputs: Any,
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         stream: str,
         training: bool,
@@ -95,5 +119,5 @@ class Task(abc.ABC):
         """Evaluators by name, each a callable `(model, context) -> dict[str, float]`."""
 
     @abc.abstractmethod
-    def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> Any:
+    def summaries(self, model: keras.Model, batch: Batch, *, stream: str) -> list[Panel]:
         """Pictures, sounds and tables of one batch for TensorBoard."""

@@ -3,13 +3,11 @@ and mT5 were published."""
 
 import os
 import re
-from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from mm_models.checkpoints.containers import output_files
+from mm_models.checkpoints.containers.container import Container
 from mm_models.checkpoints.mapping import Shape
 from mm_models.errors import UserError
 
@@ -21,6 +19,8 @@ _NAME = "model.ckpt"
 
 class MeshSource:
     """Variables of one checkpoint, without the optimizer's; see `mapping.Source`."""
+
+    settings = None
 
     def __init__(self, path: str):
         """Opens it. Raises UserError for a damaged one."""
@@ -47,52 +47,32 @@ class MeshSource:
             raise UserError(f"{self.path} has a damaged {key} ({reason})") from error
 
 
-def recognises(path: str) -> bool:
-    """Whether `path` is the common part of such a checkpoint's files (or the first of them)."""
-    path = path.removesuffix(".index")
-    try:
-        if not tf.io.gfile.exists(f"{path}.index"):
-            return False
-        return tf.train.load_checkpoint(path).has_tensor(TABLE_KEY)
-    except (tf.errors.OpError, ValueError):
-        return False  # the container of other TensorFlow checkpoints says what is wrong
+class MeshContainer(Container):
+    """Files of one checkpoint, written to a folder as `model.ckpt-<step>`, with `global_step`."""
 
+    writes_remote = True
 
-def open_source(path: str) -> MeshSource:
-    """Opens a checkpoint. Raises UserError for a damaged one."""
-    return MeshSource(path)
+    def recognises(self, path):
+        """Whether `path` is the common part of such a checkpoint's files (or the first of them)."""
+        path = path.removesuffix(".index")
+        try:
+            if not tf.io.gfile.exists(f"{path}.index"):
+                return False
+            return tf.train.load_checkpoint(path).has_tensor(TABLE_KEY)
+        except (tf.errors.OpError, ValueError):
+            return False  # the container of other TensorFlow checkpoints says what is wrong
 
+    def open_source(self, path):
+        return MeshSource(path)
 
-def write(
-    values: Iterable[tuple[str, np.ndarray]],
-    path: str,
-    *,
-    step: int = 0,
-    settings: dict[str, Any] | None = None,
-) -> str:
-    """Writes `path`/model.ckpt-<step>.
-
-    Args:
-        values: variables by key.
-        path: folder that must not exist; appears by rename.
-        step: kept as `global_step`, and in the name.
-        settings: not kept: the format has no place for them.
-
-    Returns:
-        The checkpoint's path.
-
-    Raises:
-        UserError: the folder exists or cannot be written.
-    """
-    del settings
-    held = {**dict(values), STEP_KEY: np.int64(step)}
-    name = f"{_NAME}-{step}"
-    with output_files.appearing(path) as folder:
-        tf.io.gfile.makedirs(folder)
+    def _write(self, values, path, step, settings):
+        held = {**dict(values), STEP_KEY: np.int64(step)}
+        name = f"{_NAME}-{step}"
+        tf.io.gfile.makedirs(path)
         tf.raw_ops.SaveV2(
-            prefix=os.path.join(folder, name),
+            prefix=os.path.join(path, name),
             tensor_names=list(held),
             shape_and_slices=[""] * len(held),
             tensors=[tf.constant(value) for value in held.values()],
         )
-    return os.path.join(path, name)
+        return name

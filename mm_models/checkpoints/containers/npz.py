@@ -2,13 +2,11 @@
 
 import os
 import zipfile
-from collections.abc import Iterable
-from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from mm_models.checkpoints.containers import output_files
+from mm_models.checkpoints.containers.container import Container
 from mm_models.checkpoints.mapping import Shape
 from mm_models.errors import UserError
 
@@ -17,6 +15,8 @@ _SUFFIX = ".npy"
 
 class NpzSource:
     """Arrays of one file; see `mapping.Source`. The step is 0, as no file says one."""
+
+    settings = None
 
     def __init__(self, path: str):
         """Reads headers alone. Raises UserError for a damaged file."""
@@ -54,47 +54,23 @@ class NpzSource:
         return value
 
 
-def recognises(path: str) -> bool:
-    """Whether `path` is a zip archive of nothing but NumPy arrays."""
-    if not os.path.isfile(path) or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    return bool(names) and all(name.endswith(_SUFFIX) for name in names)
+class NpzContainer(Container):
+    """One file, written one array at a time; it keeps neither step nor settings."""
 
+    def recognises(self, path):
+        """Whether `path` is a zip archive of nothing but NumPy arrays."""
+        if not os.path.isfile(path) or not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        return bool(names) and all(name.endswith(_SUFFIX) for name in names)
 
-def open_source(path: str) -> NpzSource:
-    """Opens a file. Raises UserError for a damaged one."""
-    return NpzSource(path)
+    def open_source(self, path):
+        return NpzSource(path)
 
-
-def write(
-    values: Iterable[tuple[str, np.ndarray]],
-    path: str,
-    *,
-    step: int = 0,
-    settings: dict[str, Any] | None = None,
-) -> str:
-    """Writes a file, one array at a time.
-
-    Args:
-        values: arrays by key.
-        path: must not exist; appears by rename.
-        step, settings: not kept: the format has no place for them.
-
-    Returns:
-        `path`.
-
-    Raises:
-        UserError: it exists or cannot be written.
-    """
-    del step, settings
-    output_files.check_local(path)
-    with (
-        output_files.appearing(path) as unfinished,
-        zipfile.ZipFile(unfinished, "w", allowZip64=True) as archive,
-    ):
-        for key, value in values:
-            with archive.open(f"{key}{_SUFFIX}", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
-    return path
+    def _write(self, values, path, step, settings):
+        with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+            for key, value in values:
+                with archive.open(f"{key}{_SUFFIX}", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
+        return ""

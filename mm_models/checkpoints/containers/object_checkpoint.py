@@ -1,14 +1,12 @@
 """Reading and writing object-based TensorFlow checkpoints by the names of their variables."""
 
-import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from mm_models.checkpoints.containers import output_files
+from mm_models.checkpoints.containers.container import Container
 from mm_models.errors import UserError
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -18,13 +16,16 @@ _SLOT = "/.OPTIMIZER_SLOT/"
 _NAME = "ckpt"
 
 
-class PublishedCheckpoint:
+class ObjectCheckpointSource:
     """The variables below one root of a checkpoint.
 
     Attributes:
         path: without `.index`.
         shapes: int[...] by key, without the suffix; slots of optimizers are left out.
+        settings: None, as the format has no place for them.
     """
+
+    settings = None
 
     def __init__(self, path: str, root: str = "model"):
         """Opens the checkpoint. Raises UserError when there is none, or none of this kind."""
@@ -63,53 +64,34 @@ class PublishedCheckpoint:
         return int(number[1]) if number else 0
 
 
-def recognises(path: str) -> bool:
-    """Whether `path` is the common part of the names of such files (or the first of them).
+class ObjectCheckpointContainer(Container):
+    """Files of one checkpoint, written to a folder with one variable for each key such as
+    `model/head/kernel`, and the step as `optimizer/iter` and in the name `ckpt-<step>`."""
 
-    Raises:
-        UserError: it is remote, and cannot be reached.
-    """
-    try:
-        return tf.io.gfile.exists(f"{path.removesuffix('.index')}.index")
-    except tf.errors.OpError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be reached ({reason}); copy it here") from error
+    writes_remote = True
 
+    def recognises(self, path):
+        """Whether `path` is the common part of the names of such files (or the first of them).
 
-def open_source(path: str) -> PublishedCheckpoint:
-    """Opens a checkpoint. Raises UserError for one that is damaged or of another kind."""
-    return PublishedCheckpoint(path)
+        Raises:
+            UserError: it is remote, and cannot be reached.
+        """
+        try:
+            return tf.io.gfile.exists(f"{path.removesuffix('.index')}.index")
+        except tf.errors.OpError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path} cannot be reached ({reason}); copy it here") from error
 
+    def open_source(self, path):
+        return ObjectCheckpointSource(path)
 
-def write(
-    values: Iterable[tuple[str, np.ndarray]],
-    path: str,
-    *,
-    step: int = 0,
-    settings: dict[str, Any] | None = None,
-) -> str:
-    """Writes `path`/ckpt-<step> with one variable for each key, and the step.
-
-    Args:
-        values: by key, such as `model/head/kernel`.
-        path: folder that must not exist; appears by rename.
-        step: kept as `optimizer/iter`, and in the name.
-        settings: not kept: the format has no place for them.
-
-    Returns:
-        The checkpoint's path.
-
-    Raises:
-        UserError: the folder exists or cannot be written.
-    """
-    del settings
-    tree = _tree({**dict(values), STEP_KEY: np.int64(step)})
-    with output_files.appearing(path) as folder:
+    def _write(self, values, path, step, settings):
+        tree = _tree({**dict(values), STEP_KEY: np.int64(step)})
         manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(**tree), folder, max_to_keep=None, checkpoint_name=_NAME
+            tf.train.Checkpoint(**tree), path, max_to_keep=None, checkpoint_name=_NAME
         )
         manager.save(checkpoint_number=step)
-    return os.path.join(path, f"{_NAME}-{step}")
+        return f"{_NAME}-{step}"
 
 
 class _Node(tf.Module):

@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from mm_models.checkpoints.containers import output_files
+from mm_models.checkpoints.containers.container import Container
 from mm_models.errors import UserError
 
 DTYPES = {
@@ -70,51 +70,30 @@ class SafetensorsSource:
         return np.memmap(file, dtype, mode="r", offset=offset, shape=shape or (1,)).reshape(shape)
 
 
-def recognises(path: str) -> bool:
-    """Whether `path` is such a file, or a folder with some."""
-    if os.path.isdir(path):
-        return any(name.endswith((".safetensors", INDEX_SUFFIX)) for name in os.listdir(path))
-    if not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        start = file.read(9)
-    return len(start) == 9 and start[8:] == b"{" and _header_bytes(start) <= _MAX_HEADER_BYTES
+class SafetensorsContainer(Container):
+    """A file, or a folder with some; written as a folder with `model.safetensors`, the step among
+    its metadata, and with `config.json` for settings."""
 
+    def recognises(self, path):
+        """Whether `path` is such a file, or a folder with some."""
+        if os.path.isdir(path):
+            return any(name.endswith((".safetensors", INDEX_SUFFIX)) for name in os.listdir(path))
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as file:
+            start = file.read(9)
+        return len(start) == 9 and start[8:] == b"{" and _header_bytes(start) <= _MAX_HEADER_BYTES
 
-def open_source(path: str) -> SafetensorsSource:
-    """Opens a file or folder. Raises UserError for a damaged one."""
-    return SafetensorsSource(path)
+    def open_source(self, path):
+        return SafetensorsSource(path)
 
-
-def write(
-    values: Iterable[tuple[str, np.ndarray]],
-    path: str,
-    *,
-    step: int = 0,
-    settings: dict[str, Any] | None = None,
-) -> str:
-    """Writes the folder `path` with `model.safetensors`, and with `config.json` for settings.
-
-    Args:
-        values: arrays by key.
-        path: must not exist; appears by rename.
-        step: training step, kept among the file's metadata.
-        settings: content of `config.json`.
-
-    Returns:
-        `path`.
-
-    Raises:
-        UserError: it exists or cannot be written.
-    """
-    output_files.check_local(path)
-    with output_files.appearing(path) as folder:
-        os.makedirs(folder)
-        write_file(os.path.join(folder, WEIGHTS_FILE), values, step=step)
+    def _write(self, values, path, step, settings):
+        os.makedirs(path)
+        write_file(os.path.join(path, WEIGHTS_FILE), values, step=step)
         if settings is not None:
-            with open(os.path.join(folder, SETTINGS_FILE), "w", encoding="utf-8") as file:
+            with open(os.path.join(path, SETTINGS_FILE), "w", encoding="utf-8") as file:
                 file.write(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-    return path
+        return ""
 
 
 def write_file(path: str, values: Iterable[tuple[str, np.ndarray]], *, step: int = 0) -> None:

@@ -5,13 +5,14 @@ left out. Nothing is read with JAX, and nothing in the files can run code.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from mm_models.checkpoints.containers import message_pack, output_files, zarr
+from mm_models.checkpoints.containers import message_pack, zarr
+from mm_models.checkpoints.containers.container import Container
 from mm_models.checkpoints.containers.zarr import ZarrArray
 from mm_models.errors import UserError
 
@@ -24,6 +25,8 @@ _SPEC_KEYS = {"driver", "kvstore"}
 
 class T5xSource:
     """Parameters of one checkpoint; see `mapping.Source`."""
+
+    settings = None
 
     def __init__(self, path: str):
         """Reads the file and the descriptions of the arrays. Raises UserError for damaged ones."""
@@ -88,63 +91,44 @@ def _relative_path(spec: Mapping[str, Any]) -> str:
     return normal
 
 
-def recognises(path: str) -> bool:
-    """Whether `path` is a folder with such a file."""
-    file_path = os.path.join(path, STATE_FILE)
-    if not os.path.isfile(file_path):
-        return False
-    with open(file_path, "rb") as file:
-        first = file.read(1)
-    # A map. TensorFlow's file of that name is text.
-    return bool(first) and (0x80 <= first[0] < 0x90 or first[0] in (0xDE, 0xDF))
+class T5xContainer(Container):
+    """A folder that T5X reads, written without an optimizer's state but for the step."""
 
+    def recognises(self, path):
+        """Whether `path` is a folder with such a file."""
+        file_path = os.path.join(path, STATE_FILE)
+        if not os.path.isfile(file_path):
+            return False
+        with open(file_path, "rb") as file:
+            first = file.read(1)
+        # A map. TensorFlow's file of that name is text.
+        return bool(first) and (0x80 <= first[0] < 0x90 or first[0] in (0xDE, 0xDF))
 
-def open_source(path: str) -> T5xSource:
-    """Opens a folder. Raises UserError for a damaged one."""
-    return T5xSource(path)
+    def open_source(self, path):
+        return T5xSource(path)
 
-
-def write(
-    values: Iterable[tuple[str, np.ndarray]],
-    path: str,
-    *,
-    step: int = 0,
-    settings: dict[str, Any] | None = None,
-) -> str:
-    """Writes a checkpoint that T5X reads, without an optimizer's state but for the step.
-
-    Args:
-        values: arrays by key.
-        path: must not exist; appears by rename.
-        step: training step.
-        settings: not kept: the format has no place for them.
-
-    Returns:
-        `path`.
-
-    Raises:
-        UserError: it exists or cannot be written.
-    """
-    del settings
-    output_files.check_local(path)
-    target: dict[str, Any] = {}
-    with output_files.appearing(path) as folder:
-        os.makedirs(folder)
+    def _write(self, values, path, step, settings):
+        os.makedirs(path)
+        target: dict[str, Any] = {}
         for key, value in values:
-            name = f"target.{key.replace('/', '.')}"
-            array = np.asarray(value)
-            zarr.write(os.path.join(folder, name), array)
             *parents, last = key.split("/")
             node = target
             for parent in parents:
                 node = node.setdefault(parent, {})
-            node[last] = {
-                "driver": "zarr",
-                "kvstore": {"driver": "file", "path": name},
-                "metadata": zarr.describe(array),
-            }
+            node[last] = _write_array(path, key, np.asarray(value))
         state = {"step": np.array(step, np.int32), "param_states": {}}
         content = {"version": _VERSION, "optimizer": {"target": target, "state": state}}
-        with open(os.path.join(folder, STATE_FILE), "wb") as file:
+        with open(os.path.join(path, STATE_FILE), "wb") as file:
             file.write(message_pack.pack(content))
-    return path
+        return ""
+
+
+def _write_array(folder: str, key: str, array: np.ndarray) -> dict[str, Any]:
+    """Writes one array beside the file; what the file says of it."""
+    name = f"target.{key.replace('/', '.')}"
+    zarr.write(os.path.join(folder, name), array)
+    return {
+        "driver": "zarr",
+        "kvstore": {"driver": "file", "path": name},
+        "metadata": zarr.describe(array),
+    }

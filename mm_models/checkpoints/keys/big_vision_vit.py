@@ -9,9 +9,9 @@ import numpy as np
 
 from mm_models.backbones.vit import Vit
 from mm_models.backbones.vit_head import MapHead
-from mm_models.checkpoints.containers.renamed import View
 from mm_models.checkpoints.keys import vit_fields
 from mm_models.checkpoints.mapping import Place, Source, joined, reshaped, same
+from mm_models.checkpoints.renamed_source import RenamedSource
 from mm_models.layers.transformer.attention import MultiHeadAttention
 from mm_models.layers.transformer.mlp import Mlp
 
@@ -27,7 +27,7 @@ _HEAD_PARTS = ("probe", "MlpBlock_", "MultiHeadDotProductAttention_", "LayerNorm
 _NUMBERED = re.compile(r"([A-Z]\w*)_(\d+)")
 
 
-def canonical(view: View, model: Vit) -> View:
+def canonical(source: RenamedSource, model: Vit) -> RenamedSource:
     """Any variant of a file with the keys of today's big_vision.
 
     Optimizer states are left out, blocks stacked along their first axis are taken apart, and the
@@ -38,20 +38,22 @@ def canonical(view: View, model: Vit) -> View:
     Source: big_vision (fix_old_checkpoints).
     """
     for prefix in _PREFIXES:
-        if any(key.startswith(prefix) for key in view.shapes):
-            view = view.below(prefix)
-    view = view.renamed(lambda key: key.removeprefix(_TOWER))
-    view = view.unstacked("^Transformer/encoderblock/", _BLOCK)
-    view = view.substituted((_OLD_POSITIONS, _POSITIONS))
-    if "probe" in view.shapes:
-        view = view.renamed(lambda key: f"MAPHead_0/{key}" if key.startswith(_HEAD_PARTS) else key)
-    return _with_class_row(_renumbered(view), model)
+        if any(key.startswith(prefix) for key in source.shapes):
+            source = source.below(prefix)
+    source = source.renamed(lambda key: key.removeprefix(_TOWER))
+    source = source.unstacked("^Transformer/encoderblock/", _BLOCK)
+    source = source.substituted((_OLD_POSITIONS, _POSITIONS))
+    if "probe" in source.shapes:
+        source = source.renamed(
+            lambda key: f"MAPHead_0/{key}" if key.startswith(_HEAD_PARTS) else key
+        )
+    return _with_class_row(_renumbered(source), model)
 
 
-def _renumbered(view: View) -> View:
+def _renumbered(source: RenamedSource) -> RenamedSource:
     """Modules of one class counted among themselves, where they were counted among all."""
     numbers: dict[tuple[str, str], set[int]] = {}
-    for key in view.shapes:
+    for key in source.shapes:
         names = key.split("/")
         for depth, name in enumerate(names):
             if found := _NUMBERED.fullmatch(name):
@@ -68,32 +70,32 @@ def _renumbered(view: View) -> View:
             changed.append(name)
         return "/".join(changed)
 
-    return view.renamed(change)
+    return source.renamed(change)
 
 
-def _with_class_row(view: View, model: Vit) -> View:
+def _with_class_row(source: RenamedSource, model: Vit) -> RenamedSource:
     """The row of the class token in the position table, where the model has it.
 
     A table with such a row has a square number of rows and one. A model without a position for its
     token gets the sum of the two as the token; a model with one gets zeros where a file has none.
     """
-    shape = view.shapes.get(_POSITIONS)
-    if shape is None or len(shape) != 3 or _CLASS not in view.shapes:
-        return view
+    shape = source.shapes.get(_POSITIONS)
+    if shape is None or len(shape) != 3 or _CLASS not in source.shapes:
+        return source
     has_row = not _is_square(shape[1]) and _is_square(shape[1] - 1)
     if has_row and not model.config.class_position:
-        token, rest = view.shapes[_CLASS], (1, shape[1] - 1, shape[2])
-        view = view.computed(_CLASS, token, lambda cls, t: cls + t[:, :1], _CLASS, _POSITIONS)
-        return view.computed(_POSITIONS, rest, lambda table: table[:, 1:], _POSITIONS)
+        token, rest = source.shapes[_CLASS], (1, shape[1] - 1, shape[2])
+        source = source.computed(_CLASS, token, lambda cls, t: cls + t[:, :1], _CLASS, _POSITIONS)
+        return source.computed(_POSITIONS, rest, lambda table: table[:, 1:], _POSITIONS)
     if not has_row and model.config.class_position:
         longer = (1, shape[1] + 1, shape[2])
-        return view.computed(
+        return source.computed(
             _POSITIONS,
             longer,
             lambda table: np.concatenate([np.zeros_like(table[:, :1]), table], axis=1),
             _POSITIONS,
         )
-    return view
+    return source
 
 
 def _is_square(count: int) -> bool:
@@ -112,7 +114,7 @@ def places(model: Vit, source: Source | None = None) -> list[Place]:
 
 def check(model: Vit, source: Source) -> None:
     """Raises UserError where the shapes of a file are those of another vision transformer."""
-    shapes = canonical(View(source), model).shapes
+    shapes = canonical(RenamedSource(source), model).shapes
     block = _BLOCK.format(index=0)
     # Of one array each, the axis that is the field.
     places = {

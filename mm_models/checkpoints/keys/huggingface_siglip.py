@@ -9,20 +9,19 @@ from typing import Any
 
 from mm_models.backbones.vit import Vit
 from mm_models.backbones.vit_head import MapHead
-from mm_models.checkpoints.containers.renamed import View
-from mm_models.checkpoints.containers.safetensors import SafetensorsSource
 from mm_models.checkpoints.keys import huggingface_vit
 from mm_models.checkpoints.mapping import Place, Source, joined, same, transposed
+from mm_models.checkpoints.renamed_source import RenamedSource
 
 # Hub files and all but the newest versions have it; a bare model of version 5 has not.
 _PREFIX = "vision_model."
 _ATTENTION = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "out_proj": "o"}
 
 
-def canonical(view: View, model: Vit) -> View:
+def canonical(source: RenamedSource, model: Vit) -> RenamedSource:
     """Names of the bare tower; the other tower keeps its own."""
     del model
-    return view.renamed(lambda key: key.removeprefix(_PREFIX))
+    return source.renamed(lambda key: key.removeprefix(_PREFIX))
 
 
 def fits(model: Vit) -> bool:
@@ -74,7 +73,7 @@ def _head_places(head: MapHead) -> Iterator[Place]:
     yield from huggingface_vit.dense("head.mlp.fc2", head.mlp.wo)
 
 
-def check(model: Vit, source: SafetensorsSource) -> None:
+def check(model: Vit, source: Source) -> None:
     """Raises UserError where the file's config says that its model computes otherwise."""
     found = source.settings or {}
     huggingface_vit.check_settings(model, found.get("vision_config", found), source.path)

@@ -131,7 +131,7 @@ def check(model: T5, source: Source) -> None:
 
     Shapes alone do not tell heads from their widths, nor how logits are scaled.
     """
-    theirs = getattr(source, "settings", None)
+    theirs = source.settings
     if theirs is None:
         return
     ours = {**_mathematics(model.config), "layer_norm_epsilon": EPSILON}

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from mm_models.backbones.vit import Vit
-from mm_models.checkpoints.containers.renamed import View
-from mm_models.checkpoints.containers.safetensors import SafetensorsSource
 from mm_models.checkpoints.keys import huggingface_vit
 from mm_models.checkpoints.mapping import Place, Source, joined, reshaped, zeros
+from mm_models.checkpoints.renamed_source import RenamedSource
 
 _PREFIX = "vit."
 _CLASS, _POSITIONS = "embeddings.cls_token", "embeddings.position_embeddings"
@@ -33,14 +32,14 @@ _RENAMED = (
 )
 
 
-def canonical(view: View, model: Vit) -> View:
+def canonical(source: RenamedSource, model: Vit) -> RenamedSource:
     """Names of a bare model in version 4. For a model whose class token has no position of its own,
     the token's row of positions is added to it."""
-    view = view.renamed(lambda key: key.removeprefix(_PREFIX)).substituted(*_RENAMED)
-    if model.config.class_position or not {_CLASS, _POSITIONS} <= set(view.shapes):
-        return view
-    token = view.shapes[_CLASS]
-    return view.computed(_CLASS, token, lambda cls, table: cls + table[:, :1], _CLASS, _POSITIONS)
+    source = source.renamed(lambda key: key.removeprefix(_PREFIX)).substituted(*_RENAMED)
+    if model.config.class_position or not {_CLASS, _POSITIONS} <= set(source.shapes):
+        return source
+    token = source.shapes[_CLASS]
+    return source.computed(_CLASS, token, lambda cls, table: cls + table[:, :1], _CLASS, _POSITIONS)
 
 
 def fits(model: Vit) -> bool:
@@ -83,7 +82,7 @@ def _trunk_places(model: Vit) -> Iterator[Place]:
         yield from huggingface_vit.dense("pooler.dense", model.pre_logits)
 
 
-def check(model: Vit, source: SafetensorsSource) -> None:
+def check(model: Vit, source: Source) -> None:
     """Raises UserError where the file's config says that its model computes otherwise."""
     huggingface_vit.check_settings(model, source.settings or {}, source.path)
 

@@ -8,8 +8,8 @@ trained, names the scope after the stack and gives kernels an axis of heads.
 from collections.abc import Iterator
 
 from mm_models.backbones.t5 import T5
-from mm_models.checkpoints.containers.renamed import View
 from mm_models.checkpoints.mapping import Place, Source, same, transposed
+from mm_models.checkpoints.renamed_source import RenamedSource
 from mm_models.layers.transformer.attention import MultiHeadAttention
 from mm_models.layers.transformer.block import TransformerBlock
 
@@ -17,7 +17,7 @@ _ATTENTION = {"q": "query", "k": "key", "v": "value", "o": "out"}
 _LAYER_AXIS = 1
 
 
-def canonical(source: View, model: T5) -> View:
+def canonical(source: RenamedSource, model: T5) -> RenamedSource:
     """One scope for each layer, and matrices, whatever the layout."""
     del model
     source = source.substituted(

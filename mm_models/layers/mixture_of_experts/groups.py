@@ -49,24 +49,3 @@ def expert_capacity(
     if rounding == "half_even":
         return max(round(share), minimum)
     return max(4 * math.ceil(math.ceil(share) / 4), minimum)
-
-
-def released_groups(
-    num_tokens: int, num_experts: int, replicas_per_expert: int = 1, max_group_size: int = 2048
-) -> int:
-    """Number of groups by the rule of the released IMP code, for comparison.
-
-    The smallest number, from tokens // max_group_size and replicas * experts upwards, that divides
-    the tokens of the global batch and is a multiple of replicas * experts. It depends on the number
-    of devices, and can leave an expert without capacity: 256 tokens on 256 devices of 16 experts
-    make groups of one token, of which each expert takes round(1 / 16) = 0.
-
-    Raises:
-        ValueError: no number will do.
-    """
-    unit = replicas_per_expert * num_experts
-    least = max(num_tokens // max_group_size, unit)
-    for count in range(unit * -(-least // unit), num_tokens + 1, unit):
-        if num_tokens % count == 0:
-            return count
-    raise ValueError(f"{num_tokens} tokens have no number of groups that is a multiple of {unit}")

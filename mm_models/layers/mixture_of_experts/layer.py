@@ -19,6 +19,7 @@ from mm_models.layers.mixture_of_experts import (
 )
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
 from mm_models.layers.mixture_of_experts.statistics import Routing
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.transformer.mlp import activation_function
 
 ROUTER_STANDARD_DEVIATION = 0.02
@@ -167,7 +168,7 @@ class MixtureOfExperts(keras.layers.Layer):
         hidden = self.dropout(
             self._activate(self.wi(taken)),
             training=training,
-            seed=randomness.fold_in_optional(seed, "hidden"),
+            seed=randomness.fold_in_optional(seed, Purpose.MLP_HIDDEN),
         )
         return implementation.combine(self.wo(hidden), assignment, tokens.shape[1])
 

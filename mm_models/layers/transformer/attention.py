@@ -8,6 +8,7 @@ import tensorflow as tf
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.initializers import kernel_initializer
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.transformer import normalization
 
 MASKED_SCORE = -1e9
@@ -246,7 +247,7 @@ class MultiHeadAttention(keras.layers.Layer):
             attention_mask=attention_mask,
             bias=bias,
             training=training,
-            seed=randomness.fold_in_optional(seed, "attention_weights"),
+            seed=randomness.fold_in_optional(seed, Purpose.ATTENTION_WEIGHTS),
         )
 
     def get_config(self):

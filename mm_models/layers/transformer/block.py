@@ -1,35 +1,20 @@
 """One pre-norm transformer block, over whole sequences or step by step."""
 
 import dataclasses
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mixture_of_experts.layer import MixtureOfExperts
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
 from mm_models.layers.mixture_of_experts.statistics import Routing
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.transformer import normalization
 from mm_models.layers.transformer.attention import MultiHeadAttention
+from mm_models.layers.transformer.block_inputs import BlockInputs, OpenRows
 from mm_models.layers.transformer.block_options import BlockOptions, as_block_options
 from mm_models.layers.transformer.mlp import Mlp
-
-
-class OpenRows(NamedTuple):
-    """Output rows just before the last Dense of the last block's feed-forward half.
-
-    Everything behind is per row and cheap, so that a loss can be differentiated by these rows, and
-    the gradient of that Dense be written down row by row, without a pass through the stack.
-
-    Attributes:
-        residual: float[..., dim] what the Dense's output is added to.
-        hidden: float[..., mlp_dim] what the Dense reads.
-    """
-
-    residual: tf.Tensor
-    hidden: tf.Tensor
 
 
 def as_dict(options: ExpertOptions | None) -> dict | None:
@@ -51,17 +36,8 @@ class TransformerBlock(keras.layers.Layer):
         options: what the block is made of.
         experts: put a mixture of experts in the place of the feed-forward half; None: do not.
 
-    Call arguments:
-        tokens: float[batch, tokens, dim].
-        attention_mask: [batch, tokens] or [1 or batch, tokens, tokens], 1 where a key may be seen.
-            The experts take one of rank 2 for their padding mask.
-        bias: float[1 or batch, heads, tokens, tokens] added to the scores of self-attention.
-        num_outputs: compute only the first so many rows; all of them still serve as keys. None:
-            all.
-        memory: float[batch, memory, dim] that cross-attention reads.
-        memory_mask: [batch, memory] or [batch, tokens, memory].
-        training: bool.
-        seed: int32[2] for dropout.
+    Called with tokens float[batch, tokens, dim], `training` and `seed: int32[2]`, a block lets all
+    tokens see all; `forward` takes all that `BlockInputs` name.
 
     Raises:
         ValueError: experts in the place of a gated or T5X-initialised half, which they lack.
@@ -133,136 +109,83 @@ class TransformerBlock(keras.layers.Layer):
             layer.build(shape)
         self.built = True
 
-    def call(
-        self,
-        tokens,
-        attention_mask=None,
-        bias=None,
-        num_outputs=None,
-        memory=None,
-        memory_mask=None,
-        training=False,
-        seed=None,
-    ):
-        return self.forward(
-            tokens,
-            attention_mask,
-            bias,
-            num_outputs,
-            memory,
-            memory_mask,
-            training=training,
-            seed=seed,
-        )[0]
+    def call(self, tokens, training=False, seed=None):
+        return self.forward(BlockInputs(tokens, training=training, seed=seed))[0]
 
-    def forward(
-        self,
-        tokens,
-        attention_mask=None,
-        bias=None,
-        num_outputs=None,
-        memory=None,
-        memory_mask=None,
-        training=False,
-        seed=None,
-    ) -> tuple[tf.Tensor, Routing | None]:
-        """What `call` returns, and what the router did where there is one."""
-        options = {"training": training, "seed": seed}
-        memories = {"memory": memory, "memory_mask": memory_mask}
+    def forward(self, inputs: BlockInputs) -> tuple[tf.Tensor, Routing | None]:
+        """float[batch, tokens or num_outputs, dim], and what the router did where there is one."""
         if self.expert_options is None:
-            rows = self.open(tokens, attention_mask, bias, num_outputs, **memories, **options)
-            return self.close(rows, **options), None
+            rows = self.open(inputs)
+            return self.close(rows.residual, self.last_dense(rows.hidden), inputs), None
+        inputs = inputs.cast(self.compute_dtype)
         # All rows, whatever is asked for: who meets which expert depends on all of them.
-        tokens = self._attend(tokens, attention_mask, bias, None, **options)
-        tokens = self._read(tokens, **memories, **options)
-        padding_mask = attention_mask
-        if attention_mask is not None and attention_mask.shape.rank != 2:
+        tokens = self._read(self._attend(dataclasses.replace(inputs, num_outputs=None)), inputs)
+        padding_mask = inputs.attention_mask
+        if padding_mask is not None and padding_mask.shape.rank != 2:
             padding_mask = None
-        taken = self._meet_experts(tokens, padding_mask, **options)
-        tokens += self.drop_residual(taken.tokens, **options)
-        return tokens if num_outputs is None else tokens[:, :num_outputs], taken.routing
+        taken = self._meet_experts(tokens, padding_mask, **inputs.drawing(Purpose.MLP))
+        tokens = self.close(tokens, taken.tokens, inputs)
+        return tokens[:, : inputs.num_outputs], taken.routing
 
-    def _meet_experts(self, tokens, padding_mask, *, training, seed):
-        return self.experts(
-            self.mlp_norm(tokens),
-            padding_mask=padding_mask,
-            training=training,
-            seed=randomness.fold_in_optional(seed, "mlp"),
-        )
+    def _meet_experts(self, tokens, padding_mask, *, training=False, seed=None):
+        normed = self.mlp_norm(tokens)
+        return self.experts(normed, padding_mask=padding_mask, training=training, seed=seed)
 
-    def open(
-        self,
-        tokens,
-        attention_mask=None,
-        bias=None,
-        num_outputs=None,
-        memory=None,
-        memory_mask=None,
-        training=False,
-        seed=None,
-    ) -> OpenRows:
-        """The first part of `call`, up to the last Dense; not for a block with experts."""
+    def open(self, inputs: BlockInputs) -> OpenRows:
+        """The first part of `forward`, up to the last Dense; not for a block with experts.
+
+        With `last_dense` and `close` it is `forward`: a loss can so be differentiated by what the
+        last Dense reads and gives, without a pass through what comes before.
+        """
         if self.expert_options is not None:
             raise ValueError(f"block {self.name!r} has experts, and no single last Dense")
-        options = {"training": training, "seed": seed}
-        tokens = self._attend(tokens, attention_mask, bias, num_outputs, **options)
-        tokens = self._read(tokens, memory, memory_mask, **options)
-        hidden = self.mlp.hidden(
-            self.mlp_norm(tokens),
-            training=training,
-            seed=randomness.fold_in_optional(seed, "mlp"),
+        inputs = inputs.cast(self.compute_dtype)
+        tokens = self._read(self._attend(inputs), inputs)
+        return OpenRows(
+            tokens, self.mlp.hidden(self.mlp_norm(tokens), **inputs.drawing(Purpose.MLP))
         )
-        return OpenRows(tokens, hidden)
 
-    def _attend(self, tokens, attention_mask, bias, num_outputs, *, training, seed):
+    def last_dense(self, hidden):
+        """float[..., mlp_dim] -> float[..., dim]."""
+        return self.mlp.wo(hidden)
+
+    def close(self, residual, branch, inputs: BlockInputs):
+        """The rest of `forward`: what the last Dense gave, dropped, and added to the residual."""
+        return residual + self.dropout(branch, **inputs.drawing(Purpose.MLP_RESIDUAL))
+
+    def _attend(self, inputs: BlockInputs):
         """x + attention(norm(x))."""
-
-        def branch(name):
-            return randomness.fold_in_optional(seed, name)
-
-        normed = self.attention_norm(tokens)
-        queries = normed
-        if num_outputs is not None:
-            tokens, queries = tokens[:, :num_outputs], normed[:, :num_outputs]
-            bias = None if bias is None else bias[:, :, :num_outputs]
+        tokens, attention_mask, bias = inputs.tokens, inputs.attention_mask, inputs.bias
+        normed = queries = self.attention_norm(tokens)
+        count = inputs.num_outputs
+        if count is not None:
+            tokens, queries = tokens[:, :count], normed[:, :count]
+            bias = None if bias is None else bias[:, :, :count]
             if attention_mask is not None and attention_mask.shape.rank == 3:
-                attention_mask = attention_mask[:, :num_outputs]
+                attention_mask = attention_mask[:, :count]
         attended = self.attention(
             queries,
             memory=normed,
             attention_mask=attention_mask,
             bias=bias,
-            training=training,
-            seed=branch("attention"),
+            **inputs.drawing(Purpose.ATTENTION),
         )
-        return tokens + self.dropout(attended, training=training, seed=branch("attention_residual"))
+        return tokens + self.dropout(attended, **inputs.drawing(Purpose.ATTENTION_RESIDUAL))
 
-    def _read(self, tokens, memory, memory_mask, *, training, seed):
+    def _read(self, tokens, inputs: BlockInputs):
         """x + cross_attention(norm(x), memory), or x itself in a block without."""
         if not self.options.cross_attention:
             return tokens
+        memory_mask = inputs.memory_mask
         if memory_mask is not None and memory_mask.shape.rank == 3:
             memory_mask = memory_mask[:, : tokens.shape[1]]
         attended = self.cross_attention(
             self.cross_attention_norm(tokens),
-            memory=memory,
+            memory=inputs.memory,
             attention_mask=memory_mask,
-            training=training,
-            seed=randomness.fold_in_optional(seed, "cross_attention"),
+            **inputs.drawing(Purpose.CROSS_ATTENTION),
         )
-        seed = randomness.fold_in_optional(seed, "cross_attention_residual")
-        return tokens + self.dropout(attended, training=training, seed=seed)
-
-    def close(self, rows: OpenRows, training=False, seed=None):
-        """The rest of `call`."""
-        return rows.residual + self.drop_residual(
-            self.mlp.wo(rows.hidden), training=training, seed=seed
-        )
-
-    def drop_residual(self, values, training=False, seed=None):
-        """The dropout between the last Dense and the residual; linear, and its own adjoint."""
-        seed = randomness.fold_in_optional(seed, "mlp_residual")
-        return self.dropout(values, training=training, seed=seed)
+        return tokens + self.dropout(attended, **inputs.drawing(Purpose.CROSS_ATTENTION_RESIDUAL))
 
     def remember(self, memory) -> dict[str, tf.Tensor]:
         """What `step` needs of a memory float[batch, memory, dim]; nothing without
@@ -292,7 +215,7 @@ class TransformerBlock(keras.layers.Layer):
             tokens += self.cross_attention.read(queries, remembered, memory_mask)
         if self.expert_options is None:
             return tokens + self.mlp(self.mlp_norm(tokens)), cache
-        return tokens + self._meet_experts(tokens, None, training=False, seed=None).tokens, cache
+        return tokens + self._meet_experts(tokens, None).tokens, cache
 
     def get_config(self):
         return {

@@ -6,6 +6,7 @@ import tensorflow as tf
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.initializers import kernel_initializer
+from mm_models.layers.random_purposes import Purpose
 
 ACTIVATIONS = {
     "gelu": lambda values: tf.nn.gelu(values, approximate=False),
@@ -105,7 +106,7 @@ class Mlp(keras.layers.Layer):
         for gate in gates:
             hidden *= gate
         return self.dropout(
-            hidden, training=training, seed=randomness.fold_in_optional(seed, "hidden")
+            hidden, training=training, seed=randomness.fold_in_optional(seed, Purpose.MLP_HIDDEN)
         )
 
     def get_config(self):

@@ -19,7 +19,7 @@ def recompute(function: Callable[..., Any], *tensors: tf.Tensor) -> Any:
             a variable, while masks and seeds may come from around it.
         tensors: floats.
     """
-    structure = []
+    structure: list[Any] = []
 
     def flat(*values):
         outputs = function(*values)

@@ -1,18 +1,19 @@
 """Stacks of pre-norm transformer blocks."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
 from mm_models.layers.mixture_of_experts.statistics import Routing
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.transformer import normalization
-from mm_models.layers.transformer.block import OpenRows, TransformerBlock, as_dict
+from mm_models.layers.transformer.block import TransformerBlock, as_dict
+from mm_models.layers.transformer.block_inputs import BlockInputs, OpenRows
 from mm_models.layers.transformer.block_options import BlockOptions, as_block_options
 from mm_models.layers.transformer.rematerialization import recompute
 
@@ -40,7 +41,7 @@ def _checked_layers(layers, num_layers, experts) -> tuple[int, ...]:
     return tuple(sorted(layers))
 
 
-def _of_block(bias, index):
+def _bias_of_block(bias, index):
     """The bias of one block, of one for all or a tuple of one each."""
     return bias[index] if isinstance(bias, tuple | list) else bias
 
@@ -57,14 +58,12 @@ class TransformerStack(keras.layers.Layer):
         expert_layers: indices of those blocks.
         final_dropout: drop values behind the final normalisation, as T5 does and big_vision not.
         rematerialize: keep only what goes into the blocks for the backward pass of training, and
-            compute the rest again there; `open` keeps everything.
+            compute the rest again there.
 
-    Call arguments: those of `TransformerBlock`; `bias` may be a tuple of one for each block;
-    `num_outputs` applies to the last block, so that a model that reads one row pays for one row
-    there (a block with experts computes all rows).
-
-    Returns:
-        float[batch, tokens or num_outputs, dim].
+    Called with tokens float[batch, tokens, dim], `training` and `seed: int32[2]`, a stack lets all
+    tokens see all; `forward` takes all that `BlockInputs` name. `num_outputs` applies to the last
+    block, so that a model that reads one row pays for one row there (a block with experts computes
+    all rows).
 
     Raises:
         ValueError: there is no such layer, or it has no experts to hold.
@@ -115,103 +114,67 @@ class TransformerStack(keras.layers.Layer):
         self.final_norm.build((None, None, self.options.dim))
         self.built = True
 
-    def call(
-        self,
-        tokens,
-        attention_mask=None,
-        bias=None,
-        num_outputs=None,
-        memory=None,
-        memory_mask=None,
-        training=False,
-        seed=None,
-    ):
-        return self.forward(
-            tokens,
-            attention_mask,
-            bias,
-            num_outputs,
-            memory,
-            memory_mask,
-            training=training,
-            seed=seed,
-        ).tokens
+    def call(self, tokens, training=False, seed=None):
+        return self.forward(BlockInputs(tokens, training=training, seed=seed)).tokens
 
-    def forward(
-        self,
-        tokens,
-        attention_mask=None,
-        bias=None,
-        num_outputs=None,
-        memory=None,
-        memory_mask=None,
-        training=False,
-        seed=None,
-    ) -> StackOutputs:
-        """What `call` returns, with what the routers did; for a stack that is built."""
-        # `call` gets its tokens in the dtype of the computation, this method gets them from anyone.
-        tokens = tf.cast(tokens, self.compute_dtype)
-        memory = None if memory is None else tf.cast(memory, self.compute_dtype)
+    def forward(self, inputs: BlockInputs) -> StackOutputs:
+        """The normalised rows, with what the routers did; for a stack that is built."""
+        tokens, routings = self._pass(self.blocks, inputs)
+        return StackOutputs(self._finish(tokens, inputs), routings)
+
+    def _pass(self, blocks, inputs) -> tuple[tf.Tensor, tuple[Routing, ...]]:
+        """Tokens behind the first blocks, and their routings."""
+        inputs = inputs.cast(self.compute_dtype)
         routings = []
-        for index, block in enumerate(self.blocks):
-            options = {
-                "attention_mask": attention_mask,
-                "memory_mask": memory_mask,
-                "num_outputs": num_outputs if index == self.num_layers - 1 else None,
-                "training": training,
-                "seed": randomness.fold_in_optional(seed, index),
-            }
-            flowing = {"bias": _of_block(bias, index), "memory": memory}
-            tokens, routing = self._run(block, tokens, flowing, options)
+        for index, block in enumerate(blocks):
+            tokens, routing = self._run(block, self._of_block(index, inputs))
+            inputs = dataclasses.replace(inputs, tokens=tokens)
             routings += [] if routing is None else [routing]
-        return StackOutputs(self._finish(tokens, training, seed), tuple(routings))
+        return inputs.tokens, tuple(routings)
 
-    def _run(self, block, tokens, flowing, options) -> tuple[tf.Tensor, Routing | None]:
-        if not (self.rematerialize and options["training"]):
-            return block.forward(tokens, **flowing, **options)
+    def _of_block(self, index, inputs) -> BlockInputs:
+        """Inputs of one block of those of the stack: its bias, its seed, the rows it computes."""
+        return dataclasses.replace(
+            inputs,
+            bias=_bias_of_block(inputs.bias, index),
+            num_outputs=inputs.num_outputs if index == self.num_layers - 1 else None,
+            seed=inputs.drawing(index)["seed"],
+        )
+
+    def _run(self, block, inputs) -> tuple[tf.Tensor, Routing | None]:
+        if not (self.rematerialize and inputs.training):
+            return block.forward(inputs)
         # What gradients flow to is an argument: a bias may come from a learned table.
+        flowing = {"tokens": inputs.tokens, "bias": inputs.bias, "memory": inputs.memory}
         flowing = {name: value for name, value in flowing.items() if value is not None}
 
-        def run(tokens, *values):
+        def run(*values):
             named = dict(zip(flowing, values, strict=True))
-            tokens, routing = block.forward(tokens, **named, **options)
+            tokens, routing = block.forward(dataclasses.replace(inputs, **named))
             return (tokens,) if routing is None else (tokens, routing)
 
-        tokens, *routings = recompute(run, tokens, *flowing.values())
+        tokens, *routings = recompute(run, *flowing.values())
         return tokens, routings[0] if routings else None
 
-    def open(
-        self,
-        tokens,
-        attention_mask=None,
-        bias=None,
-        num_outputs=None,
-        training=False,
-        seed=None,
-    ) -> OpenRows:
-        """The first part of `call`, up to the last Dense of the last block, which has no experts.
-
-        What routers of other blocks did is not handed out here.
+    def open(self, inputs: BlockInputs) -> OpenRows:
+        """The first part of `forward`, up to the last Dense of the last block, which has no
+        experts; see `TransformerBlock.open`. What routers of other blocks did is not handed out.
         """
-        common = {"attention_mask": attention_mask, "training": training}
-        last = self.num_layers - 1
-        for index, block in enumerate(self.blocks[:-1]):
-            own = {"bias": _of_block(bias, index), "seed": randomness.fold_in_optional(seed, index)}
-            tokens = block(tokens, **own, **common)
-        own = {"bias": _of_block(bias, last), "seed": self._last_seed(seed)}
-        return self.blocks[-1].open(tokens, num_outputs=num_outputs, **own, **common)
+        tokens, _ = self._pass(self.blocks[:-1], inputs)
+        inputs = dataclasses.replace(inputs, tokens=tokens)
+        return self.blocks[-1].open(self._of_block(self.num_layers - 1, inputs))
 
-    def close(self, rows: OpenRows, training=False, seed=None):
-        """The rest of `call`."""
-        tokens = self.blocks[-1].close(rows, training=training, seed=self._last_seed(seed))
-        return self._finish(tokens, training, seed)
+    def last_dense(self, hidden):
+        """float[..., mlp_dim] -> float[..., dim], by the last Dense of the last block."""
+        return self.blocks[-1].last_dense(hidden)
 
-    def _finish(self, tokens, training, seed):
-        return self.dropout(
-            self.final_norm(tokens),
-            training=training,
-            seed=randomness.fold_in_optional(seed, "final"),
-        )
+    def close(self, residual, branch, inputs: BlockInputs):
+        """The rest of `forward`, from what the last Dense gave; of the inputs, those that drop."""
+        inputs_of_last = self._of_block(self.num_layers - 1, inputs)
+        return self._finish(self.blocks[-1].close(residual, branch, inputs_of_last), inputs)
+
+    def _finish(self, tokens, inputs):
+        return self.dropout(self.final_norm(tokens), **inputs.drawing(Purpose.STACK_OUTPUT))
 
     def empty_cache(self, num_rows, max_length: int) -> tuple[dict[str, tf.Tensor], ...]:
         """What `step` keeps of the tokens so far, for each block."""
@@ -254,19 +217,12 @@ class TransformerStack(keras.layers.Layer):
                 cache[index],
                 position,
                 attention_mask=attention_mask,
-                bias=_of_block(bias, index),
+                bias=_bias_of_block(bias, index),
                 remembered=None if remembered is None else remembered[index],
                 memory_mask=memory_mask,
             )
             kept.append(block_cache)
         return self.final_norm(tokens), tuple(kept)
-
-    def drop_residual(self, values, training=False, seed=None):
-        """The dropout behind the last Dense of the last block; its own adjoint."""
-        return self.blocks[-1].drop_residual(values, training=training, seed=self._last_seed(seed))
-
-    def _last_seed(self, seed):
-        return randomness.fold_in_optional(seed, self.num_layers - 1)
 
     def get_config(self):
         return {
@@ -279,3 +235,13 @@ class TransformerStack(keras.layers.Layer):
             "rematerialize": self.rematerialize,
             "final_dropout": self.final_dropout,
         }
+
+
+# How a model runs a stack of its own: what needs more of a pass than its output, such as the rows
+# at the last Dense, takes the place of `run_stack`.
+StackRunner = Callable[[TransformerStack, BlockInputs], tf.Tensor]
+
+
+def run_stack(stack: TransformerStack, inputs: BlockInputs) -> tf.Tensor:
+    """float[batch, tokens or num_outputs, dim]: the stack as it is."""
+    return stack.forward(inputs).tokens

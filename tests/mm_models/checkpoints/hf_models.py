@@ -26,7 +26,7 @@ def build(case: Case, seed: int, folder: str):
         )
     kind = getattr(transformers, case.kind)
     kind(config).save_pretrained(folder)
-    drawn = draw_weights(safetensors.open_source(folder).shapes, seed)
+    drawn = draw_weights(safetensors.SafetensorsSource(folder).shapes, seed)
     safetensors.write_file(os.path.join(folder, safetensors.WEIGHTS_FILE), drawn.items())
     return kind.from_pretrained(folder).eval()
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mm_models.backbones.vit import Vit, VitConfig
-from mm_models.checkpoints import key_maps, mapping
+from mm_models.checkpoints import key_maps, mapping, weight_formats
 
 BATCH = 2
 
@@ -123,13 +123,12 @@ def draw_images(height: int, width: int, seed: int) -> np.ndarray:
 def load(case: Case, path: str, allow=()) -> tuple[Vit, mapping.MappingReport]:
     """Our model with the weights of a file, the way that `mmstack convert` goes."""
     model = Vit(vit_config(case))
-    key_map = key_maps.find(*(opened := key_maps.open_source(path)))
-    key_map.check_settings(model, opened[1])
-    source = key_map.canonical(opened[1], model)
-    report = mapping.load(
-        key_map.places_of(model, source), source, allow=allow, elsewhere=key_map.elsewhere
-    )
-    return model, report
+    container, opened = weight_formats.open_source(path)
+    key_map = weight_formats.find(container, opened, key_maps.KEY_MAPS)
+    weight_formats.check_settings(key_map, model, opened)
+    source = weight_formats.canonical(key_map, opened, model)
+    places = weight_formats.places_of(key_map, model, source)
+    return model, mapping.load(places, source, allow=allow, elsewhere=key_map.elsewhere)
 
 
 def run(model: Vit, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -53,7 +53,7 @@ def batch() -> dict[str, np.ndarray]:
 class NamedSource:
     """A source that holds every key of some places, with the values of their names."""
 
-    path, step = "memory", 0
+    path, step, settings = "memory", 0, None
 
     def __init__(self, places):
         self.shapes = {place.key: place.shape for place in places}

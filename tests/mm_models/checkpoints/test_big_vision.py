@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from mm_models.backbones.vit import Vit, VitConfig
-from mm_models.checkpoints import key_maps, mapping
-from mm_models.checkpoints.containers import npz
+from mm_models.checkpoints import key_maps, mapping, weight_formats
+from mm_models.checkpoints.containers.npz import NpzSource
 from mm_models.errors import UserError
 from tests import batteries
 
@@ -59,7 +59,7 @@ def shaken(config: VitConfig) -> Vit:
 
 
 def arrays_of(model: Vit) -> dict:
-    return dict(mapping.stored_values(key_maps.resolve(BIG_VISION.places)(model)))
+    return dict(mapping.stored_values(weight_formats.places_of(BIG_VISION, model)))
 
 
 BIG_VISION = next(one for one in key_maps.KEY_MAPS if one.format == "big_vision")
@@ -69,12 +69,12 @@ def load(config: VitConfig, path, arrays: dict, **options):
     """Our model with what a file of these arrays holds."""
     with open(path, "wb") as file:
         np.savez(file, **arrays)
-    container, source = key_maps.open_source(str(path))
-    assert key_maps.find(container, source) is BIG_VISION
+    container, source = weight_formats.open_source(str(path))
+    assert weight_formats.find(container, source, key_maps.KEY_MAPS) is BIG_VISION
     model = Vit(config)
-    BIG_VISION.check_settings(model, source)
-    source = BIG_VISION.canonical(source, model)
-    places = BIG_VISION.places_of(model, source)
+    weight_formats.check_settings(BIG_VISION, model, source)
+    source = weight_formats.canonical(BIG_VISION, source, model)
+    places = weight_formats.places_of(BIG_VISION, model, source)
     return model, mapping.load(places, source, elsewhere=BIG_VISION.elsewhere, **options)
 
 
@@ -86,9 +86,8 @@ def assert_same_weights(one: Vit, other: Vit) -> None:
 
 def test_names_are_todays_and_a_round_trip_keeps_every_bit(tmp_path):
     model = shaken(CONFIG)
-    values = mapping.stored_values(BIG_VISION.places_of(model))
-    path = BIG_VISION.write(values, str(tmp_path / "vit.npz"), step=0, settings=None)
-    source = npz.open_source(path)
+    path = weight_formats.write(BIG_VISION, model, str(tmp_path / "vit.npz"), step=0)
+    source = NpzSource(path)
     assert source.shapes == keys_of_today()
     # Head 1 of the second block's queries, and where a pixel's colours lie.
     kernel = model.stack.blocks[1].attention.q.kernel.numpy()

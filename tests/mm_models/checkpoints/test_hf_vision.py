@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from mm_models.backbones.vit import Vit
-from mm_models.checkpoints import key_maps, mapping
-from mm_models.checkpoints.containers import safetensors
+from mm_models.checkpoints import key_maps, weight_formats
+from mm_models.checkpoints.containers.safetensors import (
+    SafetensorsContainer,
+    SafetensorsSource,
+)
 from mm_models.checkpoints.keys import huggingface_vit
 from mm_models.errors import UserError
 from tests import batteries
@@ -31,20 +34,21 @@ def write_case(golden, name: str, folder) -> str:
     text = json.loads(golden[f"{name}/file"].tobytes())
     shapes = {key: tuple(shape) for key, shape in text["shapes"].items()}
     drawn = hf_vision.draw_weights(shapes, SEED)
-    return safetensors.write(drawn.items(), str(folder), settings=text["settings"])
+    return SafetensorsContainer().write(drawn.items(), str(folder), settings=text["settings"])
 
 
 def export(model: Vit, path: str) -> str:
     """Our weights as transformers' file."""
     key_map = next(
-        one for one in key_maps.KEY_MAPS if one.format == "huggingface" and one.holds(model)
+        one
+        for one in key_maps.KEY_MAPS
+        if one.format == "huggingface" and weight_formats.holds(one, model)
     )
-    values = mapping.stored_values(key_map.places_of(model))
-    return key_map.write(values, path, step=0, settings=key_map.settings_of(model))
+    return weight_formats.write(key_map, model, path, step=0)
 
 
 def assert_same_arrays(one: str, other: str) -> None:
-    first, second = safetensors.open_source(one), safetensors.open_source(other)
+    first, second = SafetensorsSource(one), SafetensorsSource(other)
     bare = {key.removeprefix("vision_model."): key for key in second.shapes}
     assert {key.removeprefix("vision_model.") for key in first.shapes} == set(bare)
     for key in first.shapes:
@@ -126,22 +130,22 @@ def test_names_in_memory_and_other_towers_are_understood(golden, tmp_path):
         "intermediate.dense": "mlp.fc1",
         "output.dense": "mlp.fc2",
     }
-    source, arrays = safetensors.open_source(path), {}
+    source, arrays = SafetensorsSource(path), {}
     for key in source.shapes:
         name = key
         for old, new in memory.items():
             name = name.replace(old, new)
         arrays[f"vit.{name}"] = source.value(key)
-    safetensors.write(arrays.items(), str(tmp_path / "memory"))
+    SafetensorsContainer().write(arrays.items(), str(tmp_path / "memory"))
     again, _ = hf_vision.load(CASES["vit"], str(tmp_path / "memory"))
     for one, other in zip(model.weights, again.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     # Both towers in one file.
     path = write_case(golden, "siglip", tmp_path / "siglip")
-    source = safetensors.open_source(path)
+    source = SafetensorsSource(path)
     arrays = {f"vision_model.{key}": source.value(key) for key in source.shapes}
     arrays |= {"logit_scale": np.zeros(1), "text_model.head.bias": np.zeros(4)}
-    safetensors.write(arrays.items(), str(tmp_path / "both"))
+    SafetensorsContainer().write(arrays.items(), str(tmp_path / "both"))
     _, report = hf_vision.load(CASES["siglip"], str(tmp_path / "both"))
     assert report.unmapped == ["logit_scale", "text_model.head.bias"]
 

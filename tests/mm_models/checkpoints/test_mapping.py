@@ -8,16 +8,19 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mm_models.checkpoints import key_maps, mapping
-from mm_models.checkpoints.containers import npz, safetensors
-from mm_models.checkpoints.containers.renamed import View
+from mm_models.checkpoints import mapping, weight_formats
+from mm_models.checkpoints.containers import safetensors
+from mm_models.checkpoints.containers.npz import NpzContainer
+from mm_models.checkpoints.containers.safetensors import SafetensorsContainer, SafetensorsSource
+from mm_models.checkpoints.key_maps import KEY_MAPS
+from mm_models.checkpoints.renamed_source import RenamedSource
 from mm_models.errors import UserError
 
 
 class Arrays:
     """A source in memory."""
 
-    path, step = "memory", 3
+    path, step, settings = "memory", 3, None
 
     def __init__(self, **arrays):
         self.arrays = {key.replace("__", "/"): np.asarray(v) for key, v in arrays.items()}
@@ -105,21 +108,21 @@ def test_aliases_strays_and_strictness():
         mapping.load([place], Arrays(b=count(3)), strict=False)
 
 
-def test_views_rename_unstack_and_compute_without_reading():
+def test_sources_are_renamed_unstacked_and_computed_without_reading():
     source = Arrays(p__layer__w=count(2, 3, 4), p__first=count(2), p__second=count(2), q=count(1))
-    view = (
-        View(source)
+    renamed = (
+        RenamedSource(source)
         .below("p/")
         .unstacked("^layer/", "layer_{index}/", axis=1)
         .computed("sum", (2,), np.add, "first", "second")
         .without("first", "second")
         .substituted(("layer_", "block_"), ("/w$", "/kernel"))
     )
-    assert source.reads == [] and (view.path, view.step) == ("memory", 3)
-    assert view.shapes == {"sum": (2,), **{f"block_{i}/kernel": (2, 4) for i in range(3)}}
-    np.testing.assert_array_equal(view.value("sum"), [0, 2])
-    np.testing.assert_array_equal(view.value("block_2/kernel"), count(2, 3, 4)[:, 2])
-    view.value("block_0/kernel")
+    assert source.reads == [] and (renamed.path, renamed.step) == ("memory", 3)
+    assert renamed.shapes == {"sum": (2,), **{f"block_{i}/kernel": (2, 4) for i in range(3)}}
+    np.testing.assert_array_equal(renamed.value("sum"), [0, 2])
+    np.testing.assert_array_equal(renamed.value("block_2/kernel"), count(2, 3, 4)[:, 2])
+    renamed.value("block_0/kernel")
     assert source.reads.count("p/layer/w") == 1
 
 
@@ -132,29 +135,31 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize(("module", "name"), [(safetensors, "folder"), (npz, "weights.npz")])
-def test_containers_keep_every_bit_and_appear_whole(module, name, tmp_path):
+@pytest.mark.parametrize(
+    ("container", "name"), [(SafetensorsContainer(), "folder"), (NpzContainer(), "weights.npz")]
+)
+def test_containers_keep_every_bit_and_appear_whole(container, name, tmp_path):
     path = str(tmp_path / "new" / name)
-    assert module.write(VALUES.items(), path, step=5, settings={"width": 3}) == path
-    assert module.recognises(path) and [p.name for p in (tmp_path / "new").iterdir()] == [name]
-    source = module.open_source(path)
+    assert container.write(VALUES.items(), path, step=5, settings={"width": 3}) == path
+    assert container.recognises(path) and [p.name for p in (tmp_path / "new").iterdir()] == [name]
+    source = container.open_source(path)
     assert source.shapes == {key: value.shape for key, value in VALUES.items()}
     for key, value in VALUES.items():
         got = source.value(key)
         assert got.dtype == value.dtype and got.tobytes() == value.tobytes(), key
-    if module is safetensors:
-        assert source.settings == {"width": 3}
+    keeps_settings = isinstance(container, SafetensorsContainer)
+    assert source.settings == ({"width": 3} if keeps_settings else None)
     with pytest.raises(UserError, match="exists"):
-        module.write(VALUES.items(), path)
+        container.write(VALUES.items(), path)
     with pytest.raises(UserError, match="is remote"):
-        module.write(VALUES.items(), "ram://bucket/new")
+        container.write(VALUES.items(), "ram://bucket/new")
 
     def broken():
         yield "a", count(2)
         raise ValueError("stop")
 
     with pytest.raises(ValueError, match="stop"):
-        module.write(broken(), str(tmp_path / "new" / "broken"))
+        container.write(broken(), str(tmp_path / "new" / "broken"))
     assert [p.name for p in (tmp_path / "new").iterdir()] == [name]
 
 
@@ -164,14 +169,14 @@ def test_a_folder_of_several_safetensors_files(tmp_path):
         safetensors.write_file(str(tmp_path / name), [(key, count(2, start=index))])
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": names}))
-    source = safetensors.open_source(str(tmp_path))
+    source = SafetensorsSource(str(tmp_path))
     assert {key: source.value(key)[0] for key in source.shapes} == {"a": 0, "b": 1}
     (tmp_path / names["b"]).unlink()
     with pytest.raises(UserError, match=r"lacks model-00002.*index.json names"):
-        safetensors.open_source(str(tmp_path))
+        SafetensorsSource(str(tmp_path))
     index.write_text("{")
     with pytest.raises(UserError, match="no readable index"):
-        safetensors.open_source(str(tmp_path))
+        SafetensorsSource(str(tmp_path))
 
 
 def test_damaged_and_foreign_files_are_named_with_a_remedy(tmp_path):
@@ -204,11 +209,11 @@ def test_damaged_and_foreign_files_are_named_with_a_remedy(tmp_path):
         if written is not None:
             (tmp_path / name).write_bytes(written)
         with pytest.raises(UserError, match=words) as failure:
-            key_maps.open_source(str(tmp_path / name))
+            weight_formats.open_source(str(tmp_path / name))
         assert name in str(failure.value)
     with pytest.raises(UserError, match="copy the file or folder here"):
-        key_maps.open_source("ram://bucket/model.npz")
+        weight_formats.open_source("ram://bucket/model.npz")
     with pytest.raises(UserError, match=r"nowhere://a cannot be reached \("):
-        key_maps.open_source("nowhere://a")
+        weight_formats.open_source("nowhere://a")
     with pytest.raises(UserError, match="keys such as a, which are none of a known format"):
-        key_maps.find(*key_maps.open_source(str(whole)))
+        weight_formats.find(*weight_formats.open_source(str(whole)), KEY_MAPS)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.backbones.t5 import T5, T5Config
-from mm_models.checkpoints import key_maps, mapping
+from mm_models.checkpoints import key_maps, mapping, weight_formats
 from mm_models.checkpoints.containers import mesh_tensorflow, message_pack, safetensors, zarr
 from mm_models.checkpoints.keys import huggingface_t5
 from mm_models.checkpoints.mapping import stored_values
@@ -39,12 +39,12 @@ def logits(model):
 
 def opened(path, model):
     """The canonical source at a path, its key map's places, after the checks of its settings."""
-    container, source = key_maps.open_source(str(path))
-    key_map = key_maps.find(container, source)
-    assert key_map.part_class() is T5
-    key_map.check_settings(model, source)
-    canonical = key_map.canonical(source, model)
-    return canonical, key_map.places_of(model, canonical), key_map
+    container, source = weight_formats.open_source(str(path))
+    key_map = weight_formats.find(container, source, key_maps.KEY_MAPS)
+    assert key_map.part == "mm_models.backbones.t5:T5"
+    weight_formats.check_settings(key_map, model, source)
+    canonical = weight_formats.canonical(key_map, source, model)
+    return canonical, weight_formats.places_of(key_map, model, canonical), key_map
 
 
 def load(path, model):
@@ -54,11 +54,9 @@ def load(path, model):
 
 def save(model, path, form):
     key_map = next(
-        one for one in key_maps.KEY_MAPS if one.format == form and one.part_class() is T5
+        one for one in key_maps.KEY_MAPS if one.format == form and weight_formats.holds(one, model)
     )
-    places = key_map.places_of(model)
-    settings = key_map.settings_of(model)
-    return key_map.write(stored_values(places), str(path), step=7, settings=settings)
+    return weight_formats.write(key_map, model, str(path), step=7)
 
 
 def assert_same_weights(one, other):
@@ -144,7 +142,9 @@ def test_names_of_mesh_tensorflow(tmp_path):
     newer = {re.sub(r"(final_)?layer_norm", "rms_norm", key): held[key] for key in held}
     newer["shared/embedding_slot_vc"] = np.zeros(3, np.float32)
     again = make("mt5")
-    report = load(mesh_tensorflow.write(newer.items(), str(tmp_path / "newer"), step=7), again)
+    report = load(
+        mesh_tensorflow.MeshContainer().write(newer.items(), str(tmp_path / "newer"), step=7), again
+    )
     assert not report.skipped and not report.unmapped
     assert_same_weights(named_model("mt5"), again)
 
@@ -156,7 +156,7 @@ def test_a_file_without_logits_takes_them_from_the_token_table(tmp_path):
         for item in stored_values(huggingface_t5.places(source))
         if item[0] != huggingface_t5.LOGITS
     ]
-    safetensors.write(values, str(tmp_path / "tied"))
+    safetensors.SafetensorsContainer().write(values, str(tmp_path / "tied"))
     model = make("mt5")
     load(tmp_path / "tied", model)
     table = source.token_embedding.embeddings.numpy()

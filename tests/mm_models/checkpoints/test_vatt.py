@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mm_models.checkpoints.containers.object_checkpoint import SUFFIX, PublishedCheckpoint
+from mm_models.checkpoints import mapping, weight_formats
+from mm_models.checkpoints.containers.object_checkpoint import SUFFIX, ObjectCheckpointSource
 from mm_models.errors import UserError
-from mm_models.vatt import published_weights
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig, named_config
+from mm_models.vatt.key_maps import KEY_MAPS
 from mm_models.vatt.model import VattModel
 from mm_models.vatt.published_keys import places
 
 BASE = "model/layer_with_weights-0/_base_layer"
 HEAD = "model/layer_with_weights-0/_head_layer/_bridge_heads/0"
+
+
+def import_weights(model, source, allow=()) -> mapping.MappingReport:
+    return mapping.load(places(model), source, allow=allow)
 
 
 def reference(name: str) -> VattConfig:
@@ -161,7 +166,7 @@ def test_every_weight_of_the_published_models_has_a_key(build, count, rows):
 )
 def test_keys_are_the_published_ones_and_a_round_trip_keeps_every_bit(name, keys, tmp_path):
     model, other = VattModel(one_layer(name)), VattModel(one_layer(name))
-    path = published_weights.export_weights(model, str(tmp_path / "out"), step=500)
+    path = weight_formats.write(KEY_MAPS[0], model, str(tmp_path / "out"), step=500)
     written = tf.train.load_checkpoint(path).get_variable_to_shape_map()
     models = {
         key.removesuffix(SUFFIX): tuple(shape)
@@ -174,19 +179,19 @@ def test_keys_are_the_published_ones_and_a_round_trip_keeps_every_bit(name, keys
         f"save_counter{SUFFIX}",
         "_CHECKPOINTABLE_OBJECT_GRAPH",
     }
-    published = PublishedCheckpoint(path)
+    published = ObjectCheckpointSource(path)
     assert published.step == 500
-    report = published_weights.import_weights(other, published)
+    report = import_weights(other, published)
     assert sorted(report.loaded) == sorted(models)
     assert (report.resized, report.skipped, report.unmapped) == ({}, [], [])
     for one, two in zip(model.weights, other.weights, strict=True):
         assert one.numpy().tobytes() == two.numpy().tobytes(), one.path
     with pytest.raises(UserError, match="exists"):
-        published_weights.export_weights(model, str(tmp_path / "out"), step=500)
+        weight_formats.write(KEY_MAPS[0], model, str(tmp_path / "out"), step=500)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def write_raw(path, values: dict) -> PublishedCheckpoint:
+def write_raw(path, values: dict) -> ObjectCheckpointSource:
     """A checkpoint file with exactly these names, as another program may have written it."""
     names = [name if name.startswith("opt") else f"{name}{SUFFIX}" for name in values]
     tf.raw_ops.SaveV2(
@@ -195,7 +200,7 @@ def write_raw(path, values: dict) -> PublishedCheckpoint:
         shape_and_slices=[""] * len(names),
         tensors=[tf.constant(value) for value in values.values()],
     )
-    return PublishedCheckpoint(f"{path}.index")
+    return ObjectCheckpointSource(f"{path}.index")
 
 
 def published_video(num_classes: int = 3) -> tuple[VattClassifier, dict]:
@@ -224,7 +229,7 @@ def test_a_fine_tuned_tower_with_slots_and_other_positions(tmp_path):
     config = one_layer("debug")
     config.video.height = config.video.width = 160
     wide = VattClassifier(config, "video", 3)
-    report = published_weights.import_weights(wide, checkpoint)
+    report = import_weights(wide, checkpoint)
     assert list(report.resized.values()) == [(14, 20), (14, 20)]
     assert not report.skipped and not report.unmapped
     assert "vertical_position_embeddings/embeddings 14 -> 20 rows" in str(report)
@@ -250,20 +255,20 @@ def test_what_does_not_fit_is_named_and_changes_nothing(tmp_path):
     }
     for name, (stored, words) in cases.items():
         with pytest.raises(UserError, match=words):
-            published_weights.import_weights(model, write_raw(tmp_path / name, stored))
+            import_weights(model, write_raw(tmp_path / name, stored))
     for one, two in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(one, two.numpy())
-    allowed = published_weights.import_weights(
-        model, PublishedCheckpoint(str(tmp_path / "lacking")), [r"mha/q/bias$"]
+    allowed = import_weights(
+        model, ObjectCheckpointSource(str(tmp_path / "lacking")), [r"mha/q/bias$"]
     )
     assert allowed.skipped == [key] and len(allowed.loaded) == len(values) - 1
-    beyond = PublishedCheckpoint(str(tmp_path / "beyond"))
-    assert published_weights.import_weights(model, beyond, ["more"]).unmapped == [f"{key}/more"]
+    beyond = ObjectCheckpointSource(str(tmp_path / "beyond"))
+    assert import_weights(model, beyond, ["more"]).unmapped == [f"{key}/more"]
 
 
 def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(UserError, match="cannot be opened"):
-        PublishedCheckpoint(str(tmp_path / "none"))
+        ObjectCheckpointSource(str(tmp_path / "none"))
     with pytest.raises(UserError, match="no variable named model/"):
         write_raw(tmp_path / "plain", {"weights/kernel": np.zeros(2)})
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from mm_models.decoding.prefill import prefix_mask, prompt_mask, step_mask
 from mm_models.decoding.state import DecoderState
+from mm_models.layers.transformer.block_inputs import BlockInputs
 from mm_models.layers.transformer.block_options import BlockOptions
 from mm_models.layers.transformer.stack import TransformerStack
 
@@ -98,7 +99,7 @@ class PrefixLanguageModel:
     def forward(self, ids, prefix_lengths, valid=None):
         """float32[batch, tokens, vocabulary] of the whole sequence at once."""
         mask = prefix_mask(prefix_lengths, ids.shape[1], valid)
-        return self._logits(self.stack(self._embed(ids, 0), mask))
+        return self._logits(self.stack.forward(BlockInputs(self._embed(ids, 0), mask)).tokens)
 
     def prefill(self, prompt, valid=None):
         """Logits after the prompt, float32[batch, vocabulary], and the state it leaves."""

@@ -8,10 +8,13 @@ import tensorflow as tf
 
 from mm_models.layers.initializers import kernel_initializer
 from mm_models.layers.transformer.attention import MultiHeadAttention
+from mm_models.layers.transformer.block import TransformerBlock
+from mm_models.layers.transformer.block_inputs import BlockInputs
+from mm_models.layers.transformer.block_options import BlockOptions
 from mm_models.layers.transformer.masks import cache_mask, causal_mask, segment_mask
 from mm_models.layers.transformer.mlp import Mlp
 from mm_models.layers.transformer.relative_bias import RelativeBias, relative_buckets
-from mm_models.layers.transformer.stack import BlockOptions, TransformerBlock, TransformerStack
+from mm_models.layers.transformer.stack import TransformerStack, run_stack
 from tests import batteries
 
 OPTIONS = BlockOptions(
@@ -103,6 +106,12 @@ def test_battery_of_the_gated_half():
     )
 
 
+def forward(block, **values):
+    if not block.built:
+        block.build()
+    return block.forward(BlockInputs(**values))[0]
+
+
 def test_battery_of_a_block_with_a_memory():
     inputs = {
         "tokens": tokens(),
@@ -111,16 +120,21 @@ def test_battery_of_a_block_with_a_memory():
         "memory_mask": tf.constant([[1] * 7, [1, 0] * 3 + [1], [0, 0, 1, 1, 1, 0, 0]]),
     }
     batteries.check_layer(
-        lambda **kw: TransformerBlock(OPTIONS, **kw), inputs, first="tokens", draws=True
+        lambda **kw: TransformerBlock(OPTIONS, **kw),
+        inputs,
+        call=forward,
+        draws=True,
     )
 
 
 def test_the_first_rows_alone_are_the_first_of_all():
     block = TransformerBlock(OPTIONS)
+    block.build()
     memory_mask = tf.constant([[[1, 1, 0, 0, 1, 1, 0]] * 2 + [[0, 1, 1, 1, 0, 0, 1]] * 3] * 3)
     memory = {"memory": tokens(length=7, seed=9), "memory_mask": memory_mask}
-    whole = block(tokens(), **memory)
-    batteries.assert_close(block(tokens(), num_outputs=3, **memory), whole[:, :3], 1e-5)
+    whole, _ = block.forward(BlockInputs(tokens(), **memory))
+    first, _ = block.forward(BlockInputs(tokens(), num_outputs=3, **memory))
+    batteries.assert_close(first, whole[:, :3], 1e-5)
 
 
 def test_every_block_may_have_its_own_bias():
@@ -128,11 +142,29 @@ def test_every_block_may_have_its_own_bias():
     stack.build()
     batteries.shake(stack)
     biases = tuple(tf.random.stateless_normal([1, 2, 5, 5], (seed, 1)) for seed in (1, 2))
-    middle = stack.block_0(tokens(), bias=biases[0])
-    expected = stack.final_norm(stack.block_1(middle, bias=biases[1]))
-    batteries.assert_close(stack(tokens(), bias=biases), expected, 1e-6)
-    rows = stack.open(tokens(), bias=biases)
-    batteries.assert_close(stack.close(rows), expected, 1e-6)
+    middle, _ = stack.block_0.forward(BlockInputs(tokens(), bias=biases[0]))
+    last, _ = stack.block_1.forward(BlockInputs(middle, bias=biases[1]))
+    inputs = BlockInputs(tokens(), bias=biases)
+    batteries.assert_close(stack.forward(inputs).tokens, stack.final_norm(last), 1e-6)
+
+
+def test_a_stack_cut_at_its_last_dense_is_the_whole_stack():
+    stack = TransformerStack(2, OPTIONS)
+    stack.build()
+    batteries.shake(stack)
+    inputs = BlockInputs(
+        tokens(),
+        causal_mask(5),
+        num_outputs=2,
+        memory=tokens(length=7, seed=9),
+        training=True,
+        seed=batteries.seed(),
+    )
+    expected = run_stack(stack, inputs)
+    rows = stack.open(inputs)
+    assert rows.residual.shape == (3, 2, 12) and rows.hidden.shape == (3, 2, 20)
+    closed = stack.close(rows.residual, stack.last_dense(rows.hidden), inputs)
+    np.testing.assert_array_equal(closed, expected)
 
 
 def test_a_decoder_without_a_memory_steps_behind_a_prefix_that_sees_itself():
@@ -142,7 +174,7 @@ def test_a_decoder_without_a_memory_steps_behind_a_prefix_that_sees_itself():
     x = tokens(length=6)
     mask = np.tril(np.ones([6, 6], np.float32))
     mask[:3, :3] = 1.0
-    expected = stack(x, attention_mask=tf.constant(mask)[None])
+    expected = stack.forward(BlockInputs(x, tf.constant(mask)[None])).tokens
 
     cache = stack.empty_cache(3, 6)
     rows, cache = stack.step(x[:, :3], cache, 0, attention_mask=tf.constant(mask)[None, :3])

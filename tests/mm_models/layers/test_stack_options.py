@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mm_models.layers.transformer.stack import BlockOptions, TransformerStack
+from mm_models.layers.transformer.block_options import BlockOptions
+from mm_models.layers.transformer.stack import TransformerStack
 from tests import batteries
 from tests.mm_models.layers.test_transformer import mlp, tokens, under, weights_of
 

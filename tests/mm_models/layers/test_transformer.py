@@ -7,9 +7,12 @@ import pytest
 import tensorflow as tf
 
 from mm_models.layers.transformer.attention import MultiHeadAttention
+from mm_models.layers.transformer.block import TransformerBlock
+from mm_models.layers.transformer.block_inputs import BlockInputs
+from mm_models.layers.transformer.block_options import BlockOptions
 from mm_models.layers.transformer.mlp import Mlp
 from mm_models.layers.transformer.relative_bias import RelativeBias, relative_buckets
-from mm_models.layers.transformer.stack import BlockOptions, TransformerBlock, TransformerStack
+from mm_models.layers.transformer.stack import TransformerStack
 from mm_models.vatt.config import named_config
 from mm_models.vatt.towers import Tower
 from tests import batteries
@@ -95,14 +98,14 @@ def test_stack_equals_the_float64_form():
     batteries.shake(stack)
     mask = np.array([[1, 1, 1, 0, 1], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
     x = tokens()
-    got = stack(x, attention_mask=tf.constant(mask))
+    got = stack.forward(BlockInputs(x, tf.constant(mask))).tokens
     w = weights_of(stack, "stack/")
     expected = x.numpy().astype(np.float64)
     for index in range(2):
         expected = block(expected, under(w, f"block_{index}/"), 2, mask)
     expected = layer_norm(expected, w["final_norm/gamma"], w["final_norm/beta"])
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=2e-5)
-    first = stack(x, attention_mask=tf.constant(mask), num_outputs=1)
+    first = stack.forward(BlockInputs(x, tf.constant(mask), num_outputs=1)).tokens
     np.testing.assert_allclose(first, got[:, :1], rtol=1e-5, atol=1e-5)
 
 

@@ -1,11 +1,9 @@
 """Label prompts: how many there are, how gaps are filled, what is drawn."""
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.text import label_prompts, prompt_draws
+from mm_models.text import label_prompts
 
 
 @pytest.mark.parametrize(
@@ -49,23 +47,6 @@ def test_training_captions_use_every_word_and_template_equally(kind):
     # Another class has other fillings, so that words tell nothing about the class.
     other = label_prompts.train_prompts(kind, "uvw", fillings_per_template=2)
     assert [c.replace("uvw", "xyz") for c in other] != few
-
-
-def test_draws_are_even_and_a_function_of_the_seed():
-    seed = tf.constant([3, 4])
-    drawn = prompt_draws.draw("video", seed, 8000)
-    for ids, number in zip(drawn, (26, 19, 8), strict=True):
-        counts = np.bincount(ids.numpy(), minlength=number)
-        assert len(counts) == number and ids.dtype == tf.int32
-        assert np.all(np.abs(counts - 8000 / number) < 6 * np.sqrt(8000 / number))
-    # The three are drawn apart from each other.
-    assert abs(np.corrcoef(drawn.instance, drawn.quantifier)[0, 1]) < 0.05
-    again = tf.function(lambda: prompt_draws.draw("video", seed, 8000), jit_compile=True)()
-    for one, other in zip(drawn, again, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert np.any(prompt_draws.draw("video", tf.constant([3, 5]), 8000).template != drawn.template)
-    first = prompt_draws.caption("video", "juggling", *(int(ids[0]) for ids in drawn))
-    assert "juggling" in first and "{" not in first
 
 
 def test_mistakes_are_told():

@@ -42,8 +42,7 @@ def test_segments_alternate_and_begin_with_a_kept_one():
     ("num_inputs", "raw", "num_targets"),
     [(512, 568, 114), (1024, 1137, 229), (256, 284, 58), (128, 141, 29), (64, 70, 14)],
 )
-def test_raw_lengths(num_inputs, raw, num_targets):
-    assert SpanCorruption().raw_length(num_inputs) == (raw, num_targets)
+def test_the_longest_sequences_are_those_of_t5(num_inputs, raw, num_targets):
     assert SpanCorruption().longest(num_inputs, num_targets) == raw
 
 

@@ -6,8 +6,7 @@ import functools
 import pytest
 import tensorflow as tf
 
-from mm_models import parameter_counts
-from mm_models.vatt import costs
+from mm_models.vatt import token_counts
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import (
     AudioTowerConfig,
@@ -16,7 +15,9 @@ from mm_models.vatt.config import (
     named_config,
     resolve,
 )
+from mm_models.vatt.model import VattModel
 from mm_models.vatt.towers import Tower, make_stack
+from tests import parameter_counts
 
 NON_TRAINABLE = 65536 * 300 + 2 * (512 + 512 + 256)
 
@@ -43,7 +44,7 @@ def encoder_size(layers: int, dim: int, hidden: int) -> int:
     ],
 )
 def test_whole_models(name, trainable, variables, head):
-    counts = costs.count_parameters(reference(name))
+    counts = parameter_counts.count(lambda: VattModel(reference(name)))
     assert counts.trainable == trainable
     assert counts.non_trainable == NON_TRAINABLE == 19_663_360
     assert counts.num_variables == variables
@@ -52,7 +53,7 @@ def test_whole_models(name, trainable, variables, head):
 
 def test_the_paper_preset_moves_few_weights():
     """No norm of summed positions; batch norm (two vectors) where audio and text had one bias."""
-    counts = costs.count_parameters(named_config("mbs"))
+    counts = parameter_counts.count(lambda: VattModel(named_config("mbs")))
     assert counts.trainable == 260_905_772 - 2 * 1024 - 2 * 768 + 512 + 256
     assert counts.non_trainable == NON_TRAINABLE + 2 * (512 + 256)
     assert counts.num_variables == 480 - 2 * 2 + 2 * 3
@@ -118,44 +119,15 @@ def test_classifiers_for_fine_tuning():
 )
 def test_tokens_of_the_published_model(modality, training, tokens):
     config = named_config("mbs")
-    assert costs.tokens_per_example(config, [modality], training) == tokens
+    assert token_counts.tokens_per_example(config, [modality], training) == tokens
 
 
 def test_tokens_of_other_resolutions_and_several_captions():
     config = named_config("mbs")
     config.video.height = config.video.width = 320
-    assert costs.tokens_per_example(config, ["video"], False) == 3201
+    assert token_counts.tokens_per_example(config, ["video"], False) == 3201
     config.video.height = config.video.width = 384
     config.video.num_frames = 4
-    assert costs.tokens_per_example(config, ["video"], False) == 577
+    assert token_counts.tokens_per_example(config, ["video"], False) == 577
     config = named_config("mbs")
-    assert costs.tokens_per_example(config, ["video", "text"], True, 5) == 785 + 5 * 17
-
-
-@pytest.mark.parametrize("name", ["debug", "unified_debug"])
-@pytest.mark.parametrize("modality", ["video", "audio", "text"])
-def test_flops_are_those_of_the_graph(name, modality):
-    from mm_models.vatt.model import VattModel
-
-    config = named_config(name)
-    model = VattModel(config)
-    shapes = {"video": [1, 4, 16, 16, 3], "audio": [1, 1024], "text": [1, 8]}
-    kind = tf.int32 if modality == "text" else tf.float32
-    step = tf.function(
-        lambda values: model({modality: values}),
-        input_signature=[tf.TensorSpec(shapes[modality], kind)],
-    )
-    graph = step.get_concrete_function().graph
-    assert model.flops_per_example([modality], False) == matrix_flops(graph)
-
-
-def matrix_flops(graph) -> int:
-    """Twice the multiply-adds of the matrix products that a graph runs on data."""
-    total = 0
-    for op in graph.get_operations():
-        if op.type in ("MatMul", "BatchMatMulV2") and "relative_bias" not in op.name:
-            left = op.inputs[0].shape
-            transposed = op.type == "MatMul" and op.get_attr("transpose_a")
-            inner = left[-2] if transposed else left[-1]
-            total += 2 * op.outputs[0].shape.num_elements() * inner
-    return total
+    assert token_counts.tokens_per_example(config, ["video", "text"], True, 5) == 785 + 5 * 17

@@ -10,9 +10,9 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from mm_models.losses.contrastive import nce_loss
 from mm_models.vatt.config import VattConfig, named_config
-from mm_models.vatt.contrastive_model import ContrastiveVatt
 from mm_models.vatt.model import VattModel
 from tests import batteries
+from tests.mm_models.vatt.contrastive_model import ContrastiveVatt
 
 BATCH = 4
 

@@ -1,5 +1,8 @@
 """Public weights of several parts of one model: each finds its own, and goes out again."""
 
+import argparse
+import subprocess
+import sys
 import types
 
 import keras
@@ -9,10 +12,11 @@ import pytest
 from mm_models.backbones.t5 import T5
 from mm_models.backbones.t5_config import T5Config
 from mm_models.backbones.vit import Vit, VitConfig
-from mm_models.checkpoints import key_maps
+from mm_models.checkpoints import weight_formats
+from mm_models.checkpoints.key_maps import KEY_MAPS, KeyMap
 from mm_models.errors import UserError
 from tests import batteries
-from trainers import conversion
+from trainers import conversion, registry
 from trainers.commands import convert
 
 VISION = VitConfig(size="debug", pool="map")
@@ -80,4 +84,30 @@ def test_sources_that_find_no_place_of_their_own_are_named(tmp_path):
 
 
 def test_the_command_knows_every_format():
-    assert set(convert.FORMATS) == set(key_maps.FORMATS)
+    parser = argparse.ArgumentParser()
+    convert.add_arguments(parser)
+    choices = {action.dest: action.choices for action in parser._actions}
+    expected = {"big_vision", "huggingface", "t5x", "mesh_tensorflow", "vatt"}
+    assert set(choices["source"]) == set(choices["target"]) == expected
+
+
+def test_the_formats_of_the_command_cost_no_import_of_tensorflow():
+    words = "import sys, mmstack\nmmstack.main(['convert', '--help'])"
+    code = f"try:\n exec({words!r})\nfinally: assert 'tensorflow' not in sys.modules"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0 and "mesh_tensorflow" in run.stdout, run.stderr
+
+
+@pytest.mark.parametrize("key_map", registry.key_maps(), ids=lambda one: one.places)
+def test_what_key_maps_name_exists(key_map):
+    references = (key_map.part, key_map.places, key_map.canonical, key_map.fits, key_map.check)
+    for reference in filter(None, (*references, key_map.settings)):
+        assert callable(registry.resolve(reference))
+    assert key_map.container in weight_formats.CONTAINERS
+
+
+def test_systems_bring_formats_of_their_own(monkeypatch):
+    own = KeyMap("toy", "npz", "^toy/", "mm_models.backbones.vit:Vit", "toy:places")
+    monkeypatch.setattr(registry, "resolve", lambda reference: (own,))
+    assert registry.key_maps() == (*KEY_MAPS, own)
+    assert registry.weight_formats()[-1] == "toy"

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 import mmstack
-from mm_models.vatt import published_weights
+from mm_models.checkpoints import weight_formats
+from mm_models.vatt.key_maps import KEY_MAPS
 from mm_models.vatt.model import VattModel
 from tests.trainers import record_factory
 from trainers import initialization, runs
@@ -45,7 +46,7 @@ def folder(tmp_path_factory):
     record_factory.write_word_vocabulary(path / "words.txt")
     (path / "experiment.yaml").write_text(YAML.format(folder=path))
     model = VattModel(load_config([str(path / "experiment.yaml")]).task.model)
-    published_weights.export_weights(model, str(path / "published"), step=9)
+    weight_formats.write(KEY_MAPS[0], model, str(path / "published"), step=9)
     return path
 
 
@@ -116,7 +117,7 @@ def test_a_published_classifier_and_a_new_one_on_a_published_tower(folder):
     found = initialization.initialize(model, source, start).match
     assert found.new == ["classifier/kernel", "classifier/bias"]
 
-    published = published_weights.export_weights(model, str(folder / "fine_tuned"), step=3)
+    published = weight_formats.write(KEY_MAPS[0], model, str(folder / "fine_tuned"), step=3)
     words = ["convert", "--from=vatt", f"--config_file={path}", f"--checkpoint={published}"]
     assert mmstack.main([*words, f"--model_dir={folder}/classifier"]) == 0
     loaded = runs.load_run(str(folder / "classifier"))

@@ -5,8 +5,8 @@ import pytest
 
 import mmstack
 from mm_models.backbones.vit import Vit, VitConfig
-from mm_models.checkpoints import key_maps, mapping
-from mm_models.checkpoints.containers import npz
+from mm_models.checkpoints import key_maps, weight_formats
+from mm_models.checkpoints.containers.npz import NpzSource
 from tests import batteries
 from tests.trainers import record_factory
 from trainers import runs
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     model = Vit(VitConfig(size="debug", pool="map"))
     batteries.shake(model)
     big_vision = next(one for one in key_maps.KEY_MAPS if one.format == "big_vision")
-    npz.write(mapping.stored_values(big_vision.places_of(model)), str(path / "vit.npz"))
+    weight_formats.write(big_vision, model, str(path / "vit.npz"), step=0)
     return path
 
 
@@ -63,7 +63,7 @@ def test_a_backbone_in_and_the_whole_model_out(folder, capsys):
     assert "resized 1\n    pos_embedding 16 -> 4 rows\n  skipped 2\n" in output
     assert "in no source, random: 2\n  vision/head/kernel\n  vision/head/bias" in output
     run = runs.load_run(str(folder / "run"))
-    stored = npz.open_source(str(folder / "vit.npz"))
+    stored = NpzSource(str(folder / "vit.npz"))
     corners = stored.value("pos_embedding")[0, [0, 3, 12, 15]]
     np.testing.assert_allclose(run.model.vision.positions.table, corners, atol=1e-6)
     np.testing.assert_array_equal(run.model.vision.head.bias, np.full(10, -2.0))
@@ -71,7 +71,7 @@ def test_a_backbone_in_and_the_whole_model_out(folder, capsys):
     back = ("--to=big_vision", "--model_dir={folder}/run", "--output={folder}/back.npz")
     assert convert(folder, *back) == 0
     assert f"wrote {folder}/back.npz (vision, step 0)" in capsys.readouterr().out
-    written = npz.open_source(str(folder / "back.npz"))
+    written = NpzSource(str(folder / "back.npz"))
     assert written.shapes == {
         **stored.shapes,
         "pos_embedding": (1, 4, 16),

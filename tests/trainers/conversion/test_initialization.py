@@ -213,7 +213,7 @@ def test_a_source_that_is_not_there_is_refused(tmp_path, folder):
 def test_a_vision_transformer_for_larger_images_keeps_all_but_its_positions():
     small, large = (Vit(VitConfig(size="debug", image_size=side)) for side in (32, 48))
     values = {variable.path: variable.numpy() for variable in small.weights}
-    source = initialization.Source("ckpt-1", 1, values)
+    source = initialization.TrainedWeights("ckpt-1", 1, values)
     done = initialization.initialize(large, source, InitializeConfig(model_dir="runs/small"))
     table = "vit/positions/table"
     assert done.match.resized == {table: (16, 36)} and not done.match.new

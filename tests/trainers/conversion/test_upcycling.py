@@ -8,11 +8,12 @@ import pytest
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.layers.transformer.stack import BlockOptions, TransformerStack
+from mm_models.layers.transformer.block_options import BlockOptions
+from mm_models.layers.transformer.stack import TransformerStack
 from tests import batteries
 from trainers import initialization
 from trainers.config.schema import ExperimentConfig, InitializeConfig
-from trainers.initialization import Source
+from trainers.initialization import TrainedWeights
 from trainers.loop.identity import identity_of
 
 DIM, MLP_DIM, NUM_EXPERTS = 8, 12, 3
@@ -43,7 +44,7 @@ def dense():
 
 @pytest.fixture(scope="module")
 def source(dense):
-    return Source("runs/dense/ckpt-7", 7, {w.path: w.numpy() for w in dense.weights})
+    return TrainedWeights("runs/dense/ckpt-7", 7, {w.path: w.numpy() for w in dense.weights})
 
 
 def upcycled(source, config=FROM, seed=0, **options):
@@ -127,7 +128,7 @@ def test_noise_parts_the_copies_and_is_fixed_by_the_seed(source):
 def test_experts_of_an_expert_run_are_taken_as_they_are(source):
     first, _ = upcycled(source)
     batteries.shake(first)
-    there = Source("runs/sparse/ckpt-9", 9, {w.path: w.numpy() for w in first.weights})
+    there = TrainedWeights("runs/sparse/ckpt-9", 9, {w.path: w.numpy() for w in first.weights})
     config = InitializeConfig("runs/sparse")
     again = Encoder((1,))
     found = initialization.initialize(again, there, config).match

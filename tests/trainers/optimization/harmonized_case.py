@@ -75,8 +75,7 @@ class Case:
         rule = self.rule(**changes)
         with self.statistics_kept():
             passed = rule.run(rule.forward, self.batch, SEED, rule.terms)
-        parts = (rule.config, rule.parts, self.task, self.model, self.batch)
-        return rule, passed, measure(passed, *parts)
+        return rule, passed, measure(passed, rule.config, rule.parts, self.batch)
 
     def sample_gradients(self, rule, passed, variables):
         """Two float64[batch, parameters] by one backward pass per row and loss."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers.optimization.config import SCHEDULE_PRESETS, ScheduleConfig
+from trainers import registry
+from trainers.optimization.config import ScheduleConfig
 from trainers.optimization.schedules import build_schedule
 
 
@@ -20,7 +21,7 @@ def _rates(config: ScheduleConfig, steps, train_steps: int = 1000) -> np.ndarray
     ("preset", "points"),
     [
         (
-            "reference_code",
+            "vatt_reference_code",
             {
                 0: 0.0,
                 1: 2e-8,
@@ -33,9 +34,9 @@ def _rates(config: ScheduleConfig, steps, train_steps: int = 1000) -> np.ndarray
                 500_001: 5e-5,
             },
         ),
-        ("paper", {0: 0.0, 5000: 5e-5, 10_000: 1e-4, 255_000: 8.535534e-5, 500_000: 5e-5}),
+        ("vatt_paper", {0: 0.0, 5000: 5e-5, 10_000: 1e-4, 255_000: 8.535534e-5, 500_000: 5e-5}),
         (
-            "finetune_video",
+            "vatt_finetune_video",
             {
                 900: 0.0018,
                 1250: 0.0025,
@@ -79,7 +80,7 @@ def _rates(config: ScheduleConfig, steps, train_steps: int = 1000) -> np.ndarray
             {0: 0.0, 500: 0.005, 1000: 0.01, 4000: 0.005, 100_000: 0.001, 390_625: 5.0596443e-4},
         ),
         ("pali_17b", {500: 0.0025, 1000: 0.005, 390_625: 2.5298221e-4}),
-        ("finetune_audio", {2500: 0.1, 5000: 0.2, 27_500: 0.1, 50_000: 0.0}),
+        ("vatt_finetune_audio", {2500: 0.1, 5000: 0.2, 27_500: 0.1, 50_000: 0.0}),
     ],
 )
 def test_published_recipes(preset, points):
@@ -113,8 +114,17 @@ def test_total_steps_follow_the_run_unless_given():
     np.testing.assert_allclose(_rates(late, [0, 50, 150], 200), [1.0, 0.5, 0.5], rtol=1e-6)
 
 
+def test_recipes_say_whose_they_are_and_no_two_share_a_name():
+    count = 0
+    for name, system in registry.SYSTEMS.items():
+        table = registry.resolve(system.presets["schedule"]) if system.presets else {}
+        assert all(recipe.startswith(f"{name}_") for recipe in table)
+        count += len(table)
+    assert len(registry.presets("schedule")) == count == 10
+
+
 def test_every_kind_compiles_and_stays_finite():
-    for preset in SCHEDULE_PRESETS:
+    for preset in registry.presets("schedule"):
         schedule = build_schedule(ScheduleConfig.from_preset(preset), 10)
         compiled = tf.function(schedule, jit_compile=True)
         for step in (0, 10, 500_000, 2**40):

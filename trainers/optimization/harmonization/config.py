@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from mm_models import checks
 from mm_models.errors import UserError
 
 METHODS = ("none", "monitor", "realign", "curriculum", "both")
@@ -68,12 +69,8 @@ def check(config: HarmonizationConfig, field: str) -> None:
         ("measure", MEASURES),
         ("update", UPDATES),
     ):
-        if getattr(config, name) not in choices:
-            raise UserError(
-                f"{field}.{name} is {getattr(config, name)!r}; it must be one of {list(choices)}"
-            )
-    if config.microbatch_size < 1:
-        raise UserError(f"{field}.microbatch_size is {config.microbatch_size}; it must be above 0")
+        checks.check_choice(getattr(config, name), choices, f"{field}.{name}")
+    checks.check_at_least(config.microbatch_size, 1, f"{field}.microbatch_size")
     if not -1.0 <= config.gamma_start <= config.gamma_end <= 1.0:
         raise UserError(
             f"{field}.gamma_start and gamma_end are {config.gamma_start} and {config.gamma_end}; "

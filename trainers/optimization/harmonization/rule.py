@@ -14,10 +14,13 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.layers import randomness
+from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.transformer.block_inputs import OpenRows
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
 from trainers.optimization.gradient_rules import Batch, GradientRule
 from trainers.optimization.harmonization import measures, projection
 from trainers.optimization.harmonization.config import HarmonizationConfig
+from trainers.optimization.harmonization.stack_cut import Harmonizable, StackCut, shaped_like
 from trainers.tasks.terms import StepTerms, Term
 
 
@@ -65,30 +68,29 @@ class Pass(NamedTuple):
 
     Attributes:
         tape: persistent, over everything.
-        opened: OpenRows by modality.
+        hidden: float[batch, (rows,) mlp_dim] that the last Dense of a stack reads, by modality.
+        branches: float[batch * rows, 1, dim] that it gives.
         pooled: float[batch, (rows,) dim] by modality.
         terms: of the task.
         first, second, rest: cotangents by modality, float[batch, (rows,) dim], of the two losses
             and of all others.
-        seed: int32[2] of the pass.
     """
 
     tape: tf.GradientTape
-    opened: Mapping[str, Any]
+    hidden: Mapping[str, tf.Tensor]
+    branches: Mapping[str, tf.Tensor]
     pooled: Mapping[str, tf.Tensor]
     terms: StepTerms
     first: Mapping[str, tf.Tensor]
     second: Mapping[str, tf.Tensor]
     rest: Mapping[str, tf.Tensor]
-    seed: tf.Tensor | None
 
 
 class HarmonizedGradients(GradientRule):
     """Realignment and curriculum for the two losses that a task names.
 
-    Beyond the methods of a Task, the task has `open(model, batch, training, seed)`,
-    `close(model, opened, training, seed)`, which together are `encode`, and `drop_residual`; its
-    terms give `rows`.
+    Attributes:
+        cut: where the pass is cut in two.
 
     Source: cross-modality gradient harmonization, algorithms 1 and 2. Parameters that the losses do
     not share are not realigned. A group that the curriculum leaves out keeps its place among the
@@ -96,10 +98,18 @@ class HarmonizedGradients(GradientRule):
     heads.
     """
 
-    def __init__(self, *arguments, config: HarmonizationConfig, parts: HarmonizedParts, **options):
+    def __init__(
+        self,
+        task: Harmonizable,
+        *arguments,
+        config: HarmonizationConfig,
+        parts: HarmonizedParts,
+        **options,
+    ):
         """Takes the arguments of `Task.gradient_rule`, the config and what the task tells."""
-        super().__init__(*arguments, **options)
+        super().__init__(task, *arguments, **options)
         self.config, self.parts = config, parts
+        self.cut = StackCut(task, self.model, self.stream)
         heads = {id(variable) for variable in parts.heads}
         shared = {id(variable) for variable in parts.shared}
         self._groups = [
@@ -107,12 +117,12 @@ class HarmonizedGradients(GradientRule):
             for variable in self.variables
         ]
 
-    def forward(self, batch: Batch, seed: tf.Tensor) -> Any:
-        return self.task.open(self.model, batch, training=True, seed=seed)
+    def forward(self, batch: Batch, seed: tf.Tensor) -> dict[str, OpenRows]:
+        return self.cut.open(batch, seed, training=True)
 
     def gradients(self, forward, batch, seed, step):
         passed = self.run(forward, batch, seed, self.terms)
-        conflict = measure(passed, self.config, self.parts, self.task, self.model, batch)
+        conflict = measure(passed, self.config, self.parts, batch)
         keep, gamma = self._keep(conflict, seed, step)
         gradients = self._backward(passed, self._cotangents(passed, conflict, keep), keep)
         metrics = conflict_metrics(conflict, keep, gamma, batch, self.parts.datasets)
@@ -130,7 +140,7 @@ class HarmonizedGradients(GradientRule):
         """Forward pass and the cotangents of the pooled rows."""
         with tf.GradientTape(persistent=True) as tape:
             opened = forward(batch, seed)
-            pooled = self.task.close(self.model, opened, training=training, seed=seed)
+            pooled, branches = self.cut.close(opened, batch, seed, training=training)
             result = terms(pooled, batch)
             scale = self.scale(result.loss)
             rows = {name: value * scale for name, value in result.rows.items()}
@@ -139,7 +149,8 @@ class HarmonizedGradients(GradientRule):
         first, second = (_cotangents(tape, rows[name], pooled) for name in self.parts.losses)
         rest = _cotangents(tape, rest, pooled)
         result = dataclasses.replace(result, rows=rows)
-        return Pass(tape, opened, pooled, result, first, second, rest, seed)
+        hidden = {name: rows.hidden for name, rows in opened.items()}
+        return Pass(tape, hidden, branches, pooled, result, first, second, rest)
 
     def _keep(self, conflict: Conflict, seed: tf.Tensor, step: tf.Tensor):
         """float32[batch] 1 for rows that train, and the threshold."""
@@ -152,7 +163,7 @@ class HarmonizedGradients(GradientRule):
             handed = projection.shuffled(
                 scores[::size],
                 tf.reduce_any(tf.reshape(conflict.valid, [-1, size]), axis=1),
-                randomness.fold_in(seed, "random_scores"),
+                randomness.fold_in(seed, Purpose.SHUFFLED_CONFLICTS),
             )
             scores = tf.repeat(handed, size)
         return tf.cast((scores > gamma) | ~conflict.valid, tf.float32), gamma
@@ -199,6 +210,7 @@ class HarmonizedGradients(GradientRule):
 
     def _backward(self, passed: Pass, cotangents: Mapping, keep: tf.Tensor) -> list:
         """Gradients in the order of the variables."""
+        groups: dict[str, tuple[str, ...]]
         if self.config.update == "feature" or not self.config.realigns:
             groups = {"shared": ("shared", "own")}
         else:
@@ -242,10 +254,7 @@ def measure(
     passed: Pass,
     config: HarmonizationConfig,
     parts: HarmonizedParts,
-    task: Any,
-    model: keras.Model,
     batch: Batch,
-    training: bool = True,
 ) -> Conflict:
     """Conflict of the two losses' gradients by `config.measure`, at `config.granularity`."""
     batch_size = passed.pooled[parts.anchor].shape[0]
@@ -257,7 +266,7 @@ def measure(
             passed.first[anchor], passed.second[anchor], num_groups, spans
         )
     elif config.measure == "last_layer":
-        products = _last_layer(passed, parts, task, model, num_groups, spans, training)
+        products = _last_layer(passed, parts, num_groups, spans)
     else:
         shared = [variable.value for variable in parts.shared]
         products = measures.exact_products(
@@ -275,22 +284,17 @@ def measure(
     return Conflict(products, tf.repeat(products.cosine(), repeats), valid)
 
 
-def _last_layer(passed, parts, task, model, num_groups, spans, training) -> projection.Products:
-    hidden = {name: opened.hidden for name, opened in passed.opened.items()}
+def _last_layer(passed, parts, num_groups, spans) -> projection.Products:
     sides = []
     for cotangents, modalities in zip((passed.first, passed.second), parts.modalities, strict=True):
-        residuals = {name: passed.opened[name].residual for name in modalities}
-        pooled = {name: passed.pooled[name] for name in modalities}
-        found = passed.tape.gradient(
-            pooled, residuals, {name: cotangents[name] for name in modalities}
+        pooled, branches, rows = (
+            {name: values[name] for name in modalities}
+            for values in (passed.pooled, passed.branches, cotangents)
         )
-        # What reaches the residual reaches the Dense beside it, through one dropout.
-        outputs = {
-            name: task.drop_residual(model, name, value, training=training, seed=passed.seed)
-            for name, value in found.items()
-        }
+        found = passed.tape.gradient(pooled, branches, rows)
+        outputs = {name: shaped_like(value, passed.pooled[name]) for name, value in found.items()}
         sides += [
-            measures.grouped(hidden, modalities, num_groups, spans),
+            measures.grouped(passed.hidden, modalities, num_groups, spans),
             measures.grouped(outputs, modalities, num_groups, spans),
         ]
     return measures.last_layer_products(*sides, use_bias=parts.use_bias)

@@ -5,6 +5,7 @@ from typing import Any
 
 from mm_models.checks import check_choice, check_rate
 from mm_models.errors import UserError
+from trainers.config.schema import StreamConfig
 from trainers.data.config import InputConfig
 
 LOSSES = ("softmax", "sigmoid")
@@ -52,7 +53,7 @@ def check_stream(modality: str, name: str, inputs: InputConfig) -> None:
             )
 
 
-def class_names(config: Any, streams: Mapping[str, Any]) -> list[str]:
+def class_names(config: Any, streams: Mapping[str, StreamConfig]) -> list[str]:
     """Names in index order: the config's, the data sets', or numbers.
 
     Raises:

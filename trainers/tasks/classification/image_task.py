@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from mm_models.backbones import vit_config
 from mm_models.backbones.image_classifier import ImageClassifier
 from mm_models.backbones.vit_config import VitConfig
+from trainers.config.schema import StreamConfig
 from trainers.tasks.classification.task import ClassificationTask, ClassificationTaskConfig
 
 
@@ -32,7 +32,9 @@ class VitClassificationTask(ClassificationTask):
         config: with class names, and their number in the model too, filled in.
     """
 
-    def __init__(self, config: VitClassificationTaskConfig, streams: Mapping[str, Any]):
+    config: VitClassificationTaskConfig
+
+    def __init__(self, config: VitClassificationTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams do not fit the model, or lack labels."""
         super().__init__(config, "video", streams)
         model = dataclasses.replace(self.config.model, num_classes=self.config.num_classes)

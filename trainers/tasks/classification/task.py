@@ -9,7 +9,9 @@ import keras
 import tensorflow as tf
 
 from mm_models.layers import mixup, randomness
+from mm_models.layers.random_purposes import Purpose
 from mm_models.losses import classification
+from trainers.config.schema import StreamConfig
 from trainers.tasks.base import Task
 from trainers.tasks.classification import checks
 from trainers.tasks.shared.label_accuracy import label_accuracy
@@ -56,7 +58,9 @@ class ClassificationTask(Task):
         is_multi_label: whether an example may have any number of classes.
     """
 
-    def __init__(self, config: Any, modality: str, streams: Mapping[str, Any]):
+    config: Any
+
+    def __init__(self, config: Any, modality: str, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams lack labels, or read something else."""
         checks.check_values(config)
         for name, stream in streams.items():
@@ -93,7 +97,7 @@ class ClassificationTask(Task):
                 tf.shape(mask)[0],
                 self.config.mixup_alpha,
                 self.config.mixup_beta,
-                randomness.fold_in(seed, "mixup"),
+                randomness.fold_in(seed, Purpose.MIXUP),
             )
             # A row whose partner has nothing to give stays as it is.
             shares = tf.where(tf.reverse(mask, axis=[0]) > 0, shares, tf.ones_like(shares))

@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.imp import config as imp_config
 from mm_models.imp.config import ImpConfig
 from mm_models.text.label_prompts import KINDS
+from trainers.config.schema import StreamConfig
 from trainers.data.config import InputConfig
 from trainers.tasks.imp.objectives import SOURCES, ImpObjectiveConfig, modalities
 
@@ -44,10 +46,8 @@ def _check_numbers(where: str, objective: ImpObjectiveConfig) -> None:
     weights = {f"pairs.{pair}": weight for pair, weight in objective.pairs.items()}
     weights["classifier_weight"] = objective.classifier_weight
     for field, weight in weights.items():
-        if weight <= 0:
-            raise UserError(f"{where}.{field} is {weight}; it must be above 0")
-    if objective.margin < 0:
-        raise UserError(f"{where}.margin is {objective.margin}; it must be at least 0")
+        checks.check_positive(weight, f"{where}.{field}")
+    checks.check_at_least(objective.margin, 0, f"{where}.margin")
 
 
 def _check_classifier(where: str, objective: ImpObjectiveConfig, model: ImpConfig) -> None:
@@ -78,11 +78,7 @@ def _check_prompts(where: str, objective: ImpObjectiveConfig) -> None:
         raise UserError(
             f"{where}.label_prompts is {objective.label_prompts!r}, but no pair has text; add one"
         )
-    for field in ("num_prompts", "fillings_per_template"):
-        if getattr(objective, field) < 1:
-            raise UserError(
-                f"{where}.{field} is {getattr(objective, field)}; it must be at least 1"
-            )
+    checks.check_fields(objective, 1, ("num_prompts", "fillings_per_template"), where)
 
 
 def check_stream(
@@ -119,7 +115,7 @@ def _check_rate(where: str, model: ImpConfig, inputs: InputConfig) -> None:
 
 
 def label_names(
-    name: str, objective: ImpObjectiveConfig, model: ImpConfig, streams: Mapping[str, Any]
+    name: str, objective: ImpObjectiveConfig, model: ImpConfig, streams: Mapping[str, StreamConfig]
 ) -> list[str]:
     """Class names of an objective: its own, or those that its streams' data sets list.
 
@@ -165,7 +161,7 @@ def label_names(
     return names
 
 
-def resolve(config: Any, streams: Mapping[str, Any]) -> Any:
+def resolve(config: Any, streams: Mapping[str, StreamConfig]) -> Any:
     """A checked copy of an ImpTaskConfig with class names filled in.
 
     Raises:
@@ -187,7 +183,5 @@ def resolve(config: Any, streams: Mapping[str, Any]) -> Any:
                 f"{sorted(objectives)}"
             )
         check_stream(key, objectives[stream.objective], model, stream.input)
-    for field in ("router_z_loss_weight", "balance_loss_weight"):
-        if getattr(config, field) < 0:
-            raise UserError(f"task.{field} is {getattr(config, field)}; it must be at least 0")
+    checks.check_fields(config, 0, ("router_z_loss_weight", "balance_loss_weight"), "task")
     return dataclasses.replace(config, objectives=objectives)

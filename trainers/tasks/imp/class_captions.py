@@ -4,7 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.layers import randomness
-from mm_models.text import label_prompts, prompt_draws
+from mm_models.layers.random_purposes import Purpose
+from mm_models.text import label_prompts
 from mm_models.text.tokenizers import build_tokenizer
 from trainers.data.config import TextInputConfig
 from trainers.tasks.imp.objectives import ImpObjectiveConfig
@@ -47,14 +48,14 @@ class LabelPrompts:
         known = (labels >= 0) & (labels < len(self.table))
         # The label of the highest draw: uniform among those that there are.
         scores = randomness.uniform(
-            [batch, self.num_prompts, width], randomness.fold_in(seed, "prompt/label")
+            [batch, self.num_prompts, width], randomness.fold_in(seed, Purpose.CLASS_OF_CAPTION)
         )
         scores = tf.where(known[:, tf.newaxis], scores, -tf.ones_like(scores))
         chosen = tf.argmax(scores, axis=-1, output_type=tf.int32)
         classes = tf.maximum(tf.gather(labels, chosen, batch_dims=1), 0)
-        numbers = prompt_draws.draw_ids(
+        numbers = randomness.choices(
             self.table.shape[1],
-            randomness.fold_in(seed, "prompt/sentence"),
+            randomness.fold_in(seed, Purpose.SENTENCE_OF_CLASS),
             batch * self.num_prompts,
         )
         rows = tf.reshape(classes, [-1]) * self.table.shape[1] + numbers

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from mm_models.imp import config as imp_config
-from mm_models.imp import costs
+from mm_models.imp import token_counts
 from mm_models.imp.config import ImpConfig
 from mm_models.imp.model import ImpModel
 from mm_models.losses import classification
 from mm_models.losses.contrastive import pair_nce_loss
+from trainers.config.schema import StreamConfig
 from trainers.tasks.base import Task
 from trainers.tasks.imp import checks as imp_checks
 from trainers.tasks.imp import objectives as imp_objectives
@@ -67,7 +68,9 @@ class ImpTask(Task):
         config: with the class names of its objectives filled in.
     """
 
-    def __init__(self, config: ImpTaskConfig, streams: Mapping[str, Any]):
+    config: ImpTaskConfig
+
+    def __init__(self, config: ImpTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when objectives, streams and model do not fit together."""
         super().__init__(imp_checks.resolve(config, streams), streams)
         # Asked for its tokens, the model's config complains about inputs that it cannot take.
@@ -157,7 +160,7 @@ class ImpTask(Task):
     def tokens_per_example(self, stream: str) -> int:
         objective = self.objective(stream)
         shapes = imp_objectives.example_shapes(objective, self.streams[stream].input)
-        return costs.tokens_per_example(
+        return token_counts.tokens_per_example(
             self.config.model, shapes, drop_token=objective.drop_token, patch=objective.patch
         )
 

@@ -3,22 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mm_models import checks
 from mm_models.backbones import vit_config
 from mm_models.errors import UserError
 from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
 from mm_models.text.tokenizers import build_tokenizer
+from trainers.config.schema import StreamConfig
 
 
-def check(config: Any, streams: Mapping[str, Any]) -> None:
+def check(config: Any, streams: Mapping[str, StreamConfig]) -> None:
     """Raises UserError where a PaliTaskConfig and its streams cannot work together."""
     model = pali_config.resolve(config.model)
-    if config.z_loss_weight < 0:
-        raise UserError(f"task.z_loss_weight is {config.z_loss_weight}; it must be at least 0")
-    if not 0 <= config.label_smoothing < 1:
-        raise UserError(
-            f"task.label_smoothing is {config.label_smoothing}; it must be at least 0 and below 1"
-        )
+    checks.check_at_least(config.z_loss_weight, 0, "task.z_loss_weight")
+    checks.check_rate(config.label_smoothing, "task.label_smoothing")
     for name, stream in streams.items():
         _check_stream(f"streams.{name}", stream, config.loss_chunks, model)
 

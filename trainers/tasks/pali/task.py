@@ -12,6 +12,7 @@ from mm_models.losses.sequence import SequenceTerms, chunked_token_terms
 from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
 from mm_models.pali.model import PaliModel
+from trainers.config.schema import StreamConfig
 from trainers.tasks.base import Task
 from trainers.tasks.pali import checks as pali_checks
 from trainers.tasks.terms import Gather, StepTerms, Term
@@ -46,7 +47,9 @@ class PaliTask(Task):
         config: with the model's sizes filled in.
     """
 
-    def __init__(self, config: PaliTaskConfig, streams: Mapping[str, Any]):
+    config: PaliTaskConfig
+
+    def __init__(self, config: PaliTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when streams and model do not fit together."""
         pali_checks.check(config, streams)
         resolved = dataclasses.replace(config, model=pali_config.resolve(config.model))

@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from mm_models.checks import check_choice, check_rate
-from mm_models.vatt import costs
+from mm_models.vatt import token_counts
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig
+from trainers.config.schema import StreamConfig
 from trainers.tasks.classification.task import ClassificationTask, ClassificationTaskConfig
 from trainers.tasks.vatt import checks as vatt_checks
 
@@ -44,7 +44,9 @@ class VattClassificationTask(ClassificationTask):
         config: resolved: class names, their number and the DropToken rates are filled in.
     """
 
-    def __init__(self, config: VattClassificationTaskConfig, streams: Mapping[str, Any]):
+    config: VattClassificationTaskConfig
+
+    def __init__(self, config: VattClassificationTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams do not fit the model, or lack labels."""
         check_choice(config.modality, MODALITIES, "task.modality")
         check_rate(config.head_dropout_rate, "task.head_dropout_rate")
@@ -64,7 +66,7 @@ class VattClassificationTask(ClassificationTask):
         )
 
     def tokens_per_example(self, stream: str) -> int:
-        return costs.num_tokens(self.config.model, self.modality, training=True)
+        return token_counts.num_tokens(self.config.model, self.modality, training=True)
 
 
 def _without_drop_token(model: VattConfig) -> VattConfig:

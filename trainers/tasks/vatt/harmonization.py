@@ -1,7 +1,6 @@
 """What of VATT the video-audio and the video-text loss share."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -18,6 +17,7 @@ from trainers.optimization.harmonization.rule import (
     group_size,
     measure,
 )
+from trainers.optimization.harmonization.stack_cut import Harmonizable
 
 LOSSES = ("vidaud", "vidtxt")
 
@@ -80,7 +80,7 @@ def check_batch(config: HarmonizationConfig, inputs: InputConfig) -> None:
 
 
 def batch_conflicts(
-    task: Any,
+    task: Harmonizable,
     model: VattModel,
     batch: Mapping[str, tf.Tensor],
     configs: Mapping[str, HarmonizationConfig],
@@ -108,7 +108,7 @@ def batch_conflicts(
         parts=parts(model, datasets),
     )
     passed = rule.run(
-        lambda rows, seed: task.open(model, rows, training=False, seed=seed),
+        lambda rows, seed: rule.cut.open(rows, seed, training=False),
         batch,
         None,
         lambda outputs, rows: task.terms(
@@ -116,7 +116,4 @@ def batch_conflicts(
         ),
         training=False,
     )
-    return {
-        name: measure(passed, config, rule.parts, task, model, batch, training=False)
-        for name, config in configs.items()
-    }
+    return {name: measure(passed, config, rule.parts, batch) for name, config in configs.items()}

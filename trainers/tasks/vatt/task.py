@@ -8,12 +8,14 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.layers.transformer.stack import OpenRows
+from mm_models.layers.transformer.stack import StackRunner, run_stack
 from mm_models.losses.contrastive import nce_loss
 from mm_models.vatt import config as vatt_config
-from mm_models.vatt import costs
+from mm_models.vatt import token_counts
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
+from trainers.config.schema import StreamConfig
+from trainers.data.config import InputConfig
 from trainers.optimization.gradient_rules import GradientRule
 from trainers.optimization.harmonization import config as harmonization_config
 from trainers.optimization.harmonization.config import HarmonizationConfig
@@ -94,7 +96,9 @@ class VattTask(Task):
     without a modality are masked in the losses that need it.
     """
 
-    def __init__(self, config: VattTaskConfig, streams: Mapping[str, Any]):
+    config: VattTaskConfig
+
+    def __init__(self, config: VattTaskConfig, streams: Mapping[str, StreamConfig]):
         """Raises UserError when the streams do not fit the model or leave nothing to learn."""
         super().__init__(config, streams)
         vatt_checks.check_values(config)
@@ -130,10 +134,11 @@ class VattTask(Task):
         stream: str,
         training: bool,
         seed: tf.Tensor,
+        run_stack: StackRunner = run_stack,
     ) -> dict[str, tf.Tensor]:
         """Pooled features by modality: float[batch, dim], text float[batch, candidates, dim]."""
         inputs = {name: batch[name] for name in MODALITIES if name in batch}
-        return model.encode(inputs, training=training, seed=seed)
+        return model.encode(inputs, training=training, seed=seed, run_stack=run_stack)
 
     def terms(
         self,
@@ -180,25 +185,6 @@ class VattTask(Task):
             )
         return StepTerms(Term(total, term.weight), metrics, rows)
 
-    def open(
-        self, model: VattModel, batch: Mapping[str, tf.Tensor], *, training: bool, seed: tf.Tensor
-    ) -> dict[str, OpenRows]:
-        """The first part of `encode`, up to the last Dense of each stack."""
-        inputs = {name: batch[name] for name in MODALITIES if name in batch}
-        return model.open(inputs, training=training, seed=seed)
-
-    def close(
-        self, model: VattModel, opened: Mapping, *, training: bool, seed: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """The rest of `encode`."""
-        return model.close(opened, training=training, seed=seed)
-
-    def drop_residual(
-        self, model: VattModel, modality: str, values: tf.Tensor, *, training: bool, seed: tf.Tensor
-    ) -> tf.Tensor:
-        """The dropout of `close` behind the last Dense; its own adjoint."""
-        return model.drop_residual(modality, values, training=training, seed=seed)
-
     def gradient_rule(
         self, model: VattModel, variables: Sequence[keras.Variable], *, stream: str, mean: bool
     ) -> GradientRule:
@@ -219,7 +205,7 @@ class VattTask(Task):
     def tokens_per_example(self, stream: str) -> int:
         inputs = self.streams[stream].input
         candidates = inputs.text.num_candidates if inputs.text is not None else 1
-        return costs.tokens_per_example(
+        return token_counts.tokens_per_example(
             self.config.model, sorted(_modalities_of(inputs)), True, candidates
         )
 
@@ -266,7 +252,7 @@ class VattTask(Task):
         return anchors, candidates, masks
 
 
-def _modalities_of(input_config: Any) -> frozenset:
+def _modalities_of(input_config: InputConfig) -> frozenset:
     return frozenset(name for name in MODALITIES if getattr(input_config, name) is not None)
 
 

@@ -1,14 +1,14 @@
 """A VATT word table that starts from word vectors made elsewhere."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from mm_models.text.tokenizers import word_indices
 from mm_models.text.word_vectors import read_word_vectors
 from mm_models.vatt.encoders import VattEncoders
+from trainers.config.schema import StreamConfig
 
 
-def load_word_vectors(model: VattEncoders, path: str, streams: Mapping[str, Any]) -> str:
+def load_word_vectors(model: VattEncoders, path: str, streams: Mapping[str, StreamConfig]) -> str:
     """Puts the vectors of a file into the model's word table; words it lacks keep their rows.
 
     Args:

@@ -21,22 +21,6 @@ def test_a_cut_into_crumbs_is_refused():
         groups.checked_groups(2053, 2048, 16)
 
 
-@pytest.mark.parametrize(
-    ("num_tokens", "replicas", "count", "capacity"),
-    [
-        (2_097_152, 1, 1024, 128),
-        (16_384, 1, 16, 64),
-        (256, 1, 16, 1),
-        (256, 16, 256, 0),
-        (131_072, 16, 256, 32),
-    ],
-)
-def test_the_released_rule(num_tokens, replicas, count, capacity):
-    assert groups.released_groups(num_tokens, 16, replicas) == count
-    size = num_tokens // count
-    assert groups.expert_capacity(size, 16, 1.0, "half_even", 0) == capacity
-
-
 def test_capacity():
     def capacity(tokens, experts, factor, rounding="half_even", minimum=1):
         return groups.expert_capacity(tokens, experts, factor, rounding, minimum)

@@ -7,8 +7,11 @@ import pytest
 import tensorflow as tf
 
 from mm_models.layers.transformer.attention import MultiHeadAttention
+from mm_models.layers.transformer.block import TransformerBlock
+from mm_models.layers.transformer.block_inputs import BlockInputs
+from mm_models.layers.transformer.block_options import BlockOptions
 from mm_models.layers.transformer.normalization import make_norm
-from mm_models.layers.transformer.stack import BlockOptions, TransformerBlock, TransformerStack
+from mm_models.layers.transformer.stack import TransformerStack
 from tests import batteries
 
 EXPERTS = {"num_experts": 4}
@@ -73,16 +76,18 @@ def test_a_stack_without_expert_layers_is_as_before():
     plain, unused = make((), None), make((), EXPERTS)
     assert [w.path for w in plain.weights] == [w.path for w in unused.weights]
     batteries.copy_weights(plain, unused)
-    outputs = unused.forward(tokens())
+    outputs = unused.forward(BlockInputs(tokens()))
     assert outputs.routings == ()
     np.testing.assert_array_equal(outputs.tokens, plain(tokens()))
-    rows = plain.open(tokens(), num_outputs=2)
-    np.testing.assert_allclose(plain.close(rows), plain(tokens())[:, :2], rtol=1e-5, atol=1e-6)
+    inputs = BlockInputs(tokens(), num_outputs=2)
+    rows = plain.open(inputs)
+    closed = plain.close(rows.residual, plain.last_dense(rows.hidden), inputs)
+    np.testing.assert_allclose(closed, plain(tokens())[:, :2], rtol=1e-5, atol=1e-6)
 
 
 def test_forward_gives_the_tokens_of_call_and_one_routing_per_expert_block():
     stack = make()
-    outputs = stack.forward(tokens())
+    outputs = stack.forward(BlockInputs(tokens()))
     np.testing.assert_array_equal(outputs.tokens, stack(tokens()))
     assert [float(routing.num_tokens) for routing in outputs.routings] == [32.0, 32.0]
     assert outputs.routings[0].load.shape == (4,)
@@ -93,7 +98,7 @@ def test_a_block_is_attention_and_then_its_experts():
     block.build()
     batteries.shake(block)
     x = tokens()
-    outputs, routing = block.forward(x)
+    outputs, routing = block.forward(BlockInputs(x))
     attended = x + block.attention(block.attention_norm(x))
     taken = block.experts(block.mlp_norm(attended))
     batteries.assert_close((outputs, routing), (attended + taken.tokens, taken.routing), 1e-5)
@@ -104,7 +109,7 @@ def test_an_example_alone_equals_its_row():
     batteries.shake(stack)
     mask = tf.constant([[1] * 8, [1] * 5 + [0] * 3, [1] * 8, [1] * 2 + [0] * 6])
     inputs = {"tokens": tokens(), "attention_mask": mask}
-    batteries.check_row_alone(lambda values: stack(**values), inputs)
+    batteries.check_row_alone(lambda values: stack.forward(BlockInputs(**values)).tokens, inputs)
     together = make(experts={**EXPERTS, "eval_group": "batch"})
     batteries.copy_weights(stack, together)
     assert np.abs(together(tokens())[1:2] - together(tokens()[1:2])).max() > 1e-3
@@ -113,10 +118,10 @@ def test_an_example_alone_equals_its_row():
 def test_the_attention_mask_of_rank_two_is_the_padding_mask():
     stack = make(experts={**EXPERTS, "ignore_padding": True})
     mask = tf.constant([[1] * 8, [1] * 5 + [0] * 3, [1] * 8, [1] * 2 + [0] * 6])
-    routings = stack.forward(tokens(), attention_mask=mask, training=True).routings
+    routings = stack.forward(BlockInputs(tokens(), mask, training=True)).routings
     assert [float(routing.num_tokens) for routing in routings] == [23.0, 23.0]
     pairs = mask[:, tf.newaxis, :] * tf.ones([4, 8, 8], tf.int32)
-    routings = stack.forward(tokens(), attention_mask=pairs, training=True).routings
+    routings = stack.forward(BlockInputs(tokens(), pairs, training=True)).routings
     assert float(routings[0].num_tokens) == 32.0
 
 
@@ -124,7 +129,7 @@ def test_rows_asked_for_are_those_of_all_rows():
     for layers in ((1, 2), (0,)):
         stack = make(layers)
         whole = stack(tokens())
-        first = stack(tokens(), num_outputs=1)
+        first = stack.forward(BlockInputs(tokens(), num_outputs=1)).tokens
         np.testing.assert_allclose(first, whole[:, :1], rtol=1e-5, atol=1e-5)
 
 
@@ -140,7 +145,7 @@ def test_battery():
 
 def test_mixed_precision_takes_float32_tokens():
     stack = make(dtype="mixed_bfloat16")
-    outputs = stack.forward(tokens())
+    outputs = stack.forward(BlockInputs(tokens()))
     assert outputs.tokens.dtype == tf.bfloat16
     assert all(value.dtype == tf.float32 for value in tf.nest.flatten(outputs.routings))
 
@@ -188,4 +193,4 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="different indices below 3"):
         make((3,))
     with pytest.raises(ValueError, match="no single last Dense"):
-        make((2,)).open(tokens())
+        make((2,)).open(BlockInputs(tokens()))

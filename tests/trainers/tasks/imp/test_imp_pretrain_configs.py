@@ -7,8 +7,8 @@ import re
 import pytest
 import tensorflow as tf
 
-from mm_models.imp import costs
 from mm_models.imp.model import ImpModel
+from tests.mm_models.imp import parameter_formulas
 from trainers.config.loading import load_config
 from trainers.loop.alternation.orders import IntervalOrder
 from trainers.tasks.imp.task import ImpTask
@@ -50,9 +50,9 @@ def test_header_and_file_name_the_same_encoder(name):
     header = (CONFIGS / f"pretrain_{name}.yaml").read_text(encoding="utf-8").split("\nname:")[0]
     stated = [int(number.replace(",", "")) for number in re.findall(r"\d+(?:,\d{3}){2,}", header)]
     model = config.task.model
-    expected = [costs.encoder_parameters(model)]
+    expected = [parameter_formulas.encoder_parameters(model)]
     if model.size.startswith("imp_moe"):
-        expected.append(costs.active_parameters(model))
+        expected.append(parameter_formulas.active_parameters(model))
     assert stated[: len(expected)] == expected
     assert model.rematerialize
 

@@ -132,7 +132,9 @@ def test_the_phase_that_follows_takes_everything_and_frees_the_vision_transforme
     values = {variable.path: np.array(variable) for variable in low.weights}
     config = configs["high_resolution_17b"]
     start = config.initialize["pretrained"]
-    done = initialization.initialize(high, initialization.Source("ckpt-9", 9, values), start)
+    done = initialization.initialize(
+        high, initialization.TrainedWeights("ckpt-9", 9, values), start
+    )
     assert done.match.resized == {"vision/positions/table": (4, 25)}
     assert not done.match.new and not done.match.left_over
     for variable in high.weights:

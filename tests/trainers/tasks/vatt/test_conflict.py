@@ -144,13 +144,13 @@ def reference(task, model, columns, rows, **options):
         task, model, [], stream="clips", mean=True, config=config, parts=parts
     )
     passed = rule.run(
-        lambda b, s: task.open(model, b, training=False, seed=s),
+        lambda b, s: rule.cut.open(b, s, training=False),
         batch,
         tf.zeros(2, tf.int32),
         lambda o, b: task.terms(model, o, b, stream="clips", training=False, gather=tf.identity),
         training=False,
     )
-    conflict = harmonization.measure(passed, config, parts, task, model, batch, training=False)
+    conflict = harmonization.measure(passed, config, parts, batch)
     return conflict.cosine.numpy()
 
 

@@ -7,7 +7,8 @@ import re
 import pytest
 
 import mmstack
-from mm_models.vatt import costs
+from mm_models.vatt.model import VattModel
+from tests.parameter_counts import count
 from tests.trainers import record_factory
 from trainers.config.loading import load_config
 from trainers.evaluation.config import KINDS
@@ -34,7 +35,8 @@ def test_it_loads_and_its_streams_fit_its_model(path):
 def test_the_header_tells_the_parameter_counts(path):
     header = path.read_text(encoding="utf-8")
     stated = [int(number.replace(",", "")) for number in re.findall(r"\d+(?:,\d{3})+", header)[:2]]
-    counts = costs.count_parameters(load_config([str(path)]).task.model)
+    model_config = load_config([str(path)]).task.model
+    counts = count(lambda: VattModel(model_config))
     assert stated == [counts.trainable, counts.non_trainable]
 
 

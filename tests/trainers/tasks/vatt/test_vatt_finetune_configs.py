@@ -6,8 +6,8 @@ import re
 import pytest
 import tensorflow as tf
 
-from mm_models import parameter_counts
 from mm_models.vatt.model import VattModel
+from tests import parameter_counts
 from trainers import initialization
 from trainers.config.loading import load_config
 from trainers.runs import build_task

@@ -24,21 +24,6 @@ class ParameterCounts:
     num_variables: int
     by_part: dict[str, int]
 
-    def with_more(self, one_more: "ParameterCounts", times: int) -> "ParameterCounts":
-        """What there is when something is added so many times that turns this into `one_more`."""
-
-        def scaled(here: int, there: int) -> int:
-            return here + times * (there - here)
-
-        return ParameterCounts(
-            trainable=scaled(self.trainable, one_more.trainable),
-            non_trainable=scaled(self.non_trainable, one_more.non_trainable),
-            num_variables=scaled(self.num_variables, one_more.num_variables),
-            by_part={
-                name: scaled(size, one_more.by_part[name]) for name, size in self.by_part.items()
-            },
-        )
-
 
 def scalars(weights) -> int:
     """Total size of `weights`."""

@@ -1,4 +1,4 @@
-"""What an IMP model costs, from its config alone: parameters, tokens, operations."""
+"""Tokens of an example, from the config of a model alone."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,48 +8,6 @@ from mm_models.errors import UserError
 from mm_models.imp import config as imp_config
 from mm_models.imp.config import ImpConfig
 from mm_models.imp.tokens import DEFAULT_PATCH, num_dropped_to
-from mm_models.parameter_counts import ParameterCounts, count
-
-CHANNELS = 3
-
-
-def count_parameters(config: ImpConfig) -> ParameterCounts:
-    """The parameters of the `ImpModel` of a config, counted without allocating."""
-    # Here, because the model's own module asks this one for its costs.
-    from mm_models.imp.model import ImpModel
-
-    return count(lambda: ImpModel(config))
-
-
-def _layer_parameters(config: ImpConfig, num_experts: int) -> int:
-    """Of one block with so many feed-forward halves (and the router where it has experts)."""
-    norms = 2 * config.dim + (2 * config.head_dim if config.qk_norm else 0)
-    return 4 * config.dim**2 + norms + num_experts * 2 * config.dim * config.mlp_dim
-
-
-def _stack_parameters(config: ImpConfig, num_experts: int) -> int:
-    num_expert_layers = len(config.expert_layers)
-    dense = (config.num_layers - num_expert_layers) * _layer_parameters(config, 1)
-    router = config.dim * config.num_experts
-    experts = num_expert_layers * (_layer_parameters(config, num_experts) + router)
-    return dense + experts + 2 * config.dim
-
-
-def encoder_parameters(config: ImpConfig) -> int:
-    """Weights of the blocks of one encoder and its final norm."""
-    config = imp_config.resolve(config)
-    return _stack_parameters(config, config.num_experts)
-
-
-def active_parameters(config: ImpConfig, experts_per_token: int = 1) -> int:
-    """Weights of the encoder that one token meets when so many experts take it."""
-    return _stack_parameters(imp_config.resolve(config), experts_per_token)
-
-
-def projection_parameters(config: ImpConfig) -> int:
-    """Weights of the two maps around the encoder that each modality has."""
-    dim = imp_config.resolve(config).dim
-    return 2 * (dim**2 + dim)
 
 
 def _video_grid(config: ImpConfig, shape: Sequence[int], patch: str) -> tuple[int, ...]:
@@ -163,58 +121,3 @@ def tokens_per_example(
         )
         for modality, shape in shapes.items()
     )
-
-
-def _token_width(config: ImpConfig, modality: str, patch: str) -> int:
-    """Raw values of one token; words are looked up, which takes no product."""
-    if modality == "text":
-        return 0
-    if modality == "video":
-        return math.prod(config.video.patches[patch]) * CHANNELS
-    if modality == "waveform":
-        return config.waveform.patch_samples
-    return math.prod(config.audio.patch)
-
-
-def _stack_flops(config: ImpConfig, tokens: int) -> float:
-    projections = 8.0 * tokens * config.dim**2
-    scores = 4.0 * tokens * tokens * config.dim
-    feed_forward = 4.0 * tokens * config.dim * config.mlp_dim
-    total = config.num_layers * (projections + scores + feed_forward)
-    experts = config.experts
-    taken = experts.capacity_factor * (experts.top_k if experts.router == "tokens_choose" else 1)
-    router = 2.0 * tokens * config.dim * config.num_experts
-    return total + len(config.expert_layers) * (router + (taken - 1.0) * feed_forward)
-
-
-def _space_flops(config: ImpConfig) -> float:
-    space = config.space
-    num_maps = 1 if space.kind == "joint" else len(config.modalities)
-    return num_maps * 2.0 * space.hidden_dim * (config.dim + space.dim)
-
-
-def flops_per_example(
-    config: ImpConfig,
-    shapes: Mapping[str, Sequence[int]],
-    *,
-    drop_token: Mapping[str, float] | None = None,
-    patch: str = DEFAULT_PATCH,
-) -> float:
-    """Forward matrix-product operations for one example, a multiply-add counted as two.
-
-    Experts are counted at the capacity that the config asks for, without rounding; all maps into
-    the common spaces are counted, classifiers are not.
-
-    Args:
-        config, shapes, drop_token, patch: see `tokens_per_example`.
-    """
-    config = imp_config.resolve(config)
-    total = 0.0
-    for modality, shape in shapes.items():
-        rate = (drop_token or {}).get(modality, 0.0)
-        tokens = num_tokens(config, modality, shape, drop_rate=rate, patch=patch)
-        embedded = tokens - (1 if config.pooling == "token" else 0)
-        flops = 2.0 * embedded * _token_width(config, modality, patch) * config.dim
-        flops += 2.0 * (embedded + tokens) * config.dim**2 + _stack_flops(config, tokens)
-        total += num_instances(modality, shape) * (flops + _space_flops(config))
-    return total

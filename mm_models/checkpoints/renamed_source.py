@@ -16,7 +16,7 @@ class _Array:
     read: Callable[[], np.ndarray]
 
 
-class View:
+class RenamedSource:
     """Arrays computed from those of a source when they are asked for; every method gives a new one.
 
     Attributes: those of `mapping.Source`.
@@ -24,7 +24,7 @@ class View:
 
     def __init__(self, source: Source, arrays: Mapping[str, _Array] | None = None):
         self._source = source
-        self.path, self.step = source.path, source.step
+        self.path, self.step, self.settings = source.path, source.step, source.settings
         self._arrays = dict(arrays) if arrays is not None else _all_of(source)
 
     @property
@@ -36,13 +36,13 @@ class View:
         """One array."""
         return self._arrays[key].read()
 
-    def renamed(self, change: Callable[[str], str | None]) -> "View":
+    def renamed(self, change: Callable[[str], str | None]) -> "RenamedSource":
         """Every key as `change` gives it; None leaves the array out."""
         names = {key: change(key) for key in self._arrays}
         kept = {new: self._arrays[key] for key, new in names.items() if new is not None}
-        return View(self._source, kept)
+        return RenamedSource(self._source, kept)
 
-    def substituted(self, *rules: tuple[str, str]) -> "View":
+    def substituted(self, *rules: tuple[str, str]) -> "RenamedSource":
         """Keys after `re.sub` with (pattern, replacement) of each rule in turn."""
 
         def change(key: str) -> str:
@@ -52,11 +52,11 @@ class View:
 
         return self.renamed(change)
 
-    def below(self, prefix: str) -> "View":
+    def below(self, prefix: str) -> "RenamedSource":
         """The arrays whose keys begin with `prefix`, without it."""
         return self.renamed(lambda key: key[len(prefix) :] if key.startswith(prefix) else None)
 
-    def unstacked(self, pattern: str, name: str, axis: int = 0) -> "View":
+    def unstacked(self, pattern: str, name: str, axis: int = 0) -> "RenamedSource":
         """Arrays of all layers in one become one for each layer.
 
         Args:
@@ -76,17 +76,17 @@ class View:
             for index in range(array.shape[axis]):
                 new = key[: found.start()] + name.format(index=index) + key[found.end() :]
                 arrays[new] = _Array(shape, _slice(read, index, axis))
-        return View(self._source, arrays)
+        return RenamedSource(self._source, arrays)
 
     def computed(
         self, key: str, shape: Shape, compute: Callable[..., np.ndarray], *inputs: str
-    ) -> "View":
+    ) -> "RenamedSource":
         """With one more array, or another one of that name: `compute` of the `inputs`' values."""
         reads = [self._arrays[name].read for name in inputs]
         array = _Array(tuple(shape), lambda: compute(*(read() for read in reads)))
-        return View(self._source, {**self._arrays, key: array})
+        return RenamedSource(self._source, {**self._arrays, key: array})
 
-    def without(self, *keys: str) -> "View":
+    def without(self, *keys: str) -> "RenamedSource":
         """The others alone."""
         return self.renamed(lambda key: None if key in keys else key)
 
