@@ -4,7 +4,7 @@ Each protocol is one ability. Evaluators, signatures and tasks name the one that
 Keras model that has the methods has the ability.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import keras
@@ -46,6 +46,18 @@ class Embeds(Protocol):
 
     def spaces(self, first: str, second: str) -> tuple[str, str]:
         """Names of the two outputs of `embed` by which two modalities are compared."""
+
+
+@runtime_checkable
+class EmbedsByPatch(Embeds, Protocol):
+    """Embeds, and can cut videos into patches of several sizes."""
+
+    @property
+    def patches(self) -> Collection[str]:
+        """Names of the patches that `embed` takes."""
+
+    def embed(self, inputs: Mapping[str, tf.Tensor], patch: str = ...) -> dict[str, tf.Tensor]:
+        """As `Embeds.embed`, by the named patches; without a name by the model's default ones."""
 
 
 @runtime_checkable

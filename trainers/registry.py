@@ -41,11 +41,28 @@ class System:
     key_maps: str = ""
 
 
+_EVALUATION = "trainers.evaluation"
+# Kinds of evaluators that every system has; those of one system alone stand with the system.
+EVALUATORS: dict[str, str] = {
+    "zero_shot": f"{_EVALUATION}.places.zero_shot:ZeroShotEvaluator",
+    "retrieval": f"{_EVALUATION}.places.retrieval:RetrievalEvaluator",
+    "linear_probe": f"{_EVALUATION}.places.linear_probe:LinearProbeEvaluator",
+    "classification": f"{_EVALUATION}.classes.classification:ClassificationEvaluator",
+    "stream_conflict": f"{_EVALUATION}.stream_conflict:StreamConflictEvaluator",
+    "loss": f"{_EVALUATION}.loss:LossEvaluator",
+    "generation": f"{_EVALUATION}.writing.generation:GenerationEvaluator",
+    "label_scoring": f"{_EVALUATION}.writing.label_scoring:LabelScoringEvaluator",
+    "likelihood_retrieval": (
+        f"{_EVALUATION}.writing.likelihood_retrieval:LikelihoodRetrievalEvaluator"
+    ),
+}
+
 SYSTEMS: dict[str, System] = {
     "vatt": System(
         task="trainers.tasks.vatt.task:VattTask",
         task_config="trainers.tasks.vatt.task:VattTaskConfig",
         signatures="export.signatures.vatt.signatures:VattSignatures",
+        evaluators={"conflict": "trainers.tasks.vatt.evaluators.conflict:ConflictEvaluator"},
     ),
     "vatt_classification": System(
         task="trainers.tasks.vatt.classification:VattClassificationTask",
@@ -66,6 +83,9 @@ SYSTEMS: dict[str, System] = {
         task="trainers.tasks.imp.task:ImpTask",
         task_config="trainers.tasks.imp.task:ImpTaskConfig",
         signatures="export.signatures.imp.signatures:ImpSignatures",
+        evaluators={
+            "expert_usage": "trainers.tasks.imp.evaluators.expert_usage:ExpertUsageEvaluator"
+        },
     ),
 }
 
@@ -116,6 +136,27 @@ def system(name: str) -> System:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3) or sorted(known)
     raise UserError(f"task.name is {name!r}, which is no known system; did you mean {near}?")
+
+
+def evaluator_kinds(system_name: str) -> list[str]:
+    """The kinds of evaluators that experiments of a system may have."""
+    return sorted({*EVALUATORS, *system(system_name).evaluators})
+
+
+def evaluator_class(kind: str, system_name: str, field: str = "kind") -> Any:
+    """The class of a kind of evaluators, of all systems or of this one.
+
+    Raises:
+        UserError: there is none; names `field`, where the kind stands, and the nearest kinds.
+    """
+    known = EVALUATORS | dict(system(system_name).evaluators)
+    if kind not in known:
+        near = difflib.get_close_matches(kind, known, n=3) or evaluator_kinds(system_name)
+        raise UserError(
+            f"{field} is {kind!r}, which is no kind of evaluator of the system {system_name}; did "
+            f"you mean {near}?"
+        )
+    return resolve(known[kind])
 
 
 def resolve(reference: str) -> Any:

@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     import tensorflow as tf
 
     from trainers import distribution, runs
-    from trainers.evaluation.base import EvaluationContext
     from trainers.evaluation.build import build_evaluators
+    from trainers.evaluation.context import EvaluationContext
     from trainers.loop.run_folder import read_config
 
     check_overrides(args.overrides)
@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     loaded = runs.load_run(args.model_dir, args.checkpoint, use_ema=not args.no_ema)
     evaluators = build_evaluators(config.evaluators, loaded.task)
     evaluators = {name: evaluators[name] for name in select(list(evaluators), args.evaluators)}
+    for evaluator in evaluators.values():
+        evaluator.check_model(loaded.model)
     writer = None
     if not args.no_pictures:
         writer = tf.summary.create_file_writer(os.path.join(args.model_dir, "eval"))
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         jit_compile=config.runtime.jit_compile,
         seed=config.trainer.seed,
     )
-    scores = {name: one(loaded.model, context) for name, one in evaluators.items()}
+    scores = {name: one.evaluate(loaded.model, context) for name, one in evaluators.items()}
     chance = {name: one.chance() for name, one in evaluators.items()}
     if writer is not None:
         write_scalars(writer, scores, loaded.step)

@@ -4,8 +4,9 @@ import keras
 import tensorflow as tf
 
 from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.base import Evaluator, to_floats
+from trainers.evaluation.config import ExamplesConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.tasks.base import Task
 
 
@@ -16,10 +17,12 @@ class LossEvaluator(Evaluator):
     `input.batch_size`.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+    config_class = ExamplesConfig
+    config: ExamplesConfig
+
+    def __init__(self, name: str, config: ExamplesConfig, task: Task):
         """Takes the task whose `encode` and `terms` are evaluated."""
-        super().__init__(name, config)
-        self._task = task
+        super().__init__(name, config, task)
         self._stream = next(iter(task.streams))
         self._model = None
         self._step = None
@@ -43,7 +46,7 @@ class LossEvaluator(Evaluator):
         """Means of one batch; each counts by its number of real examples."""
         options = {"stream": self._stream, "training": False}
         seed = tf.zeros([2], tf.int32)
-        outputs = self._task.encode(self._model, batch, seed=seed, **options)
-        terms = self._task.terms(self._model, outputs, batch, gather=tf.identity, **options)
+        outputs = self.task.encode(self._model, batch, seed=seed, **options)
+        terms = self.task.terms(self._model, outputs, batch, gather=tf.identity, **options)
         named = {"loss": terms.loss, **terms.metrics}
         return {name: tf.math.divide_no_nan(t.sum, t.weight) for name, t in named.items()}

@@ -1,5 +1,6 @@
 """Whether the streams of an experiment pull their shared weights the same way."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 
@@ -7,15 +8,30 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.checks import check_at_least
 from mm_models.errors import UserError
 from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import drawing, panels
 from trainers.tasks.base import Task
 
 # float32[...] by variable path, without those that a loss does not depend on.
 Gradients = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class StreamConflictConfig(EvaluatorConfig):
+    """Fields of `stream_conflict`.
+
+    Attributes:
+        num_batches: of each stream's own training input.
+        num_pictures: 0 writes no picture of the cosines.
+    """
+
+    num_batches: int = 2
+    num_pictures: int = 4
 
 
 class StreamConflictEvaluator(Evaluator):
@@ -28,20 +44,19 @@ class StreamConflictEvaluator(Evaluator):
     does. The gradients are held in host memory, one model's size for each stream.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+    config_class = StreamConflictConfig
+    config: StreamConflictConfig
+
+    def __init__(self, name: str, config: StreamConflictConfig, task: Task):
         """Raises UserError when fewer than two streams are trained."""
-        super().__init__(name, config)
-        self._task = task
+        super().__init__(name, config, task)
         self._streams = [name for name, stream in task.streams.items() if stream.weight > 0]
         if len(self._streams) < 2:
             raise UserError(
                 f"evaluators.{name}.kind is stream_conflict, which compares streams, and only "
                 f"{self._streams} is trained; leave the evaluator out"
             )
-        if config.num_batches < 1:
-            raise UserError(
-                f"evaluators.{name}.num_batches is {config.num_batches}; it must be at least 1"
-            )
+        check_at_least(config.num_batches, 1, f"evaluators.{name}.num_batches")
         self._model: keras.Model | None = None
         self._steps: dict[str, tf.types.experimental.PolymorphicFunction] = {}
 
@@ -73,7 +88,7 @@ class StreamConflictEvaluator(Evaluator):
         return sums
 
     def _batches(self, stream: str, seed: int) -> Iterator[Mapping[str, tf.Tensor]]:
-        input_config = self._task.streams[stream].input
+        input_config = self.task.streams[stream].input
         yield from pipeline.build_train_dataset(input_config, seed=seed).take(
             self.config.num_batches
         )
@@ -83,8 +98,8 @@ class StreamConflictEvaluator(Evaluator):
         options = {"stream": stream, "training": False}
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            outputs = self._task.encode(self._model, batch, seed=tf.zeros([2], tf.int32), **options)
-            terms = self._task.terms(self._model, outputs, batch, gather=tf.identity, **options)
+            outputs = self.task.encode(self._model, batch, seed=tf.zeros([2], tf.int32), **options)
+            terms = self.task.terms(self._model, outputs, batch, gather=tf.identity, **options)
             loss = tf.math.divide_no_nan(*(tf.cast(part, tf.float32) for part in terms.loss))
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         return {

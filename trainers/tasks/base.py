@@ -7,7 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainers.evaluation.pictures.panels import Panel
 from trainers.optimization.gradient_rules import GradientRule, PlainGradients
+from trainers.tasks.classifier import Classifier
 from trainers.tasks.terms import Gather, StepTerms
 
 
@@ -90,10 +92,13 @@ class Task(abc.ABC):
     def tokens_per_example(self, stream: str) -> int:
         """Tokens the encoders process for one example of `stream` in training."""
 
-    @abc.abstractmethod
-    def evaluators(self) -> dict[str, Any]:
-        """Evaluators by name, each a callable `(model, context) -> dict[str, float]`."""
+    def classifiers(self) -> dict[str, Classifier]:
+        """What tells classes apart, by name of the objective, which is empty for a task that is a
+        classifier as a whole; by default nothing does."""
+        return {}
 
     @abc.abstractmethod
-    def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> Any:
+    def summaries(
+        self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str
+    ) -> list[Panel]:
         """Pictures, sounds and tables of one batch for TensorBoard."""

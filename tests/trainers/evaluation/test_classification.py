@@ -9,9 +9,9 @@ from mm_models.errors import UserError
 from tests.trainers.evaluation.planted import NAMES, PlantedData, as_video, inputs
 from tests.trainers.tasks.batches import make_task
 from trainers.data.config import InputConfig
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import class_panels
 
 CONTEXT = EvaluationContext(jit_compile=False)

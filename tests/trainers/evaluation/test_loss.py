@@ -5,9 +5,9 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers.evaluation.planted import PlantedData
 from tests.trainers.tasks.batches import input_config, make_batch, make_task
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 
 
 def test_loss_evaluator_weighs_batches_by_their_real_examples(plant):

@@ -9,9 +9,9 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers import toy_task
 from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.stream_conflict import cosine
 
 

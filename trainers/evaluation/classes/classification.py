@@ -1,7 +1,9 @@
 """A trained classifier on test examples."""
 
+import dataclasses
 import json
 import os
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -10,14 +12,28 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from trainers.atomic_files import write_text
 from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator
+from trainers.data.config import InputConfig
+from trainers.evaluation.base import Evaluator
 from trainers.evaluation.classes import labels
-from trainers.evaluation.classes.classifiers import classifier_of
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.config import ShownExamplesConfig
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.model_inputs import only, source
 from trainers.evaluation.pictures import class_panels, drawing, panels
-from trainers.evaluation.places import embeddings, zero_shot
+from trainers.evaluation.places import zero_shot
 from trainers.evaluation.places.embeddings import EmbeddedExamples, Embedder
 from trainers.tasks.base import Task
+from trainers.tasks.classifier import Classifier
+
+
+@dataclasses.dataclass
+class ClassificationConfig(ShownExamplesConfig):
+    """Fields of `classification`.
+
+    Attributes:
+        objective: whose classifier is measured, of a task with several objectives.
+    """
+
+    objective: str = ""
 
 
 class ClassificationEvaluator(Evaluator):
@@ -29,20 +45,23 @@ class ClassificationEvaluator(Evaluator):
     which is also written as JSON to `eval/<evaluator>-classes.json`.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+    config_class = ClassificationConfig
+    config: ClassificationConfig
+
+    def __init__(self, name: str, config: ClassificationConfig, task: Task):
         """Raises UserError when the task has no classes or the input lacks labels or modality."""
-        super().__init__(name, config)
-        self._classifier = classifier_of(task, config.objective, name)
+        super().__init__(name, config, task)
+        self._classifier = _classifier(task, config.objective, name)
         labels.require_labels(config.input, name)
-        self._source = embeddings.source(self._classifier.modality)
+        self._source = source(self._classifier.modality)
         if getattr(config.input, self._source) is None:
             raise UserError(
                 f"evaluators.{name}.input.{self._source} is null, but the task classifies "
                 f"{self._classifier.modality}; describe that input"
             )
-        _check_labels(name, config, self._classifier.class_names)
-        self._input = embeddings.only(config.input, [self._classifier.modality])
-        self._embedder = Embedder(self._classifier.views)
+        _check_labels(name, config.input, self._classifier.class_names)
+        self._input = only(config.input, [self._classifier.modality])
+        self._embedder = Embedder(self._views, [self._classifier.modality])
 
     def chance(self) -> dict[str, float]:
         count = len(self._classifier.class_names)
@@ -69,6 +88,10 @@ class ClassificationEvaluator(Evaluator):
         self._report(logits, examples, context, with_pictures)
         return zero_shot.score(logits, examples.labels, self._classifier.is_multi_label)
 
+    def _views(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """`logits: float32[batch, 1, classes]`."""
+        return {"logits": self._classifier.logits(model, inputs)[:, tf.newaxis]}
+
     def _report(
         self,
         logits: np.ndarray,
@@ -84,7 +107,12 @@ class ClassificationEvaluator(Evaluator):
             write_text(path, json.dumps({"step": context.step, "classes": table}, indent=1) + "\n")
         if with_pictures:
             shown = class_panels.evaluation_panels(
-                logits, examples, names, self.config.num_pictures, "predicted"
+                logits,
+                examples.labels,
+                examples.thumbnails,
+                names=names,
+                num_pictures=self.config.num_pictures,
+                verb="predicted",
             )
             shown += [class_panels.class_table_panel(table), *self._sounds(logits, examples)]
             self.write(shown, context)
@@ -107,9 +135,23 @@ class ClassificationEvaluator(Evaluator):
         return [panels.ImagePanel("spectrograms", drawing.stack(parts))] if parts else []
 
 
-def _check_labels(name: str, config: EvaluatorConfig, class_names: list[str]) -> None:
+def _classifier(task: Task, objective: str, evaluator: str) -> Classifier:
+    """The task's classifier of that objective. Raises UserError where there is none."""
+    known = task.classifiers()
+    if objective in known:
+        return known[objective]
+    remedy = "leave it empty" if "" in known else f"choose one of {sorted(known)}"
+    if not known:
+        remedy = "it has none at all; use the kind zero_shot or linear_probe"
+    raise UserError(
+        f"evaluators.{evaluator}.objective is {objective!r}, but task {task.config.name!r} has no "
+        f"classifier of that objective; {remedy}"
+    )
+
+
+def _check_labels(name: str, input_config: InputConfig, class_names: list[str]) -> None:
     """Raises UserError when a data set counts its labels in another order than the task."""
-    for dataset, found in labels.dataset_labels(config.input).items():
+    for dataset, found in labels.dataset_labels(input_config).items():
         same_words = set(found) == set(class_names)
         if len(found) > len(class_names) or (same_words and found != class_names):
             raise UserError(

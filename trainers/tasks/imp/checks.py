@@ -9,6 +9,7 @@ from mm_models.imp import config as imp_config
 from mm_models.imp.config import ImpConfig
 from mm_models.text.label_prompts import KINDS
 from trainers.data.config import InputConfig
+from trainers.evaluation.classes.labels import dataset_labels
 from trainers.tasks.imp.objectives import SOURCES, ImpObjectiveConfig, modalities
 
 LOSSES = ("softmax", "sigmoid")
@@ -138,9 +139,6 @@ def label_names(
     """
     if not objective.classifier and not objective.label_prompts:
         return []
-    # Here: the evaluators' module needs the data's, which tasks do without otherwise.
-    from trainers.evaluation.classes.labels import dataset_labels
-
     names = list(objective.class_names)
     for stream, config in streams.items():
         for dataset, labels in dataset_labels(config.input).items():

@@ -14,6 +14,8 @@ from mm_models.vatt import config as vatt_config
 from mm_models.vatt import costs
 from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
+from trainers.evaluation.pictures.batch_panels import batch_panels
+from trainers.evaluation.pictures.panels import Panel
 from trainers.optimization.gradient_rules import GradientRule
 from trainers.optimization.harmonization import config as harmonization_config
 from trainers.optimization.harmonization.config import HarmonizationConfig
@@ -25,6 +27,7 @@ from trainers.tasks.terms import Gather, StepTerms, Term
 from trainers.tasks.vatt import checks as vatt_checks
 from trainers.tasks.vatt import harmonization as vatt_harmonization
 from trainers.tasks.vatt import word_vectors as vatt_words
+from trainers.tasks.vatt.evaluators.conflict_panels import conflict_panels
 
 MODALITIES = ("video", "audio", "text")
 
@@ -223,16 +226,11 @@ class VattTask(Task):
             self.config.model, sorted(_modalities_of(inputs)), True, candidates
         )
 
-    def evaluators(self) -> dict[str, Any]:
-        """None of its own: zero-shot, retrieval and probes are configured (trainers/evaluation)."""
-        return {}
-
-    def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> list:
+    def summaries(
+        self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str
+    ) -> list[Panel]:
         """Panels: clip strips with captions, spectrograms, sounds and similarity matrices; with
         harmonization also which triplets conflict."""
-        from trainers.evaluation.pictures.batch_panels import batch_panels
-        from trainers.tasks.vatt.evaluators.conflict_panels import conflict_panels
-
         inputs = self.streams[stream].input
         shown = batch_panels(model, batch, inputs)
         if vatt_harmonization.applies(self.config.harmonization, inputs):

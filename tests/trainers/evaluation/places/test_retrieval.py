@@ -12,8 +12,8 @@ from tests.trainers.evaluation.planted import (
     inputs,
     unit_vectors,
 )
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.places.retrieval import RetrievalEvaluator
 
 CONTEXT = EvaluationContext(jit_compile=False)

@@ -13,8 +13,8 @@ from tests.trainers.evaluation.planted import (
     write_vocabulary,
 )
 from tests.trainers.tasks.batches import make_task
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.places.class_sentences import ClassPrompts
 from trainers.evaluation.places.zero_shot import ZeroShotEvaluator
 

@@ -18,9 +18,9 @@ from tests.trainers.evaluation.writing.writers import (
 from tests.trainers.record_factory import GERMAN, WORDS
 from trainers.data import pipeline
 from trainers.data.config import PromptedTaskConfig
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import panels
 from trainers.evaluation.writing import question_panels
 from trainers.evaluation.writing.generation import GenerationEvaluator

@@ -11,8 +11,8 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers.evaluation.planted import PlantedData, as_video, captions_of, inputs
 from tests.trainers.evaluation.test_panels import picture_of, written
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import drawing
 from trainers.tasks.imp.evaluators.expert_usage import ROW_PIXELS, ExpertUsageEvaluator, layer_usage
 

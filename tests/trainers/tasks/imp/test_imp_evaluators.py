@@ -13,9 +13,9 @@ from tests.export.signatures.imp_model import RATE_HZ, WORDS, experiment
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
 from trainers.data.config import AudioInputConfig, DatasetConfig, InputConfig, VideoInputConfig
 from trainers.data.pipeline import build_eval_dataset
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.runs import build_task
 
 CONTEXT = EvaluationContext(jit_compile=False)

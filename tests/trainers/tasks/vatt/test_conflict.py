@@ -12,9 +12,9 @@ from tests.trainers.tasks.batches import input_config, make_batch, make_task, mo
 from trainers.data import examples
 from trainers.data.config import DatasetConfig
 from trainers.data.examples import ExampleInfo
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.optimization.harmonization import rule as harmonization
 from trainers.optimization.harmonization.config import HarmonizationConfig
 from trainers.tasks.vatt import harmonization as vatt_harmonization

@@ -5,20 +5,37 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.imp.model import ImpModel
+from mm_models.imp.tokens import DEFAULT_PATCH
 from trainers.atomic_files import write_text
 from trainers.data import pipeline
 from trainers.data.config import InputConfig
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.base import Evaluator, to_floats
+from trainers.evaluation.config import ShownExamplesConfig
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.model_inputs import model_inputs, source
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.places import embeddings
+from trainers.tasks.base import Task
 
 ROW_PIXELS = 24
+
+
+@dataclasses.dataclass
+class ExpertUsageConfig(ShownExamplesConfig):
+    """Fields of `expert_usage`.
+
+    Attributes:
+        more_inputs: further examples beside those of `input`, such as stills beside clips; the name
+            stands in front of their modalities.
+        patch: name of the patches (`task.model.video.patches`) that videos are cut into.
+    """
+
+    more_inputs: dict[str, InputConfig] = dataclasses.field(default_factory=dict)
+    patch: str = DEFAULT_PATCH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,20 +66,22 @@ class ExpertUsageEvaluator(Evaluator):
     as JSON to `eval/<evaluator>-experts.json`. Rows that lack a modality do not count.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig):
+    config_class = ExpertUsageConfig
+    config: ExpertUsageConfig
+
+    def __init__(self, name: str, config: ExpertUsageConfig, task: Task):
         """Takes the examples from `config.input` and `config.more_inputs`."""
-        super().__init__(name, config)
+        super().__init__(name, config, task)
         self._inputs = {"": config.input, **config.more_inputs}
         self._model = None
         self._encode = None
 
-    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+    def evaluate(self, model: ImpModel, context: EvaluationContext) -> dict[str, float]:
         """Raises UserError for a model without experts, and where no example has a modality."""
         if self._model is not model:
             self._model = model
-            patch = {"patch": self.config.patch} if self.config.patch else {}
             self._encode = tf.function(
-                lambda inputs: model.encode(inputs, training=False, **patch).routings,
+                lambda inputs: model.encode(inputs, patch=self.config.patch).routings,
                 jit_compile=context.jit_compile,
             )
         usage: dict[str, list[LayerUsage]] = {}
@@ -83,7 +102,7 @@ class ExpertUsageEvaluator(Evaluator):
             }
         )
 
-    def _sums(self, model: keras.Model, input_config: InputConfig) -> dict[str, list[dict]]:
+    def _sums(self, model: ImpModel, input_config: InputConfig) -> dict[str, list[dict]]:
         """The routings' sums over the examples, by modality and layer."""
         found: dict[str, list[dict]] = {}
         for inputs in self._batches(model, input_config):
@@ -104,14 +123,14 @@ class ExpertUsageEvaluator(Evaluator):
         return found
 
     def _batches(
-        self, model: keras.Model, input_config: InputConfig
+        self, model: ImpModel, input_config: InputConfig
     ) -> Iterator[Mapping[str, tf.Tensor]]:
         """Inputs of one modality each, without the rows that lack it or are padding."""
         num_examples = 0
         for batch in pipeline.build_eval_dataset(input_config):
             real = batch["example_mask"].numpy() > 0
-            for modality, values in embeddings.model_inputs(model, batch).items():
-                present = batch[f"{embeddings.source(modality)}_mask"].numpy() > 0
+            for modality, values in model_inputs(model.modalities, batch).items():
+                present = batch[f"{source(modality)}_mask"].numpy() > 0
                 rows = np.flatnonzero(real & present)
                 if len(rows):
                     yield {modality: tf.gather(values, rows)}

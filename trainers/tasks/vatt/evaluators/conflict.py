@@ -10,18 +10,36 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from mm_models.metrics.classification import roc_auc
 from trainers.data import examples, pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.base import Evaluator, to_floats
+from trainers.evaluation.config import ShownExamplesConfig
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.model_inputs import MODALITIES, clip_thumbnails
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.places.embeddings import MODALITIES, clip_thumbnails
 from trainers.optimization.harmonization.config import MEASURES, HarmonizationConfig
-from trainers.tasks.base import Task
 from trainers.tasks.vatt.evaluators.planted_noise import Planted, planted_noise, truth
 from trainers.tasks.vatt.harmonization import batch_conflicts
 from trainers.tasks.vatt.task import VattTask
 
 EXACT = "exact"
 KINDS = ("wrong_caption", "wrong_audio", "either")
+
+
+@dataclasses.dataclass
+class ConflictConfig(ShownExamplesConfig):
+    """Fields of `conflict`.
+
+    Attributes:
+        measures: `feature` and `last_layer` (gradient harmonization).
+        group_sizes: single clips (1) and groups of so many.
+        thresholds: cosines at or below which is counted what a curriculum would leave out.
+        exact_examples: the first so many clips, rounded up to whole batches, also by all shared
+            parameters, and the agreement with that; 0 for none.
+    """
+
+    measures: list[str] = dataclasses.field(default_factory=lambda: ["last_layer", "feature"])
+    group_sizes: list[int] = dataclasses.field(default_factory=lambda: [1])
+    thresholds: list[float] = dataclasses.field(default_factory=lambda: [-0.3, 0.0])
+    exact_examples: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,21 +68,19 @@ class ConflictEvaluator(Evaluator):
     Source: gradient harmonization, sections on conflict and curriculum.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
-        """Raises UserError for a task, an input or fields that give nothing to compare."""
-        super().__init__(name, config)
-        if not isinstance(task, VattTask):
-            raise UserError(
-                f"evaluators.{name}.kind is conflict, which needs the task vatt; choose another "
-                "kind"
-            )
+    config_class = ConflictConfig
+    config: ConflictConfig
+    task: VattTask
+
+    def __init__(self, name: str, config: ConflictConfig, task: VattTask):
+        """Raises UserError for an input or fields that give nothing to compare."""
+        super().__init__(name, config, task)
         missing = [m for m in MODALITIES if getattr(config.input, m) is None]
         if missing:
             raise UserError(
                 f"evaluators.{name}.input lacks {missing}; conflict is between a video's sound and "
                 "its captions, so add them"
             )
-        self._task = task
         self._variants = _variants(name, config)
         self._model: keras.Model | None = None
         self._noise: dict[int, tuple[bool, bool]] = {}
@@ -97,7 +113,7 @@ class ConflictEvaluator(Evaluator):
     def _cosines(self, batch: dict, variants: dict[str, HarmonizationConfig]) -> dict:
         """float32[batch]: cosine by variant and, under an empty name, 1 for rows with both
         losses."""
-        task, stream = self._task, next(iter(self._task.streams))
+        task, stream = self.task, next(iter(self.task.streams))
         conflicts = batch_conflicts(task, self._model, batch, variants, stream=stream)
         found = {name: conflict.cosine for name, conflict in conflicts.items()}
         masks = [batch[f"{modality}_mask"] for modality in MODALITIES]
@@ -214,7 +230,7 @@ def _histograms(clips: ScoredClips) -> list[panels.Panel]:
     ]
 
 
-def _variants(name: str, config: EvaluatorConfig) -> dict[str, HarmonizationConfig]:
+def _variants(name: str, config: ConflictConfig) -> dict[str, HarmonizationConfig]:
     """Cheap scores by name: each measure, for single clips and for groups."""
     allowed = [one for one in MEASURES if one != EXACT]
     if not config.measures or not set(config.measures) <= set(allowed):

@@ -1,19 +1,45 @@
-"""A function of a model, compiled once per shape of its inputs and kept between evaluations."""
+"""Where and when an evaluation happens, and what is compiled once for all evaluations of a run."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from trainers.evaluation.base import EvaluationContext
-
 # A model and tensors by name -> nested tensors.
 ModelFunction = Callable[[keras.Model, Mapping[str, tf.Tensor]], Any]
 
 
+@dataclasses.dataclass
+class EvaluationContext:
+    """Where and when an evaluation happens.
+
+    Attributes:
+        step: training step of the weights.
+        model_dir: run folder; evaluators write only under its `eval/`. Empty writes no files.
+        summary_writer: TensorBoard writer for pictures, or None for none.
+        strategy: the run's strategy; None is one device.
+        jit_compile: whether the forward passes compile with XLA.
+        seed: makes every draw of an evaluator repeatable.
+        shared: functions that several evaluators run, by what tells them apart; a run's contexts
+            have one such table, so that they are compiled once.
+    """
+
+    step: int = 0
+    model_dir: str = ""
+    summary_writer: tf.summary.SummaryWriter | None = None
+    strategy: tf.distribute.Strategy | None = None
+    jit_compile: bool = True
+    seed: int = 0
+    shared: dict[str, "CompiledFunction"] = dataclasses.field(default_factory=dict)
+
+
 class CompiledFunction:
-    """Runs `function` as a graph. On TPUs all replicas run it; the first one's result counts."""
+    """Runs `function` as a graph, one for each shape of its inputs, kept between evaluations.
+
+    On TPUs all replicas run it; the first one's result counts.
+    """
 
     def __init__(self, function: ModelFunction):
         """Takes what to run."""
