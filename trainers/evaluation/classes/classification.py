@@ -140,12 +140,12 @@ def _classifier(task: Task, objective: str, evaluator: str) -> Classifier:
     known = task.classifiers()
     if objective in known:
         return known[objective]
-    remedy = "leave it empty" if "" in known else f"choose one of {sorted(known)}"
-    if not known:
-        remedy = "it has none at all; use the kind zero_shot or linear_probe"
+    remedy = "use zero_shot or linear_probe"
+    if known:
+        remedy = f"choose evaluators.{evaluator}.objective from {sorted(known)}"
     raise UserError(
-        f"evaluators.{evaluator}.objective is {objective!r}, but task {task.config.name!r} has no "
-        f"classifier of that objective; {remedy}"
+        f"evaluators.{evaluator}.kind is classification, but task {task.config.name!r} does not "
+        f"classify by objective {objective!r}; {remedy}"
     )
 
 

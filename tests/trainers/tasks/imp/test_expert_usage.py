@@ -11,10 +11,14 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers.evaluation.planted import PlantedData, as_video, captions_of, inputs
 from tests.trainers.evaluation.test_panels import picture_of, written
-from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import drawing
-from trainers.tasks.imp.evaluators.expert_usage import ROW_PIXELS, ExpertUsageEvaluator, layer_usage
+from trainers.tasks.imp.evaluators.expert_usage import (
+    ROW_PIXELS,
+    ExpertUsageConfig,
+    ExpertUsageEvaluator,
+    layer_usage,
+)
 
 CONTEXT = EvaluationContext(jit_compile=False)
 
@@ -50,8 +54,8 @@ class PlantedExperts:
         self.modalities = ["video", "audio", "text"]
         self.with_experts = with_experts
 
-    def encode(self, inputs, *, training):
-        assert not training
+    def encode(self, inputs, *, patch):
+        assert patch == "default"
         routings = {}
         for modality, values in inputs.items():
             rows = tf.cast(tf.shape(values)[0], tf.float32)
@@ -70,7 +74,7 @@ def planted(count=6):
 
 
 def evaluator(**fields):
-    return ExpertUsageEvaluator("experts", EvaluatorConfig(kind="expert_usage", **fields))
+    return ExpertUsageEvaluator("experts", ExpertUsageConfig("expert_usage", **fields), None)
 
 
 def test_numbers_by_layer_and_modality(plant, tmp_path):
