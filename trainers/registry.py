@@ -138,11 +138,6 @@ def system(name: str) -> System:
     raise UserError(f"task.name is {name!r}, which is no known system; did you mean {near}?")
 
 
-def evaluator_kinds(system_name: str) -> list[str]:
-    """The kinds of evaluators that experiments of a system may have."""
-    return sorted({*EVALUATORS, *system(system_name).evaluators})
-
-
 def evaluator_class(kind: str, system_name: str, field: str = "kind") -> Any:
     """The class of a kind of evaluators, of all systems or of this one.
 
@@ -151,7 +146,7 @@ def evaluator_class(kind: str, system_name: str, field: str = "kind") -> Any:
     """
     known = EVALUATORS | dict(system(system_name).evaluators)
     if kind not in known:
-        near = difflib.get_close_matches(kind, known, n=3) or evaluator_kinds(system_name)
+        near = difflib.get_close_matches(kind, known, n=3) or sorted(known)
         raise UserError(
             f"{field} is {kind!r}, which is no kind of evaluator of the system {system_name}; did "
             f"you mean {near}?"

@@ -86,7 +86,7 @@ def test_a_named_part_that_is_null_is_left_out(load):
             "evaluators.zs.prompts is 'hello' (str); expected a list",
         ),
         ("evaluators: {zs: {kind: zero_shot, promts: x}}", "did you mean evaluators.zs.prompts?"),
-        ("evaluators: {zs: {prompts: x}}", "evaluators.zs has no kind"),
+        ("evaluators: {zs: {prompts: x}}", "evaluators.zs.kind is '', which is no kind"),
         ("evaluators: {zs: 3}", "evaluators.zs is 3 (int); expected"),
         ("task: {name: tooy}", "'tooy', which is no known system"),
         ("trainer: [", "is not valid YAML"),

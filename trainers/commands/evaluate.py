@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from mm_models.errors import UserError
 from trainers.commands import flags
 
 _CHANGEABLE = ("evaluators", "runtime")
@@ -81,8 +82,6 @@ def run(args: argparse.Namespace) -> int:
 
 def check_overrides(overrides: list[str]) -> None:
     """Raises UserError for overrides that would change what was trained."""
-    from mm_models.errors import UserError
-
     for override in overrides:
         if override.split(".")[0] not in _CHANGEABLE:
             raise UserError(
@@ -93,8 +92,6 @@ def check_overrides(overrides: list[str]) -> None:
 
 def select(known: list[str], asked: list[str]) -> list[str]:
     """The evaluators to run. Raises UserError for an unknown name, or when there are none."""
-    from mm_models.errors import UserError
-
     if not known:
         raise UserError("this run has no evaluators; add one with --set evaluators.<name>.kind=…")
     for name in asked:

@@ -119,23 +119,15 @@ def _evaluator_types(sources: list[Source], system: str) -> dict[str, type]:
         if isinstance(evaluators := source.tree.get("evaluators"), Mapping)
         for name, fields in evaluators.items()
     ]
-    found: dict[str, type] = {name: EvaluatorConfig for _, name, _ in given}
-    kinds = {}
+    found = dict.fromkeys((name for _, name, _ in given), EvaluatorConfig)
+    given = [each for each in given if isinstance(each[2], Mapping)]
+    kinds = {name: (str(f["kind"]), source) for source, name, f in given if "kind" in f}
     for source, name, fields in given:
-        if isinstance(fields, Mapping) and "kind" in fields:
-            kinds[name] = str(fields["kind"])
-            where = f"{source}: evaluators.{name}.kind"
-            found[name] = registry.evaluator_class(kinds[name], system, where).config_class
-    for source, name, fields in given:
-        if not isinstance(fields, Mapping):
-            continue
-        if name not in kinds:
-            raise UserError(
-                f"{source}: evaluators.{name} has no kind, which says what its fields are; give it "
-                f"one of {registry.evaluator_kinds(system)}"
-            )
-        what = f"no field of the kind {kinds[name]}:"
-        _check_keys(fields, typing.get_type_hints(found[name]), f"evaluators.{name}.", source, what)
+        kind, where = kinds.get(name, ("", source))
+        path = f"evaluators.{name}."
+        found[name] = registry.evaluator_class(kind, system, f"{where}: {path}kind").config_class
+        what = f"no field of the kind {kind}:"
+        _check_keys(fields, typing.get_type_hints(found[name]), path, source, what)
     return found
 
 

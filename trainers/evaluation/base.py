@@ -1,13 +1,16 @@
 """What every evaluator is given, and what it gives."""
 
 import abc
+import os
 from typing import ClassVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mm_models.checks import check_not_negative
 from mm_models.errors import UserError
+from trainers.atomic_files import write_text
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import panels
@@ -55,6 +58,13 @@ class Evaluator(abc.ABC):
     def chance(self) -> dict[str, float]:
         """Expected scores of random embeddings, for the metrics where that is known."""
         return {}
+
+    def write_file(self, ending: str, text: str, context: EvaluationContext) -> None:
+        """Writes `eval/<name><ending>` in the run folder, where the context has one."""
+        if context.model_dir:
+            folder = os.path.join(context.model_dir, "eval")
+            tf.io.gfile.makedirs(folder)
+            write_text(os.path.join(folder, f"{self.name}{ending}"), text)
 
     def write(self, shown: list[panels.Panel], context: EvaluationContext) -> None:
         """Writes pictures under `eval/<name>/` when the context has a writer."""

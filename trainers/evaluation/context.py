@@ -34,6 +34,10 @@ class EvaluationContext:
     seed: int = 0
     shared: dict[str, "CompiledFunction"] = dataclasses.field(default_factory=dict)
 
+    def shows(self, num_pictures: int) -> bool:
+        """Whether an evaluator of so many pictures is to write them."""
+        return self.summary_writer is not None and num_pictures > 0
+
 
 class CompiledFunction:
     """Runs `function` as a graph, one for each shape of its inputs, kept between evaluations.

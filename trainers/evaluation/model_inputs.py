@@ -1,14 +1,15 @@
-"""What models take of a batch, and an embedding model's forward pass over its views."""
+"""Batches of an evaluation, what models take of them, and embeddings of their views."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from mm_models.contracts import Embeds, EmbedsByPatch
 from mm_models.errors import UserError
+from trainers.data import pipeline
 from trainers.data.config import InputConfig
 
 MODALITIES = ("video", "audio", "text")
@@ -19,6 +20,16 @@ VIEW_RANK = {"video": 6, "audio": 3, "waveform": 3}
 DECODER_INPUTS = ("video", "audio", "inputs")
 THUMBNAIL_FRAMES = 4
 THUMBNAIL_PIXELS = 96
+
+
+def batches(input_config: InputConfig, max_examples: int = 0) -> Iterator[Mapping[str, tf.Tensor]]:
+    """Batches in order, up to the one whose examples make `max_examples` full; 0 takes all."""
+    count = 0
+    for batch in pipeline.build_eval_dataset(input_config):
+        yield batch
+        count += int(batch["example_mask"].numpy().sum())
+        if 0 < max_examples <= count:
+            return
 
 
 def source(modality: str) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 
 import keras
@@ -10,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.atomic_files import write_text
 from trainers.data import pipeline
 from trainers.data.config import InputConfig
 from trainers.evaluation.base import Evaluator
@@ -64,18 +62,16 @@ class ClassificationEvaluator(Evaluator):
         self._embedder = Embedder(self._views, [self._classifier.modality])
 
     def chance(self) -> dict[str, float]:
-        count = len(self._classifier.class_names)
-        known = {"top1": 1.0 / count, "top5": min(1.0, 5.0 / count)}
+        known = labels.chance(len(self._classifier.class_names))
         return known | ({"auc": 0.5, "d_prime": 0.0} if self._classifier.is_multi_label else {})
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
         examples = self._embedder.examples(
             model,
             self._input,
             context,
             max_examples=self.config.max_examples,
-            thumbnails=with_pictures,
+            thumbnails=context.shows(self.config.num_pictures),
         )
         examples = examples.take(np.flatnonzero(examples.masks[self._source]))
         logits = examples.outputs["logits"][:, 0]
@@ -85,7 +81,7 @@ class ClassificationEvaluator(Evaluator):
                 f"evaluators.{self.name}.input has an example of class {highest}, but the task "
                 f"tells {logits.shape[1]} classes apart, counted from 0; raise task.num_classes"
             )
-        self._report(logits, examples, context, with_pictures)
+        self._report(logits, examples, context)
         return zero_shot.score(logits, examples.labels, self._classifier.is_multi_label)
 
     def _views(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -93,26 +89,16 @@ class ClassificationEvaluator(Evaluator):
         return {"logits": self._classifier.logits(model, inputs)[:, tf.newaxis]}
 
     def _report(
-        self,
-        logits: np.ndarray,
-        examples: EmbeddedExamples,
-        context: EvaluationContext,
-        with_pictures: bool,
+        self, logits: np.ndarray, examples: EmbeddedExamples, context: EvaluationContext
     ) -> None:
         names = self._classifier.class_names
         table = class_panels.class_table(logits, examples.labels, names)
-        if context.model_dir:
-            path = os.path.join(context.model_dir, "eval", f"{self.name}-classes.json")
-            tf.io.gfile.makedirs(os.path.dirname(path))
-            write_text(path, json.dumps({"step": context.step, "classes": table}, indent=1) + "\n")
-        if with_pictures:
+        text = json.dumps({"step": context.step, "classes": table}, indent=1) + "\n"
+        self.write_file("-classes.json", text, context)
+        count = self.config.num_pictures
+        if context.shows(count):
             shown = class_panels.evaluation_panels(
-                logits,
-                examples.labels,
-                examples.thumbnails,
-                names=names,
-                num_pictures=self.config.num_pictures,
-                verb="predicted",
+                logits, examples.labels, examples.thumbnails, names, count, "predicted"
             )
             shown += [class_panels.class_table_panel(table), *self._sounds(logits, examples)]
             self.write(shown, context)

@@ -49,6 +49,11 @@ def require_labels(input_config: InputConfig, evaluator_name: str) -> None:
         )
 
 
+def chance(num_classes: int) -> dict[str, float]:
+    """Scores of guesses among so many classes."""
+    return {f"top{k}": min(1.0, k / num_classes) for k in (1, 5)}
+
+
 def merge_same_names(names: list[str]) -> tuple[list[str], np.ndarray]:
     """Different names in the order of their first place, and int32[names] which one each is."""
     different = list(dict.fromkeys(names))

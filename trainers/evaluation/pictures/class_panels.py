@@ -76,7 +76,6 @@ def evaluation_panels(
     scores: np.ndarray,
     label_table: np.ndarray,
     thumbnails: np.ndarray | None,
-    *,
     names: Sequence[str],
     num_pictures: int,
     verb: str,

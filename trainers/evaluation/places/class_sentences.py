@@ -81,19 +81,18 @@ def templates(config: ClassSentencesConfig, name: str) -> list[str]:
     return list(config.prompts)
 
 
-def class_prompts(
-    names: list[str], words: dict[str, list[str]], sayings: list[str]
-) -> ClassPrompts:
-    """Sentences about the classes.
+def class_prompts(names: list[str], config: ClassSentencesConfig, evaluator: str) -> ClassPrompts:
+    """Sentences about the classes, in every configured template.
 
     Args:
         names: different class names.
-        words: further words for a class by its name.
-        sayings: templates, `{}` being the word.
+        config: templates and further words.
+        evaluator: whose config it is.
 
     Raises:
-        UserError: further words for a class that there is not.
+        UserError: further words for a class that there is not, or templates that cannot be used.
     """
+    sayings, words = templates(config, evaluator), config.class_words
     unknown = sorted(set(words) - set(names))
     if unknown:
         raise UserError(f"class_words names {unknown[0]!r}, which is no class; classes are {names}")

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from mm_models.contracts import Embeds
 from mm_models.errors import UserError
-from trainers.data import pipeline
 from trainers.data.config import InputConfig
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.config import ExamplesConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.model_inputs import (
     MODALITIES,
+    batches,
     clip_thumbnails,
     embedding_by,
     forward_views,
@@ -97,20 +97,16 @@ class Embedder:
         Raises:
             UserError: when there is not a single example.
         """
-        batches, num_examples = [], 0
-        for batch in pipeline.build_eval_dataset(input_config):
-            names = model.modalities if self._modalities is None else self._modalities
-            inputs = model_inputs(names, batch)
-            outputs = self.forward(model, inputs, context)
-            batches.append(_to_host(batch, outputs, thumbnails))
-            num_examples += len(batches[-1])
-            if max_examples and num_examples >= max_examples:
-                break
-        if not num_examples:
+        modalities = model.modalities if self._modalities is None else self._modalities
+        parts = []
+        for batch in batches(input_config, max_examples):
+            outputs = self.forward(model, model_inputs(modalities, batch), context)
+            parts.append(_to_host(batch, outputs, thumbnails))
+        if not any(map(len, parts)):
             names = ", ".join(f"{d.path} ({d.split})" for d in input_config.datasets.values())
             raise UserError(f"there is nothing to evaluate in {names}; preprocess that split first")
-        merged = _concatenate(batches)
-        return merged.take(np.arange(max_examples)) if 0 < max_examples < num_examples else merged
+        merged = _concatenate(parts)
+        return merged.take(np.arange(max_examples)) if 0 < max_examples < len(merged) else merged
 
 
 @dataclasses.dataclass

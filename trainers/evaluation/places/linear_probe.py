@@ -80,7 +80,7 @@ class LinearProbeEvaluator(EmbeddingEvaluator):
         self._num_classes = len(labels.class_names(config.class_names, config.input))
 
     def chance(self) -> dict[str, float]:
-        return {"top1": 1.0 / self._num_classes, "top5": min(1.0, 5.0 / self._num_classes)}
+        return labels.chance(self._num_classes)
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         train = self._features(model, context, self.config.train_input)

@@ -1,6 +1,7 @@
 """Retrieval between two modalities over a fixed gallery of clips."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -76,15 +77,10 @@ class RetrievalEvaluator(EmbeddingEvaluator):
         self._input = only(config.input, wanted)
 
     def chance(self) -> dict[str, float]:
-        size = self.config.gallery_size
-        if not size:
-            return {}
-        names = ["_to_".join(pair) for pair in self._pairs]
-        recalls = {f"{name}_r{k}": min(1.0, k / size) for name in names for k in KS}
-        return recalls | {f"{name}_median_rank": (size + 1) / 2 for name in names}
+        return retrieval_chance(self.config.pairs, self.config.gallery_size)
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
+        with_pictures = context.shows(self.config.num_pictures)
         examples = self.embedder.examples(
             model,
             self._input,
@@ -162,6 +158,14 @@ class RetrievalEvaluator(EmbeddingEvaluator):
             self._names(kept),
             None if kept.thumbnails is None else kept.thumbnails[:, 0],
         )
+
+
+def retrieval_chance(pairs: Sequence[str], size: int) -> dict[str, float]:
+    """Scores of random ranks in a gallery of `size`; none for a size of 0, which is not known."""
+    if not size:
+        return {}
+    recalls = {f"{pair}_r{k}": min(1.0, k / size) for pair in pairs for k in KS}
+    return recalls | {f"{pair}_median_rank": (size + 1) / 2 for pair in pairs}
 
 
 def pair_similarities(

@@ -65,39 +65,32 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
                 f"evaluators.{name}.input.text is missing: the prompts need its tokenizer"
             )
         check_choice(config.average, AVERAGES, f"evaluators.{name}.average")
-        sayings = class_sentences.templates(config, name)
         self._input = only(config.input, [modality])
         names = labels.class_names(config.class_names, config.input)
         self._classes, self._class_of = labels.merge_same_names(names)
-        self._prompts = class_sentences.class_prompts(self._classes, config.class_words, sayings)
+        self._prompts = class_sentences.class_prompts(self._classes, config, name)
         self._tokenizer = class_sentences.PromptTokenizer(config.input.text)
 
     def chance(self) -> dict[str, float]:
-        share = 1.0 / len(self._classes)
-        return {"top1": share, "top5": min(1.0, 5 * share)}
+        return labels.chance(len(self._classes))
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        class_embeddings = self.class_embeddings(model, context)
+        class_embeddings, count = self.class_embeddings(model, context), self.config.num_pictures
         examples = self.embedder.examples(
             model,
             self._input,
             context,
             max_examples=self.config.max_examples,
-            thumbnails=context.summary_writer is not None and self.config.num_pictures > 0,
+            thumbnails=context.shows(count),
         )
         modality = self.config.modality
         examples = examples.take(np.flatnonzero(examples.masks[source(modality)]))
         truth = labels.renumber(examples.labels, self._class_of)
         clips = examples.outputs[model.spaces(modality, "text")[0]]
         similarities = mean_similarities(clips, class_embeddings[:, None], self.config.average)
-        if context.summary_writer is not None and self.config.num_pictures > 0:
+        if context.shows(count):
             shown = class_panels.evaluation_panels(
-                similarities,
-                truth,
-                examples.thumbnails,
-                names=self._classes,
-                num_pictures=self.config.num_pictures,
-                verb="nearest prompt",
+                similarities, truth, examples.thumbnails, self._classes, count, "nearest prompt"
             )
             self.write(shown, context)
         return score(similarities, truth)

@@ -1,7 +1,6 @@
 """Texts that a model writes when asked, scored against references."""
 
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping
 
 import keras
@@ -13,7 +12,6 @@ from mm_models.decoding.options import DecodingConfig, decode
 from mm_models.decoding.state import Decoded, best
 from mm_models.errors import UserError
 from mm_models.metrics.meteor_jar import find_meteor
-from trainers.atomic_files import write_text
 from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import ShownExamplesConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
@@ -101,7 +99,9 @@ class GenerationEvaluator(Evaluator):
         )
 
     def _generate(self, model: keras.Model, context: EvaluationContext) -> Iterator[GeneratedText]:
-        with_pictures, decoder = self._shows(context), shared_decoder(self.config.decoding, context)
+        decoder = shared_decoder(self.config.decoding, context)
+        written = context.summary_writer is not None or context.model_dir
+        with_pictures = written and self.config.num_pictures > 0
         batches = self._reader.batches(self.config.max_examples)
         for number, batch in enumerate(batches):
             inputs = batch.inputs | {SEED: tf.constant([context.seed, number], tf.int32)}
@@ -121,26 +121,18 @@ class GenerationEvaluator(Evaluator):
                     picture=picture,
                 )
 
-    def _shows(self, context: EvaluationContext) -> bool:
-        written = context.summary_writer is not None or context.model_dir
-        return bool(written) and self.config.num_pictures > 0
-
     def _report(
         self, examples: list[GeneratedText], scores: TextScores, context: EvaluationContext
     ) -> None:
         count = self.config.num_pictures
-        if context.model_dir:
-            folder = os.path.join(context.model_dir, "eval")
-            tf.io.gfile.makedirs(folder)
-            lines = text_pages.json_lines(examples, scores.per_example, context.step)
-            write_text(os.path.join(folder, f"{self.name}-texts.jsonl"), lines)
-            table = text_pages.table_json(scores, context.step)
-            write_text(os.path.join(folder, f"{self.name}-scores.json"), table)
-            if count:
-                title = f"{self.name}, step {context.step}"
-                page = text_pages.html_page(title, examples, scores, count)
-                write_text(os.path.join(folder, f"{self.name}.html"), page)
-        if context.summary_writer is not None and count:
+        lines = text_pages.json_lines(examples, scores.per_example, context.step)
+        self.write_file("-texts.jsonl", lines, context)
+        self.write_file("-scores.json", text_pages.table_json(scores, context.step), context)
+        if count and context.model_dir:
+            title = f"{self.name}, step {context.step}"
+            page = text_pages.html_page(title, examples, scores, count)
+            self.write_file(".html", page, context)
+        if context.shows(self.config.num_pictures):
             self.write(text_pages.example_panels(examples, scores, count), context)
 
 

@@ -38,18 +38,16 @@ class LabelScoringEvaluator(Evaluator):
         super().__init__(name, config, task)
         self._tokenizer = require_prompts(name, config.input)
         labels.require_labels(config.input, name)
-        sayings = class_sentences.templates(config, name)
         names = labels.class_names(config.class_names, config.input)
         self._classes, self._class_of = labels.merge_same_names(names)
-        self._prompts = class_sentences.class_prompts(self._classes, config.class_words, sayings)
+        self._prompts = class_sentences.class_prompts(self._classes, config, name)
         self._score = CompiledFunction(text_probabilities.score_texts)
 
     def chance(self) -> dict[str, float]:
-        share = 1.0 / len(self._classes)
-        return {"top1": share, "top5": min(1.0, 5 * share)}
+        return labels.chance(len(self._classes))
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
+        with_pictures = context.shows(self.config.num_pictures)
         most_tokens = self.config.input.prompted.num_target_tokens
         texts = [text for row in self._prompts.rows for text in row]
         ids = tf.constant(text_probabilities.text_ids(texts, self._tokenizer, most_tokens))
@@ -67,13 +65,10 @@ class LabelScoringEvaluator(Evaluator):
         log_probabilities = np.concatenate(scores)[kept]
         table = labels.renumber(np.concatenate(truth)[kept], self._class_of)
         if with_pictures:
+            pictures = np.concatenate(thumbnails)[kept] if thumbnails else None
+            count = self.config.num_pictures
             shown = class_panels.evaluation_panels(
-                log_probabilities,
-                table,
-                np.concatenate(thumbnails)[kept] if thumbnails else None,
-                names=self._classes,
-                num_pictures=self.config.num_pictures,
-                verb="most probable",
+                log_probabilities, table, pictures, self._classes, count, "most probable"
             )
             self.write(shown, context)
         return score(log_probabilities, table)

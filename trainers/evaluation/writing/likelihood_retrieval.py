@@ -18,7 +18,7 @@ from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.model_inputs import decoder_inputs
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.places.retrieval import KS
+from trainers.evaluation.places.retrieval import KS, retrieval_chance
 from trainers.evaluation.writing import text_probabilities
 from trainers.evaluation.writing.asked_examples import require_prompts, usable_rows
 from trainers.tasks.base import Task
@@ -76,11 +76,7 @@ class LikelihoodRetrievalEvaluator(Evaluator):
         self._score = CompiledFunction(text_probabilities.score_texts)
 
     def chance(self) -> dict[str, float]:
-        size = self.config.gallery_size
-        if not size:
-            return {}
-        recalls = {f"{pair}_r{k}": min(1.0, k / size) for pair in self.config.pairs for k in KS}
-        return recalls | {f"{pair}_median_rank": (size + 1) / 2 for pair in self.config.pairs}
+        return retrieval_chance(self.config.pairs, self.config.gallery_size)
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         """Raises UserError where no example has both a picture and a text."""

@@ -1,19 +1,20 @@
 """Conflict between the video-audio and the video-text gradient of each clip, as a sign of noise."""
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.metrics.classification import roc_auc
-from trainers.data import examples, pipeline
+from mm_models.vatt.model import VattModel
+from trainers.data import examples
 from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import ShownExamplesConfig
-from trainers.evaluation.context import EvaluationContext
-from trainers.evaluation.model_inputs import MODALITIES, clip_thumbnails
+from trainers.evaluation.context import CompiledFunction, EvaluationContext
+from trainers.evaluation.model_inputs import MODALITIES, batches, clip_thumbnails
 from trainers.evaluation.pictures import drawing, panels
 from trainers.optimization.harmonization.config import MEASURES, HarmonizationConfig
 from trainers.tasks.vatt.evaluators.planted_noise import Planted, planted_noise, truth
@@ -82,13 +83,13 @@ class ConflictEvaluator(Evaluator):
                 "its captions, so add them"
             )
         self._variants = _variants(name, config)
-        self._model: keras.Model | None = None
+        exact = {EXACT: HarmonizationConfig(method="monitor", measure=EXACT)}
+        self._cheap = CompiledFunction(functools.partial(self._cosines, self._variants))
+        self._exact = CompiledFunction(functools.partial(self._cosines, exact))
         self._noise: dict[int, tuple[bool, bool]] = {}
 
-    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        if self._model is not model:
-            self._build(model, context)
-        clips = self._score(context)
+    def evaluate(self, model: VattModel, context: EvaluationContext) -> dict[str, float]:
+        clips = self._score(model, context)
         planted = self._planted(clips.example_ids)
         scores: dict[str, float] = {"planted_share": planted.either.mean()}
         for name, cosines in clips.cosines.items():
@@ -103,40 +104,27 @@ class ConflictEvaluator(Evaluator):
         names = [*self._variants, *([EXACT] if self.config.exact_examples else [])]
         return {f"{name}/auc_{kind}": 0.5 for name in names for kind in KINDS}
 
-    def _build(self, model: keras.Model, context: EvaluationContext) -> None:
-        self._model = model
-        options = {"jit_compile": context.jit_compile}
-        self._cheap = tf.function(lambda batch: self._cosines(batch, self._variants), **options)
-        exact = {EXACT: HarmonizationConfig(method="monitor", measure=EXACT)}
-        self._exact = tf.function(lambda batch: self._cosines(batch, exact), **options)
-
-    def _cosines(self, batch: dict, variants: dict[str, HarmonizationConfig]) -> dict:
+    def _cosines(
+        self, variants: dict[str, HarmonizationConfig], model: VattModel, batch: Mapping
+    ) -> dict:
         """float32[batch]: cosine by variant and, under an empty name, 1 for rows with both
         losses."""
         task, stream = self.task, next(iter(self.task.streams))
-        conflicts = batch_conflicts(task, self._model, batch, variants, stream=stream)
+        conflicts = batch_conflicts(task, model, batch, variants, stream=stream)
         found = {name: conflict.cosine for name, conflict in conflicts.items()}
         masks = [batch[f"{modality}_mask"] for modality in MODALITIES]
         found[""] = batch["example_mask"] * tf.reduce_prod(tf.stack(masks), axis=0)
         return found
 
-    def _batches(self) -> Iterator[tuple[int, dict]]:
-        """Batches, each with the number of examples before it."""
-        before = 0
-        for batch in pipeline.build_eval_dataset(self.config.input):
-            yield before, batch
-            before += int(batch["example_mask"].numpy().sum())
-            if 0 < self.config.max_examples <= before:
-                return
-
-    def _score(self, context: EvaluationContext) -> ScoredClips:
-        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
+    def _score(self, model: VattModel, context: EvaluationContext) -> ScoredClips:
+        with_pictures = context.shows(self.config.num_pictures)
         cosines: dict[str, list] = {}
-        ids, thumbnails = [], []
-        for before, batch in self._batches():
-            found = self._cheap(batch)
+        ids, thumbnails, before = [], [], 0
+        for batch in batches(self.config.input, self.config.max_examples):
+            found = self._cheap(model, batch, context)
             if before < self.config.exact_examples:
-                found |= self._exact(batch)
+                found |= self._exact(model, batch, context)
+            before += int(batch["example_mask"].numpy().sum())
             usable = found.pop("").numpy() > 0
             for name, values in found.items():
                 cosines.setdefault(name, []).append(values.numpy()[usable])
