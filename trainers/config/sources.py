@@ -21,7 +21,7 @@ from trainers.evaluation.config import EvaluatorConfig
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
-class Source(NamedTuple):
+class ConfigSource(NamedTuple):
     """One contribution to the experiment.
 
     Attributes:
@@ -54,7 +54,7 @@ def merge(config_files: list[str], overrides: list[str]) -> ExperimentConfig:
     return config
 
 
-def read_file(path: str) -> Source:
+def read_file(path: str) -> ConfigSource:
     """Reads one YAML file, local or remote. Raises UserError when it is missing or no mapping."""
     try:
         with tf.io.gfile.GFile(path, "r") as file:
@@ -69,10 +69,10 @@ def read_file(path: str) -> Source:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, DictConfig) or not tree:
         raise UserError(f"{path} is empty or no mapping; an experiment has `task:`, `streams:` …")
-    return Source(path, OmegaConf.to_container(tree, resolve=False))
+    return ConfigSource(path, OmegaConf.to_container(tree, resolve=False))
 
 
-def read_override(text: str) -> Source:
+def read_override(text: str) -> ConfigSource:
     """Parses `a.b=value`; the value is YAML, so `[1,2]`, `null`, `1e-4` and `{x: 1}` mean what they
     say."""
     key, equals, value = text.partition("=")
@@ -84,7 +84,7 @@ def read_override(text: str) -> Source:
         node: Any = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))["value"]
     except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException) as error:
         raise UserError(f"--set {text!r}: the value is not valid YAML; quote it") from error
-    return Source(f"--set {text}", _nest(key, node))
+    return ConfigSource(f"--set {text}", _nest(key, node))
 
 
 def _nest(path: str, value: Any) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _nest(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _experiment_hints(sources: list[Source]) -> dict[str, Any]:
+def _experiment_hints(sources: list[ConfigSource]) -> dict[str, Any]:
     """Types of the top-level fields; that of `task` follows `task.name`, the last one given, and
     those of `evaluators`, by name, their kinds."""
     name = None
@@ -111,7 +111,7 @@ def _experiment_hints(sources: list[Source]) -> dict[str, Any]:
     return hints
 
 
-def _evaluator_types(sources: list[Source], system: str) -> dict[str, type]:
+def _evaluator_types(sources: list[ConfigSource], system: str) -> dict[str, type]:
     """The config class of each named evaluator, by its kind, the last one given; checks fields."""
     given = [
         (source.name, name, fields)
@@ -188,7 +188,7 @@ def _require(condition: bool, value: Any, expected: str, path: str, source: str)
         )
 
 
-def _defaults(hints: Mapping[str, Any], sources: list[Source]) -> DictConfig:
+def _defaults(hints: Mapping[str, Any], sources: list[ConfigSource]) -> DictConfig:
     """Structured defaults, with every preset that the sources name put in its place."""
     merged = OmegaConf.structured(ExperimentConfig)
     merged.task = OmegaConf.structured(hints["task"])
@@ -249,7 +249,7 @@ def _preset(hint: Any, name: str, path: str, source: str) -> Any:
         ) from error
 
 
-def _merge_one(merged: DictConfig, source: Source, hints: Mapping[str, Any]) -> DictConfig:
+def _merge_one(merged: DictConfig, source: ConfigSource, hints: Mapping[str, Any]) -> DictConfig:
     tree = copy.deepcopy(source.tree)
     for *parents, name in _take_left_out(tree, hints):
         place = merged

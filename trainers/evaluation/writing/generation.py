@@ -132,7 +132,7 @@ class GenerationEvaluator(Evaluator):
             title = f"{self.name}, step {context.step}"
             page = text_pages.html_page(title, examples, scores, count)
             self.write_file(".html", page, context)
-        if context.shows(self.config.num_pictures):
+        if context.shows(count):
             self.write(text_pages.example_panels(examples, scores, count), context)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.imp import config as imp_config
 from mm_models.imp.config import ImpConfig
@@ -45,10 +46,8 @@ def _check_numbers(where: str, objective: ImpObjectiveConfig) -> None:
     weights = {f"pairs.{pair}": weight for pair, weight in objective.pairs.items()}
     weights["classifier_weight"] = objective.classifier_weight
     for field, weight in weights.items():
-        if weight <= 0:
-            raise UserError(f"{where}.{field} is {weight}; it must be above 0")
-    if objective.margin < 0:
-        raise UserError(f"{where}.margin is {objective.margin}; it must be at least 0")
+        checks.check_positive(weight, f"{where}.{field}")
+    checks.check_at_least(objective.margin, 0, f"{where}.margin")
 
 
 def _check_classifier(where: str, objective: ImpObjectiveConfig, model: ImpConfig) -> None:
@@ -57,33 +56,17 @@ def _check_classifier(where: str, objective: ImpObjectiveConfig, model: ImpConfi
             f"{where}.classifier is {objective.classifier!r}; task.model.classifiers has "
             f"{sorted(model.classifiers)}"
         )
-    if objective.classifier_loss not in LOSSES:
-        raise UserError(
-            f"{where}.classifier_loss is {objective.classifier_loss!r}; choose one of "
-            f"{list(LOSSES)}"
-        )
-    if objective.classifier_modality not in SOURCES:
-        raise UserError(
-            f"{where}.classifier_modality is {objective.classifier_modality!r}; choose one of "
-            f"{list(SOURCES)}"
-        )
+    checks.check_choice(objective.classifier_loss, LOSSES, f"{where}.classifier_loss")
+    checks.check_choice(objective.classifier_modality, SOURCES, f"{where}.classifier_modality")
 
 
 def _check_prompts(where: str, objective: ImpObjectiveConfig) -> None:
-    if objective.label_prompts and objective.label_prompts not in KINDS:
-        raise UserError(
-            f"{where}.label_prompts is {objective.label_prompts!r}; choose one of "
-            f"{list(KINDS)}, or leave it empty"
-        )
+    checks.check_choice(objective.label_prompts, ("", *KINDS), f"{where}.label_prompts")
     if objective.label_prompts and "text" not in modalities(objective):
         raise UserError(
             f"{where}.label_prompts is {objective.label_prompts!r}, but no pair has text; add one"
         )
-    for field in ("num_prompts", "fillings_per_template"):
-        if getattr(objective, field) < 1:
-            raise UserError(
-                f"{where}.{field} is {getattr(objective, field)}; it must be at least 1"
-            )
+    checks.check_fields(objective, 1, ("num_prompts", "fillings_per_template"), where)
 
 
 def check_stream(
@@ -185,7 +168,5 @@ def resolve(config: Any, streams: Mapping[str, Any]) -> Any:
                 f"{sorted(objectives)}"
             )
         check_stream(key, objectives[stream.objective], model, stream.input)
-    for field in ("router_z_loss_weight", "balance_loss_weight"):
-        if getattr(config, field) < 0:
-            raise UserError(f"task.{field} is {getattr(config, field)}; it must be at least 0")
+    checks.check_fields(config, 0, ("router_z_loss_weight", "balance_loss_weight"), "task")
     return dataclasses.replace(config, objectives=objectives)
