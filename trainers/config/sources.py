@@ -119,7 +119,7 @@ def _evaluator_types(sources: list[ConfigSource], system: str) -> dict[str, type
         if isinstance(evaluators := source.tree.get("evaluators"), Mapping)
         for name, fields in evaluators.items()
     ]
-    found = dict.fromkeys((name for _, name, _ in given), EvaluatorConfig)
+    found: dict[str, type] = {name: EvaluatorConfig for _, name, _ in given}
     given = [each for each in given if isinstance(each[2], Mapping)]
     kinds = {name: (str(f["kind"]), source) for source, name, f in given if "kind" in f}
     for source, name, fields in given:

@@ -49,7 +49,7 @@ class CompiledFunction:
         """Takes what to run."""
         self._function = function
         self._model = None
-        self._graph = None
+        self._graph: Any = None
 
     def __call__(
         self, model: keras.Model, inputs: Mapping[str, tf.Tensor], context: EvaluationContext

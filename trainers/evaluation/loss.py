@@ -28,7 +28,8 @@ class LossEvaluator(Evaluator):
         self._step = CompiledFunction(self._terms)
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        sums, weights = {}, {}
+        sums: dict[str, float] = {}
+        weights: dict[str, float] = {}
         for batch in batches(self.config.input, self.config.max_examples):
             real = float(batch["example_mask"].numpy().sum())
             for name, value in self._step(model, batch, context).items():

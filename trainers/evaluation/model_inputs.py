@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from mm_models.checks import check_choice
 from mm_models.contracts import Embeds, EmbedsByPatch
 from mm_models.errors import UserError
 from trainers.data import pipeline
@@ -69,13 +70,10 @@ def embedding_by(
     """
     if not patch:
         return model.embed
-    known = sorted(model.patches) if isinstance(model, EmbedsByPatch) else []
-    if patch not in known:
-        raise UserError(
-            f"{field} is {patch!r}, but the patches that the model can cut videos into by name are "
-            f"{known}; choose one of them, or leave it empty for the default ones"
-        )
-    return functools.partial(model.embed, patch=patch)
+    if isinstance(model, EmbedsByPatch):
+        check_choice(patch, sorted(model.patches), field)
+        return functools.partial(model.embed, patch=patch)
+    raise UserError(f"{field} is {patch!r}, but the model has no named patches; leave it empty")
 
 
 def forward_views(

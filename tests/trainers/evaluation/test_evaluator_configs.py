@@ -123,8 +123,8 @@ def test_what_is_asked_of_the_model_is_told_before_it_runs():
     retrieval("").check_model(model)
     retrieval("default").check_model(model)
     retrieval("").check_model(EmbedsInOneWay())
-    for known in (model, EmbedsInOneWay()):
-        with pytest.raises(UserError, match="evaluators.found.patch is 'coarse', but"):
+    for known, remedy in ((model, "must be one of default"), (EmbedsInOneWay(), "leave it empty")):
+        with pytest.raises(UserError, match=f"evaluators.found.patch is 'coarse'.*{remedy}"):
             retrieval("coarse").check_model(known)
     writes = GenerationEvaluator.__new__(GenerationEvaluator)
     writes.name, writes.config = "texts", EvaluatorConfig("generation")

@@ -60,7 +60,8 @@ def media_panels(
         input_config: what the batch was read with.
         titled_clips: put the title under clips, as under sounds.
     """
-    shown, strips, spectrograms = [], [], []
+    shown: list[panels.Panel] = []
+    strips, spectrograms = [], []
     for row, (key, captions) in enumerate(described[:NUM_CLIPS]):
         if "video" in kept and float(kept["video_mask"][row]) > 0:
             lines = [key, *captions] if titled_clips else captions

@@ -94,7 +94,8 @@ def evaluation_panels(
     guesses = scores[rows].argmax(axis=1)
     counts = np.zeros((len(names), len(names)))
     np.add.at(counts, (truth, guesses), 1)
-    shown = [panels.ImagePanel("confusion", drawing.confusion_image(counts, names))]
+    confusion = drawing.confusion_image(counts, names)
+    shown: list[panels.Panel] = [panels.ImagePanel("confusion", confusion)]
     if thumbnails is None:
         return shown
     strips = []

@@ -91,8 +91,8 @@ class RetrievalEvaluator(EmbeddingEvaluator):
         gallery = examples.take(self._gallery_rows(examples))
         scores = {"gallery": float(len(gallery))}
         for query, target in self._pairs:
-            spaces = model.spaces(query, target)
-            similarities = pair_similarities(gallery, *spaces, self.config.average)
+            first, second = model.spaces(query, target)
+            similarities = pair_similarities(gallery, first, second, self.config.average)
             for key, value in retrieval.retrieval_scores(
                 similarities, np.arange(len(gallery)), ks=KS
             ).items():

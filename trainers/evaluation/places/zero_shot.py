@@ -113,7 +113,7 @@ def score(
         multi_label: add the scores of several labels also where no example has more than one.
     """
     rows, truth = labels.single_labels(label_table)
-    scores = {"num_examples": len(rows)}
+    scores = {"num_examples": float(len(rows))}
     for k in (1, 5):
         if k < similarities.shape[1]:
             scores[f"top{k}"] = classification.top_k_accuracy(similarities[rows], truth, k)

@@ -113,7 +113,7 @@ def test_padding_and_rows_without_a_modality_do_not_count(plant):
     under_test = evaluator(input=inputs())
     sums = under_test._sums  # Scores are ratios; the sums tell how many rows were seen.
     under_test.evaluate(PlantedExperts(), CONTEXT)
-    found = sums(PlantedExperts(), inputs())
+    found = sums(PlantedExperts(), inputs(), CONTEXT)
     assert {m: float(layers[0]["num_tokens"]) for m, layers in found.items()} == {
         "video": 24.0,
         "audio": 20.0,
@@ -121,7 +121,9 @@ def test_padding_and_rows_without_a_modality_do_not_count(plant):
     }
     limited = evaluator(input=inputs(), max_examples=4)
     limited.evaluate(PlantedExperts(), CONTEXT)
-    assert float(limited._sums(PlantedExperts(), inputs())["video"][0]["num_tokens"]) == 16.0
+    assert (
+        float(limited._sums(PlantedExperts(), inputs(), CONTEXT)["video"][0]["num_tokens"]) == 16.0
+    )
 
 
 def test_no_tokens_give_no_nan():

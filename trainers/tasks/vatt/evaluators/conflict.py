@@ -158,7 +158,7 @@ class ConflictEvaluator(Evaluator):
         name, cosines = next(iter(clips.cosines.items()))
         order = np.argsort(cosines, kind="stable")
         count = min(self.config.num_pictures, len(order) // 2)
-        shown = []
+        shown: list[panels.Panel] = []
         for tag, rows in (("most", order[:count]), ("least", order[::-1][:count])):
             infos = examples.describe(clips.example_ids[rows].tolist(), self.config.input)
             strips = []
