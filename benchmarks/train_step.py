@@ -156,9 +156,6 @@ def _task(config: Any) -> Any:
         def tokens_per_example(self, stream):
             return TOKENS
 
-        def evaluators(self):
-            return {}
-
         def summaries(self, model, batch, *, stream):
             return []
 

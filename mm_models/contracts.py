@@ -5,7 +5,7 @@ Keras model that has the methods has the ability; what a method of a model takes
 protocol's has a default.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import tensorflow as tf
@@ -38,6 +38,18 @@ class Embeds(Protocol):
         Raises:
             UserError: a modality that the model does not have.
         """
+
+
+@runtime_checkable
+class EmbedsByPatch(Embeds, Protocol):
+    """Embeds, and can cut videos into patches of several sizes."""
+
+    @property
+    def patches(self) -> Collection[str]:
+        """Names of the patches that `embed` takes."""
+
+    def embed(self, inputs: Mapping[str, tf.Tensor], patch: str = ...) -> dict[str, tf.Tensor]:
+        """As `Embeds.embed`, by the named patches; without a name by the model's default ones."""
 
 
 @runtime_checkable

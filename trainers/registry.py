@@ -46,6 +46,22 @@ class System:
     presets: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+_EVALUATION = "trainers.evaluation"
+# Kinds of evaluators that every system has; those of one system alone stand with the system.
+EVALUATORS: dict[str, str] = {
+    "zero_shot": f"{_EVALUATION}.places.zero_shot:ZeroShotEvaluator",
+    "retrieval": f"{_EVALUATION}.places.retrieval:RetrievalEvaluator",
+    "linear_probe": f"{_EVALUATION}.places.linear_probe:LinearProbeEvaluator",
+    "classification": f"{_EVALUATION}.classes.classification:ClassificationEvaluator",
+    "stream_conflict": f"{_EVALUATION}.stream_conflict:StreamConflictEvaluator",
+    "loss": f"{_EVALUATION}.loss:LossEvaluator",
+    "generation": f"{_EVALUATION}.writing.generation:GenerationEvaluator",
+    "label_scoring": f"{_EVALUATION}.writing.label_scoring:LabelScoringEvaluator",
+    "likelihood_retrieval": (
+        f"{_EVALUATION}.writing.likelihood_retrieval:LikelihoodRetrievalEvaluator"
+    ),
+}
+
 SYSTEMS: dict[str, System] = {
     "vatt": System(
         task="trainers.tasks.vatt.task:VattTask",
@@ -53,6 +69,7 @@ SYSTEMS: dict[str, System] = {
         signatures="export.signatures.vatt.signatures:VattSignatures",
         key_maps="mm_models.vatt.key_maps:KEY_MAPS",
         presets={"schedule": "trainers.tasks.vatt.presets:SCHEDULES"},
+        evaluators={"conflict": "trainers.tasks.vatt.evaluators.conflict:ConflictEvaluator"},
     ),
     "vatt_classification": System(
         task="trainers.tasks.vatt.classification:VattClassificationTask",
@@ -75,6 +92,9 @@ SYSTEMS: dict[str, System] = {
         task_config="trainers.tasks.imp.task:ImpTaskConfig",
         signatures="export.signatures.imp.signatures:ImpSignatures",
         presets={"schedule": "trainers.tasks.imp.presets:SCHEDULES"},
+        evaluators={
+            "expert_usage": "trainers.tasks.imp.evaluators.expert_usage:ExpertUsageEvaluator"
+        },
     ),
 }
 
@@ -144,3 +164,19 @@ def presets(kind: str) -> dict[str, dict[str, Any]]:
     """The recipes of every system, such as those of a `schedule`: fields by the preset's name."""
     tables = (one.presets[kind] for one in systems().values() if kind in one.presets)
     return {name: fields for table in tables for name, fields in resolve(table).items()}
+
+
+def evaluator_class(kind: str, system_name: str, field: str = "kind") -> Any:
+    """The class of a kind of evaluators, of all systems or of this one.
+
+    Raises:
+        UserError: there is none; names `field`, where the kind stands, and the nearest kinds.
+    """
+    known = EVALUATORS | dict(system(system_name).evaluators)
+    if kind not in known:
+        near = difflib.get_close_matches(kind, known, n=3) or sorted(known)
+        raise UserError(
+            f"{field} is {kind!r}, which is no kind of evaluator of the system {system_name}; did "
+            f"you mean {near}?"
+        )
+    return resolve(known[kind])

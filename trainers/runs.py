@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -115,28 +114,3 @@ def restore_weights(
     if averages is not None:
         averages.assign_to_variables()
     return int(step.numpy())
-
-
-def embed_records(
-    run: Run,
-    input_config: Any,
-    path: str,
-    split: str,
-    *,
-    modality: str,
-    max_records: int = 0,
-    patch: str = "",
-) -> Any:
-    """The clips of a record folder in a run's spaces: see `record_set` of trainers/evaluation."""
-    # Here, because evaluators load runs too.
-    from trainers.evaluation.places import record_set
-
-    return record_set.embed_records(
-        run.model,
-        input_config,
-        path,
-        split,
-        modality=modality,
-        max_records=max_records,
-        patch=patch,
-    )

@@ -12,6 +12,7 @@ from export.signatures.build import build_signatures
 from export.version.model_info import ModelInfo
 from export.version.options import ExportOptions
 from mm_models.errors import UserError
+from trainers.evaluation.places.record_set import embed_records
 
 
 class Predictor:
@@ -100,15 +101,13 @@ class Predictor:
             count: how many for each.
             max_records: only the first so many; 0 for all.
         """
-        from trainers import runs
-
         taken = [kind for kind in ("video", "image", "audio") if kind in self._signatures.embedders]
         by = by or taken[0]
         if by not in taken:
             raise UserError(f"--by={by}: this run's model compares records by {taken}")
         modality = self._signatures.modality(by)
-        records = runs.embed_records(
-            self._run,
+        records = embed_records(
+            self._run.model,
             self._signatures.record_input(by),
             path,
             split,

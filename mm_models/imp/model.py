@@ -1,7 +1,7 @@
 """IMP: one encoder for images, videos, sounds and text."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import keras
@@ -94,6 +94,11 @@ class ImpModel(keras.Model):
     def modalities(self) -> list[str]:
         """What the model takes, as its config names it."""
         return self.config.modalities
+
+    @property
+    def patches(self) -> Collection[str]:
+        """Names of the patches that videos can be cut into."""
+        return self.config.video.patches
 
     def encoder_of(self, modality: str) -> ImpEncoder:
         """The encoder that takes a modality.

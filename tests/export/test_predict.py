@@ -12,6 +12,7 @@ from export.signatures.shared import samples
 from tests.beam_pipelines.media import media_samples
 from tests.export.signatures.vatt_model import write_run
 from trainers import runs
+from trainers.evaluation.places.record_set import embed_records
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_classes_by_prompts_and_nearest_records(model_dir, media, capsys):
 
     run = runs.load_run(model_dir)
     inputs = run.config.streams["main"].input
-    records = runs.embed_records(run, inputs, folder, "test", modality="video")
+    records = embed_records(run.model, inputs, folder, "test", modality="video")
     assert len(records.clips) == 16
     text = np.array(answers["sentences"]["text_vt"])[0]
     for title, space, query in (

@@ -12,10 +12,10 @@ from mm_models.imp import config as imp_config
 from mm_models.pali import config as pali_config
 from mm_models.text.templates import load_templates
 from mm_models.vatt import config as vatt_config
+from trainers import registry
 from trainers.config import schema as trainer_config
 from trainers.config.loading import load_config
 from trainers.data import config as data_config
-from trainers.evaluation import config as evaluation_config
 from trainers.optimization import config as optimization_config
 from trainers.study import config as study_config
 from trainers.study import plan
@@ -40,7 +40,6 @@ SCHEMAS = (
     decoding_config,
     trainer_config,
     data_config,
-    evaluation_config,
     optimization_config,
     study_config,
     classification,
@@ -88,6 +87,11 @@ def _fields():
             if dataclasses.is_dataclass(schema) and schema.__module__ == module.__name__:
                 for field in dataclasses.fields(schema):
                     yield name, field.name
+    for name, system in registry.systems().items():
+        for kind in registry.EVALUATORS | system.evaluators:
+            schema = registry.evaluator_class(kind, name).config_class
+            for field in dataclasses.fields(schema):
+                yield schema.__name__, field.name
 
 
 def test_every_config_field_is_read_outside_its_declaration():

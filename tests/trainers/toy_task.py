@@ -9,13 +9,14 @@ import dataclasses
 import hashlib
 import json
 import sys
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from trainers import registry
+from trainers.evaluation.base import Evaluator
+from trainers.evaluation.config import EvaluatorConfig
 from trainers.tasks.base import Task
 from trainers.tasks.terms import StepTerms, Term
 
@@ -89,17 +90,20 @@ class ToyTask(Task):
     def tokens_per_example(self, stream: str) -> int:
         return 3
 
-    def evaluators(self) -> dict[str, Any]:
-        return {"toy": self._evaluate}
+    def summaries(self, model, batch, *, stream):
+        return []
 
-    def _evaluate(self, model, context) -> dict[str, float]:
+
+class ToyDistance(Evaluator):
+    """Brought by the toy systems, as `kind: toy_distance`."""
+
+    config_class = EvaluatorConfig
+
+    def evaluate(self, model, context) -> dict[str, float]:
         batch = host_batch(32, seed=99, step=0)
         left, right = model.left(batch["x"]), model.right(batch["y"])
         distance = float(tf.reduce_mean(tf.square(left - right)))
         return {"distance": distance, "step": float(context.step)}
-
-    def summaries(self, model, batch, *, stream):
-        return []
 
 
 class TwoOptimizersTask(ToyTask):
@@ -170,10 +174,11 @@ class ToyInputs:
 def register() -> None:
     """Makes the toy known to the configs of this process."""
     here = "tests.trainers.toy_task"
-    registry.SYSTEMS["toy"] = registry.System(f"{here}:ToyTask", f"{here}:ToyTaskConfig", "")
-    registry.SYSTEMS["toy_two"] = registry.System(
-        f"{here}:TwoOptimizersTask", f"{here}:ToyTaskConfig", ""
-    )
+    own = {"toy_distance": f"{here}:ToyDistance"}
+    for name, task in (("toy", "ToyTask"), ("toy_two", "TwoOptimizersTask")):
+        registry.SYSTEMS[name] = registry.System(
+            f"{here}:{task}", f"{here}:ToyTaskConfig", "", evaluators=own
+        )
 
 
 def main(argv: list[str]) -> int:

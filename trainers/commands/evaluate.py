@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from mm_models.errors import UserError
 from trainers.commands import flags
 
 _CHANGEABLE = ("evaluators", "runtime")
@@ -43,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     import tensorflow as tf
 
     from trainers import distribution, runs
-    from trainers.evaluation.base import EvaluationContext
     from trainers.evaluation.build import build_evaluators
+    from trainers.evaluation.context import EvaluationContext
     from trainers.loop.run_folder import read_config
 
     check_overrides(args.overrides)
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     loaded = runs.load_run(args.model_dir, args.checkpoint, use_ema=not args.no_ema)
     evaluators = build_evaluators(config.evaluators, loaded.task)
     evaluators = {name: evaluators[name] for name in select(list(evaluators), args.evaluators)}
+    for evaluator in evaluators.values():
+        evaluator.check_model(loaded.model)
     writer = None
     if not args.no_pictures:
         writer = tf.summary.create_file_writer(os.path.join(args.model_dir, "eval"))
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         jit_compile=config.runtime.jit_compile,
         seed=config.trainer.seed,
     )
-    scores = {name: one(loaded.model, context) for name, one in evaluators.items()}
+    scores = {name: one.evaluate(loaded.model, context) for name, one in evaluators.items()}
     chance = {name: one.chance() for name, one in evaluators.items()}
     if writer is not None:
         write_scalars(writer, scores, loaded.step)
@@ -79,8 +82,6 @@ def run(args: argparse.Namespace) -> int:
 
 def check_overrides(overrides: list[str]) -> None:
     """Raises UserError for overrides that would change what was trained."""
-    from mm_models.errors import UserError
-
     for override in overrides:
         if override.split(".")[0] not in _CHANGEABLE:
             raise UserError(
@@ -91,8 +92,6 @@ def check_overrides(overrides: list[str]) -> None:
 
 def select(known: list[str], asked: list[str]) -> list[str]:
     """The evaluators to run. Raises UserError for an unknown name, or when there are none."""
-    from mm_models.errors import UserError
-
     if not known:
         raise UserError("this run has no evaluators; add one with --set evaluators.<name>.kind=…")
     for name in asked:

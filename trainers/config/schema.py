@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from trainers.data.config import InputConfig
+from trainers.evaluation.config import EvaluatorConfig
 from trainers.optimization.config import OptimizerConfig
 
 
@@ -225,7 +226,7 @@ class ExperimentConfig:
         name: of the experiment, shown in reports.
         task: the system's own dataclass, chosen by `task.name` through trainers/registry.py.
         streams: StreamConfig by name.
-        evaluators: EvaluatorConfig by name (trainers/evaluation/config.py).
+        evaluators: by name, each the dataclass of its `kind` (trainers/registry.py).
         initialize: InitializeConfig by name, weights to start from; a run that resumes does not
             look at them again.
         trainer: TrainerConfig.
@@ -235,7 +236,7 @@ class ExperimentConfig:
     name: str = ""
     task: Any = None
     streams: dict[str, StreamConfig] = dataclasses.field(default_factory=dict)
-    evaluators: dict[str, Any] = dataclasses.field(default_factory=dict)
+    evaluators: dict[str, EvaluatorConfig] = dataclasses.field(default_factory=dict)
     initialize: dict[str, InitializeConfig] = dataclasses.field(default_factory=dict)
     trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
     runtime: RuntimeConfig = dataclasses.field(default_factory=RuntimeConfig)

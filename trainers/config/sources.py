@@ -16,11 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 from mm_models.errors import UserError
 from trainers import registry
 from trainers.config.schema import ExperimentConfig, OptimizerConfig
+from trainers.evaluation.config import EvaluatorConfig
 
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
-class Source(NamedTuple):
+class ConfigSource(NamedTuple):
     """One contribution to the experiment.
 
     Attributes:
@@ -48,18 +49,12 @@ def merge(config_files: list[str], overrides: list[str]) -> ExperimentConfig:
     for source in sources:
         merged = _merge_one(merged, source, hints)
     config = OmegaConf.to_object(merged)
-    # A field of type Any keeps what is put into it untyped, so evaluators get their type here.
-    element = OmegaConf.structured(typing.get_args(hints["evaluators"])[1])
-    config.evaluators = {
-        name: OmegaConf.to_object(OmegaConf.merge(element, given))
-        for name, given in merged.evaluators.items()
-    }
     if not config.trainer.optimizers:
         config.trainer.optimizers = {"main": OptimizerConfig()}
     return config
 
 
-def read_file(path: str) -> Source:
+def read_file(path: str) -> ConfigSource:
     """Reads one YAML file, local or remote. Raises UserError when it is missing or no mapping."""
     try:
         with tf.io.gfile.GFile(path, "r") as file:
@@ -74,10 +69,10 @@ def read_file(path: str) -> Source:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, DictConfig) or not tree:
         raise UserError(f"{path} is empty or no mapping; an experiment has `task:`, `streams:` …")
-    return Source(path, OmegaConf.to_container(tree, resolve=False))
+    return ConfigSource(path, OmegaConf.to_container(tree, resolve=False))
 
 
-def read_override(text: str) -> Source:
+def read_override(text: str) -> ConfigSource:
     """Parses `a.b=value`; the value is YAML, so `[1,2]`, `null`, `1e-4` and `{x: 1}` mean what they
     say."""
     key, equals, value = text.partition("=")
@@ -89,7 +84,7 @@ def read_override(text: str) -> Source:
         node: Any = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))["value"]
     except (yaml.YAMLError, omegaconf.errors.OmegaConfBaseException) as error:
         raise UserError(f"--set {text!r}: the value is not valid YAML; quote it") from error
-    return Source(f"--set {text}", _nest(key, node))
+    return ConfigSource(f"--set {text}", _nest(key, node))
 
 
 def _nest(path: str, value: Any) -> dict[str, Any]:
@@ -98,10 +93,9 @@ def _nest(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _experiment_hints(sources: list[Source]) -> dict[str, Any]:
-    """Types of the top-level fields; that of `task` follows `task.name`, the last one given."""
-    from trainers.evaluation.config import EvaluatorConfig
-
+def _experiment_hints(sources: list[ConfigSource]) -> dict[str, Any]:
+    """Types of the top-level fields; that of `task` follows `task.name`, the last one given, and
+    those of `evaluators`, by name, their kinds."""
     name = None
     for source in sources:
         task = source.tree.get("task")
@@ -113,17 +107,43 @@ def _experiment_hints(sources: list[Source]) -> dict[str, Any]:
         )
     hints = typing.get_type_hints(ExperimentConfig)
     hints["task"] = registry.resolve(registry.system(str(name)).task_config)
-    hints["evaluators"] = dict[str, EvaluatorConfig]
+    hints["evaluators"] = _evaluator_types(sources, str(name))
     return hints
 
 
-def _check_tree(value: Any, hints: Mapping[str, Any], prefix: str, source: str) -> None:
-    for key, child in value.items():
-        path = f"{prefix}{key}"
+def _evaluator_types(sources: list[ConfigSource], system: str) -> dict[str, type]:
+    """The config class of each named evaluator, by its kind, the last one given; checks fields."""
+    given = [
+        (source.name, name, fields)
+        for source in sources
+        if isinstance(evaluators := source.tree.get("evaluators"), Mapping)
+        for name, fields in evaluators.items()
+    ]
+    found: dict[str, type] = {name: EvaluatorConfig for _, name, _ in given}
+    given = [each for each in given if isinstance(each[2], Mapping)]
+    kinds = {name: (str(f["kind"]), source) for source, name, f in given if "kind" in f}
+    for source, name, fields in given:
+        kind, where = kinds.get(name, ("", source))
+        path = f"evaluators.{name}."
+        found[name] = registry.evaluator_class(kind, system, f"{where}: {path}kind").config_class
+        what = f"no field of the kind {kind}:"
+        _check_keys(fields, typing.get_type_hints(found[name]), path, source, what)
+    return found
+
+
+def _check_keys(
+    tree: Mapping, hints: Mapping[str, Any], prefix: str, source: str, what: str = "unknown key"
+) -> None:
+    for key in tree:
         if key not in hints:
             near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
-            raise UserError(f"{source}: unknown key {path}; did you mean {prefix}{near[0]}?")
-        _check_value(child, hints[key], path, source)
+            raise UserError(f"{source}: {what} {prefix}{key}; did you mean {prefix}{near[0]}?")
+
+
+def _check_tree(value: Any, hints: Mapping[str, Any], prefix: str, source: str) -> None:
+    _check_keys(value, hints, prefix, source)
+    for key, child in value.items():
+        _check_value(child, hints[key], f"{prefix}{key}", source)
 
 
 def _check_value(value: Any, hint: Any, path: str, source: str) -> None:
@@ -138,11 +158,11 @@ def _check_value(value: Any, hint: Any, path: str, source: str) -> None:
     elif dataclasses.is_dataclass(hint):
         _require(isinstance(value, Mapping), value, f"a {hint.__name__} mapping", path, source)
         _check_tree(value, typing.get_type_hints(hint), f"{path}.", source)
-    elif origin is dict:
+    elif origin is dict or isinstance(hint, Mapping):
         _require(isinstance(value, Mapping), value, "a mapping by name", path, source)
-        for key, child in value.items():
-            if child is not None or not dataclasses.is_dataclass(arguments[1]):
-                _check_value(child, arguments[1], f"{path}.{key}", source)
+        for key, kind in _types_within(hint, value).items():
+            if value[key] is not None or not dataclasses.is_dataclass(kind):
+                _check_value(value[key], kind, f"{path}.{key}", source)
     elif origin in (list, tuple):
         _require(isinstance(value, list), value, "a list", path, source)
         for index, child in enumerate(value):
@@ -168,12 +188,10 @@ def _require(condition: bool, value: Any, expected: str, path: str, source: str)
         )
 
 
-def _defaults(hints: Mapping[str, Any], sources: list[Source]) -> DictConfig:
+def _defaults(hints: Mapping[str, Any], sources: list[ConfigSource]) -> DictConfig:
     """Structured defaults, with every preset that the sources name put in its place."""
     merged = OmegaConf.structured(ExperimentConfig)
     merged.task = OmegaConf.structured(hints["task"])
-    element = typing.get_args(hints["evaluators"])[1]
-    merged.evaluators = DictConfig({}, key_type=str, element_type=element)
     union: Any = OmegaConf.create({})
     for source in sources:
         union = OmegaConf.merge(union, OmegaConf.create(source.tree))
@@ -182,7 +200,7 @@ def _defaults(hints: Mapping[str, Any], sources: list[Source]) -> DictConfig:
     # Outer presets first: a preset inside a part refines what the whole's preset chose for that
     # part.
     for path in sorted(presets, key=lambda path: path.count(".")):
-        merged = OmegaConf.merge(merged, OmegaConf.create(_nest(path, presets[path])))
+        merged = _merge_tree(merged, _nest(path, presets[path]), hints)
     return merged
 
 
@@ -200,21 +218,26 @@ def _collect_presets(
         if not isinstance(child, Mapping) or hint is None:
             continue
         path = f"{prefix}{key}"
-        if dataclasses.is_dataclass(hint):
-            if child.get("preset") and hasattr(hint, "from_preset"):
-                found[path] = _preset(hint, str(child["preset"]), path, source)
-            _collect_presets(child, typing.get_type_hints(hint), found, f"{path}.", source)
-        else:
-            element = typing.get_args(hint)[1]
-            names = dict.fromkeys(child, element)
-            _collect_presets(child, names, found, f"{path}.", source)
+        if child.get("preset") and hasattr(hint, "from_preset"):
+            found[path] = _preset(hint, str(child["preset"]), path, source)
+        _collect_presets(child, _types_within(hint, child), found, f"{path}.", source)
 
 
 def _mapping_type(hint: Any) -> Any:
-    """The dataclass or dict[str, T] behind `hint`, or None when it is neither."""
+    """The dataclass, dict[str, T] or types by name behind `hint`, or None when it is neither."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(item for item in typing.get_args(hint) if item is not type(None))
-    return hint if dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict else None
+    is_mapping = typing.get_origin(hint) is dict or isinstance(hint, Mapping)
+    return hint if is_mapping or dataclasses.is_dataclass(hint) else None
+
+
+def _types_within(hint: Any, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The type of every key of `tree`, whose own type is one of `_mapping_type`."""
+    if dataclasses.is_dataclass(hint):
+        return typing.get_type_hints(hint)
+    if isinstance(hint, Mapping):
+        return {name: hint[name] for name in tree}
+    return dict.fromkeys(tree, typing.get_args(hint)[1])
 
 
 def _preset(hint: Any, name: str, path: str, source: str) -> Any:
@@ -226,7 +249,7 @@ def _preset(hint: Any, name: str, path: str, source: str) -> Any:
         ) from error
 
 
-def _merge_one(merged: DictConfig, source: Source, hints: Mapping[str, Any]) -> DictConfig:
+def _merge_one(merged: DictConfig, source: ConfigSource, hints: Mapping[str, Any]) -> DictConfig:
     tree = copy.deepcopy(source.tree)
     for *parents, name in _take_left_out(tree, hints):
         place = merged
@@ -240,10 +263,18 @@ def _merge_one(merged: DictConfig, source: Source, hints: Mapping[str, Any]) -> 
             )
         del place[name]
     try:
-        return OmegaConf.merge(merged, OmegaConf.create(tree))
+        return _merge_tree(merged, tree, hints)
     except omegaconf.errors.OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "a value"
         raise UserError(f"{source.name}: {key}: {_first_line(error)}") from error
+
+
+def _merge_tree(merged: DictConfig, tree: dict[str, Any], hints: Mapping[str, Any]) -> DictConfig:
+    """Adds the tree; an evaluator that is new starts with the defaults of its kind."""
+    for name in tree.get("evaluators", {}):
+        if name not in merged.evaluators:
+            merged.evaluators[name] = OmegaConf.structured(hints["evaluators"][name])
+    return OmegaConf.merge(merged, OmegaConf.create(tree))
 
 
 def _take_left_out(tree: dict[str, Any], hints: Mapping[str, Any]) -> list[list[str]]:
@@ -254,10 +285,8 @@ def _take_left_out(tree: dict[str, Any], hints: Mapping[str, Any]) -> list[list[
         hint = _mapping_type(hints[key])
         if not isinstance(child, Mapping) or hint is None:
             continue
-        if dataclasses.is_dataclass(hint):
-            inner = typing.get_type_hints(hint)
-        else:
-            inner = dict.fromkeys(child, typing.get_args(hint)[1])
+        inner = _types_within(hint, child)
+        if not dataclasses.is_dataclass(hint):
             for name in [name for name, part in child.items() if part is None]:
                 if dataclasses.is_dataclass(inner[name]):
                     del child[name]

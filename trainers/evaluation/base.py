@@ -1,51 +1,55 @@
-"""What every evaluator gets and gives."""
+"""What every evaluator is given, and what it gives."""
 
 import abc
-import dataclasses
+import os
+from typing import ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.checks import check_not_negative
+from mm_models.errors import UserError
+from trainers.atomic_files import write_text
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import panels
-
-
-@dataclasses.dataclass
-class EvaluationContext:
-    """Where and when an evaluation happens.
-
-    Attributes:
-        step: training step of the weights.
-        model_dir: run folder; evaluators write only under its `eval/`. Empty writes no files.
-        summary_writer: TensorBoard writer for pictures, or None for none.
-        strategy: the run's strategy; None is one device.
-        jit_compile: whether the forward passes compile with XLA.
-        seed: makes every draw of an evaluator repeatable.
-    """
-
-    step: int = 0
-    model_dir: str = ""
-    summary_writer: tf.summary.SummaryWriter | None = None
-    strategy: tf.distribute.Strategy | None = None
-    jit_compile: bool = True
-    seed: int = 0
+from trainers.tasks.base import Task
 
 
 class Evaluator(abc.ABC):
     """Measures a model on fixed examples.
 
     `evaluate` returns plain numbers by name; `chance` tells what an untrained model scores, for the
-    tables people read. An evaluator is also callable, as `Task.evaluators` asks.
+    tables people read.
+
+    Attributes:
+        config_class: the fields of the kind.
+        model_ability: what the model must offer (mm_models/contracts.py).
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig):
-        """Takes the evaluator's name, which prefixes its pictures, and its config."""
+    config_class: ClassVar[type[EvaluatorConfig]]
+    model_ability: ClassVar[type] = keras.Model
+
+    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+        """Takes the evaluator's name, which prefixes its pictures, its config, and what is learned.
+
+        Raises:
+            UserError: values that cannot work, or do not fit the task.
+        """
+        check_not_negative(config, f"evaluators.{name}")
         self.name = name
         self.config = config
+        self.task = task
 
-    def __call__(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        return self.evaluate(model, context)
+    def check_model(self, model: keras.Model) -> None:
+        """Raises UserError for a model that lacks what the evaluator asks of it."""
+        if not isinstance(model, self.model_ability):
+            raise UserError(
+                f"evaluators.{self.name}.kind is {self.config.kind}, which needs a model of the "
+                f"ability {self.model_ability.__name__} (mm_models/contracts.py), and "
+                f"{type(model).__name__} lacks it; choose another kind"
+            )
 
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
@@ -54,6 +58,13 @@ class Evaluator(abc.ABC):
     def chance(self) -> dict[str, float]:
         """Expected scores of random embeddings, for the metrics where that is known."""
         return {}
+
+    def write_file(self, ending: str, text: str, context: EvaluationContext) -> None:
+        """Writes `eval/<name><ending>` in the run folder, where the context has one."""
+        if context.model_dir:
+            folder = os.path.join(context.model_dir, "eval")
+            tf.io.gfile.makedirs(folder)
+            write_text(os.path.join(folder, f"{self.name}{ending}"), text)
 
     def write(self, shown: list[panels.Panel], context: EvaluationContext) -> None:
         """Writes pictures under `eval/<name>/` when the context has a writer."""

@@ -1,11 +1,14 @@
 """The training loss on held-out examples."""
 
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
-from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.base import Evaluator, to_floats
+from trainers.evaluation.config import ExamplesConfig
+from trainers.evaluation.context import CompiledFunction, EvaluationContext
+from trainers.evaluation.model_inputs import batches
 from trainers.tasks.base import Task
 
 
@@ -16,34 +19,29 @@ class LossEvaluator(Evaluator):
     `input.batch_size`.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
-        """Takes the task whose `encode` and `terms` are evaluated."""
-        super().__init__(name, config)
-        self._task = task
+    config_class = ExamplesConfig
+    config: ExamplesConfig
+
+    def __init__(self, name: str, config: ExamplesConfig, task: Task):
+        super().__init__(name, config, task)
         self._stream = next(iter(task.streams))
-        self._model = None
-        self._step = None
+        self._step = CompiledFunction(self._terms)
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        if self._model is not model:
-            self._model = model
-            self._step = tf.function(self._terms, jit_compile=context.jit_compile)
-        sums, weights, num_examples = {}, {}, 0
-        for batch in pipeline.build_eval_dataset(self.config.input):
+        sums: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        for batch in batches(self.config.input, self.config.max_examples):
             real = float(batch["example_mask"].numpy().sum())
-            for name, value in self._step(batch).items():
+            for name, value in self._step(model, batch, context).items():
                 sums[name] = sums.get(name, 0.0) + real * float(value)
                 weights[name] = weights.get(name, 0.0) + real
-            num_examples += int(real)
-            if 0 < self.config.max_examples <= num_examples:
-                break
         return to_floats({name: sums[name] / weights[name] for name in sums})
 
-    def _terms(self, batch) -> dict[str, tf.Tensor]:
+    def _terms(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Means of one batch; each counts by its number of real examples."""
         options = {"stream": self._stream, "training": False}
         seed = tf.zeros([2], tf.int32)
-        outputs = self._task.encode(self._model, batch, seed=seed, **options)
-        terms = self._task.terms(self._model, outputs, batch, gather=tf.identity, **options)
+        outputs = self.task.encode(model, batch, seed=seed, **options)
+        terms = self.task.terms(model, outputs, batch, gather=tf.identity, **options)
         named = {"loss": terms.loss, **terms.metrics}
         return {name: tf.math.divide_no_nan(t.sum, t.weight) for name, t in named.items()}

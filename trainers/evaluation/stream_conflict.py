@@ -1,21 +1,38 @@
 """Whether the streams of an experiment pull their shared weights the same way."""
 
+import dataclasses
+import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.checks import check_at_least
 from mm_models.errors import UserError
 from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.pictures import drawing, panels
 from trainers.tasks.base import Task
 
 # float32[...] by variable path, without those that a loss does not depend on.
 Gradients = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class StreamConflictConfig(EvaluatorConfig):
+    """Fields of `stream_conflict`.
+
+    Attributes:
+        num_batches: of each stream's own training input.
+        num_pictures: 0 writes no picture of the cosines.
+    """
+
+    num_batches: int = 2
+    num_pictures: int = 4
 
 
 class StreamConflictEvaluator(Evaluator):
@@ -28,63 +45,54 @@ class StreamConflictEvaluator(Evaluator):
     does. The gradients are held in host memory, one model's size for each stream.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+    config_class = StreamConflictConfig
+    config: StreamConflictConfig
+
+    def __init__(self, name: str, config: StreamConflictConfig, task: Task):
         """Raises UserError when fewer than two streams are trained."""
-        super().__init__(name, config)
-        self._task = task
+        super().__init__(name, config, task)
         self._streams = [name for name, stream in task.streams.items() if stream.weight > 0]
         if len(self._streams) < 2:
             raise UserError(
                 f"evaluators.{name}.kind is stream_conflict, which compares streams, and only "
                 f"{self._streams} is trained; leave the evaluator out"
             )
-        if config.num_batches < 1:
-            raise UserError(
-                f"evaluators.{name}.num_batches is {config.num_batches}; it must be at least 1"
-            )
-        self._model: keras.Model | None = None
-        self._steps: dict[str, tf.types.experimental.PolymorphicFunction] = {}
+        check_at_least(config.num_batches, 1, f"evaluators.{name}.num_batches")
+        self._steps = {
+            stream: CompiledFunction(functools.partial(self._gradients, stream))
+            for stream in self._streams
+        }
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        if self._model is not model:
-            self._model = model
-            self._steps = {
-                stream: tf.function(
-                    lambda batch, stream=stream: self._gradients(batch, stream),
-                    jit_compile=context.jit_compile,
-                )
-                for stream in self._streams
-            }
-        found = {stream: self._mean_gradients(stream, context.seed) for stream in self._streams}
+        found = {name: self._mean_gradients(name, model, context) for name in self._streams}
         cosines = {
             pair: cosine(found[pair[0]], found[pair[1]])
             for pair in itertools.combinations(self._streams, 2)
         }
         cosines = {pair: value for pair, value in cosines.items() if value is not None}
-        if context.summary_writer is not None and self.config.num_pictures > 0:
+        if context.shows(self.config.num_pictures):
             self.write([heat_map(self._streams, cosines)], context)
         return to_floats({f"cosine/{a}_vs_{b}": value for (a, b), value in cosines.items()})
 
-    def _mean_gradients(self, stream: str, seed: int) -> Gradients:
+    def _mean_gradients(
+        self, stream: str, model: keras.Model, context: EvaluationContext
+    ) -> Gradients:
         sums: dict[str, np.ndarray] = {}
-        for batch in self._batches(stream, seed):
-            for path, value in self._steps[stream](batch).items():
-                sums[path] = sums.get(path, 0.0) + value.numpy() / self.config.num_batches
+        count, inputs = self.config.num_batches, self.task.streams[stream].input
+        for batch in pipeline.build_train_dataset(inputs, seed=context.seed).take(count):
+            for path, value in self._steps[stream](model, batch, context).items():
+                sums[path] = sums.get(path, 0.0) + value.numpy() / count
         return sums
 
-    def _batches(self, stream: str, seed: int) -> Iterator[Mapping[str, tf.Tensor]]:
-        input_config = self._task.streams[stream].input
-        yield from pipeline.build_train_dataset(input_config, seed=seed).take(
-            self.config.num_batches
-        )
-
-    def _gradients(self, batch: Mapping[str, tf.Tensor], stream: str) -> dict[str, tf.Tensor]:
+    def _gradients(
+        self, stream: str, model: keras.Model, batch: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """float32[...] of the batch's mean loss, by path of the variables it depends on."""
         options = {"stream": stream, "training": False}
-        variables = self._model.trainable_variables
+        variables = model.trainable_variables
         with tf.GradientTape() as tape:
-            outputs = self._task.encode(self._model, batch, seed=tf.zeros([2], tf.int32), **options)
-            terms = self._task.terms(self._model, outputs, batch, gather=tf.identity, **options)
+            outputs = self.task.encode(model, batch, seed=tf.zeros([2], tf.int32), **options)
+            terms = self.task.terms(model, outputs, batch, gather=tf.identity, **options)
             loss = tf.math.divide_no_nan(*(tf.cast(part, tf.float32) for part in terms.loss))
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         return {

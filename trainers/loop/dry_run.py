@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from trainers.evaluation.base import Evaluator
 from trainers.loop.alternation import stream_plan
 from trainers.loop.alternation.samplers import build_order
 from trainers.loop.assembly import Assembly, replica_batch_spec
@@ -11,7 +12,7 @@ from trainers.loop.steps.dispatch import dispatched_blocks
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def report(assembly: Assembly, evaluators: Mapping[str, Any]) -> str:
+def report(assembly: Assembly, evaluators: Mapping[str, Evaluator]) -> str:
     """Text with parameters, operations, memory and data plan; traces every stream's step."""
     config = assembly.config
     lines = [

@@ -1,16 +1,18 @@
 """Evaluation during a run: which evaluators are due, the best checkpoint, early stopping."""
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import keras
+import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers import distribution
 from trainers.config.schema import ExperimentConfig
-from trainers.evaluation.base import EvaluationContext
+from trainers.evaluation.base import Evaluator
+from trainers.evaluation.context import EvaluationContext
 from trainers.loop.assembly import Assembly
 from trainers.loop.checkpoints import Checkpoints
 from trainers.loop.monitoring.metrics_log import MetricsLog
@@ -23,22 +25,23 @@ class Evaluation:
     def __init__(
         self,
         assembly: Assembly,
-        evaluators: Mapping[str, Any],
+        evaluators: Mapping[str, Evaluator],
         *,
         model_dir: str,
         state: RunState,
         checkpoints: Checkpoints,
         log: MetricsLog,
     ):
-        """Takes evaluators by name, each a callable (model, context) -> scores."""
+        """Takes evaluators by name."""
         self._assembly, self._evaluators = assembly, evaluators
-        self._model_dir, self._state = model_dir, state
-        self._checkpoints, self._log = checkpoints, log
+        self._state, self._checkpoints, self._log = state, checkpoints, log
+        chief = distribution.is_chief(assembly.strategy)
+        self._context = evaluation_context(assembly, model_dir if chief else "", log.writer("eval"))
 
     def intervals(self) -> list[int]:
         """Steps between evaluations of any evaluator, where there are any."""
         trainer = self._assembly.config.trainer
-        own = [self._own_interval(name) for name in self._evaluators]
+        own = [one.config.every_steps for one in self._evaluators.values()]
         return sorted({interval or trainer.evaluation.interval_steps for interval in own} - {0})
 
     def due(self, step: int, *, final: bool) -> list[str]:
@@ -48,26 +51,14 @@ class Evaluation:
         common = self._assembly.config.trainer.evaluation.interval_steps
         return [
             name
-            for name in self._evaluators
-            if final or _divides(self._own_interval(name) or common, step)
+            for name, one in self._evaluators.items()
+            if final or _divides(one.config.every_steps or common, step)
         ]
-
-    def _own_interval(self, name: str) -> int:
-        config = self._assembly.config.evaluators.get(name)
-        return config.every_steps if config is not None else 0
 
     def run(self, step: int, names: list[str]) -> dict[str, float]:
         """Scores of the named evaluators, logged, with the best checkpoint kept up to date."""
         averages = self._assembly.averages
-        chief = distribution.is_chief(self._assembly.strategy)
-        context = EvaluationContext(
-            step=step,
-            model_dir=self._model_dir if chief else "",
-            summary_writer=self._log.writer("eval"),
-            strategy=self._assembly.strategy,
-            jit_compile=self._assembly.config.runtime.jit_compile,
-            seed=self._assembly.config.trainer.seed,
-        )
+        context = dataclasses.replace(self._context, step=step)
         with averages.in_place() if averages is not None else contextlib.nullcontext():
             scores = evaluate(self._assembly.model, self._evaluators, names, context)
         self._log.write("eval", step, scores)
@@ -105,21 +96,34 @@ class Evaluation:
         return bool(patience) and self._state.evaluations_since_best >= patience
 
 
+def evaluation_context(
+    assembly: Assembly, model_dir: str, writer: tf.summary.SummaryWriter | None
+) -> EvaluationContext:
+    """The context of a run's evaluations, but for their steps."""
+    return EvaluationContext(
+        model_dir=model_dir,
+        summary_writer=writer,
+        strategy=assembly.strategy,
+        jit_compile=assembly.config.runtime.jit_compile,
+        seed=assembly.config.trainer.seed,
+    )
+
+
 def evaluate(
     model: keras.Model,
-    evaluators: Mapping[str, Any],
+    evaluators: Mapping[str, Evaluator],
     names: list[str],
     context: EvaluationContext,
 ) -> dict[str, float]:
     """Scores as they are logged: `eval/<evaluator>/<metric>`."""
     scores: dict[str, float] = {}
     for name in names:
-        for metric, value in evaluators[name](model, context).items():
+        for metric, value in evaluators[name].evaluate(model, context).items():
             scores[f"eval/{name}/{metric}"] = float(value)
     return scores
 
 
-def check_best_metric(config: ExperimentConfig, evaluators: Mapping[str, Any]) -> None:
+def check_best_metric(config: ExperimentConfig, evaluators: Mapping[str, Evaluator]) -> None:
     """Raises UserError when `best_metric` names no evaluator of this run."""
     metric = config.trainer.checkpoint.best_metric
     parts = metric.split("/")

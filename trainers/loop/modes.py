@@ -4,7 +4,6 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import tensorflow as tf
 
@@ -12,11 +11,11 @@ from mm_models.errors import UserError
 from trainers import initialization, runs
 from trainers.config.checks import check_config, check_reachable
 from trainers.config.schema import ExperimentConfig
-from trainers.evaluation.base import EvaluationContext
+from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
 from trainers.loop import checkpoints, dry_run, run_folder
 from trainers.loop.assembly import Assembly, assemble, prepare
-from trainers.loop.evaluation import check_best_metric, evaluate
+from trainers.loop.evaluation import check_best_metric, evaluate, evaluation_context
 from trainers.loop.inputs import Inputs, RecordInputs
 from trainers.loop.monitoring.metrics_log import MetricsLog
 from trainers.loop.monitoring.progress import Progress
@@ -63,6 +62,8 @@ def run_experiment(
         raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
     is_new = trains and initialization.is_new(model_dir)
     assembly = assemble(config, inputs, strategy, task, from_source=from_source, is_new=is_new)
+    for evaluator in evaluators.values():
+        evaluator.check_model(assembly.model)
     if dry:
         print(dry_run.report(assembly, evaluators))
         return 0
@@ -72,11 +73,12 @@ def run_experiment(
 
 
 def _evaluate(
-    assembly: Assembly, evaluators: Mapping[str, Any], model_dir: str, *, once: bool
+    assembly: Assembly, evaluators: Mapping[str, Evaluator], model_dir: str, *, once: bool
 ) -> int:
     """Evaluates the newest checkpoint, or each new one as it comes."""
     folder = os.path.join(model_dir, "checkpoints")
     log = MetricsLog(model_dir, enabled=True, file_name="eval/metrics.jsonl")
+    context = evaluation_context(assembly, model_dir, log.writer("eval"))
     progress = Progress(assembly.config.trainer.train_steps)
     if once:
         steps = iter([_step_of(runs.find_checkpoint(model_dir, "latest"))])
@@ -91,14 +93,7 @@ def _evaluate(
                 raise
             progress.say(f"left out step {step}: {error}")
             continue
-        context = EvaluationContext(
-            step=step,
-            model_dir=model_dir,
-            summary_writer=log.writer("eval"),
-            strategy=assembly.strategy,
-            jit_compile=assembly.config.runtime.jit_compile,
-            seed=assembly.config.trainer.seed,
-        )
+        context = dataclasses.replace(context, step=step)
         scores = evaluate(assembly.model, evaluators, list(evaluators), context)
         log.write("eval", step, scores)
         checkpoints.copy_if_best(model_dir, step, scores, assembly.config.trainer.checkpoint)

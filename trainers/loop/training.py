@@ -11,6 +11,7 @@ from trainers import distribution
 from trainers.atomic_files import write_text
 from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig
+from trainers.evaluation.base import Evaluator
 from trainers.evaluation.pictures import panels
 from trainers.initialization import REPORT_FILE, to_json
 from trainers.loop import divergence
@@ -43,7 +44,7 @@ class Training:
     def __init__(
         self,
         assembly: Assembly,
-        evaluators: Mapping[str, Any],
+        evaluators: Mapping[str, Evaluator],
         *,
         model_dir: str,
     ):

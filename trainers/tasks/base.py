@@ -10,6 +10,7 @@ import tensorflow as tf
 from trainers.config.schema import StreamConfig
 from trainers.evaluation.pictures.panels import Panel
 from trainers.optimization.gradient_rules import Batch, GradientRule, PlainGradients
+from trainers.tasks.classifier import Classifier
 from trainers.tasks.terms import Gather, StepTerms
 
 
@@ -114,9 +115,10 @@ class Task(abc.ABC):
     def tokens_per_example(self, stream: str) -> int:
         """Tokens the encoders process for one example of `stream` in training."""
 
-    @abc.abstractmethod
-    def evaluators(self) -> dict[str, Any]:
-        """Evaluators by name, each a callable `(model, context) -> dict[str, float]`."""
+    def classifiers(self) -> dict[str, Classifier]:
+        """What tells classes apart, by name of the objective, which is empty for a task that is a
+        classifier as a whole; by default nothing does."""
+        return {}
 
     @abc.abstractmethod
     def summaries(self, model: keras.Model, batch: Batch, *, stream: str) -> list[Panel]:

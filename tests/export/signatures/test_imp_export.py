@@ -29,6 +29,7 @@ from mm_models.text.tokenizers import build_tokenizer
 from tests.export.signatures.imp_model import RATE_HZ, WORDS, experiment, model_config, write_run
 from tests.export_battery import assert_close, check_export, unit_length
 from trainers import runs
+from trainers.evaluation.places.record_set import embed_records
 
 TEXTS = ["a green digit", "three moves"]
 
@@ -271,7 +272,7 @@ def test_predict_ranks_labels_and_finds_records(model_dir, run, media, capsys):
     assert nearest["image"] != nearest["audio"]
     inputs = largest_inputs(run.task, run.config.streams)
     as_stills = dataclasses.replace(inputs.config, video=inputs.still)
-    found = runs.embed_records(run, as_stills, records, "test", modality="video", patch="fine")
+    found = embed_records(run.model, as_stills, records, "test", modality="video", patch="fine")
     cosines = np.sort(found.embeddings["video_to_text"] @ still)[::-1]
     np.testing.assert_allclose(nearest["image"], cosines[:3], atol=1e-5)
     by_text = [entry["cosine"] for entry in answers["image"]["nearest"]['"three"']]

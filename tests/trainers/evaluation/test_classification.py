@@ -9,10 +9,13 @@ from mm_models.errors import UserError
 from tests.trainers.evaluation.planted import NAMES, PlantedData, as_video, inputs
 from tests.trainers.tasks.batches import make_task
 from trainers.data.config import InputConfig
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.build import build_evaluators
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.classes.classification import (
+    ClassificationConfig,
+    ClassificationEvaluator,
+)
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import class_panels
+from trainers.tasks.classifier import Classifier
 
 CONTEXT = EvaluationContext(jit_compile=False)
 
@@ -22,24 +25,26 @@ class FirstValues:
 
     def __init__(self, modality="video"):
         self.modality = modality
-        self.modalities = [modality]
 
-    def __call__(self, inputs, training):
-        assert set(inputs) == {self.modality} and not training
+    def __call__(self, inputs):
+        assert set(inputs) == {self.modality}
         value = inputs[self.modality]
         rank = 5 if self.modality == "video" else 2
         views = tf.reshape(value, [value.shape[0], -1, np.prod(value.shape[1 - rank :])])
         return tf.reduce_mean(views[:, :, :10], axis=1)
 
 
+def classifier(names, modality="video", multi_label=False):
+    return Classifier(names, modality, multi_label, lambda model, inputs: model(inputs))
+
+
 def evaluator(modality="video", multi_label=False, input_config=None, **fields):
-    task = types.SimpleNamespace(
-        class_names=NAMES, modality=modality, is_multi_label=multi_label, evaluators=dict
+    one = classifier(NAMES, modality, multi_label)
+    task = types.SimpleNamespace(classifiers=lambda: {"": one})
+    config = ClassificationConfig(
+        "classification", input=input_config or inputs(text=None), **fields
     )
-    config = EvaluatorConfig(
-        kind="classification", input=input_config or inputs(text=None), **fields
-    )
-    return build_evaluators({"test": config}, task)["test"]
+    return ClassificationEvaluator("test", config, task)
 
 
 def planted(logits, labels, modality="video", **columns):
@@ -124,15 +129,15 @@ def test_pictures_and_files(plant, tmp_path, modality, picture):
 
 
 def test_words_beside_pictures():
-    task = types.SimpleNamespace(class_names=["a", "b", "c"], is_multi_label=False)
+    names = ["a", "b", "c"]
     logits = np.log([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
-    said = class_panels.described(logits, np.array([[1, -1], [0, 2]]), task)
+    said = class_panels.described(logits, np.array([[1, -1], [0, 2]]), classifier(names))
     assert said == [
         ("true b", ["predicted a 0.70, b 0.20"]),
         ("true a, c", ["predicted c 0.60, b 0.30"]),
     ]
-    task.is_multi_label = True
-    assert class_panels.described(np.zeros((1, 3)), np.array([[-1, -1]]), task) == [
+    several = classifier(names, multi_label=True)
+    assert class_panels.described(np.zeros((1, 3)), np.array([[-1, -1]]), several) == [
         ("true unknown", ["predicted a 0.50, b 0.50"])
     ]
 
@@ -142,7 +147,7 @@ def test_user_mistakes_are_named(tmp_path, plant):
     with pytest.raises(UserError, match="an example of class 10"):
         evaluator().evaluate(FirstValues(), CONTEXT)
     with pytest.raises(UserError, match="task 'vatt' does not classify"):
-        build_evaluators({"test": EvaluatorConfig(kind="classification")}, make_task())
+        ClassificationEvaluator("test", ClassificationConfig("classification"), make_task())
     with pytest.raises(UserError, match="num_labels"):
         evaluator(input_config=InputConfig())
     with pytest.raises(UserError, match=r"input.audio is null"):

@@ -5,9 +5,9 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers.evaluation.planted import PlantedData
 from tests.trainers.tasks.batches import input_config, make_batch, make_task
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.config import EvaluatorConfig, ExamplesConfig
+from trainers.evaluation.context import EvaluationContext
 
 
 def test_loss_evaluator_weighs_batches_by_their_real_examples(plant):
@@ -17,7 +17,7 @@ def test_loss_evaluator_weighs_batches_by_their_real_examples(plant):
     plant(PlantedData(video=columns["video"], audio=columns["audio"]))
     inputs = input_config(("video", "audio"))
     inputs.batch_size = 4
-    config = EvaluatorConfig(kind="loss", input=inputs)
+    config = ExamplesConfig("loss", input=inputs)
     under_test = build_evaluators({"loss": config}, task)["loss"]
     scores = under_test.evaluate(model, EvaluationContext(jit_compile=False))
 
@@ -36,4 +36,4 @@ def test_loss_evaluator_weighs_batches_by_their_real_examples(plant):
 
 def test_unknown_kinds_are_named():
     with pytest.raises(UserError, match="evaluators.mine.kind is 'best'"):
-        build_evaluators({"mine": EvaluatorConfig(kind="best")}, make_task())
+        build_evaluators({"mine": EvaluatorConfig("best")}, make_task())

@@ -9,10 +9,12 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers import toy_task
 from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.build import build_evaluators
-from trainers.evaluation.config import EvaluatorConfig
-from trainers.evaluation.stream_conflict import cosine
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.stream_conflict import (
+    StreamConflictConfig,
+    StreamConflictEvaluator,
+    cosine,
+)
 
 
 def _stream(weight=1.0, **fields):
@@ -48,12 +50,12 @@ def _task(kind, streams):
 def test_opposed_streams_have_cosine_minus_one(batches, tmp_path):
     streams = {name: _stream() for name in ("towards", "away", "mixed", "left")}
     task = _task(OpposedTask, {**streams, "unused": _stream(weight=0.0)})
-    config = EvaluatorConfig(kind="stream_conflict", num_batches=3)
-    evaluator = build_evaluators({"conflict": config}, task)["conflict"]
+    config = StreamConflictConfig("stream_conflict", num_batches=3)
+    evaluator = StreamConflictEvaluator("conflict", config, task)
     model = task.build_model()
     writer = tf.summary.create_file_writer(str(tmp_path))
     context = EvaluationContext(seed=4, summary_writer=writer)
-    scores = evaluator(model, context)
+    scores = evaluator.evaluate(model, context)
     assert scores.pop("cosine/towards_vs_away") == pytest.approx(-1.0, abs=1e-6)
     # The mean over the three batches of d/dW sum(x W + b) and of d/dW sum((x W + b)^2).
     x = np.concatenate([toy_task.host_batch(16, seed=4, step=s)["x"] for s in range(3)]) / 3.0
@@ -66,7 +68,9 @@ def test_opposed_streams_have_cosine_minus_one(batches, tmp_path):
     assert scores.pop("cosine/away_vs_mixed") == pytest.approx(-expected, abs=1e-5)
     # Nothing is shared with the other tower, and a stream of weight 0 is not trained.
     assert scores == {}
-    assert evaluator(model, context)["cosine/towards_vs_mixed"] == pytest.approx(expected, abs=1e-5)
+    assert evaluator.evaluate(model, context)["cosine/towards_vs_mixed"] == pytest.approx(
+        expected, abs=1e-5
+    )
     tags = [
         value.tag
         for path in tmp_path.glob("events.*")
@@ -92,6 +96,6 @@ def test_cosine_looks_at_shared_variables_only():
     ],
 )
 def test_nothing_to_compare_is_refused(streams, num_batches, expected):
-    config = EvaluatorConfig(kind="stream_conflict", num_batches=num_batches)
+    config = StreamConflictConfig("stream_conflict", num_batches=num_batches)
     with pytest.raises(UserError, match=expected):
-        build_evaluators({"conflict": config}, _task(OpposedTask, streams))
+        StreamConflictEvaluator("conflict", config, _task(OpposedTask, streams))

@@ -18,6 +18,8 @@ name: toy
 task: {name: toy}
 streams:
   main: {input: {batch_size: 16}}
+evaluators:
+  toy: {kind: toy_distance}
 trainer:
   train_steps: 20
   steps_per_loop: 5

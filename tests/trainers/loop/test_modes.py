@@ -179,6 +179,15 @@ def test_vocabularies_are_copied_and_the_copied_config_resumes(tmp_path):
             "write eval/<evaluator>/<metric>",
         ),
         (["trainer.checkpoint.best_metric=eval/toy/x"], "train_and_eval", "does not report"),
+        (
+            [
+                "evaluators.r={kind: retrieval, pairs: [audio_to_video]}",
+                "evaluators.r.input={video: {}, audio: {}}",
+            ],
+            "train_and_eval",
+            "evaluators.r.kind is retrieval, which needs a model of the ability Embeds",
+        ),
+        (["evaluators.toy.every_steps=-1"], "train_and_eval", "evaluators.toy.every_steps is -1"),
         (["trainer.summaries={profile_steps: 2, profile_start_step: 99}"], "train", "earlier"),
         (["trainer.accumulation_steps=3"], "train", "do not divide"),
         (["task.vocabulary=/nowhere/words.txt"], "train", "vocabulary file /nowhere/words.txt"),

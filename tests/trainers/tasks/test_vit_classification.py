@@ -11,8 +11,6 @@ from tests import task_battery
 from tests.trainers.tasks.batches import input_config, make_batch
 from trainers import initialization
 from trainers.config.schema import InitializeConfig, StreamConfig
-from trainers.evaluation.classes import classifiers
-from trainers.evaluation.places import embeddings
 from trainers.tasks.classification.image_task import (
     VitClassificationTask,
     VitClassificationTaskConfig,
@@ -50,10 +48,10 @@ def test_logits_are_averaged_over_frames_and_views():
 def test_classes_are_evaluated_from_the_images_of_a_batch():
     task = make_task()
     model, batch = task.build_model(), make_batch(2, ("video", "text"))
-    inputs = embeddings.model_inputs(model, batch)
-    assert list(inputs) == ["video"]
-    logits = classifiers.classifier_of(task, "", "test").views(model, inputs)["logits"]
-    np.testing.assert_allclose(logits[:, 0], model({"video": batch["video"]}), atol=1e-5)
+    classifier = task.classifiers()[""]
+    assert classifier.modality == "video" and list(task.classifiers()) == [""]
+    logits = classifier.logits(model, {"video": batch["video"]})
+    np.testing.assert_allclose(logits, model({"video": batch["video"]}), atol=1e-5)
 
 
 def test_what_cannot_work_is_refused():

@@ -1,23 +1,37 @@
 """A trained classifier on test examples."""
 
+import dataclasses
 import json
-import os
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.atomic_files import write_text
 from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator
+from trainers.data.config import InputConfig
+from trainers.evaluation.base import Evaluator
 from trainers.evaluation.classes import labels
-from trainers.evaluation.classes.classifiers import classifier_of
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.config import ShownExamplesConfig
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.model_inputs import only, source
 from trainers.evaluation.pictures import class_panels, drawing, panels
-from trainers.evaluation.places import embeddings, zero_shot
+from trainers.evaluation.places import zero_shot
 from trainers.evaluation.places.embeddings import EmbeddedExamples, Embedder
 from trainers.tasks.base import Task
+from trainers.tasks.classifier import Classifier
+
+
+@dataclasses.dataclass
+class ClassificationConfig(ShownExamplesConfig):
+    """Fields of `classification`.
+
+    Attributes:
+        objective: whose classifier is measured, of a task with several objectives.
+    """
+
+    objective: str = ""
 
 
 class ClassificationEvaluator(Evaluator):
@@ -29,34 +43,35 @@ class ClassificationEvaluator(Evaluator):
     which is also written as JSON to `eval/<evaluator>-classes.json`.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
+    config_class = ClassificationConfig
+    config: ClassificationConfig
+
+    def __init__(self, name: str, config: ClassificationConfig, task: Task):
         """Raises UserError when the task has no classes or the input lacks labels or modality."""
-        super().__init__(name, config)
-        self._classifier = classifier_of(task, config.objective, name)
+        super().__init__(name, config, task)
+        self._classifier = _classifier(task, config.objective, name)
         labels.require_labels(config.input, name)
-        self._source = embeddings.source(self._classifier.modality)
+        self._source = source(self._classifier.modality)
         if getattr(config.input, self._source) is None:
             raise UserError(
                 f"evaluators.{name}.input.{self._source} is null, but the task classifies "
                 f"{self._classifier.modality}; describe that input"
             )
-        _check_labels(name, config, self._classifier.class_names)
-        self._input = embeddings.only(config.input, [self._classifier.modality])
-        self._embedder = Embedder(self._classifier.views)
+        _check_labels(name, config.input, self._classifier.class_names)
+        self._input = only(config.input, [self._classifier.modality])
+        self._embedder = Embedder(self._views, [self._classifier.modality])
 
     def chance(self) -> dict[str, float]:
-        count = len(self._classifier.class_names)
-        known = {"top1": 1.0 / count, "top5": min(1.0, 5.0 / count)}
+        known = labels.chance(len(self._classifier.class_names))
         return known | ({"auc": 0.5, "d_prime": 0.0} if self._classifier.is_multi_label else {})
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
         examples = self._embedder.examples(
             model,
             self._input,
             context,
             max_examples=self.config.max_examples,
-            thumbnails=with_pictures,
+            thumbnails=context.shows(self.config.num_pictures),
         )
         examples = examples.take(np.flatnonzero(examples.masks[self._source]))
         logits = examples.outputs["logits"][:, 0]
@@ -66,25 +81,24 @@ class ClassificationEvaluator(Evaluator):
                 f"evaluators.{self.name}.input has an example of class {highest}, but the task "
                 f"tells {logits.shape[1]} classes apart, counted from 0; raise task.num_classes"
             )
-        self._report(logits, examples, context, with_pictures)
+        self._report(logits, examples, context)
         return zero_shot.score(logits, examples.labels, self._classifier.is_multi_label)
 
+    def _views(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """`logits: float32[batch, 1, classes]`."""
+        return {"logits": self._classifier.logits(model, inputs)[:, tf.newaxis]}
+
     def _report(
-        self,
-        logits: np.ndarray,
-        examples: EmbeddedExamples,
-        context: EvaluationContext,
-        with_pictures: bool,
+        self, logits: np.ndarray, examples: EmbeddedExamples, context: EvaluationContext
     ) -> None:
         names = self._classifier.class_names
         table = class_panels.class_table(logits, examples.labels, names)
-        if context.model_dir:
-            path = os.path.join(context.model_dir, "eval", f"{self.name}-classes.json")
-            tf.io.gfile.makedirs(os.path.dirname(path))
-            write_text(path, json.dumps({"step": context.step, "classes": table}, indent=1) + "\n")
-        if with_pictures:
+        text = json.dumps({"step": context.step, "classes": table}, indent=1) + "\n"
+        self.write_file("-classes.json", text, context)
+        count = self.config.num_pictures
+        if context.shows(count):
             shown = class_panels.evaluation_panels(
-                logits, examples, names, self.config.num_pictures, "predicted"
+                logits, examples.labels, examples.thumbnails, names, count, "predicted"
             )
             shown += [class_panels.class_table_panel(table), *self._sounds(logits, examples)]
             self.write(shown, context)
@@ -107,9 +121,23 @@ class ClassificationEvaluator(Evaluator):
         return [panels.ImagePanel("spectrograms", drawing.stack(parts))] if parts else []
 
 
-def _check_labels(name: str, config: EvaluatorConfig, class_names: list[str]) -> None:
+def _classifier(task: Task, objective: str, evaluator: str) -> Classifier:
+    """The task's classifier of that objective. Raises UserError where there is none."""
+    known = task.classifiers()
+    if objective in known:
+        return known[objective]
+    remedy = "use zero_shot or linear_probe"
+    if known:
+        remedy = f"choose evaluators.{evaluator}.objective from {sorted(known)}"
+    raise UserError(
+        f"evaluators.{evaluator}.kind is classification, but task {task.config.name!r} does not "
+        f"classify by objective {objective!r}; {remedy}"
+    )
+
+
+def _check_labels(name: str, input_config: InputConfig, class_names: list[str]) -> None:
     """Raises UserError when a data set counts its labels in another order than the task."""
-    for dataset, found in labels.dataset_labels(config.input).items():
+    for dataset, found in labels.dataset_labels(input_config).items():
         same_words = set(found) == set(class_names)
         if len(found) > len(class_names) or (same_words and found != class_names):
             raise UserError(

@@ -1,27 +1,26 @@
 """Class names and label columns shared by the evaluators that classify."""
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers.data.config import InputConfig
-from trainers.evaluation.config import EvaluatorConfig
 
 DATASET_INFO = "dataset_info.json"
 
 
-def class_names(config: EvaluatorConfig) -> list[str]:
-    """The configured names, or `labels` of the first data set's `dataset_info.json`.
+def class_names(names: Sequence[str], input_config: InputConfig) -> list[str]:
+    """The configured names; where there are none, `labels` of the first data set that lists some.
 
     Raises:
         UserError: when neither gives a name.
     """
-    if config.class_names:
-        return list(config.class_names)
-    for names in dataset_labels(config.input).values():
-        return names
+    for found in [list(names), *dataset_labels(input_config).values()]:
+        if found:
+            return found
     raise UserError(
         "class_names of the evaluator is empty and no data set lists labels in its "
         f"{DATASET_INFO}; name the classes in the evaluator's class_names"
@@ -48,6 +47,11 @@ def require_labels(input_config: InputConfig, evaluator_name: str) -> None:
             f"evaluators.{evaluator_name}.input.num_labels is {input_config.num_labels}, but the "
             "evaluator compares with labels; set it to 1 or more"
         )
+
+
+def chance(num_classes: int) -> dict[str, float]:
+    """Scores of guesses among so many classes."""
+    return {f"top{k}": min(1.0, k / num_classes) for k in (1, 5)}
 
 
 def merge_same_names(names: list[str]) -> tuple[list[str], np.ndarray]:

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.contracts import Embeds
 from mm_models.metrics import retrieval
 from trainers.data.config import InputConfig
+from trainers.evaluation.model_inputs import VIEW_RANK, forward_views, model_inputs
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.pictures.captions import clip_captions
-from trainers.evaluation.places.embeddings import VIEW_RANK, forward_views, model_inputs
+from trainers.evaluation.pictures.clip_captions import clip_captions
 
 NUM_CLIPS = 4
 NUM_SOUNDS = 2
@@ -20,7 +20,7 @@ PAIRS = (("video", "text"), ("video", "audio"), ("audio", "text"))
 
 
 def batch_panels(
-    model: keras.Model,
+    model: Embeds,
     batch: Mapping[str, tf.Tensor],
     input_config: InputConfig,
     patch: str = "",
@@ -38,7 +38,7 @@ def batch_panels(
     shown = media_panels(kept, described, input_config)
     rows = "\n".join(f"| {key} | {' / '.join(captions)} |" for key, captions in described)
     shown.append(panels.TextPanel("captions", f"| clip | captions |\n|---|---|\n{rows}"))
-    inputs = model_inputs(model, kept)
+    inputs = model_inputs(model.modalities, kept)
     outputs = {name: value.numpy() for name, value in forward_views(model, inputs, patch).items()}
     pairs = [pair for pair in PAIRS if set(pair) <= set(inputs)]
     pairs = [pair for pair in pairs if "video" in pair] or pairs
@@ -60,7 +60,8 @@ def media_panels(
         input_config: what the batch was read with.
         titled_clips: put the title under clips, as under sounds.
     """
-    shown, strips, spectrograms = [], [], []
+    shown: list[panels.Panel] = []
+    strips, spectrograms = [], []
     for row, (key, captions) in enumerate(described[:NUM_CLIPS]):
         if "video" in kept and float(kept["video_mask"][row]) > 0:
             lines = [key, *captions] if titled_clips else captions

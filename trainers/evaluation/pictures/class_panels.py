@@ -10,46 +10,45 @@ import tensorflow as tf
 from mm_models.metrics import classification
 from trainers.data.config import InputConfig
 from trainers.evaluation.classes import labels
+from trainers.evaluation.model_inputs import model_inputs
 from trainers.evaluation.pictures import drawing, panels
 from trainers.evaluation.pictures.batch_panels import NUM_CLIPS, media_panels
-from trainers.evaluation.places.embeddings import EmbeddedExamples
-
-
-def class_views(model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """`logits: float32[batch, 1, classes]` of a classifier, which averages over views itself."""
-    return {"logits": model(dict(inputs), training=False)[:, tf.newaxis]}
+from trainers.tasks.classifier import Classifier
 
 
 def batch_panels(
-    model: keras.Model, batch: Mapping[str, tf.Tensor], input_config: InputConfig, task: Any
+    model: keras.Model,
+    batch: Mapping[str, tf.Tensor],
+    input_config: InputConfig,
+    classifier: Classifier,
 ) -> list[panels.Panel]:
     """Clip strips, spectrograms and sounds of a batch with true and predicted class.
 
     Args:
-        model: a classifier.
+        model: has the classifier.
         batch: one replica's batch; only its first examples are shown.
         input_config: what the batch was read with, for the sample rate.
-        task: has `class_names`, `modality` and `is_multi_label`.
+        classifier: what tells the classes apart.
     """
     kept = {name: tensor[:NUM_CLIPS] for name, tensor in batch.items()}
-    logits = class_views(model, {task.modality: kept[task.modality]})["logits"][:, 0].numpy()
-    words = described(logits, kept["label"].numpy(), task)
+    inputs = model_inputs([classifier.modality], kept)
+    words = described(classifier.logits(model, inputs).numpy(), kept["label"].numpy(), classifier)
     return media_panels(kept, words, input_config, titled_clips=True)
 
 
 def described(
-    logits: np.ndarray, label_table: np.ndarray, task: Any
+    logits: np.ndarray, label_table: np.ndarray, classifier: Classifier
 ) -> list[tuple[str, list[str]]]:
     """What is true and what the model says of each row, as a title and further lines.
 
     Args:
         logits: float[rows, classes].
         label_table: int[rows, labels] padded with -1.
-        task: has `class_names` and `is_multi_label`.
+        classifier: what gave the logits.
     """
-    shares = probabilities(logits, task.is_multi_label)
+    shares, names = probabilities(logits, classifier.is_multi_label), classifier.class_names
     return [
-        (f"true {true_names(row, task.class_names)}", [f"predicted {_best(share, task)}"])
+        (f"true {true_names(row, names)}", [f"predicted {_best(share, names)}"])
         for row, share in zip(label_table, shares, strict=True)
     ]
 
@@ -68,14 +67,15 @@ def true_names(row: np.ndarray, names: Sequence[str]) -> str:
     return ", ".join(names[label] for label in row if 0 <= label < len(names)) or "unknown"
 
 
-def _best(share: np.ndarray, task: Any, count: int = 2) -> str:
+def _best(share: np.ndarray, names: Sequence[str], count: int = 2) -> str:
     best = np.argsort(-share, kind="stable")[:count]
-    return ", ".join(f"{task.class_names[number]} {share[number]:.2f}" for number in best)
+    return ", ".join(f"{names[number]} {share[number]:.2f}" for number in best)
 
 
 def evaluation_panels(
     scores: np.ndarray,
-    examples: EmbeddedExamples,
+    label_table: np.ndarray,
+    thumbnails: np.ndarray | None,
     names: Sequence[str],
     num_pictures: int,
     verb: str,
@@ -84,23 +84,25 @@ def evaluation_panels(
 
     Args:
         scores: float[examples, classes].
-        examples: with labels, and thumbnails where there is video.
+        label_table: int32[examples, labels] padded with -1.
+        thumbnails: uint8[examples, frames, height, width, 3], or None where there is no video.
         names: of the classes.
         num_pictures: clips shown.
         verb: what stands in front of the class with the highest score.
     """
-    rows, truth = labels.single_labels(examples.labels)
+    rows, truth = labels.single_labels(label_table)
     guesses = scores[rows].argmax(axis=1)
     counts = np.zeros((len(names), len(names)))
     np.add.at(counts, (truth, guesses), 1)
-    shown = [panels.ImagePanel("confusion", drawing.confusion_image(counts, names))]
-    if examples.thumbnails is None:
+    confusion = drawing.confusion_image(counts, names)
+    shown: list[panels.Panel] = [panels.ImagePanel("confusion", confusion)]
+    if thumbnails is None:
         return shown
     strips = []
     for row, true, guess in list(zip(rows, truth, guesses, strict=True))[:num_pictures]:
         color = drawing.RIGHT if true == guess else drawing.WRONG
         line = f"true {names[true]}, {verb} {names[guess]}"
-        strip = drawing.clip_strip(examples.thumbnails[row])
+        strip = drawing.clip_strip(thumbnails[row])
         strips.append(drawing.under(strip, [line], color=color))
     return [*shown, panels.ImagePanel("clips", drawing.stack(strips))] if strips else shown
 

@@ -5,12 +5,32 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from mm_models.checks import check_choice
 from mm_models.errors import UserError
 from mm_models.metrics.retrieval import l2_normalize
 from mm_models.text import label_prompts
 from mm_models.text.tokenizers import build_tokenizer
 from trainers.data.config import TextInputConfig
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.config import ShownExamplesConfig
+
+
+@dataclasses.dataclass
+class ClassSentencesConfig(ShownExamplesConfig):
+    """Of evaluators that put classes into words.
+
+    Attributes:
+        prompts: templates, `{}` being the class name.
+        prompt_set: templates that come with the stack instead of `prompts`: `image`, `video` or
+            `audio`.
+        class_names: classes in index order; empty takes `labels` of the first data set. Classes of
+            one name count as one.
+        class_words: further words for a class, by its name.
+    """
+
+    prompts: list[str] = dataclasses.field(default_factory=lambda: ["{}"])
+    prompt_set: str = ""
+    class_names: list[str] = dataclasses.field(default_factory=list)
+    class_words: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +63,7 @@ class ClassPrompts:
         return l2_normalize(sums / counts)
 
 
-def templates(config: EvaluatorConfig, name: str) -> list[str]:
+def templates(config: ClassSentencesConfig, name: str) -> list[str]:
     """The configured templates, or those of the named set.
 
     Raises:
@@ -54,27 +74,25 @@ def templates(config: EvaluatorConfig, name: str) -> list[str]:
         if config.prompts not in ([], ["{}"]):
             raise UserError(f"{field} has both prompts and prompt_set; leave one of them out")
         known = sorted(label_prompts.EVALUATION_TEMPLATES)
-        if config.prompt_set not in known:
-            raise UserError(f"{field}.prompt_set is {config.prompt_set!r}; choose one of {known}")
+        check_choice(config.prompt_set, known, f"{field}.prompt_set")
         return list(label_prompts.evaluation_prompts(config.prompt_set))
     if not config.prompts or any("{}" not in prompt for prompt in config.prompts):
         raise UserError(f"every one of {field}.prompts must contain {{}}")
     return list(config.prompts)
 
 
-def class_prompts(
-    names: list[str], words: dict[str, list[str]], sayings: list[str]
-) -> ClassPrompts:
-    """Sentences about the classes.
+def class_prompts(names: list[str], config: ClassSentencesConfig, evaluator: str) -> ClassPrompts:
+    """Sentences about the classes, in every configured template.
 
     Args:
         names: different class names.
-        words: further words for a class by its name.
-        sayings: templates, `{}` being the word.
+        config: templates and further words.
+        evaluator: whose config it is.
 
     Raises:
-        UserError: further words for a class that there is not.
+        UserError: further words for a class that there is not, or templates that cannot be used.
     """
+    sayings, words = templates(config, evaluator), config.class_words
     unknown = sorted(set(words) - set(names))
     if unknown:
         raise UserError(f"class_words names {unknown[0]!r}, which is no class; classes are {names}")

@@ -2,24 +2,27 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.contracts import Embeds
 from mm_models.errors import UserError
-from trainers.data import pipeline
 from trainers.data.config import InputConfig
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.compiled import CompiledFunction
-
-MODALITIES = ("video", "audio", "text")
-# What a model's modality is read from, where the two names differ.
-SOURCES = {"waveform": "audio"}
-VIEW_RANK = {"video": 6, "audio": 3, "waveform": 3}
-THUMBNAIL_FRAMES = 4
-THUMBNAIL_PIXELS = 96
+from trainers.evaluation.base import Evaluator
+from trainers.evaluation.config import ExamplesConfig
+from trainers.evaluation.context import CompiledFunction, EvaluationContext
+from trainers.evaluation.model_inputs import (
+    MODALITIES,
+    batches,
+    clip_thumbnails,
+    embedding_by,
+    forward_views,
+    model_inputs,
+)
+from trainers.tasks.base import Task
 
 # A model and its inputs by modality -> outputs `float32[batch, views, dim]` by name.
 Views = Callable[[keras.Model, Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]
@@ -69,9 +72,10 @@ class EmbeddedExamples:
 class Embedder:
     """Compiles a model's forward pass once per input shape and keeps it between evaluations."""
 
-    def __init__(self, views: Views | None = None, patch: str = ""):
-        """Takes what to run; None runs `forward_views` with the named patches."""
-        self._forward = CompiledFunction(views or functools.partial(forward_views, patch=patch))
+    def __init__(self, views: Views, modalities: Sequence[str] | None = None):
+        """Takes what to run, and on which modalities; None is all that an embedding model has."""
+        self._forward = CompiledFunction(views)
+        self._modalities = modalities
 
     def forward(
         self, model: keras.Model, inputs: Mapping[str, tf.Tensor], context: EvaluationContext
@@ -93,71 +97,43 @@ class Embedder:
         Raises:
             UserError: when there is not a single example.
         """
-        batches, num_examples = [], 0
-        for batch in pipeline.build_eval_dataset(input_config):
-            outputs = self.forward(model, model_inputs(model, batch), context)
-            batches.append(_to_host(batch, outputs, thumbnails))
-            num_examples += len(batches[-1])
-            if max_examples and num_examples >= max_examples:
-                break
-        if not num_examples:
+        modalities = model.modalities if self._modalities is None else self._modalities
+        parts = []
+        for batch in batches(input_config, max_examples):
+            outputs = self.forward(model, model_inputs(modalities, batch), context)
+            parts.append(_to_host(batch, outputs, thumbnails))
+        if not any(map(len, parts)):
             names = ", ".join(f"{d.path} ({d.split})" for d in input_config.datasets.values())
             raise UserError(f"there is nothing to evaluate in {names}; preprocess that split first")
-        merged = _concatenate(batches)
-        return merged.take(np.arange(max_examples)) if 0 < max_examples < num_examples else merged
+        merged = _concatenate(parts)
+        return merged.take(np.arange(max_examples)) if 0 < max_examples < len(merged) else merged
 
 
-def source(modality: str) -> str:
-    """What a model's modality is read from: `audio` for `waveform`, else the modality itself."""
-    return SOURCES.get(modality, modality)
+@dataclasses.dataclass
+class EmbeddingConfig(ExamplesConfig):
+    """Of evaluators that compare places in a common space.
 
-
-def only(input_config: InputConfig, modalities: Iterable[str]) -> InputConfig:
-    """The input with nothing read but what these modalities need."""
-    kept = {source(modality) for modality in modalities}
-    unused = {name: None for name in MODALITIES if name not in kept}
-    return dataclasses.replace(input_config, **unused)
-
-
-def model_inputs(model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """What a batch holds, by the model's modality; others are left out.
-
-    Args:
-        model: its `modalities` says what it takes.
-        batch: as the pipeline gives it.
+    Attributes:
+        patch: name of the patches that videos are cut into, of a model that has several; empty for
+            its default ones.
     """
-    known = model.modalities
-    return {name: batch[source(name)] for name in known if source(name) in batch}
+
+    patch: str = ""
 
 
-def forward_views(
-    model: keras.Model, inputs: Mapping[str, tf.Tensor], patch: str = ""
-) -> dict[str, tf.Tensor]:
-    """Outputs with an axis of views, which is folded into the batch for the model.
+class EmbeddingEvaluator(Evaluator):
+    """Measures what an embedding model's `embed` gives."""
 
-    Args:
-        model: its `embed` maps inputs by modality to outputs by name.
-        inputs: video float32[batch, (views,) frames, height, width, 3], audio
-            float32[batch, (views,) samples], text int32[batch, candidates, tokens].
-        patch: name of the patches, of a model that can cut videos in several ways; empty for its
-            default ones.
+    config: EmbeddingConfig
+    model_ability = Embeds
 
-    Returns:
-        float32[batch, views, dim] by output name.
-    """
-    batch_size = next(iter(inputs.values())).shape[0]
-    folded = {name: _fold(name, tensor) for name, tensor in inputs.items()}
-    outputs = model.embed(folded, patch=patch) if patch else model.embed(folded)
-    return {
-        name: tf.cast(tf.reshape(output, [batch_size, -1, output.shape[-1]]), tf.float32)
-        for name, output in outputs.items()
-    }
+    def __init__(self, name: str, config: EmbeddingConfig, task: Task):
+        super().__init__(name, config, task)
+        self.embedder = Embedder(functools.partial(forward_views, patch=config.patch))
 
-
-def _fold(name: str, tensor: tf.Tensor) -> tf.Tensor:
-    if len(tensor.shape) != VIEW_RANK.get(name):
-        return tensor
-    return tf.reshape(tensor, [tensor.shape[0] * tensor.shape[1], *tensor.shape[2:]])
+    def check_model(self, model: keras.Model) -> None:
+        super().check_model(model)
+        embedding_by(model, self.config.patch, f"evaluators.{self.name}.patch")
 
 
 def _to_host(
@@ -176,16 +152,6 @@ def _to_host(
         if thumbnails and "video" in batch
         else None,
     )
-
-
-def clip_thumbnails(video: tf.Tensor, real: np.ndarray) -> np.ndarray:
-    """A few frames of the first window of the rows that are `real: bool[batch]`, thinned to
-    thumbnail size: uint8[rows, frames, height, width, 3]."""
-    first = video[:, 0] if len(video.shape) == VIEW_RANK["video"] else video
-    frames = np.unique(np.linspace(0, first.shape[1] - 1, THUMBNAIL_FRAMES).round().astype(int))
-    stride = max(1, -(-max(first.shape[2:4]) // THUMBNAIL_PIXELS))
-    small = first.numpy()[real][:, frames, ::stride, ::stride]
-    return np.clip((small + 1.0) * 127.5, 0, 255).round().astype(np.uint8)
 
 
 def _concatenate(parts: list[EmbeddedExamples]) -> EmbeddedExamples:

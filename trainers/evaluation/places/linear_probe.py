@@ -1,14 +1,23 @@
 """A linear classifier on frozen features of one modality."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
+from mm_models.checks import check_choice
 from mm_models.errors import UserError
-from trainers.evaluation.base import EvaluationContext, Evaluator
+from trainers.data.config import InputConfig
 from trainers.evaluation.classes import labels
-from trainers.evaluation.config import EvaluatorConfig
-from trainers.evaluation.places import embeddings, zero_shot
-from trainers.evaluation.places.embeddings import EmbeddedExamples, Embedder
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.model_inputs import only, source
+from trainers.evaluation.places import zero_shot
+from trainers.evaluation.places.embeddings import (
+    EmbeddedExamples,
+    EmbeddingConfig,
+    EmbeddingEvaluator,
+)
+from trainers.tasks.base import Task
 
 MODALITIES = ("video", "audio", "waveform", "text")
 PROBES = ("logistic_regression", "low_rank")
@@ -16,7 +25,34 @@ BATCH_SIZE = 64
 LEARNING_RATE = 5e-4
 
 
-class LinearProbeEvaluator(Evaluator):
+@dataclasses.dataclass
+class LinearProbeConfig(EmbeddingConfig):
+    """Fields of `linear_probe`.
+
+    Attributes:
+        modality: of the model, that is looked at: `video` (a still is a video input of one frame),
+            `audio`, `waveform` (raw samples, of models that take them apart from `audio`), or
+            `text`, the first caption.
+        class_names: classes in index order; empty takes `labels` of the first data set.
+        train_input: training examples.
+        probe: `logistic_regression` (scikit-learn), or `low_rank` (VATT, appendix A.3.2).
+        probe_steps: steps of the `low_rank` probe.
+        probe_rank: width of the `low_rank` bottleneck.
+        probe_dropout: share of the bottleneck dropped while the `low_rank` probe trains.
+        probe_l2: weight penalty: of the last layer in `low_rank`, 1/C in `logistic_regression`.
+    """
+
+    modality: str = "video"
+    class_names: list[str] = dataclasses.field(default_factory=list)
+    train_input: InputConfig | None = None
+    probe: str = "logistic_regression"
+    probe_steps: int = 2000
+    probe_rank: int = 128
+    probe_dropout: float = 0.9
+    probe_l2: float = 0.1
+
+
+class LinearProbeEvaluator(EmbeddingEvaluator):
     """Trains a classifier on the pooled features of `train_input`, scores it on `input`.
 
     Features are standardised with the training clips' mean and deviation. Test probabilities are
@@ -24,32 +60,31 @@ class LinearProbeEvaluator(Evaluator):
     appendix A.3.2.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig):
+    config_class = LinearProbeConfig
+    config: LinearProbeConfig
+
+    def __init__(self, name: str, config: LinearProbeConfig, task: Task):
         """Raises UserError when labels, training examples or the modality are not configured."""
-        super().__init__(name, config)
-        if config.probe not in PROBES:
-            raise UserError(
-                f"evaluators.{name}.probe is {config.probe!r}; choose one of {list(PROBES)}"
-            )
+        super().__init__(name, config, task)
+        check_choice(config.probe, PROBES, f"evaluators.{name}.probe")
         if config.train_input is None:
             raise UserError(f"evaluators.{name}.train_input is missing: the probe learns from it")
         for part in (config.input, config.train_input):
             labels.require_labels(part, name)
-            self._source = embeddings.source(config.modality)
+            self._source = source(config.modality)
             if config.modality not in MODALITIES or getattr(part, self._source) is None:
                 raise UserError(
                     f"evaluators.{name}.modality is {config.modality!r}; it must be one of "
                     f"{', '.join(MODALITIES)}, and both inputs must have that part"
                 )
-        self._num_classes = len(labels.class_names(config))
-        self._embedders = {part: Embedder(patch=config.patch) for part in ("train", "test")}
+        self._num_classes = len(labels.class_names(config.class_names, config.input))
 
     def chance(self) -> dict[str, float]:
-        return {"top1": 1.0 / self._num_classes, "top5": min(1.0, 5.0 / self._num_classes)}
+        return labels.chance(self._num_classes)
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        train = self._features(model, context, "train")
-        test = self._features(model, context, "test")
+        train = self._features(model, context, self.config.train_input)
+        test = self._features(model, context, self.config.input)
         rows, truth = labels.single_labels(train.labels)
         if len(np.unique(truth)) < 2:
             raise UserError(
@@ -64,12 +99,11 @@ class LinearProbeEvaluator(Evaluator):
         return zero_shot.score(scores.mean(axis=1), test.labels)
 
     def _features(
-        self, model: keras.Model, context: EvaluationContext, part: str
+        self, model: keras.Model, context: EvaluationContext, whole: InputConfig
     ) -> EmbeddedExamples:
-        whole = self.config.train_input if part == "train" else self.config.input
-        examples = self._embedders[part].examples(
+        examples = self.embedder.examples(
             model,
-            embeddings.only(whole, [self.config.modality]),
+            only(whole, [self.config.modality]),
             context,
             max_examples=self.config.max_examples,
         )
@@ -112,7 +146,7 @@ def fit_logistic_regression(
 
 
 def fit_low_rank(
-    features: np.ndarray, truth: np.ndarray, num_classes: int, config: EvaluatorConfig, seed: int
+    features: np.ndarray, truth: np.ndarray, num_classes: int, config: LinearProbeConfig, seed: int
 ):
     """Linear bottleneck, dropout, softmax; returns float[rows, dim] → float[rows, classes].
 

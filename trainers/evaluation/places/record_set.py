@@ -1,16 +1,18 @@
 """Every clip of a record folder as embeddings, to look for neighbours in."""
 
 import dataclasses
+import functools
 
-import keras
 import numpy as np
 
+from mm_models.contracts import Embeds
 from mm_models.errors import UserError
 from mm_models.metrics.retrieval import l2_normalize
 from trainers.data import examples
 from trainers.data.config import DatasetConfig, InputConfig
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.places.embeddings import Embedder, only, source
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.model_inputs import forward_views, only, source
+from trainers.evaluation.places.embeddings import Embedder
 
 BATCH_SIZE = 32
 
@@ -31,7 +33,7 @@ class RecordSet:
 
 
 def embed_records(
-    model: keras.Model,
+    model: Embeds,
     input_config: InputConfig,
     path: str,
     split: str,
@@ -43,7 +45,7 @@ def embed_records(
     """Embeds one modality of the records of a split.
 
     Args:
-        model: has `embed`, such as VattModel.
+        model: gives the embeddings.
         input_config: what the run's batches hold; its shapes are used, not its data sets.
         path, split: record folder as `mmstack preprocess` writes it.
         modality: of the model, such as `video`.
@@ -62,7 +64,7 @@ def embed_records(
         batch_size=BATCH_SIZE,
         num_labels=0,
     )
-    embedded = Embedder(patch=patch).examples(
+    embedded = Embedder(functools.partial(forward_views, patch=patch)).examples(
         model, config, EvaluationContext(jit_compile=False), max_examples=max_records
     )
     return RecordSet(

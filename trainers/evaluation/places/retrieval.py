@@ -1,16 +1,27 @@
 """Retrieval between two modalities over a fixed gallery of clips."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
+from mm_models.checks import check_choice
 from mm_models.errors import UserError
 from mm_models.metrics import retrieval
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.base import to_floats
+from trainers.evaluation.config import ShownExamplesConfig
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.model_inputs import only, source
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.pictures.captions import clip_captions
-from trainers.evaluation.places import embeddings, projector
-from trainers.evaluation.places.embeddings import EmbeddedExamples, Embedder
+from trainers.evaluation.pictures.clip_captions import clip_captions
+from trainers.evaluation.places import projector
+from trainers.evaluation.places.embeddings import (
+    EmbeddedExamples,
+    EmbeddingConfig,
+    EmbeddingEvaluator,
+)
+from trainers.tasks.base import Task
 
 MODALITIES = ("video", "audio", "waveform", "text")
 KS = (1, 5, 10)
@@ -19,7 +30,25 @@ MATRIX_CLIPS = 32
 TOP_SHOWN = 3
 
 
-class RetrievalEvaluator(Evaluator):
+@dataclasses.dataclass
+class RetrievalConfig(EmbeddingConfig, ShownExamplesConfig):
+    """Fields of `retrieval`.
+
+    Attributes:
+        pairs: directions as `query_to_gallery`, such as `text_to_video`.
+        gallery_size: the first so many clips; 0 takes all.
+        average: over the windows of a clip, `embeddings` (averaged, then normalised) or
+            `similarities` (averaged over the windows' own cosines).
+        projector_examples: clips written for the embedding projector; 0 for none.
+    """
+
+    pairs: list[str] = dataclasses.field(default_factory=lambda: ["text_to_video"])
+    gallery_size: int = 0
+    average: str = "embeddings"
+    projector_examples: int = 0
+
+
+class RetrievalEvaluator(EmbeddingEvaluator):
     """R@1, R@5, R@10 and median rank in the configured directions.
 
     The gallery is the first `gallery_size` clips in record order that have every modality asked
@@ -28,34 +57,31 @@ class RetrievalEvaluator(Evaluator):
     then normalised, or as similarities (VATT, appendix A.3.3).
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig):
+    config_class = RetrievalConfig
+    config: RetrievalConfig
+
+    def __init__(self, name: str, config: RetrievalConfig, task: Task):
         """Raises UserError for unknown pairs or modalities the input does not read."""
-        super().__init__(name, config)
+        super().__init__(name, config, task)
         self._pairs = [_parse_pair(name, pair) for pair in config.pairs]
         wanted = {modality for pair in self._pairs for modality in pair}
-        read = {embeddings.source(modality) for modality in wanted}
+        read = {source(modality) for modality in wanted}
         missing = sorted(name for name in read if getattr(config.input, name) is None)
         if missing or not wanted:
             raise UserError(
                 f"evaluators.{name}.pairs needs {missing or 'at least one pair'}; add it to the "
                 "evaluator's pairs and input"
             )
-        check_average(name, config.average)
+        check_choice(config.average, AVERAGES, f"evaluators.{name}.average")
         self._read = sorted(read)
-        self._input = embeddings.only(config.input, wanted)
-        self._embedder = Embedder(patch=config.patch)
+        self._input = only(config.input, wanted)
 
     def chance(self) -> dict[str, float]:
-        size = self.config.gallery_size
-        if not size:
-            return {}
-        names = ["_to_".join(pair) for pair in self._pairs]
-        recalls = {f"{name}_r{k}": min(1.0, k / size) for name in names for k in KS}
-        return recalls | {f"{name}_median_rank": (size + 1) / 2 for name in names}
+        return retrieval_chance(self.config.pairs, self.config.gallery_size)
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
-        examples = self._embedder.examples(
+        with_pictures = context.shows(self.config.num_pictures)
+        examples = self.embedder.examples(
             model,
             self._input,
             context,
@@ -65,8 +91,8 @@ class RetrievalEvaluator(Evaluator):
         gallery = examples.take(self._gallery_rows(examples))
         scores = {"gallery": float(len(gallery))}
         for query, target in self._pairs:
-            spaces = model.spaces(query, target)
-            similarities = pair_similarities(gallery, *spaces, self.config.average)
+            first, second = model.spaces(query, target)
+            similarities = pair_similarities(gallery, first, second, self.config.average)
             for key, value in retrieval.retrieval_scores(
                 similarities, np.arange(len(gallery)), ks=KS
             ).items():
@@ -134,6 +160,14 @@ class RetrievalEvaluator(Evaluator):
         )
 
 
+def retrieval_chance(pairs: Sequence[str], size: int) -> dict[str, float]:
+    """Scores of random ranks in a gallery of `size`; none for a size of 0, which is not known."""
+    if not size:
+        return {}
+    recalls = {f"{pair}_r{k}": min(1.0, k / size) for pair in pairs for k in KS}
+    return recalls | {f"{pair}_median_rank": (size + 1) / 2 for pair in pairs}
+
+
 def pair_similarities(
     gallery: EmbeddedExamples, query: str, target: str, average: str = "embeddings"
 ) -> np.ndarray:
@@ -158,12 +192,6 @@ def mean_similarities(queries: np.ndarray, targets: np.ndarray, average: str) ->
         return retrieval.cosine_similarities(queries.mean(axis=1), targets.mean(axis=1))
     mean_query = retrieval.l2_normalize(queries).mean(axis=1)
     return mean_query @ retrieval.l2_normalize(targets).mean(axis=1).T
-
-
-def check_average(name: str, average: str) -> None:
-    """Raises UserError for an average that there is not; `name` is the evaluator's."""
-    if average not in AVERAGES:
-        raise UserError(f"evaluators.{name}.average is {average!r}; choose one of {AVERAGES}")
 
 
 def _views(gallery: EmbeddedExamples, output: str) -> np.ndarray:

@@ -6,20 +6,39 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.checks import check_choice
 from mm_models.errors import UserError
 from mm_models.metrics import classification
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
+from trainers.evaluation.base import to_floats
 from trainers.evaluation.classes import labels
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.model_inputs import only, source
 from trainers.evaluation.pictures import class_panels
-from trainers.evaluation.places import class_sentences, embeddings
-from trainers.evaluation.places.embeddings import Embedder
-from trainers.evaluation.places.retrieval import check_average, mean_similarities
+from trainers.evaluation.places import class_sentences
+from trainers.evaluation.places.class_sentences import ClassSentencesConfig
+from trainers.evaluation.places.embeddings import EmbeddingConfig, EmbeddingEvaluator
+from trainers.evaluation.places.retrieval import AVERAGES, mean_similarities
+from trainers.tasks.base import Task
 
 MODALITIES = ("video", "audio", "waveform")
 
 
-class ZeroShotEvaluator(Evaluator):
+@dataclasses.dataclass
+class ZeroShotConfig(EmbeddingConfig, ClassSentencesConfig):
+    """Fields of `zero_shot`; the text part of `input` gives the prompts' tokenizer and vocabulary.
+
+    Attributes:
+        modality: of the model, that is looked at: `video` (a still is a video input of one frame),
+            `audio`, or `waveform` (raw samples, of models that take them apart from `audio`).
+        average: over the windows of a clip, `embeddings` (averaged, then normalised) or
+            `similarities` (averaged over the windows' own cosines).
+    """
+
+    modality: str = "video"
+    average: str = "embeddings"
+
+
+class ZeroShotEvaluator(EmbeddingEvaluator):
     """Zero-shot classes of clips, stills or sounds alone, by text prompts.
 
     A class's embedding is the mean of its prompts' embeddings, then normalised. A clip's windows
@@ -28,12 +47,15 @@ class ZeroShotEvaluator(Evaluator):
     any clip has several, mean average precision, AUC and d-prime over all clips are added.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig):
+    config_class = ZeroShotConfig
+    config: ZeroShotConfig
+
+    def __init__(self, name: str, config: ZeroShotConfig, task: Task):
         """Raises UserError when labels, text or the looked-at modality are not configured."""
-        super().__init__(name, config)
+        super().__init__(name, config, task)
         labels.require_labels(config.input, name)
         modality = config.modality
-        if modality not in MODALITIES or getattr(config.input, embeddings.source(modality)) is None:
+        if modality not in MODALITIES or getattr(config.input, source(modality)) is None:
             raise UserError(
                 f"evaluators.{name}.modality is {modality!r}; it must be one of {MODALITIES}, and "
                 "the evaluator's input must have that part"
@@ -42,36 +64,33 @@ class ZeroShotEvaluator(Evaluator):
             raise UserError(
                 f"evaluators.{name}.input.text is missing: the prompts need its tokenizer"
             )
-        check_average(name, config.average)
-        sayings = class_sentences.templates(config, name)
-        self._input = embeddings.only(config.input, [modality])
-        self._classes, self._class_of = labels.merge_same_names(labels.class_names(config))
-        self._prompts = class_sentences.class_prompts(self._classes, config.class_words, sayings)
+        check_choice(config.average, AVERAGES, f"evaluators.{name}.average")
+        self._input = only(config.input, [modality])
+        names = labels.class_names(config.class_names, config.input)
+        self._classes, self._class_of = labels.merge_same_names(names)
+        self._prompts = class_sentences.class_prompts(self._classes, config, name)
         self._tokenizer = class_sentences.PromptTokenizer(config.input.text)
-        self._embedder = Embedder(patch=config.patch)
 
     def chance(self) -> dict[str, float]:
-        share = 1.0 / len(self._classes)
-        return {"top1": share, "top5": min(1.0, 5 * share)}
+        return labels.chance(len(self._classes))
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        class_embeddings = self.class_embeddings(model, context)
-        examples = self._embedder.examples(
+        class_embeddings, count = self.class_embeddings(model, context), self.config.num_pictures
+        examples = self.embedder.examples(
             model,
             self._input,
             context,
             max_examples=self.config.max_examples,
-            thumbnails=context.summary_writer is not None and self.config.num_pictures > 0,
+            thumbnails=context.shows(count),
         )
         modality = self.config.modality
-        examples = examples.take(np.flatnonzero(examples.masks[embeddings.source(modality)]))
+        examples = examples.take(np.flatnonzero(examples.masks[source(modality)]))
         truth = labels.renumber(examples.labels, self._class_of)
-        examples = dataclasses.replace(examples, labels=truth)
         clips = examples.outputs[model.spaces(modality, "text")[0]]
         similarities = mean_similarities(clips, class_embeddings[:, None], self.config.average)
-        if context.summary_writer is not None and self.config.num_pictures > 0:
+        if context.shows(count):
             shown = class_panels.evaluation_panels(
-                similarities, examples, self._classes, self.config.num_pictures, "nearest prompt"
+                similarities, truth, examples.thumbnails, self._classes, count, "nearest prompt"
             )
             self.write(shown, context)
         return score(similarities, truth)
@@ -79,7 +98,7 @@ class ZeroShotEvaluator(Evaluator):
     def class_embeddings(self, model: keras.Model, context: EvaluationContext) -> np.ndarray:
         """float64[classes, dim], each of length 1."""
         tokens = tf.constant(self._tokenizer(self._prompts.rows))
-        outputs = self._embedder.forward(model, {"text": tokens}, context)
+        outputs = self.embedder.forward(model, {"text": tokens}, context)
         return self._prompts.means(outputs[model.spaces(self.config.modality, "text")[1]].numpy())
 
 
@@ -94,7 +113,7 @@ def score(
         multi_label: add the scores of several labels also where no example has more than one.
     """
     rows, truth = labels.single_labels(label_table)
-    scores = {"num_examples": len(rows)}
+    scores = {"num_examples": float(len(rows))}
     for k in (1, 5):
         if k < similarities.shape[1]:
             scores[f"top{k}"] = classification.top_k_accuracy(similarities[rows], truth, k)

@@ -12,15 +12,12 @@ from trainers.data import pipeline
 from trainers.data.config import InputConfig
 from trainers.data.parts.prompted.builder import PromptedExample
 from trainers.data.parts.prompted.catalog import PromptedCatalog
-from trainers.evaluation.places.embeddings import clip_thumbnails
+from trainers.evaluation.model_inputs import clip_thumbnails, decoder_inputs
 from trainers.evaluation.writing import text_pages
-
-# What a model that writes reads, where a batch has it.
-MODEL_INPUTS = ("video", "audio", "inputs")
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptedBatch:
+class AskedBatch:
     """Examples that a model is asked about at once.
 
     Attributes:
@@ -63,11 +60,6 @@ def require_prompts(name: str, input_config: InputConfig) -> SentencePieceTokeni
     return SentencePieceTokenizer(prompted.vocabulary)
 
 
-def decoder_inputs(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The tensors of a batch that a model that writes reads."""
-    return {name: batch[name] for name in MODEL_INPUTS if name in batch}
-
-
 def usable_rows(batch: Mapping[str, tf.Tensor]) -> np.ndarray:
     """bool[batch]: rows that are examples and lack neither a prompt nor what is seen or heard."""
     usable = (batch["example_mask"].numpy() > 0) & (batch["inputs"].numpy()[:, 0] > 0)
@@ -77,7 +69,7 @@ def usable_rows(batch: Mapping[str, tf.Tensor]) -> np.ndarray:
     return usable
 
 
-class PromptedReader:
+class AskedExampleReader:
     """Reads an evaluator's examples: every different prompt of every record, with all its right
     answers."""
 
@@ -91,7 +83,7 @@ class PromptedReader:
         self._tokenizer = require_prompts(name, input_config)
         self._catalog = PromptedCatalog.open(input_config, f"evaluators.{name}.input")
 
-    def batches(self, max_examples: int = 0) -> Iterator[PromptedBatch]:
+    def batches(self, max_examples: int = 0) -> Iterator[AskedBatch]:
         """All examples in order, or the first `max_examples`."""
         count = 0
         for batch in pipeline.build_eval_dataset(self._config):
@@ -100,7 +92,7 @@ class PromptedReader:
                 rows = rows[: max_examples - count]
             count += len(rows)
             if len(rows):
-                yield PromptedBatch(
+                yield AskedBatch(
                     decoder_inputs(batch), rows, self._asked(batch, rows), batch.get("video")
                 )
             if 0 < max_examples <= count:

@@ -1,26 +1,49 @@
 """Texts that a model writes when asked, scored against references."""
 
-import os
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.contracts import Writes
 from mm_models.decoding.options import DecodingConfig, decode
 from mm_models.decoding.state import Decoded, best
 from mm_models.errors import UserError
 from mm_models.metrics.meteor_jar import find_meteor
-from trainers.atomic_files import write_text
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
-from trainers.evaluation.compiled import CompiledFunction
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.base import Evaluator, to_floats
+from trainers.evaluation.config import ShownExamplesConfig
+from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.writing import text_pages
-from trainers.evaluation.writing.asked_examples import PromptedReader
+from trainers.evaluation.writing.asked_examples import AskedExampleReader
 from trainers.evaluation.writing.text_scores import TextScorer, TextScores
 from trainers.evaluation.writing.written_texts import GeneratedText
+from trainers.tasks.base import Task
 
 SEED = "seed"
+
+
+@dataclasses.dataclass
+class GenerationConfig(ShownExamplesConfig):
+    """Fields of `generation`; the prompted part of `input`, of a single task, is what is asked.
+
+    Attributes:
+        metrics: the first of them ranks the examples shown: `cider`, `bleu`, `rouge_l`, `meteor`
+            (METEOR 1.5 where Java and the jar are there, in English; else `meteor_light`),
+            `meteor_light`, `vqa_accuracy`, `simple_vqa_accuracy`, `exact_match`, `anls`.
+        decoding: how the model writes. Evaluators of one way share what is compiled.
+        swap_words: captions that are right but for one word, a baseline: the words of which one is
+            replaced with another, by language, such as the names of digits; a language that is left
+            out has any word replaced.
+        meteor_jar: path of METEOR 1.5; empty takes that of the package pycocoevalcap where it is
+            installed.
+    """
+
+    metrics: list[str] = dataclasses.field(default_factory=lambda: ["cider", "bleu", "rouge_l"])
+    decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
+    swap_words: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    meteor_jar: str = ""
 
 
 class GenerationEvaluator(Evaluator):
@@ -38,31 +61,18 @@ class GenerationEvaluator(Evaluator):
     Every example's texts and scores go to `eval/<evaluator>-texts.jsonl`, the table with standard
     errors to `eval/<evaluator>-scores.json`, the table with pictures of the worst and the best
     examples to `eval/<evaluator>.html` and to TensorBoard.
-
-    Attributes:
-        decoder: the compiled decoding.
     """
 
-    def __init__(
-        self,
-        name: str,
-        config: EvaluatorConfig,
-        decoders: dict[str, CompiledFunction] | None = None,
-    ):
-        """Prepares the prompts.
+    config_class = GenerationConfig
+    config: GenerationConfig
+    model_ability = Writes
 
-        Args:
-            name: of the evaluator.
-            config: its fields.
-            decoders: compiled decoding by its options, shared with other evaluators.
-
-        Raises:
-            UserError: an input without prompts, a metric that there is not, or METEOR that cannot
-                run.
-        """
-        super().__init__(name, config)
+    def __init__(self, name: str, config: GenerationConfig, task: Task):
+        """Raises UserError for an input without prompts, a metric that there is not, or METEOR that
+        cannot run."""
+        super().__init__(name, config, task)
         config.decoding.check(f"evaluators.{name}.decoding")
-        self._reader = PromptedReader(name, config.input)
+        self._reader = AskedExampleReader(name, config.input)
         self._jar = find_meteor(config.meteor_jar) if "meteor" in config.metrics else None
         if config.meteor_jar and "meteor" not in config.metrics:
             raise UserError(
@@ -70,8 +80,6 @@ class GenerationEvaluator(Evaluator):
                 "or leave the jar out"
             )
         self._scorer(seed=0)
-        shared = {} if decoders is None else decoders
-        self.decoder = shared.setdefault(repr(config.decoding), compiled_decoder(config.decoding))
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         """Raises UserError where no example has what the prompts need."""
@@ -91,11 +99,13 @@ class GenerationEvaluator(Evaluator):
         )
 
     def _generate(self, model: keras.Model, context: EvaluationContext) -> Iterator[GeneratedText]:
-        with_pictures = self._shows(context)
+        decoder = shared_decoder(self.config.decoding, context)
+        written = context.summary_writer is not None or context.model_dir
+        with_pictures = written and self.config.num_pictures > 0
         batches = self._reader.batches(self.config.max_examples)
         for number, batch in enumerate(batches):
             inputs = batch.inputs | {SEED: tf.constant([context.seed, number], tf.int32)}
-            decoded: Decoded = self.decoder(model, inputs, context)
+            decoded: Decoded = decoder(model, inputs, context)
             texts = self._reader.texts(decoded.ids)
             pictures = batch.pictures() if with_pictures else [None] * len(batch.rows)
             for row, asked, picture in zip(batch.rows, batch.asked, pictures, strict=True):
@@ -111,33 +121,26 @@ class GenerationEvaluator(Evaluator):
                     picture=picture,
                 )
 
-    def _shows(self, context: EvaluationContext) -> bool:
-        written = context.summary_writer is not None or context.model_dir
-        return bool(written) and self.config.num_pictures > 0
-
     def _report(
         self, examples: list[GeneratedText], scores: TextScores, context: EvaluationContext
     ) -> None:
         count = self.config.num_pictures
-        if context.model_dir:
-            folder = os.path.join(context.model_dir, "eval")
-            tf.io.gfile.makedirs(folder)
-            lines = text_pages.json_lines(examples, scores.per_example, context.step)
-            write_text(os.path.join(folder, f"{self.name}-texts.jsonl"), lines)
-            table = text_pages.table_json(scores, context.step)
-            write_text(os.path.join(folder, f"{self.name}-scores.json"), table)
-            if count:
-                title = f"{self.name}, step {context.step}"
-                page = text_pages.html_page(title, examples, scores, count)
-                write_text(os.path.join(folder, f"{self.name}.html"), page)
-        if context.summary_writer is not None and count:
+        lines = text_pages.json_lines(examples, scores.per_example, context.step)
+        self.write_file("-texts.jsonl", lines, context)
+        self.write_file("-scores.json", text_pages.table_json(scores, context.step), context)
+        if count and context.model_dir:
+            title = f"{self.name}, step {context.step}"
+            page = text_pages.html_page(title, examples, scores, count)
+            self.write_file(".html", page, context)
+        if context.shows(count):
             self.write(text_pages.example_panels(examples, scores, count), context)
 
 
-def compiled_decoder(config: DecodingConfig) -> CompiledFunction:
-    """Decoding as the config says: inputs by name and `seed: int32[2]` to the best `Decoded`."""
+def shared_decoder(config: DecodingConfig, context: EvaluationContext) -> CompiledFunction:
+    """Decoding as the config says: inputs by name and `seed: int32[2]` to the best `Decoded`; one
+    for all evaluators that decode alike."""
 
-    def run(model: keras.Model, tensors: Mapping[str, tf.Tensor]) -> Decoded:
+    def run(model: Writes, tensors: Mapping[str, tf.Tensor]) -> Decoded:
         inputs = dict(tensors)
         seed = inputs.pop(SEED)
         batch_size = next(iter(inputs.values())).shape[0]
@@ -145,4 +148,4 @@ def compiled_decoder(config: DecodingConfig) -> CompiledFunction:
         starts = tf.fill([batch_size], np.int32(model.start_id))
         return best(decode(config, model.decode_step, state, starts, model.end_id, seed))
 
-    return CompiledFunction(run)
+    return context.shared.setdefault(f"decode {config}", CompiledFunction(run))

@@ -4,17 +4,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.contracts import Scores
 from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator
+from trainers.evaluation.base import Evaluator
 from trainers.evaluation.classes import labels
-from trainers.evaluation.compiled import CompiledFunction
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import CompiledFunction, EvaluationContext
+from trainers.evaluation.model_inputs import clip_thumbnails, decoder_inputs
 from trainers.evaluation.pictures import class_panels
 from trainers.evaluation.places import class_sentences
-from trainers.evaluation.places.embeddings import EmbeddedExamples, clip_thumbnails
+from trainers.evaluation.places.class_sentences import ClassSentencesConfig
 from trainers.evaluation.places.zero_shot import score
-from trainers.evaluation.writing import likelihoods
-from trainers.evaluation.writing.asked_examples import decoder_inputs, require_prompts, usable_rows
+from trainers.evaluation.writing import text_probabilities
+from trainers.evaluation.writing.asked_examples import require_prompts, usable_rows
+from trainers.tasks.base import Task
 
 
 class LabelScoringEvaluator(Evaluator):
@@ -27,28 +29,31 @@ class LabelScoringEvaluator(Evaluator):
     Source: PaLI, section 4.4 (zero-shot image classification).
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig):
+    config_class = ClassSentencesConfig
+    config: ClassSentencesConfig
+    model_ability = Scores
+
+    def __init__(self, name: str, config: ClassSentencesConfig, task: Task):
         """Raises UserError when prompts, labels or classes are not configured."""
-        super().__init__(name, config)
+        super().__init__(name, config, task)
         self._tokenizer = require_prompts(name, config.input)
         labels.require_labels(config.input, name)
-        sayings = class_sentences.templates(config, name)
-        self._classes, self._class_of = labels.merge_same_names(labels.class_names(config))
-        self._prompts = class_sentences.class_prompts(self._classes, config.class_words, sayings)
-        self._score = CompiledFunction(likelihoods.score_texts)
+        names = labels.class_names(config.class_names, config.input)
+        self._classes, self._class_of = labels.merge_same_names(names)
+        self._prompts = class_sentences.class_prompts(self._classes, config, name)
+        self._score = CompiledFunction(text_probabilities.score_texts)
 
     def chance(self) -> dict[str, float]:
-        share = 1.0 / len(self._classes)
-        return {"top1": share, "top5": min(1.0, 5 * share)}
+        return labels.chance(len(self._classes))
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
+        with_pictures = context.shows(self.config.num_pictures)
         most_tokens = self.config.input.prompted.num_target_tokens
         texts = [text for row in self._prompts.rows for text in row]
-        ids = tf.constant(likelihoods.text_ids(texts, self._tokenizer, most_tokens))
+        ids = tf.constant(text_probabilities.text_ids(texts, self._tokenizer, most_tokens))
         scores, truth, thumbnails = [], [], []
         for batch in pipeline.build_eval_dataset(self.config.input):
-            inputs = decoder_inputs(batch) | {likelihoods.LABELS: ids}
+            inputs = decoder_inputs(batch) | {text_probabilities.LABELS: ids}
             real = usable_rows(batch)
             scores.append(self._of_classes(self._score(model, inputs, context).numpy()[real]))
             truth.append(batch["label"].numpy()[real])
@@ -60,8 +65,12 @@ class LabelScoringEvaluator(Evaluator):
         log_probabilities = np.concatenate(scores)[kept]
         table = labels.renumber(np.concatenate(truth)[kept], self._class_of)
         if with_pictures:
-            shown = np.concatenate(thumbnails)[kept] if thumbnails else None
-            self._show(log_probabilities, table, shown, context)
+            pictures = np.concatenate(thumbnails)[kept] if thumbnails else None
+            count = self.config.num_pictures
+            shown = class_panels.evaluation_panels(
+                log_probabilities, table, pictures, self._classes, count, "most probable"
+            )
+            self.write(shown, context)
         return score(log_probabilities, table)
 
     def _of_classes(self, scores: np.ndarray) -> np.ndarray:
@@ -69,21 +78,7 @@ class LabelScoringEvaluator(Evaluator):
         sayings = len(self._prompts.rows[0])
         text_class = np.repeat(self._prompts.class_of, sayings)
         columns = [
-            likelihoods.log_sum_exp(scores[:, text_class == number], axis=1)
+            text_probabilities.log_sum_exp(scores[:, text_class == number], axis=1)
             for number in range(len(self._classes))
         ]
         return np.stack(columns, axis=1)
-
-    def _show(self, scores, table, thumbnails, context: EvaluationContext) -> None:
-        examples = EmbeddedExamples(
-            outputs={},
-            masks={},
-            candidate_mask=None,
-            labels=table,
-            example_ids=np.arange(len(table)),
-            thumbnails=thumbnails,
-        )
-        shown = class_panels.evaluation_panels(
-            scores, examples, self._classes, self.config.num_pictures, "most probable"
-        )
-        self.write(shown, context)

@@ -1,5 +1,6 @@
 """Retrieval by how probable a model that writes finds each caption for each picture."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import keras
@@ -7,20 +8,44 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.checks import check_choice
+from mm_models.contracts import Scores
 from mm_models.errors import UserError
 from mm_models.metrics import retrieval
 from trainers.data import pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
-from trainers.evaluation.compiled import CompiledFunction
+from trainers.data.config import InputConfig
+from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import CompiledFunction, EvaluationContext
+from trainers.evaluation.model_inputs import decoder_inputs
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.places.retrieval import KS
-from trainers.evaluation.writing import likelihoods
-from trainers.evaluation.writing.asked_examples import decoder_inputs, require_prompts, usable_rows
+from trainers.evaluation.places.retrieval import KS, retrieval_chance
+from trainers.evaluation.writing import text_probabilities
+from trainers.evaluation.writing.asked_examples import require_prompts, usable_rows
+from trainers.tasks.base import Task
 
 PAIRS = ("text_to_video", "video_to_text")
 LIKELIHOODS = ("sum", "per_token", "gain")
 MATRIX_EXAMPLES = 32
+
+
+@dataclasses.dataclass
+class LikelihoodRetrievalConfig(EvaluatorConfig):
+    """Fields of `likelihood_retrieval`.
+
+    Attributes:
+        input: test examples; its prompted part, of a single task, is what is asked.
+        pairs: `text_to_video`, `video_to_text` or both.
+        gallery_size: the first so many examples; 0 takes all.
+        likelihood: the log probability of a caption (`sum`), that by its tokens (`per_token`), or
+            what the picture adds to it (`gain`).
+        num_pictures: 0 writes no picture of the log probabilities.
+    """
+
+    input: InputConfig = dataclasses.field(default_factory=InputConfig)
+    pairs: list[str] = dataclasses.field(default_factory=lambda: ["text_to_video"])
+    gallery_size: int = 0
+    likelihood: str = "sum"
+    num_pictures: int = 4
 
 
 class LikelihoodRetrievalEvaluator(Evaluator):
@@ -32,9 +57,13 @@ class LikelihoodRetrievalEvaluator(Evaluator):
     do not win. Only a query's own partner counts and ties are misses.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig):
+    config_class = LikelihoodRetrievalConfig
+    config: LikelihoodRetrievalConfig
+    model_ability = Scores
+
+    def __init__(self, name: str, config: LikelihoodRetrievalConfig, task: Task):
         """Raises UserError without prompts or video, and for unknown pairs or likelihoods."""
-        super().__init__(name, config)
+        super().__init__(name, config, task)
         require_prompts(name, config.input)
         check_choice(config.likelihood, LIKELIHOODS, f"evaluators.{name}.likelihood")
         for pair in config.pairs:
@@ -44,14 +73,10 @@ class LikelihoodRetrievalEvaluator(Evaluator):
                 f"evaluators.{name} compares pictures with texts: give its input a video part (one "
                 "frame for stills) and its pairs at least one direction"
             )
-        self._score = CompiledFunction(likelihoods.score_texts)
+        self._score = CompiledFunction(text_probabilities.score_texts)
 
     def chance(self) -> dict[str, float]:
-        size = self.config.gallery_size
-        if not size:
-            return {}
-        recalls = {f"{pair}_r{k}": min(1.0, k / size) for pair in self.config.pairs for k in KS}
-        return recalls | {f"{pair}_median_rank": (size + 1) / 2 for pair in self.config.pairs}
+        return retrieval_chance(self.config.pairs, self.config.gallery_size)
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         """Raises UserError where no example has both a picture and a text."""
@@ -88,7 +113,7 @@ class LikelihoodRetrievalEvaluator(Evaluator):
         """float64[pictures, captions] of the gallery."""
         rows = []
         for batch, usable in self._batches():
-            inputs = decoder_inputs(batch) | {likelihoods.LABELS: tf.constant(targets)}
+            inputs = decoder_inputs(batch) | {text_probabilities.LABELS: tf.constant(targets)}
             rows.append(self._score(model, inputs, context).numpy()[usable])
             if sum(map(len, rows)) >= len(targets):
                 break
@@ -112,7 +137,7 @@ def adjusted(log_p: np.ndarray, lengths: np.ndarray, likelihood: str) -> np.ndar
     if likelihood == "per_token":
         return log_p / lengths
     if likelihood == "gain":
-        return log_p - (likelihoods.log_sum_exp(log_p, axis=0) - np.log(len(log_p)))
+        return log_p - (text_probabilities.log_sum_exp(log_p, axis=0) - np.log(len(log_p)))
     return log_p
 
 

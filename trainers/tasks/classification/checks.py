@@ -7,6 +7,7 @@ from mm_models.checks import check_choice, check_rate
 from mm_models.errors import UserError
 from trainers.config.schema import StreamConfig
 from trainers.data.config import InputConfig
+from trainers.evaluation.classes.labels import dataset_labels
 
 LOSSES = ("softmax", "sigmoid")
 
@@ -59,9 +60,6 @@ def class_names(config: Any, streams: Mapping[str, StreamConfig]) -> list[str]:
     Raises:
         UserError: names, number and data do not agree.
     """
-    # Here: the evaluators' module needs the data's, which tasks do without otherwise.
-    from trainers.evaluation.classes.labels import dataset_labels
-
     listed = {
         (stream, dataset): labels
         for stream, part in streams.items()

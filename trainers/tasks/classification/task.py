@@ -12,8 +12,11 @@ from mm_models.layers import mixup, randomness
 from mm_models.layers.random_purposes import Purpose
 from mm_models.losses import classification
 from trainers.config.schema import StreamConfig
+from trainers.evaluation.pictures.class_panels import batch_panels
+from trainers.evaluation.pictures.panels import Panel
 from trainers.tasks.base import Task
 from trainers.tasks.classification import checks
+from trainers.tasks.classifier import Classifier
 from trainers.tasks.shared.label_accuracy import label_accuracy
 from trainers.tasks.terms import Gather, StepTerms, Term
 
@@ -130,12 +133,19 @@ class ClassificationTask(Task):
         hits = label_accuracy(logits, targets, mask * has_label)
         return StepTerms(Term(*loss), {"accuracy": hits, "labelled": labelled})
 
-    def evaluators(self) -> dict[str, Any]:
-        """None of its own: `kind: classification` is configured (trainers/evaluation)."""
-        return {}
+    def classifiers(self) -> dict[str, Classifier]:
+        """The model itself, which averages over views."""
+        return {
+            "": Classifier(
+                self.class_names,
+                self.modality,
+                self.is_multi_label,
+                lambda model, inputs: model(dict(inputs), training=False),
+            )
+        }
 
-    def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> list:
+    def summaries(
+        self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str
+    ) -> list[Panel]:
         """Panels: clips or spectrograms with true and predicted class, sounds, confusion."""
-        from trainers.evaluation.pictures.class_panels import batch_panels
-
-        return batch_panels(model, batch, self.streams[stream].input, self)
+        return batch_panels(model, batch, self.streams[stream].input, self.classifiers()[""])

@@ -11,6 +11,7 @@ from mm_models.imp.config import ImpConfig
 from mm_models.text.label_prompts import KINDS
 from trainers.config.schema import StreamConfig
 from trainers.data.config import InputConfig
+from trainers.evaluation.classes.labels import dataset_labels
 from trainers.tasks.imp.objectives import SOURCES, ImpObjectiveConfig, modalities
 
 LOSSES = ("softmax", "sigmoid")
@@ -56,24 +57,12 @@ def _check_classifier(where: str, objective: ImpObjectiveConfig, model: ImpConfi
             f"{where}.classifier is {objective.classifier!r}; task.model.classifiers has "
             f"{sorted(model.classifiers)}"
         )
-    if objective.classifier_loss not in LOSSES:
-        raise UserError(
-            f"{where}.classifier_loss is {objective.classifier_loss!r}; choose one of "
-            f"{list(LOSSES)}"
-        )
-    if objective.classifier_modality not in SOURCES:
-        raise UserError(
-            f"{where}.classifier_modality is {objective.classifier_modality!r}; choose one of "
-            f"{list(SOURCES)}"
-        )
+    checks.check_choice(objective.classifier_loss, LOSSES, f"{where}.classifier_loss")
+    checks.check_choice(objective.classifier_modality, SOURCES, f"{where}.classifier_modality")
 
 
 def _check_prompts(where: str, objective: ImpObjectiveConfig) -> None:
-    if objective.label_prompts and objective.label_prompts not in KINDS:
-        raise UserError(
-            f"{where}.label_prompts is {objective.label_prompts!r}; choose one of "
-            f"{list(KINDS)}, or leave it empty"
-        )
+    checks.check_choice(objective.label_prompts, ("", *KINDS), f"{where}.label_prompts")
     if objective.label_prompts and "text" not in modalities(objective):
         raise UserError(
             f"{where}.label_prompts is {objective.label_prompts!r}, but no pair has text; add one"
@@ -134,9 +123,6 @@ def label_names(
     """
     if not objective.classifier and not objective.label_prompts:
         return []
-    # Here: the evaluators' module needs the data's, which tasks do without otherwise.
-    from trainers.evaluation.classes.labels import dataset_labels
-
     names = list(objective.class_names)
     for stream, config in streams.items():
         for dataset, labels in dataset_labels(config.input).items():

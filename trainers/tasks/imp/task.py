@@ -1,8 +1,9 @@
 """IMP: streams of images, videos, sounds and texts with objectives of their own, one encoder."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -13,7 +14,10 @@ from mm_models.imp.model import ImpModel
 from mm_models.losses import classification
 from mm_models.losses.contrastive import pair_nce_loss
 from trainers.config.schema import StreamConfig
+from trainers.evaluation.pictures.batch_panels import batch_panels
+from trainers.evaluation.pictures.panels import Panel
 from trainers.tasks.base import Task
+from trainers.tasks.classifier import Classifier
 from trainers.tasks.imp import checks as imp_checks
 from trainers.tasks.imp import objectives as imp_objectives
 from trainers.tasks.imp import routing as imp_routing
@@ -164,16 +168,34 @@ class ImpTask(Task):
             self.config.model, shapes, drop_token=objective.drop_token, patch=objective.patch
         )
 
-    def evaluators(self) -> dict[str, Any]:
-        """None of its own: zero-shot, retrieval and probes are configured (trainers/evaluation)."""
-        return {}
+    def classifiers(self) -> dict[str, Classifier]:
+        """Those of the objectives that have one."""
+        sizes = self.config.model.classifiers
+        return {
+            name: Classifier(
+                list(one.class_names) or [str(label) for label in range(sizes[one.classifier])],
+                one.classifier_modality,
+                one.classifier_loss == "sigmoid",
+                functools.partial(_logits, one),
+            )
+            for name, one in self.config.objectives.items()
+            if one.classifier
+        }
 
-    def summaries(self, model: ImpModel, batch: Mapping[str, tf.Tensor], *, stream: str) -> list:
+    def summaries(
+        self, model: ImpModel, batch: Mapping[str, tf.Tensor], *, stream: str
+    ) -> list[Panel]:
         """Panels: clip strips with captions, spectrograms, sounds and similarity matrices."""
-        from trainers.evaluation.pictures.batch_panels import batch_panels
-
         patch = self.objective(stream).patch
         return batch_panels(model, batch, self.streams[stream].input, patch)
+
+
+def _logits(
+    objective: ImpObjectiveConfig, model: ImpModel, inputs: Mapping[str, tf.Tensor]
+) -> tf.Tensor:
+    """float32[batch, classes] of the objective's classifier."""
+    pooled = model.encode(inputs, patch=objective.patch).pooled
+    return model.classify(pooled[objective.classifier_modality], objective.classifier)
 
 
 def _contrast(

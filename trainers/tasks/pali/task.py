@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 
@@ -13,6 +12,8 @@ from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
 from mm_models.pali.model import PaliModel
 from trainers.config.schema import StreamConfig
+from trainers.evaluation.pictures.panels import Panel
+from trainers.evaluation.pictures.question_panels import prompt_panels
 from trainers.tasks.base import Task
 from trainers.tasks.pali import checks as pali_checks
 from trainers.tasks.terms import Gather, StepTerms, Term
@@ -127,15 +128,10 @@ class PaliTask(Task):
         rows, columns = vit_config.grid_of(vision, inputs.video.height, inputs.video.width)
         return num_text + inputs.video.num_frames * rows * columns
 
-    def evaluators(self) -> dict[str, Any]:
-        """None of its own: `generation`, `label_scoring` and others are configured
-        (trainers/evaluation)."""
-        return {}
-
-    def summaries(self, model: PaliModel, batch: Mapping[str, tf.Tensor], *, stream: str) -> list:
+    def summaries(
+        self, model: PaliModel, batch: Mapping[str, tf.Tensor], *, stream: str
+    ) -> list[Panel]:
         """Panels: images with prompt, target and what the model writes."""
-        from trainers.evaluation.writing.question_panels import prompt_panels
-
         return prompt_panels(model, batch, self.streams[stream].input)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -16,6 +16,8 @@ from mm_models.vatt.config import VattConfig
 from mm_models.vatt.model import VattModel
 from trainers.config.schema import StreamConfig
 from trainers.data.config import InputConfig
+from trainers.evaluation.pictures.batch_panels import batch_panels
+from trainers.evaluation.pictures.panels import Panel
 from trainers.optimization.gradient_rules import GradientRule
 from trainers.optimization.harmonization import config as harmonization_config
 from trainers.optimization.harmonization.config import HarmonizationConfig
@@ -27,6 +29,7 @@ from trainers.tasks.terms import Gather, StepTerms, Term
 from trainers.tasks.vatt import checks as vatt_checks
 from trainers.tasks.vatt import harmonization as vatt_harmonization
 from trainers.tasks.vatt import word_vectors as vatt_words
+from trainers.tasks.vatt.evaluators.conflict_panels import conflict_panels
 
 MODALITIES = ("video", "audio", "text")
 
@@ -209,16 +212,11 @@ class VattTask(Task):
             self.config.model, sorted(_modalities_of(inputs)), True, candidates
         )
 
-    def evaluators(self) -> dict[str, Any]:
-        """None of its own: zero-shot, retrieval and probes are configured (trainers/evaluation)."""
-        return {}
-
-    def summaries(self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str) -> list:
+    def summaries(
+        self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str
+    ) -> list[Panel]:
         """Panels: clip strips with captions, spectrograms, sounds and similarity matrices; with
         harmonization also which triplets conflict."""
-        from trainers.evaluation.pictures.batch_panels import batch_panels
-        from trainers.tasks.vatt.evaluators.conflict_panels import conflict_panels
-
         inputs = self.streams[stream].input
         shown = batch_panels(model, batch, inputs)
         if vatt_harmonization.applies(self.config.harmonization, inputs):

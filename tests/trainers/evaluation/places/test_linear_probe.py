@@ -11,17 +11,16 @@ from tests.trainers.evaluation.planted import (
     inputs,
     unit_vectors,
 )
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.config import EvaluatorConfig
-from trainers.evaluation.places.linear_probe import LinearProbeEvaluator
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.places.linear_probe import LinearProbeConfig, LinearProbeEvaluator
 
 CONTEXT = EvaluationContext(jit_compile=False)
 
 
 def evaluator(**fields):
     defaults = {"class_names": NAMES, "train_input": inputs(), "modality": "video"}
-    config = EvaluatorConfig(kind="linear_probe", input=inputs(), **(defaults | fields))
-    return LinearProbeEvaluator("probe", config)
+    config = LinearProbeConfig("linear_probe", input=inputs(), **(defaults | fields))
+    return LinearProbeEvaluator("probe", config, None)
 
 
 def clusters(count=300, shuffled=False):

@@ -12,16 +12,15 @@ from tests.trainers.evaluation.planted import (
     inputs,
     unit_vectors,
 )
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.config import EvaluatorConfig
-from trainers.evaluation.places.retrieval import RetrievalEvaluator
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.places.retrieval import RetrievalConfig, RetrievalEvaluator
 
 CONTEXT = EvaluationContext(jit_compile=False)
 
 
 def evaluator(pairs=("audio_to_video",), **fields):
-    config = EvaluatorConfig(kind="retrieval", input=inputs(), pairs=list(pairs), **fields)
-    return RetrievalEvaluator("retrieval", config)
+    config = RetrievalConfig("retrieval", input=inputs(), pairs=list(pairs), **fields)
+    return RetrievalEvaluator("retrieval", config, None)
 
 
 def test_planted_pairs_are_found(plant):

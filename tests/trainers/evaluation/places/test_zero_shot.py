@@ -13,10 +13,9 @@ from tests.trainers.evaluation.planted import (
     write_vocabulary,
 )
 from tests.trainers.tasks.batches import make_task
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.places.class_sentences import ClassPrompts
-from trainers.evaluation.places.zero_shot import ZeroShotEvaluator
+from trainers.evaluation.places.zero_shot import ZeroShotConfig, ZeroShotEvaluator
 
 CLASSES = unit_vectors(10, seed=1)
 CONTEXT = EvaluationContext(jit_compile=False)
@@ -24,10 +23,10 @@ CONTEXT = EvaluationContext(jit_compile=False)
 
 def evaluator(tmp_path, **fields):
     defaults = {"class_names": NAMES, "prompts": ["{}", "the digit {}"]}
-    config = EvaluatorConfig(
-        kind="zero_shot", input=inputs(write_vocabulary(tmp_path)), **(defaults | fields)
+    config = ZeroShotConfig(
+        "zero_shot", input=inputs(write_vocabulary(tmp_path)), **(defaults | fields)
     )
-    return ZeroShotEvaluator("zero_shot", config)
+    return ZeroShotEvaluator("zero_shot", config, None)
 
 
 def labels(count, seed=0):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -18,14 +19,16 @@ from tests.trainers.evaluation.writing.writers import (
 from tests.trainers.record_factory import GERMAN, WORDS
 from trainers.data import pipeline
 from trainers.data.config import PromptedTaskConfig
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.build import build_evaluators
-from trainers.evaluation.config import EvaluatorConfig
-from trainers.evaluation.pictures import panels
-from trainers.evaluation.writing import question_panels
-from trainers.evaluation.writing.generation import GenerationEvaluator
+from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.pictures import panels, question_panels
+from trainers.evaluation.places.class_sentences import ClassSentencesConfig
+from trainers.evaluation.writing.generation import GenerationConfig, GenerationEvaluator
 from trainers.evaluation.writing.label_scoring import LabelScoringEvaluator
-from trainers.evaluation.writing.likelihood_retrieval import LikelihoodRetrievalEvaluator, adjusted
+from trainers.evaluation.writing.likelihood_retrieval import (
+    LikelihoodRetrievalConfig,
+    LikelihoodRetrievalEvaluator,
+    adjusted,
+)
 
 EAGER = EvaluationContext(jit_compile=False)
 
@@ -61,15 +64,15 @@ def read_once(batches_of, monkeypatch):
 def evaluator(corpus, input_config=None, **fields):
     decoding = DecodingConfig(max_length=NUM_TOKENS)
     plain = {"kind": "generation", "input": input_config or inputs(corpus), "decoding": decoding}
-    return GenerationEvaluator("captions", EvaluatorConfig(**(plain | fields)))
+    return GenerationEvaluator("captions", GenerationConfig(**(plain | fields)), None)
 
 
 def test_right_captions_score_full_marks_and_are_shown(corpus, writer, tmp_path):
     under_test = evaluator(corpus, metrics=["rouge_l", "cider"], num_pictures=2)
     summaries = tf.summary.create_file_writer(str(tmp_path / "eval"))
-    for step in (3, 4):
-        context = EvaluationContext(step, str(tmp_path), summaries, jit_compile=True)
-        scores = under_test.evaluate(writer, context)
+    context = EvaluationContext(3, str(tmp_path), summaries, jit_compile=True)
+    under_test.evaluate(writer, context)
+    scores = under_test.evaluate(writer, dataclasses.replace(context, step=4))
     assert scores["num_examples"] == 2 * NUM_RECORDS
     assert scores["language_en/num_examples"] == NUM_RECORDS
     assert scores["rouge_l"] == scores["language_share"] == 1.0
@@ -77,7 +80,7 @@ def test_right_captions_score_full_marks_and_are_shown(corpus, writer, tmp_path)
     assert scores["language_de/cider"] == pytest.approx(2.5)
     assert scores["rouge_l_constant"] < 0.8 and scores["rouge_l_corrupted"] < 0.8
     # Padding rows of the last batch have the shape of all others: one graph for everything.
-    assert under_test.decoder.trace_count == 1
+    assert [decoder.trace_count for decoder in context.shared.values()] == [1]
     lines = (tmp_path / "eval/captions-texts.jsonl").read_text().splitlines()
     first = json.loads(lines[0])
     assert len(lines) == 2 * NUM_RECORDS and first["step"] == 4
@@ -136,26 +139,12 @@ def test_swapped_words_are_those_configured(corpus, writer):
 
 
 def test_evaluators_that_decode_alike_share_a_graph(corpus, writer):
-    class NoTask:
-        def evaluators(self):
-            return {}
-
-    def config(max_length, metrics):
-        return EvaluatorConfig(
-            kind="generation",
-            input=inputs(corpus),
-            decoding=DecodingConfig(max_length=max_length),
-            metrics=metrics,
-            max_examples=8,
-        )
-
-    built = build_evaluators(
-        {"a": config(9, ["cider"]), "b": config(9, ["anls"]), "c": config(8, ["anls"])}, NoTask()
-    )
-    for one in built.values():
-        one.evaluate(writer, EAGER)
-    assert built["a"].decoder is built["b"].decoder is not built["c"].decoder
-    assert built["a"].decoder.trace_count == 1
+    context = EvaluationContext(jit_compile=False)
+    for max_length, metric in ((9, "cider"), (9, "anls"), (8, "anls")):
+        decoding = DecodingConfig(max_length=max_length)
+        one = evaluator(corpus, decoding=decoding, metrics=[metric], max_examples=8)
+        one.evaluate(writer, context)
+    assert [decoder.trace_count for decoder in context.shared.values()] == [1, 1]
 
 
 def _without_prompts(config):
@@ -199,10 +188,10 @@ def _bad_decoding(config):
     ],
 )
 def test_mistakes_are_named_before_anything_runs(corpus, spoil, word):
-    config = EvaluatorConfig(kind="generation", input=inputs(corpus))
+    config = GenerationConfig("generation", input=inputs(corpus))
     spoil(config)
     with pytest.raises(UserError, match=word):
-        GenerationEvaluator("captions", config)
+        GenerationEvaluator("captions", config, None)
 
 
 def labelled(corpus, **fields):
@@ -212,36 +201,36 @@ def labelled(corpus, **fields):
 def test_labels_are_told_by_their_probability(corpus):
     says_word = ScriptedWriter(corpus, lambda language, label: WORDS[label], sharpness=5.0)
     plain = {"kind": "label_scoring", "input": labelled(corpus), "max_examples": 10}
-    under_test = LabelScoringEvaluator("labels", EvaluatorConfig(**plain))
+    under_test = LabelScoringEvaluator("labels", ClassSentencesConfig(**plain), None)
     scores = under_test.evaluate(says_word, EvaluationContext(jit_compile=True))
     assert scores == {"num_examples": 10.0, "top1": 1.0, "top5": 1.0}
     assert under_test.chance() == {"top1": 0.1, "top5": 0.5}
-    other = EvaluatorConfig(**plain, prompts=["quite something else: {}"])
+    other = ClassSentencesConfig(**plain, prompts=["quite something else: {}"])
     says_more = ScriptedWriter(corpus, lambda language, label: f"digit {WORDS[label]}")
-    names = LabelScoringEvaluator("labels", other).evaluate(says_more, EAGER)
+    names = LabelScoringEvaluator("labels", other, None).evaluate(says_more, EAGER)
     assert names["top1"] < 1.0
-    words = EvaluatorConfig(**plain, class_words={name: [f"digit {name}"] for name in WORDS})
-    assert LabelScoringEvaluator("labels", words).evaluate(says_more, EAGER)["top1"] == 1.0
+    words = ClassSentencesConfig(**plain, class_words={name: [f"digit {name}"] for name in WORDS})
+    assert LabelScoringEvaluator("labels", words, None).evaluate(says_more, EAGER)["top1"] == 1.0
 
 
 def test_pictures_of_scored_labels_are_written(corpus, tmp_path):
     summaries = tf.summary.create_file_writer(str(tmp_path))
-    config = EvaluatorConfig(kind="label_scoring", input=labelled(corpus), max_examples=10)
+    config = ClassSentencesConfig("label_scoring", input=labelled(corpus), max_examples=10)
     context = EvaluationContext(summary_writer=summaries, jit_compile=False)
-    LabelScoringEvaluator("labels", config).evaluate(ScriptedWriter(corpus), context)
+    LabelScoringEvaluator("labels", config, None).evaluate(ScriptedWriter(corpus), context)
     assert list(tmp_path.glob("events*"))
 
 
 def test_pictures_and_captions_find_each_other_by_probability(corpus, tmp_path):
     says_word = ScriptedWriter(corpus, lambda language, label: WORDS[label], sharpness=3.0)
-    config = EvaluatorConfig(
-        kind="likelihood_retrieval",
+    config = LikelihoodRetrievalConfig(
+        "likelihood_retrieval",
         input=inputs(corpus, languages=["en"], styles=["single"]),
         pairs=["text_to_video", "video_to_text"],
         likelihood="gain",
         gallery_size=9,
     )
-    under_test = LikelihoodRetrievalEvaluator("found", config)
+    under_test = LikelihoodRetrievalEvaluator("found", config, None)
     summaries = tf.summary.create_file_writer(str(tmp_path))
     context = EvaluationContext(summary_writer=summaries, jit_compile=True)
     scores = under_test.evaluate(says_word, context)
@@ -250,7 +239,7 @@ def test_pictures_and_captions_find_each_other_by_probability(corpus, tmp_path):
     assert under_test.chance()["text_to_video_r5"] == pytest.approx(5 / 9)
     config.likelihood = "most"
     with pytest.raises(UserError, match="likelihood"):
-        LikelihoodRetrievalEvaluator("found", config)
+        LikelihoodRetrievalEvaluator("found", config, None)
 
 
 def test_likelihoods_by_hand():

@@ -10,7 +10,9 @@ from tests.trainers.loop.support import metric_lines
 from tests.trainers.tasks.pali import pali_parts
 from trainers.config.loading import load_config, to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.places.class_sentences import ClassSentencesConfig
+from trainers.evaluation.writing.generation import GenerationConfig
+from trainers.evaluation.writing.likelihood_retrieval import LikelihoodRetrievalConfig
 from trainers.loop.modes import run_experiment
 from trainers.tasks.pali.task import PaliTaskConfig
 
@@ -31,17 +33,17 @@ def experiment(folder):
         task=PaliTaskConfig(model=pali_parts.small_model()),
         streams={"stills": StreamConfig(input=given("train"))},
         evaluators={
-            "captions": EvaluatorConfig(
-                kind="generation",
+            "captions": GenerationConfig(
+                "generation",
                 input=given("test", batch_size=4),
                 decoding=DecodingConfig(max_length=6),
                 metrics=["rouge_l"],
             ),
-            "classes": EvaluatorConfig(
-                kind="label_scoring", input=given("test", batch_size=4, num_labels=1)
+            "classes": ClassSentencesConfig(
+                "label_scoring", input=given("test", batch_size=4, num_labels=1)
             ),
-            "found": EvaluatorConfig(
-                kind="likelihood_retrieval",
+            "found": LikelihoodRetrievalConfig(
+                "likelihood_retrieval",
                 input=given("test", batch_size=4),
                 pairs=["text_to_video", "video_to_text"],
                 gallery_size=5,

@@ -11,10 +11,14 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers.evaluation.planted import PlantedData, as_video, captions_of, inputs
 from tests.trainers.evaluation.test_panels import picture_of, written
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import drawing
-from trainers.tasks.imp.evaluators.expert_usage import ROW_PIXELS, ExpertUsageEvaluator, layer_usage
+from trainers.tasks.imp.evaluators.expert_usage import (
+    ROW_PIXELS,
+    ExpertUsageConfig,
+    ExpertUsageEvaluator,
+    layer_usage,
+)
 
 CONTEXT = EvaluationContext(jit_compile=False)
 
@@ -50,8 +54,8 @@ class PlantedExperts:
         self.modalities = ["video", "audio", "text"]
         self.with_experts = with_experts
 
-    def encode(self, inputs, *, training):
-        assert not training
+    def encode(self, inputs, *, patch):
+        assert patch == "default"
         routings = {}
         for modality, values in inputs.items():
             rows = tf.cast(tf.shape(values)[0], tf.float32)
@@ -70,7 +74,7 @@ def planted(count=6):
 
 
 def evaluator(**fields):
-    return ExpertUsageEvaluator("experts", EvaluatorConfig(kind="expert_usage", **fields))
+    return ExpertUsageEvaluator("experts", ExpertUsageConfig("expert_usage", **fields), None)
 
 
 def test_numbers_by_layer_and_modality(plant, tmp_path):
@@ -109,7 +113,7 @@ def test_padding_and_rows_without_a_modality_do_not_count(plant):
     under_test = evaluator(input=inputs())
     sums = under_test._sums  # Scores are ratios; the sums tell how many rows were seen.
     under_test.evaluate(PlantedExperts(), CONTEXT)
-    found = sums(PlantedExperts(), inputs())
+    found = sums(PlantedExperts(), inputs(), CONTEXT)
     assert {m: float(layers[0]["num_tokens"]) for m, layers in found.items()} == {
         "video": 24.0,
         "audio": 20.0,
@@ -117,7 +121,9 @@ def test_padding_and_rows_without_a_modality_do_not_count(plant):
     }
     limited = evaluator(input=inputs(), max_examples=4)
     limited.evaluate(PlantedExperts(), CONTEXT)
-    assert float(limited._sums(PlantedExperts(), inputs())["video"][0]["num_tokens"]) == 16.0
+    assert (
+        float(limited._sums(PlantedExperts(), inputs(), CONTEXT)["video"][0]["num_tokens"]) == 16.0
+    )
 
 
 def test_no_tokens_give_no_nan():

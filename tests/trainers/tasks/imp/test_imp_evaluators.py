@@ -11,12 +11,13 @@ from mm_models.text.label_prompts import evaluation_prompts
 from mm_models.text.tokenizers import build_tokenizer
 from tests.export.signatures.imp_model import RATE_HZ, WORDS, experiment
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
+from trainers import registry
 from trainers.data.config import AudioInputConfig, DatasetConfig, InputConfig, VideoInputConfig
 from trainers.data.pipeline import build_eval_dataset
-from trainers.evaluation.base import EvaluationContext
 from trainers.evaluation.build import build_evaluators
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.runs import build_task
+from trainers.tasks.imp.evaluators.expert_usage import ExpertUsageConfig
 
 CONTEXT = EvaluationContext(jit_compile=False)
 COUNT = 10
@@ -52,8 +53,10 @@ def setting(tmp_path_factory):
 
 def evaluate(setting, **fields):
     task, model, _, _ = setting
-    evaluators = build_evaluators({"under_test": EvaluatorConfig(**fields)}, task)
-    return evaluators["under_test"].evaluate(model, CONTEXT)
+    config = registry.evaluator_class(fields["kind"], "imp").config_class(**fields)
+    (evaluator,) = build_evaluators({"under_test": config}, task).values()
+    evaluator.check_model(model)
+    return evaluator.evaluate(model, CONTEXT)
 
 
 def rows(config, name):
@@ -151,7 +154,7 @@ def test_expert_usage_of_a_model(setting):
     left = float(routing.left_behind) / float(routing.num_tokens)
     assert scores["stills_video_layer0_left_behind"] == pytest.approx(left, abs=1e-6)
     assert {name.partition("_layer")[0] for name in scores} == {"audio", "text", "stills_video"}
-    dense = EvaluatorConfig(kind="expert_usage", input=stills)
+    dense = ExpertUsageConfig("expert_usage", input=stills)
     small = ImpModel({"size": "debug", "num_layers": 1, "modalities": ["video"]})
     with pytest.raises(UserError, match="no experts"):
         build_evaluators({"e": dense}, task)["e"].evaluate(small, CONTEXT)

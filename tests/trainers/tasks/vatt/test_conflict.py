@@ -12,13 +12,16 @@ from tests.trainers.tasks.batches import input_config, make_batch, make_task, mo
 from trainers.data import examples
 from trainers.data.config import DatasetConfig
 from trainers.data.examples import ExampleInfo
-from trainers.evaluation.base import EvaluationContext
-from trainers.evaluation.build import build_evaluators
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.context import EvaluationContext
 from trainers.optimization.harmonization import rule as harmonization
 from trainers.optimization.harmonization.config import HarmonizationConfig
 from trainers.tasks.vatt import harmonization as vatt_harmonization
-from trainers.tasks.vatt.evaluators.conflict import agreement, detection
+from trainers.tasks.vatt.evaluators.conflict import (
+    ConflictConfig,
+    ConflictEvaluator,
+    agreement,
+    detection,
+)
 from trainers.tasks.vatt.evaluators.planted_noise import Planted, planted_noise, truth
 
 CLIPS = 12
@@ -131,8 +134,8 @@ def planted(plant, monkeypatch):
 def make_evaluator(task, **changes):
     inputs = input_config(candidates=1)
     inputs.batch_size = 4
-    config = EvaluatorConfig(input=inputs, **{**CONFIG, **changes})
-    return build_evaluators({"conflict": config}, task)["conflict"]
+    config = ConflictConfig(input=inputs, **{**CONFIG, **changes})
+    return ConflictEvaluator("conflict", config, task)
 
 
 def reference(task, model, columns, rows, **options):
@@ -159,7 +162,7 @@ def test_scores_are_those_of_the_rule_without_clips_that_lack_a_modality(trained
     columns, calls = planted
     evaluator = make_evaluator(task, thresholds=[0.0])
     before = [np.array(value) for value in model.non_trainable_variables]
-    scores = evaluator(model, EvaluationContext(jit_compile=False))
+    scores = evaluator.evaluate(model, EvaluationContext(jit_compile=False))
     for value, old in zip(model.non_trainable_variables, before, strict=True):
         np.testing.assert_array_equal(value, old)
     batches = [slice(0, 4), slice(4, 8), slice(8, 12)]
@@ -183,7 +186,7 @@ def test_scores_are_those_of_the_rule_without_clips_that_lack_a_modality(trained
     assert scores["planted_share"] == pytest.approx(4 / 11)
     assert evaluator.chance()["feature_of_2/auc_either"] == 0.5
     # The truth is read once.
-    assert evaluator(model, EvaluationContext(jit_compile=False)) == pytest.approx(scores)
+    assert evaluator.evaluate(model, EvaluationContext(jit_compile=False)) == pytest.approx(scores)
     assert calls == [kept.tolist()]
 
 
@@ -193,7 +196,7 @@ def test_pictures_show_both_ends_and_their_truth(trained, planted, tmp_path):
     evaluator = make_evaluator(task, **CHEAPEST, num_pictures=2)
     shown = []
     evaluator.write = lambda panels, context: shown.extend(panels)
-    evaluator(model, EvaluationContext(jit_compile=False, summary_writer=writer))
+    evaluator.evaluate(model, EvaluationContext(jit_compile=False, summary_writer=writer))
     assert [panel.tag for panel in shown] == [
         "cosine/feature",
         "most_conflicting",
@@ -207,7 +210,7 @@ def test_pictures_show_both_ends_and_their_truth(trained, planted, tmp_path):
 def test_max_examples_ends_after_the_batch_that_reaches_it(trained, planted):
     task, model = trained
     evaluator = make_evaluator(task, **CHEAPEST, max_examples=5)
-    evaluator(model, EvaluationContext(jit_compile=False))
+    evaluator.evaluate(model, EvaluationContext(jit_compile=False))
     assert planted[1] == [[0, 1, 2, 3, 4, 6, 7]]
 
 
@@ -226,6 +229,6 @@ def test_fields_that_cannot_work_are_refused(trained, changes, message):
 
 
 def test_missing_modalities_are_refused(trained):
-    config = EvaluatorConfig(kind="conflict", input=input_config(("video", "audio")))
+    config = ConflictConfig("conflict", input=input_config(("video", "audio")))
     with pytest.raises(UserError, match="text"):
-        build_evaluators({"conflict": config}, trained[0])
+        ConflictEvaluator("conflict", config, trained[0])

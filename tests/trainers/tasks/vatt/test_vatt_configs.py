@@ -10,8 +10,8 @@ import mmstack
 from mm_models.vatt.model import VattModel
 from tests.parameter_counts import count
 from tests.trainers import record_factory
+from trainers import registry
 from trainers.config.loading import load_config
-from trainers.evaluation.config import KINDS
 from trainers.runs import build_task
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[4] / "configs" / "vatt").glob("*.yaml"))
@@ -26,7 +26,9 @@ def by_name(paths):
 def test_it_loads_and_its_streams_fit_its_model(path):
     config = load_config([str(path)])
     build_task(config)
-    assert all(evaluator.kind in KINDS for evaluator in config.evaluators.values())
+    for evaluator in config.evaluators.values():
+        kind = registry.evaluator_class(evaluator.kind, config.task.name)
+        assert type(evaluator) is kind.config_class
     assert f"--config_file=configs/vatt/{path.name}" in path.read_text(encoding="utf-8")
 
 

@@ -2,23 +2,37 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator, Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.atomic_files import write_text
-from trainers.data import pipeline
+from mm_models.imp.model import ImpModel
+from mm_models.imp.tokens import DEFAULT_PATCH
 from trainers.data.config import InputConfig
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.base import Evaluator, to_floats
+from trainers.evaluation.config import ShownExamplesConfig
+from trainers.evaluation.context import CompiledFunction, EvaluationContext
+from trainers.evaluation.model_inputs import batches, model_inputs, source
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.places import embeddings
+from trainers.tasks.base import Task
 
 ROW_PIXELS = 24
+
+
+@dataclasses.dataclass
+class ExpertUsageConfig(ShownExamplesConfig):
+    """Fields of `expert_usage`.
+
+    Attributes:
+        more_inputs: further examples beside those of `input`, such as stills beside clips; the name
+            stands in front of their modalities.
+        patch: name of the patches (`task.model.video.patches`) that videos are cut into.
+    """
+
+    more_inputs: dict[str, InputConfig] = dataclasses.field(default_factory=dict)
+    patch: str = DEFAULT_PATCH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,30 +63,25 @@ class ExpertUsageEvaluator(Evaluator):
     as JSON to `eval/<evaluator>-experts.json`. Rows that lack a modality do not count.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig):
-        """Takes the examples from `config.input` and `config.more_inputs`."""
-        super().__init__(name, config)
-        self._inputs = {"": config.input, **config.more_inputs}
-        self._model = None
-        self._encode = None
+    config_class = ExpertUsageConfig
+    config: ExpertUsageConfig
 
-    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
+    def __init__(self, name: str, config: ExpertUsageConfig, task: Task):
+        super().__init__(name, config, task)
+        self._inputs = {"": config.input, **config.more_inputs}
+        self._routings = CompiledFunction(
+            lambda model, inputs: model.encode(inputs, patch=config.patch).routings
+        )
+
+    def evaluate(self, model: ImpModel, context: EvaluationContext) -> dict[str, float]:
         """Raises UserError for a model without experts, and where no example has a modality."""
-        if self._model is not model:
-            self._model = model
-            patch = {"patch": self.config.patch} if self.config.patch else {}
-            self._encode = tf.function(
-                lambda inputs: model.encode(inputs, training=False, **patch).routings,
-                jit_compile=context.jit_compile,
-            )
         usage: dict[str, list[LayerUsage]] = {}
         for prefix, input_config in self._inputs.items():
-            for modality, sums in self._sums(model, input_config).items():
+            for modality, sums in self._sums(model, input_config, context).items():
                 row = f"{prefix}_{modality}" if prefix else modality
                 usage[row] = [layer_usage(layer) for layer in sums]
-        if context.model_dir:
-            self._write_numbers(usage, context)
-        if context.summary_writer is not None and self.config.num_pictures > 0:
+        self._write_numbers(usage, context)
+        if context.shows(self.config.num_pictures):
             self.write(usage_panels(usage), context)
         return to_floats(
             {
@@ -83,11 +92,13 @@ class ExpertUsageEvaluator(Evaluator):
             }
         )
 
-    def _sums(self, model: keras.Model, input_config: InputConfig) -> dict[str, list[dict]]:
+    def _sums(
+        self, model: ImpModel, input_config: InputConfig, context: EvaluationContext
+    ) -> dict[str, list[dict]]:
         """The routings' sums over the examples, by modality and layer."""
         found: dict[str, list[dict]] = {}
         for inputs in self._batches(model, input_config):
-            for modality, layers in self._encode(inputs).items():
+            for modality, layers in self._routings(model, inputs, context).items():
                 if not layers:
                     raise UserError(
                         f"evaluators.{self.name}.kind is expert_usage, but the model has no "
@@ -104,26 +115,20 @@ class ExpertUsageEvaluator(Evaluator):
         return found
 
     def _batches(
-        self, model: keras.Model, input_config: InputConfig
+        self, model: ImpModel, input_config: InputConfig
     ) -> Iterator[Mapping[str, tf.Tensor]]:
         """Inputs of one modality each, without the rows that lack it or are padding."""
-        num_examples = 0
-        for batch in pipeline.build_eval_dataset(input_config):
+        for batch in batches(input_config, self.config.max_examples):
             real = batch["example_mask"].numpy() > 0
-            for modality, values in embeddings.model_inputs(model, batch).items():
-                present = batch[f"{embeddings.source(modality)}_mask"].numpy() > 0
+            for modality, values in model_inputs(model.modalities, batch).items():
+                present = batch[f"{source(modality)}_mask"].numpy() > 0
                 rows = np.flatnonzero(real & present)
                 if len(rows):
                     yield {modality: tf.gather(values, rows)}
-            num_examples += int(real.sum())
-            if 0 < self.config.max_examples <= num_examples:
-                return
 
     def _write_numbers(
         self, usage: Mapping[str, list[LayerUsage]], context: EvaluationContext
     ) -> None:
-        path = os.path.join(context.model_dir, "eval", f"{self.name}-experts.json")
-        tf.io.gfile.makedirs(os.path.dirname(path))
         table = {
             row: [
                 {k: np.asarray(v).tolist() for k, v in dataclasses.asdict(layer).items()}
@@ -131,7 +136,8 @@ class ExpertUsageEvaluator(Evaluator):
             ]
             for row, layers in usage.items()
         }
-        write_text(path, json.dumps({"step": context.step, "inputs": table}, indent=1) + "\n")
+        text = json.dumps({"step": context.step, "inputs": table}, indent=1) + "\n"
+        self.write_file("-experts.json", text, context)
 
 
 def layer_usage(sums: Mapping[str, np.ndarray]) -> LayerUsage:

@@ -1,27 +1,46 @@
 """Conflict between the video-audio and the video-text gradient of each clip, as a sign of noise."""
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.metrics.classification import roc_auc
-from trainers.data import examples, pipeline
-from trainers.evaluation.base import EvaluationContext, Evaluator, to_floats
-from trainers.evaluation.config import EvaluatorConfig
+from mm_models.vatt.model import VattModel
+from trainers.data import examples
+from trainers.evaluation.base import Evaluator, to_floats
+from trainers.evaluation.config import ShownExamplesConfig
+from trainers.evaluation.context import CompiledFunction, EvaluationContext
+from trainers.evaluation.model_inputs import MODALITIES, batches, clip_thumbnails
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.places.embeddings import MODALITIES, clip_thumbnails
 from trainers.optimization.harmonization.config import MEASURES, HarmonizationConfig
-from trainers.tasks.base import Task
 from trainers.tasks.vatt.evaluators.planted_noise import Planted, planted_noise, truth
 from trainers.tasks.vatt.harmonization import batch_conflicts
 from trainers.tasks.vatt.task import VattTask
 
 EXACT = "exact"
 KINDS = ("wrong_caption", "wrong_audio", "either")
+
+
+@dataclasses.dataclass
+class ConflictConfig(ShownExamplesConfig):
+    """Fields of `conflict`.
+
+    Attributes:
+        measures: `feature` and `last_layer` (gradient harmonization).
+        group_sizes: single clips (1) and groups of so many.
+        thresholds: cosines at or below which is counted what a curriculum would leave out.
+        exact_examples: the first so many clips, rounded up to whole batches, also by all shared
+            parameters, and the agreement with that; 0 for none.
+    """
+
+    measures: list[str] = dataclasses.field(default_factory=lambda: ["last_layer", "feature"])
+    group_sizes: list[int] = dataclasses.field(default_factory=lambda: [1])
+    thresholds: list[float] = dataclasses.field(default_factory=lambda: [-0.3, 0.0])
+    exact_examples: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,29 +69,27 @@ class ConflictEvaluator(Evaluator):
     Source: gradient harmonization, sections on conflict and curriculum.
     """
 
-    def __init__(self, name: str, config: EvaluatorConfig, task: Task):
-        """Raises UserError for a task, an input or fields that give nothing to compare."""
-        super().__init__(name, config)
-        if not isinstance(task, VattTask):
-            raise UserError(
-                f"evaluators.{name}.kind is conflict, which needs the task vatt; choose another "
-                "kind"
-            )
+    config_class = ConflictConfig
+    config: ConflictConfig
+    task: VattTask
+
+    def __init__(self, name: str, config: ConflictConfig, task: VattTask):
+        """Raises UserError for an input or fields that give nothing to compare."""
+        super().__init__(name, config, task)
         missing = [m for m in MODALITIES if getattr(config.input, m) is None]
         if missing:
             raise UserError(
                 f"evaluators.{name}.input lacks {missing}; conflict is between a video's sound and "
                 "its captions, so add them"
             )
-        self._task = task
         self._variants = _variants(name, config)
-        self._model: keras.Model | None = None
+        exact = {EXACT: HarmonizationConfig(method="monitor", measure=EXACT)}
+        self._cheap = CompiledFunction(functools.partial(self._cosines, self._variants))
+        self._exact = CompiledFunction(functools.partial(self._cosines, exact))
         self._noise: dict[int, tuple[bool, bool]] = {}
 
-    def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
-        if self._model is not model:
-            self._build(model, context)
-        clips = self._score(context)
+    def evaluate(self, model: VattModel, context: EvaluationContext) -> dict[str, float]:
+        clips = self._score(model, context)
         planted = self._planted(clips.example_ids)
         scores: dict[str, float] = {"planted_share": planted.either.mean()}
         for name, cosines in clips.cosines.items():
@@ -87,40 +104,27 @@ class ConflictEvaluator(Evaluator):
         names = [*self._variants, *([EXACT] if self.config.exact_examples else [])]
         return {f"{name}/auc_{kind}": 0.5 for name in names for kind in KINDS}
 
-    def _build(self, model: keras.Model, context: EvaluationContext) -> None:
-        self._model = model
-        options = {"jit_compile": context.jit_compile}
-        self._cheap = tf.function(lambda batch: self._cosines(batch, self._variants), **options)
-        exact = {EXACT: HarmonizationConfig(method="monitor", measure=EXACT)}
-        self._exact = tf.function(lambda batch: self._cosines(batch, exact), **options)
-
-    def _cosines(self, batch: dict, variants: dict[str, HarmonizationConfig]) -> dict:
+    def _cosines(
+        self, variants: dict[str, HarmonizationConfig], model: VattModel, batch: Mapping
+    ) -> dict:
         """float32[batch]: cosine by variant and, under an empty name, 1 for rows with both
         losses."""
-        task, stream = self._task, next(iter(self._task.streams))
-        conflicts = batch_conflicts(task, self._model, batch, variants, stream=stream)
+        task, stream = self.task, next(iter(self.task.streams))
+        conflicts = batch_conflicts(task, model, batch, variants, stream=stream)
         found = {name: conflict.cosine for name, conflict in conflicts.items()}
         masks = [batch[f"{modality}_mask"] for modality in MODALITIES]
         found[""] = batch["example_mask"] * tf.reduce_prod(tf.stack(masks), axis=0)
         return found
 
-    def _batches(self) -> Iterator[tuple[int, dict]]:
-        """Batches, each with the number of examples before it."""
-        before = 0
-        for batch in pipeline.build_eval_dataset(self.config.input):
-            yield before, batch
-            before += int(batch["example_mask"].numpy().sum())
-            if 0 < self.config.max_examples <= before:
-                return
-
-    def _score(self, context: EvaluationContext) -> ScoredClips:
-        with_pictures = context.summary_writer is not None and self.config.num_pictures > 0
+    def _score(self, model: VattModel, context: EvaluationContext) -> ScoredClips:
+        with_pictures = context.shows(self.config.num_pictures)
         cosines: dict[str, list] = {}
-        ids, thumbnails = [], []
-        for before, batch in self._batches():
-            found = self._cheap(batch)
+        ids, thumbnails, before = [], [], 0
+        for batch in batches(self.config.input, self.config.max_examples):
+            found = self._cheap(model, batch, context)
             if before < self.config.exact_examples:
-                found |= self._exact(batch)
+                found |= self._exact(model, batch, context)
+            before += int(batch["example_mask"].numpy().sum())
             usable = found.pop("").numpy() > 0
             for name, values in found.items():
                 cosines.setdefault(name, []).append(values.numpy()[usable])
@@ -154,7 +158,7 @@ class ConflictEvaluator(Evaluator):
         name, cosines = next(iter(clips.cosines.items()))
         order = np.argsort(cosines, kind="stable")
         count = min(self.config.num_pictures, len(order) // 2)
-        shown = []
+        shown: list[panels.Panel] = []
         for tag, rows in (("most", order[:count]), ("least", order[::-1][:count])):
             infos = examples.describe(clips.example_ids[rows].tolist(), self.config.input)
             strips = []
@@ -214,7 +218,7 @@ def _histograms(clips: ScoredClips) -> list[panels.Panel]:
     ]
 
 
-def _variants(name: str, config: EvaluatorConfig) -> dict[str, HarmonizationConfig]:
+def _variants(name: str, config: ConflictConfig) -> dict[str, HarmonizationConfig]:
     """Cheap scores by name: each measure, for single clips and for groups."""
     allowed = [one for one in MEASURES if one != EXACT]
     if not config.measures or not set(config.measures) <= set(allowed):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from trainers.data.config import InputConfig
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.pictures.captions import clip_captions
+from trainers.evaluation.pictures.clip_captions import clip_captions
 
 NUM_TRIPLETS = 3
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from trainers.data.config import InputConfig
 from trainers.data.examples import ExampleInfo
-from trainers.evaluation.pictures.captions import kept_captions
+from trainers.evaluation.pictures.clip_captions import kept_captions
 
 WRONG = "wrong"
 

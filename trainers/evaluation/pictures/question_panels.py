@@ -2,28 +2,27 @@
 
 from collections.abc import Mapping
 
-import keras
 import tensorflow as tf
 
+from mm_models.contracts import Writes
 from mm_models.decoding.sampling import greedy
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from trainers.data.config import InputConfig
+from trainers.evaluation.model_inputs import clip_thumbnails, decoder_inputs
 from trainers.evaluation.pictures import drawing, panels
-from trainers.evaluation.places.embeddings import clip_thumbnails
-from trainers.evaluation.writing.asked_examples import decoder_inputs
 
 NUM_EXAMPLES = 4
 
 
 def prompt_panels(
-    model: keras.Model, batch: Mapping[str, tf.Tensor], input_config: InputConfig
+    model: Writes, batch: Mapping[str, tf.Tensor], input_config: InputConfig
 ) -> list[panels.Panel]:
     """The first examples as a table, and as pictures with words where there is video.
 
     Rows that pack several examples show the first of them, and nothing is written for them.
 
     Args:
-        model: offers `start_decoding` and `decode_step`.
+        model: writes.
         batch: one replica's batch.
         input_config: what it was read with.
     """
@@ -49,7 +48,7 @@ def prompt_panels(
     return shown
 
 
-def _written(model: keras.Model, kept: Mapping[str, tf.Tensor]) -> tf.Tensor:
+def _written(model: Writes, kept: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """int32[rows, tokens] that the model writes, as many as targets have."""
     max_length = kept["targets"].shape[1]
     state = model.start_decoding(decoder_inputs(kept), max_length)

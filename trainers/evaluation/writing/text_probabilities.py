@@ -1,16 +1,17 @@
-"""How probable a decodable model finds given texts."""
+"""How probable a model finds given texts."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from mm_models.contracts import Scores
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 
 LABELS = "labels"
 
 
-def score_texts(model, tensors: Mapping[str, tf.Tensor]) -> tf.Tensor:
+def score_texts(model: Scores, tensors: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """float32[batch, labels] sums of log p; the tensors hold `labels: int32[labels, tokens]`."""
     inputs = dict(tensors)
     labels = inputs.pop(LABELS)
