@@ -6,7 +6,7 @@ import tensorflow as tf
 from mm_models.layers import randomness
 from mm_models.text import label_prompts, prompt_draws
 from mm_models.text.tokenizers import build_tokenizer
-from trainers.data.config import TextInputConfig
+from trainers.data.parts.text.config import TextInputConfig
 from trainers.tasks.imp.objectives import ImpObjectiveConfig
 
 

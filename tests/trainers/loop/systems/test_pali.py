@@ -10,6 +10,7 @@ from tests.trainers.loop.support import metric_lines
 from tests.trainers.tasks.pali import pali_parts
 from trainers.config.loading import load_config, to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.loop.modes import run_experiment
 from trainers.tasks.pali.task import PaliTaskConfig
@@ -38,7 +39,7 @@ def experiment(folder):
                 metrics=["rouge_l"],
             ),
             "classes": EvaluatorConfig(
-                kind="label_scoring", input=given("test", batch_size=4, num_labels=1)
+                kind="label_scoring", input=given("test", batch_size=4, labels=LabelsInputConfig())
             ),
             "found": EvaluatorConfig(
                 kind="likelihood_retrieval",
