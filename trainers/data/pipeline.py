@@ -17,6 +17,7 @@ from trainers.data.order.mixture import MixtureBlock
 from trainers.data.parts.base import InputPart, build_parts
 from trainers.data.plan import input_fingerprint, plan
 from trainers.data.processing import BatchProcessor
+from trainers.data.reading.errors import user_errors
 from trainers.data.reading.example_source import ExampleSource, Reader
 from trainers.data.reading.loader import RecordLoader
 from trainers.data.reading.parse import Parser, Wanted
@@ -117,7 +118,8 @@ def batch_facts(input_config: InputConfig, seed: int) -> list[str]:
     """What the parts say of the first rows of the first training batch, a line for each part."""
     num_rows = min(input_config.batch_size, _MAX_FACTS_ROWS)
     few = dataclasses.replace(input_config, batch_size=num_rows)
-    (batch,) = build_train_dataset(few, seed=seed).take(1).as_numpy_iterator()
+    with user_errors():
+        (batch,) = build_train_dataset(few, seed=seed).take(1).as_numpy_iterator()
     lines = []
     for name, part in build_parts(few).items():
         facts = ", ".join(f"{words} {value:.4g}" for words, value in part.facts(batch).items())

@@ -10,6 +10,7 @@ from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.data.parts.text.config import TextInputConfig
 from trainers.data.parts.video.config import VideoInputConfig
 from trainers.runs import build_model, build_task

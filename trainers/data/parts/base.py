@@ -42,8 +42,6 @@ from trainers.data.reading.reader import RawBatch
 from trainers.evaluation.pictures.panels import Panel
 
 Parsed = Mapping[str, tf.RaggedTensor]
-NUM_SHOWN_CLIPS = 4
-NUM_SHOWN_SOUNDS = 2
 
 
 class Prepared(NamedTuple):
@@ -158,14 +156,15 @@ class InputPart(abc.ABC):
         self,
         batch: Mapping[str, tf.Tensor],
         described: Sequence[tuple[str, list[str]]],
+        *,
         titled: bool,
     ) -> list[Panel]:
-        """Pictures and sounds of the first rows of a batch, with words under them.
+        """Pictures and sounds of the first rows of a training batch, with words under them.
 
         Args:
-            batch: rows to show.
-            described: a title and further lines for each row.
-            titled: whether to put titles under pictures too.
+            batch: by name.
+            described: a title and further lines for each row to show.
+            titled: whether to put the title under pictures too.
         """
         return []
 

@@ -15,6 +15,10 @@ from trainers.data.parts.audio.config import AudioInputConfig
 from trainers.data.parts.base import InputPart, Parsed, Prepared, range_facts, rows_with
 from trainers.data.reading.parse import Wanted, scalar
 from trainers.data.reading.reader import RawBatch
+from trainers.evaluation.pictures import drawing
+from trainers.evaluation.pictures.panels import ImagePanel, Panel, SoundPanel
+
+NUM_PLAYERS = 2
 
 
 class AudioPart(InputPart):
@@ -136,6 +140,18 @@ class AudioPart(InputPart):
         """Sound that is stored as bytes."""
         stored = parsed[contract.WAVEFORM_PCM16].flat_values
         return [tf.io.decode_raw(sound, tf.int16) for sound in stored]
+
+    def panels(self, batch, described, *, titled: bool) -> list[Panel]:
+        """Spectrograms, and players of the first sounds."""
+        rate, pictures, shown = self.config.sample_rate_hz, [], []
+        for row, (key, lines) in enumerate(described):
+            if float(batch["audio_mask"][row]) == 0:
+                continue
+            waveform = batch["audio"][row].numpy()
+            pictures.append(drawing.spectrogram_image(waveform, rate, lines=[key, *lines[:1]]))
+            if row < NUM_PLAYERS:
+                shown.append(SoundPanel(f"sound/{row}", waveform, rate, " / ".join(lines)))
+        return [*shown, ImagePanel("spectrograms", drawing.stack(pictures))] if pictures else []
 
     def facts(self, batch: Mapping[str, np.ndarray]) -> dict[str, float]:
         """How many rows have sound, its range, and how many are silent."""

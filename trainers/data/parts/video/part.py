@@ -14,6 +14,8 @@ from trainers.data.parts.video import decode
 from trainers.data.parts.video.config import VideoInputConfig
 from trainers.data.reading.parse import Wanted
 from trainers.data.reading.reader import RawBatch
+from trainers.evaluation.pictures import drawing
+from trainers.evaluation.pictures.panels import ImagePanel, Panel
 
 CROPS = ("inception", "vgg", "random", "center", "resize")
 # Enlarging frames further than this shows nothing but interpolation.
@@ -91,6 +93,17 @@ class VideoPart(InputPart):
     def decode_all(self, parsed: Parsed) -> list[tf.Tensor]:
         """Every stored frame."""
         return [frames.decode_jpeg(frame) for frame in parsed[contract.FRAMES].flat_values]
+
+    def panels(self, batch, described, *, titled: bool) -> list[Panel]:
+        """Frames of clips beside each other."""
+        strips = [
+            drawing.clip_strip(
+                batch["video"][row].numpy(), ([key, *lines] if titled else lines)[:5]
+            )
+            for row, (key, lines) in enumerate(described)
+            if float(batch["video_mask"][row]) > 0
+        ]
+        return [ImagePanel("clips", drawing.stack(strips))] if strips else []
 
     def facts(self, batch: Mapping[str, np.ndarray]) -> dict[str, float]:
         """How many rows have pictures, their range, and how many show one colour alone."""
