@@ -15,6 +15,11 @@ from mm_models.vatt import config as vatt_config
 from trainers.config import schema as trainer_config
 from trainers.config.loading import load_config
 from trainers.data import config as data_config
+from trainers.data.parts.audio import config as audio_config
+from trainers.data.parts.labels import config as labels_config
+from trainers.data.parts.prompted import config as prompted_config
+from trainers.data.parts.text import config as text_config
+from trainers.data.parts.video import config as video_config
 from trainers.evaluation import config as evaluation_config
 from trainers.optimization import config as optimization_config
 from trainers.study import config as study_config
@@ -40,6 +45,11 @@ SCHEMAS = (
     decoding_config,
     trainer_config,
     data_config,
+    audio_config,
+    labels_config,
+    prompted_config,
+    text_config,
+    video_config,
     evaluation_config,
     optimization_config,
     study_config,

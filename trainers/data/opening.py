@@ -69,8 +69,17 @@ class OpenedInput:
         parts = build_parts(config, name)
         for part in parts.values():
             part.open(indexes, seed=seed, training=training)
-        source: ExampleSource = RecordSource(indexes, list(config.datasets.values()))
-        for part in parts.values():
-            if part.brings_examples:
-                source = part.example_source()
-        return cls(config, parts, indexes, source)
+        return cls(config, parts, indexes, _example_source(config, parts, indexes, name))
+
+
+def _example_source(
+    config: InputConfig, parts: dict[str, InputPart], indexes: list[RecordIndex], name: str
+) -> ExampleSource:
+    asked = {part: each.example_source() for part, each in parts.items()}
+    brought = {part: source for part, source in asked.items() if source is not None}
+    if len(brought) > 1:
+        raise UserError(
+            f"{name} reads {' and '.join(brought)}, which each say where examples come from; set "
+            "all but one of them to null"
+        )
+    return next(iter(brought.values()), RecordSource(indexes, list(config.datasets.values())))

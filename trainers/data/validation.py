@@ -31,15 +31,8 @@ def validate(config: InputConfig, name: str = "input") -> None:
             f"{name} reads no modality; set at least one of {', '.join(contents[:-1])} and "
             f"{contents[-1]}"
         )
-    parts = build_parts(config, name)
-    for part in parts.values():
+    for part in build_parts(config, name).values():
         part.validate()
-    bringing = [part for part, each in parts.items() if each.brings_examples]
-    if len(bringing) > 1:
-        raise UserError(
-            f"{name} reads {' and '.join(bringing)}, which each say where examples come from; set "
-            "all but one of them to null"
-        )
 
 
 def _validate_dataset(dataset: DatasetConfig, name: str) -> None:

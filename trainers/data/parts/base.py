@@ -60,13 +60,10 @@ class InputPart(abc.ABC):
     """One part of an input.
 
     Attributes:
-        brings_examples: whether `example_source` says where examples come from.
         config: of the part.
         inputs: of the whole input, for what depends on its neighbours.
         input_field, field: where input and part stand in the experiment, for messages.
     """
-
-    brings_examples = False
 
     def __init__(self, config: Any, inputs: InputConfig, input_field: str, name: str):
         """Takes the configs as given; opens nothing."""
@@ -108,7 +105,7 @@ class InputPart(abc.ABC):
             seed: int32[2] the row's seed.
             parsed: as in `prepare`, of the whole batch.
         """
-        raise NotImplementedError(f"{self.field} prepares examples and does not decode them")
+        return {}
 
     def stored_fault(self, dataset: DatasetConfig, info: Mapping[str, Any]) -> str:
         """Why a record folder does not go with the part, and the remedy; empty where it does.
@@ -132,9 +129,9 @@ class InputPart(abc.ABC):
         """
         self.training = training
 
-    def example_source(self) -> ExampleSource:
-        """Where examples come from, of an opened part that brings them."""
-        raise NotImplementedError(f"{self.field} brings no examples")
+    def example_source(self) -> ExampleSource | None:
+        """Of an opened part, where examples come from; None for every record in turn."""
+        return None
 
     def order_identity(self) -> Any:
         """Plain values that change which record stands where in the order; None for none."""

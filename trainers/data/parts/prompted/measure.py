@@ -8,7 +8,7 @@ import tensorflow as tf
 from trainers.data.order.example_order import TrainingOrder
 from trainers.data.order.mixture import MixtureBlock
 from trainers.data.parts.prompted.processing import PromptProcessor
-from trainers.data.parts.prompted.reader import PromptedReader, RawPrompts
+from trainers.data.parts.prompted.reader import PromptBatchReader, RawPrompts
 from trainers.data.parts.prompted.sources import PromptedSources
 from trainers.data.reading.index import RecordIndex
 from trainers.data.reading.loader import RecordLoader
@@ -89,7 +89,7 @@ def measure(sources: PromptedSources, indexes: list[RecordIndex]) -> PromptedPla
     weights = [source.weight for source in sources.sources]
     sizes = [source.num_records for source in sources.sources]
     order = TrainingOrder(sizes, MixtureBlock(weights), MEASURED_ROWS, seed=0)
-    reader = PromptedReader(
+    reader = PromptBatchReader(
         sources,
         indexes,
         RecordLoader(indexes, datasets),

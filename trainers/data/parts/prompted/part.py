@@ -11,7 +11,7 @@ from trainers.data.parts.prompted.catalog import PromptedCatalog
 from trainers.data.parts.prompted.config import PromptedInputConfig
 from trainers.data.parts.prompted.measure import PromptedPlan, measure
 from trainers.data.parts.prompted.processing import PromptProcessor
-from trainers.data.parts.prompted.reader import PromptedReader, RawPrompts
+from trainers.data.parts.prompted.reader import PromptBatchReader, RawPrompts
 from trainers.data.parts.prompted.sources import PromptedSources, open_sources
 from trainers.data.parts.prompted.validation import validate_prompted
 from trainers.data.reading.example_source import ExampleSource, Reader
@@ -26,7 +26,6 @@ _ORDER_FIELDS = ("mixing", "scale", "maximum", "temperature", "examples_per_row"
 class PromptedPart(InputPart):
     """`inputs`, `targets` and what goes with them (see `PromptProcessor`); brings the examples."""
 
-    brings_examples = True
     config: PromptedInputConfig
     # Words are read outside the graph.
     wanted = Wanted()
@@ -114,7 +113,7 @@ class PromptedExamples(ExampleSource):
 
     def reader(self, loader, order, host_slice, seed) -> Reader:
         """Reads records and makes prompts of them."""
-        return PromptedReader(
+        return PromptBatchReader(
             self._sources, self._indexes, loader, order, host_slice, seed, self._catalog
         )
 

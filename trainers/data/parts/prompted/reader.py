@@ -51,7 +51,7 @@ class _Found:
     time_draw: float
 
 
-class PromptedReader:
+class PromptBatchReader:
     """Reads the examples that an order over sources (see `sources.py`) names.
 
     A record that lacks what its task needs is replaced, as a corrupt one is, by the next one of
