@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from beam_pipelines.record import contract
 from tests.trainers.record_factory import Recipe, write_record_folder
-from trainers.data.config import AudioInputConfig, DatasetConfig, InputConfig, VideoInputConfig
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.data.pipeline import build_train_dataset
 
 BATCH_SIZE = 16

@@ -28,7 +28,7 @@ class System:
         signatures: class of the served functions (export/signatures/base.py).
         evaluators: classes of the kinds of evaluators that the system brings (trainers/evaluation/
             base.py), which only experiments of this system know.
-        input_parts: classes of the parts of an input that the system brings, by name
+        input_parts: config classes of the parts of an input that the system brings, by name
             (trainers/data/parts/base.py), which every experiment knows.
         key_maps: tuple of the system's own KeyMaps (mm_models/checkpoints/key_maps.py), by which
             published weights come in and go out; empty for none. Its module is light.
@@ -98,6 +98,15 @@ SYSTEMS: dict[str, System] = {
     ),
 }
 
+# What an input may be put together from: config classes by the part's name.
+INPUT_PARTS: dict[str, str] = {
+    "video": "trainers.data.parts.video.config:VideoInputConfig",
+    "audio": "trainers.data.parts.audio.config:AudioInputConfig",
+    "text": "trainers.data.parts.text.config:TextInputConfig",
+    "prompted": "trainers.data.parts.prompted.config:PromptedInputConfig",
+    "labels": "trainers.data.parts.labels.config:LabelsInputConfig",
+}
+
 
 def systems() -> dict[str, System]:
     """Every system by name: those of this project, and those of installed packages.
@@ -136,6 +145,23 @@ def _load(entry: importlib.metadata.EntryPoint, package: str) -> System:
             f"{type(loaded).__name__}; it must be a trainers.registry.System"
         )
     return loaded
+
+
+def input_parts() -> dict[str, str]:
+    """Config classes of the known parts of an input: those of this project, then of systems.
+
+    Raises:
+        UserError: a system brings a part whose name is taken.
+    """
+    known = dict(INPUT_PARTS)
+    for name, each in systems().items():
+        for part, config in each.input_parts.items():
+            if known.setdefault(part, config) != config:
+                raise UserError(
+                    f"system {name!r} brings an input part {part!r} ({config}), but there already "
+                    f"is {known[part]}; rename the part in the system's input_parts"
+                )
+    return known
 
 
 def system(name: str) -> System:

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import re
+import sys
 
 import pytest
 
@@ -82,7 +83,8 @@ def test_every_run_of_a_study_loads_and_its_header_says_how_to_run_it(path, monk
 
 
 def _fields():
-    for module in SCHEMAS:
+    parts = [sys.modules[part.__module__] for part in data_config.PART_CONFIGS.values()]
+    for module in (*SCHEMAS, *parts):
         for name, schema in vars(module).items():
             if dataclasses.is_dataclass(schema) and schema.__module__ == module.__name__:
                 for field in dataclasses.fields(schema):

@@ -167,6 +167,9 @@ class ToyInputs:
         text = json.dumps(dataclasses.asdict(input_config), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def batch_facts(self, input_config, seed):
+        return [f"  rows {input_config.batch_size}"]
+
     def describe(self, example_ids, input_config):
         return [f"toy/{number}" for number in example_ids]
 

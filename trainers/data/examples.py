@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from beam_pipelines.record import contract
 from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.opening import open_indexes
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
-from trainers.data.stored_media import open_indexes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,32 +2,38 @@
 
 import dataclasses
 import functools
+import operator
 import os
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.data.reading import parse
 from trainers.data import draw_columns
 from trainers.data.config import InputConfig
-from trainers.data.reading.index import RecordIndex
-from trainers.data.reading.loader import RecordLoader
-from trainers.data.order.mixture import MixtureBlock
+from trainers.data.opening import OpenedInput
 from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
+from trainers.data.order.mixture import MixtureBlock
+from trainers.data.parts.base import InputPart, build_parts
 from trainers.data.plan import input_fingerprint, plan
 from trainers.data.processing import BatchProcessor
-from trainers.data.parts.prompted.catalog import PromptedCatalog
-from trainers.data.parts.prompted.processing import PromptProcessor
-from trainers.data.parts.prompted.reader import PromptedReader
-from trainers.data.parts.prompted.sources import PromptedSources, open_sources
-from trainers.data.reading.reader import BatchReader, RawBatch, RawPrompts, Slice
-from trainers.data.stored_media import open_indexes
-from trainers.data.validation import validate
+from trainers.data.reading.errors import user_errors
+from trainers.data.reading.example_source import ExampleSource, Reader
+from trainers.data.reading.loader import RecordLoader
+from trainers.data.reading.parse import Parser, Wanted
+from trainers.data.reading.reader import RawBatch, Slice
 
-__all__ = ["build_eval_dataset", "build_train_dataset", "input_fingerprint", "plan", "slice_of"]
+__all__ = [
+    "batch_facts",
+    "build_eval_dataset",
+    "build_train_dataset",
+    "input_fingerprint",
+    "plan",
+    "slice_of",
+]
 
 _ENDLESS = 2**62
+_MAX_FACTS_ROWS = 32
 
 Process = Callable[[RawBatch], dict[str, tf.Tensor]]
 Read = Callable[..., RawBatch]
@@ -50,36 +56,24 @@ def build_train_dataset(
             row as the host has replicas make up its contiguous part of the global batch.
 
     Returns:
-        Dictionaries of tensors with static shapes: `video: float32[batch, frames, height, width,
-        3]` in [-1, 1], `audio: float32[batch, samples]`, `text: int32[batch, candidates, tokens]`,
-        `video_mask`, `audio_mask`, `text_mask: float32[batch]`, `text_candidate_mask:
-        float32[batch, candidates]`, `label: int32[batch, num_labels]` (-1 is padding), `example_id:
-        int64[batch]`, `example_mask: float32[batch]`; of the modalities the configuration reads.
-        Prompted inputs have `inputs`, `targets`, `task` and more (see
-        `trainers.data.parts.prompted.processing`).
+        Dictionaries of tensors with static shapes: those of the parts that the configuration reads
+        (see the classes in `trainers/data/parts`), `example_id: int64[batch]` and `example_mask:
+        float32[batch]`.
 
     Raises:
         UserError: a wrong field, a missing file, an empty split.
     """
-    validate(input_config)
     if input_config.num_views > 1:
         raise UserError(
             "num_windows and num_crops are evaluation views; a training input takes one of each"
         )
-    indexes = open_indexes(input_config)
-    sources = None
-    weights = [dataset.weight for dataset in input_config.datasets.values()]
-    sizes = [index.num_records for index in indexes]
-    if input_config.prompted is not None:
-        sources = open_sources(input_config, indexes)
-        weights = [source.weight for source in sources.sources]
-        sizes = [source.num_records for source in sources.sources]
-    order = TrainingOrder(sizes, MixtureBlock(weights), input_config.batch_size, seed)
-    part = slice_of(input_config, input_context)
-    first = start_step * part.replicas_per_host
+    opened = OpenedInput.open(input_config, seed=seed, training=True)
+    source, batch_size = opened.source, input_config.batch_size
+    order = TrainingOrder(source.sizes, MixtureBlock(source.weights), batch_size, seed)
+    host_slice = slice_of(input_config, input_context)
+    first = start_step * host_slice.replicas_per_host
     elements = tf.data.Dataset.range(first, _ENDLESS)
-    opened = _Opened(input_config, indexes, order, part, sources)
-    return _assemble(elements, opened, seed=seed, training=True)
+    return _assemble(elements, opened, order, host_slice, seed)
 
 
 def build_eval_dataset(
@@ -88,10 +82,9 @@ def build_eval_dataset(
     """Every record once, in stored order; the last batch is padded.
 
     Args:
-        input_config: what to read; with several views (windows times crops) `video` is
-            float32[batch, views, frames, height, width, 3] and `audio` float32[batch, views,
-            samples]. A prompted input yields every different prompt of its tasks once, records in
-        stored order, task by task.
+        input_config: what to read; with several views (windows times crops) tensors that have
+            them are dtype[batch, views, ...]. A part that brings examples (see
+            `trainers/data/parts/base.py`) yields each of these once, instead of each record.
         input_context: this host's place, as in `build_train_dataset`.
 
     Returns:
@@ -101,20 +94,11 @@ def build_eval_dataset(
     Raises:
         UserError: a wrong field, a missing file, an empty split.
     """
-    validate(input_config)
-    indexes = open_indexes(input_config)
-    sizes = [index.num_records for index in indexes]
-    sources = catalog = None
-    if input_config.prompted is not None:
-        sources = open_sources(input_config, indexes)
-        loader = RecordLoader(indexes, list(input_config.datasets.values()), None)
-        catalog = PromptedCatalog(sources, indexes, loader)
-        sizes = catalog.sizes
-    order = EvaluationOrder(sizes, input_config.batch_size)
-    part = slice_of(input_config, input_context)
-    elements = tf.data.Dataset.range(order.num_batches * part.replicas_per_host)
-    opened = _Opened(input_config, indexes, order, part, sources, catalog)
-    return _assemble(elements, opened, seed=0, training=False)
+    opened = OpenedInput.open(input_config, training=False)
+    order = EvaluationOrder(opened.source.sizes, input_config.batch_size)
+    host_slice = slice_of(input_config, input_context)
+    elements = tf.data.Dataset.range(order.num_batches * host_slice.replicas_per_host)
+    return _assemble(elements, opened, order, host_slice, 0)
 
 
 def slice_of(input_config: InputConfig, context: tf.distribute.InputContext | None) -> Slice:
@@ -130,49 +114,52 @@ def slice_of(input_config: InputConfig, context: tf.distribute.InputContext | No
     return Slice(context.input_pipeline_id, replicas // hosts, input_config.batch_size // replicas)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Opened:
-    """What a data set is put together from."""
-
-    config: InputConfig
-    indexes: list[RecordIndex]
-    order: TrainingOrder | EvaluationOrder
-    part: Slice
-    sources: PromptedSources | None
-    catalog: PromptedCatalog | None = None
+def batch_facts(input_config: InputConfig, seed: int) -> list[str]:
+    """What the parts say of the first rows of the first training batch, a line for each part."""
+    num_rows = min(input_config.batch_size, _MAX_FACTS_ROWS)
+    few = dataclasses.replace(input_config, batch_size=num_rows)
+    with user_errors():
+        (batch,) = build_train_dataset(few, seed=seed).take(1).as_numpy_iterator()
+    lines = []
+    for name, part in build_parts(few).items():
+        facts = ", ".join(f"{words} {value:.4g}" for words, value in part.facts(batch).items())
+        lines += [f"  {name} of {num_rows} rows: {facts}"] if facts else []
+    return lines
 
 
 def _assemble(
-    elements: tf.data.Dataset, opened: _Opened, *, seed: int, training: bool
+    elements: tf.data.Dataset,
+    opened: OpenedInput,
+    order: TrainingOrder | EvaluationOrder,
+    host_slice: Slice,
+    seed: int,
 ) -> tf.data.Dataset:
-    config, part = opened.config, opened.part
+    config, parts = opened.config, opened.parts
     datasets = list(config.datasets.values())
-    parser = prompts = None
-    if config.reads_records:
-        wanted = parse.wanted(config)
-        parser = parse.Parser(wanted, [dict(dataset.feature_names) for dataset in datasets])
-    if opened.sources is None:
-        reader = BatchReader(opened.indexes, datasets, opened.order, part, parser, seed)
-    else:
-        loader = RecordLoader(opened.indexes, datasets, parser)
-        reader = PromptedReader(
-            opened.sources, opened.indexes, loader, opened.order, part, seed, opened.catalog
-        )
-        prompts = PromptProcessor(
-            config.prompted, opened.sources.templates, opened.sources.tokenizer
-        )
-    processor = BatchProcessor(
-        config, datasets, parser, part.batch_size, seed=seed, training=training, prompts=prompts
-    )
+    wanted = functools.reduce(operator.or_, (part.wanted for part in parts.values()), Wanted())
+    parser = decode = None
+    if wanted:
+        parser = Parser(wanted, [dict(dataset.feature_names) for dataset in datasets])
+        decode = functools.partial(_decode, parser, list(parts.values()))
+    loader = RecordLoader(opened.indexes, datasets, decode)
+    reader = opened.source.reader(loader, order, host_slice, seed)
+    processor = BatchProcessor(parts, parser, host_slice.batch_size)
     # Traced once for both of its uses, without AutoGraph, which it does not need and which is slow.
     process = tf.function(processor, autograph=False)
-    read = functools.partial(_read, reader, part.batch_size, _examples_per_row(config))
+    read = functools.partial(_read, reader, _raw_specs(opened.source, host_slice.batch_size))
     load = functools.partial(_load, read, process)
     load = tf.autograph.experimental.do_not_convert(load)
     cores = os.cpu_count() or 1
     parallel = config.num_parallel_calls or cores
     batches = elements.map(load, num_parallel_calls=parallel, deterministic=True)
     return batches.prefetch(config.prefetch_batches).with_options(_options(max(parallel, cores)))
+
+
+def _decode(parser: Parser, parts: list[InputPart], content: bytes, dataset: int) -> None:
+    """Parses and decodes all of a record. Raises a TensorFlow error."""
+    parsed = parser(tf.constant([content]), tf.constant([dataset]))
+    for part in parts:
+        part.decode_all(parsed)
 
 
 def _options(num_threads: int) -> tf.data.Options:
@@ -185,10 +172,6 @@ def _options(num_threads: int) -> tf.data.Options:
     options.threading.max_intra_op_parallelism = 1
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
-
-
-def _examples_per_row(config: InputConfig) -> int:
-    return config.prompted.examples_per_row if config.prompted is not None else 0
 
 
 def _load(read: Read, process: Process, element: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -210,26 +193,19 @@ def _load(read: Read, process: Process, element: tf.Tensor) -> dict[str, tf.Tens
     return either.get_single_element()
 
 
-def _read(
-    reader: BatchReader | PromptedReader,
-    batch_size: int,
-    examples_per_row: int,
-    element: tf.Tensor,
-    *,
-    verify: bool,
-) -> RawBatch:
-    """One element as tensors of known shapes; no examples per row are no prompts."""
-    texts = tf.TensorSpec([batch_size, examples_per_row], tf.string)
-    numbers = tf.TensorSpec([batch_size], tf.int32)
-    prompts = RawPrompts(texts, texts, numbers, numbers, numbers) if examples_per_row else ()
-    specs = RawBatch(
+def _raw_specs(source: ExampleSource, batch_size: int) -> RawBatch:
+    return RawBatch(
         tf.TensorSpec([batch_size], tf.string),
-        numbers,
+        tf.TensorSpec([batch_size], tf.int32),
         tf.TensorSpec([batch_size], tf.int64),
         tf.TensorSpec([batch_size, draw_columns.COUNT], tf.float32),
         tf.TensorSpec([batch_size, 2], tf.int32),
-        prompts,
+        source.extra_specs(batch_size),
     )
+
+
+def _read(reader: Reader, specs: RawBatch, element: tf.Tensor, *, verify: bool) -> RawBatch:
+    """One element as tensors of known shapes."""
     flat = tf.nest.flatten(specs)
     fields = tf.numpy_function(
         lambda number: tuple(tf.nest.flatten(reader.read(number, verify=verify))),

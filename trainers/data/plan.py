@@ -3,13 +3,11 @@
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
-from mm_models.text.tokenizers import build_tokenizer
-from trainers.data.config import InputConfig, PromptedInputConfig
-from trainers.data.reading.index import RecordIndex
-from trainers.data.parts.prompted.measure import PromptedPlan, measure
-from trainers.data.parts.prompted.sources import open_sources
-from trainers.data.stored_media import open_indexes
+from trainers.data.config import InputConfig
+from trainers.data.opening import OpenedInput, open_indexes
+from trainers.data.parts.base import batch_specs, build_parts
 from trainers.data.validation import validate
 
 
@@ -42,16 +40,14 @@ class DataPlan:
         batch_size: global batch size.
         shapes: tensor name to the shape and dtype of one global batch.
         batch_bytes: size of one global batch.
-        vocabulary_size: token ids, or None without text.
-        prompted: tasks and padding of prompted inputs, else None.
+        parts: what the parts of the input have to tell, by their names.
     """
 
     datasets: list[DatasetPlan]
     batch_size: int
     shapes: dict[str, str]
     batch_bytes: int
-    vocabulary_size: int | None
-    prompted: PromptedPlan | None = None
+    parts: dict[str, Any]
 
     def __str__(self) -> str:
         """A line per data set and per tensor."""
@@ -63,11 +59,7 @@ class DataPlan:
         ]
         lines += [f"  {name}: {shape}" for name, shape in self.shapes.items()]
         lines.append(f"  batch of {self.batch_size}: {self.batch_bytes / 2**20:,.1f} MiB")
-        if self.vocabulary_size is not None:
-            lines.append(f"  vocabulary: {self.vocabulary_size:,} ids")
-        if self.prompted is not None:
-            lines.append(str(self.prompted))
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(str, self.parts.values())])
 
 
 def plan(input_config: InputConfig, name: str = "input") -> DataPlan:
@@ -81,28 +73,15 @@ def plan(input_config: InputConfig, name: str = "input") -> DataPlan:
         UserError: a wrong field, a missing or empty split, a vocabulary that cannot be read, a
             wrong sample rate, frames too small.
     """
-    validate(input_config, name)
-    indexes = open_indexes(input_config, name)
-    vocabulary_size = None
-    if input_config.text is not None:
-        text = input_config.text
-        vocabulary_size = build_tokenizer(text.tokenizer, text.vocabulary).vocabulary_size
-    prompted = shares = None
-    if input_config.prompted is not None:
-        sources = open_sources(input_config, indexes, name)
-        prompted = measure(sources, indexes)
-        vocabulary_size = sources.tokenizer.vocabulary_size
-        shares = [0.0] * len(indexes)
-        for source in sources.sources:
-            shares[source.dataset] += source.weight
-    shapes = batch_shapes(input_config)
+    opened = OpenedInput.open(input_config, name)
+    specs = batch_specs(input_config)
+    plans = {part: each.plan() for part, each in opened.parts.items()}
     return DataPlan(
-        datasets=_dataset_plans(input_config, indexes, shares),
+        datasets=_dataset_plans(opened),
         batch_size=input_config.batch_size,
-        shapes={tensor: f"{dtype}{list(shape)}" for tensor, (dtype, shape) in shapes.items()},
-        batch_bytes=sum(_num_bytes(dtype, shape) for dtype, shape in shapes.values()),
-        vocabulary_size=vocabulary_size,
-        prompted=prompted,
+        shapes={key: f"{spec.dtype.name}{spec.shape.as_list()}" for key, spec in specs.items()},
+        batch_bytes=sum(spec.shape.num_elements() * spec.dtype.size for spec in specs.values()),
+        parts={part: each for part, each in plans.items() if each is not None},
     )
 
 
@@ -110,8 +89,8 @@ def input_fingerprint(input_config: InputConfig) -> str:
     """A hash of what defines the order of examples; equal hashes resume exactly.
 
     It covers the names, weights, shares and shards (files and sizes, not folders) of the data sets,
-    the batch size, and the mixture of tasks. Folders may move, and sampling and decoding may
-    change, without touching the order.
+    the batch size, and what parts add. Folders may move, and sampling and decoding may change,
+    without touching the order.
 
     Raises:
         UserError: as `plan` does.
@@ -129,85 +108,26 @@ def input_fingerprint(input_config: InputConfig) -> str:
         if dataset.share < 1:
             datasets[name]["share"] = [float(dataset.share), dataset.share_seed]
     content = {"batch_size": input_config.batch_size, "datasets": list(datasets.items())}
-    if input_config.prompted is not None:
-        content["prompted"] = _prompted_order(input_config.prompted)
+    for name, part in build_parts(input_config).items():
+        identity = part.order_identity()
+        if identity is not None:
+            content[name] = identity
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-def _prompted_order(prompted: PromptedInputConfig) -> dict:
-    """What decides which record and task stands where."""
-    fields = ("mixing", "scale", "maximum", "temperature", "examples_per_row")
-    tasks = [[name, float(task.rate), task.datasets] for name, task in prompted.tasks.items()]
-    return {"tasks": tasks} | {field: getattr(prompted, field) for field in fields}
-
-
-def _dataset_plans(
-    config: InputConfig, indexes: list[RecordIndex], shares: list[float] | None
-) -> list[DatasetPlan]:
-    """`shares` are those of the batch's rows; None follows the data sets' weights."""
-    if shares is None:
-        total = sum(dataset.weight for dataset in config.datasets.values())
-        shares = [dataset.weight / total for dataset in config.datasets.values()]
-    examples = config.batch_size
-    if config.prompted is not None:
-        examples *= config.prompted.examples_per_row
-    plans = []
-    for (name, dataset), index, share in zip(config.datasets.items(), indexes, shares, strict=True):
-        steps = index.num_records / (examples * share) if share else float("inf")
-        plans.append(
-            DatasetPlan(
-                name,
-                dataset.path,
-                dataset.split,
-                index.num_records,
-                len(index.shards),
-                share,
-                steps,
-            )
+def _dataset_plans(opened: OpenedInput) -> list[DatasetPlan]:
+    source = opened.source
+    records = opened.config.batch_size * source.records_per_row
+    named = zip(opened.config.datasets.items(), opened.indexes, source.dataset_shares, strict=True)
+    return [
+        DatasetPlan(
+            name,
+            dataset.path,
+            dataset.split,
+            index.num_records,
+            len(index.shards),
+            share,
+            index.num_records / (records * share) if share else float("inf"),
         )
-    return plans
-
-
-def batch_shapes(config: InputConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Dtype and shape of every tensor of a global batch."""
-    batch = (config.batch_size,)
-    views = (config.num_views,) if config.num_views > 1 else ()
-    shapes = {}
-    if config.video is not None:
-        video = config.video
-        size = (video.num_frames, video.height, video.width, 3)
-        shapes["video"] = ("float32", batch + views + size)
-    if config.audio is not None:
-        shapes["audio"] = ("float32", batch + views + (config.audio.num_samples,))
-    if config.text is not None:
-        candidates = batch + (config.text.num_candidates,)
-        shapes["text"] = ("int32", candidates + (config.text.num_tokens,))
-        shapes["text_candidate_mask"] = ("float32", candidates)
-    if config.prompted is not None:
-        shapes |= _prompted_shapes(config.prompted, config.batch_size)
-    if config.num_labels:
-        shapes["label"] = ("int32", batch + (config.num_labels,))
-    for name in ("video", "audio", "text"):
-        if name in shapes:
-            shapes[f"{name}_mask"] = ("float32", batch)
-    return shapes | {"example_id": ("int64", batch), "example_mask": ("float32", batch)}
-
-
-def _prompted_shapes(
-    prompted: PromptedInputConfig, batch_size: int
-) -> dict[str, tuple[str, tuple[int, ...]]]:
-    rows = ("int32", (batch_size,))
-    shapes = dict.fromkeys(("task", "language", "example_item"), rows)
-    for name in ("input", "target"):
-        ids = ("int32", (batch_size, getattr(prompted, f"num_{name}_tokens")))
-        shapes[f"{name}s"] = ids
-        if prompted.examples_per_row > 1:
-            shapes |= dict.fromkeys((f"{name}_segments", f"{name}_positions"), ids)
-    return shapes
-
-
-def _num_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    size = int(dtype[-2:]) // 8
-    for length in shape:
-        size *= length
-    return size
+        for (name, dataset), index, share in named
+    ]

@@ -3,18 +3,10 @@
 from beam_pipelines.record import contract
 from mm_models import checks
 from mm_models.errors import UserError
-from trainers.data.config import (
-    AudioInputConfig,
-    DatasetConfig,
-    InputConfig,
-    TextInputConfig,
-    VideoInputConfig,
-)
-from trainers.data.parts.prompted.validation import validate_prompted
+from trainers.data.config import PART_CONFIGS, DatasetConfig, InputConfig
+from trainers.data.parts.base import build_parts
 
-CROPS = ("inception", "vgg", "random", "center", "resize")
 CORRUPT_POLICIES = ("fail", "skip")
-TOKENIZERS = ("word", "wordpiece", "sentencepiece")
 
 
 def validate(config: InputConfig, name: str = "input") -> None:
@@ -32,19 +24,15 @@ def validate(config: InputConfig, name: str = "input") -> None:
     for key, dataset in config.datasets.items():
         _validate_dataset(dataset, f"{name}.datasets.{key}")
     checks.check_fields(config, 1, ("batch_size", "prefetch_batches"), name)
-    checks.check_fields(config, 0, ("num_labels", "num_parallel_calls"), name)
-    if all(part is None for part in (config.video, config.audio, config.text, config.prompted)):
+    checks.check_fields(config, 0, ("num_parallel_calls",), name)
+    if not any(part.is_content for part in config.parts.values()):
+        contents = [part for part, each in PART_CONFIGS.items() if each.is_content]
         raise UserError(
-            f"{name} reads no modality; set at least one of video, audio, text and prompted"
+            f"{name} reads no modality; set at least one of {', '.join(contents[:-1])} and "
+            f"{contents[-1]}"
         )
-    if config.video is not None:
-        _validate_video(config.video, f"{name}.video")
-    if config.audio is not None:
-        _validate_audio(config.audio, config.video, f"{name}.audio")
-    if config.text is not None:
-        _validate_text(config.text, f"{name}.text")
-    if config.prompted is not None:
-        validate_prompted(config, name)
+    for part in build_parts(config, name).values():
+        part.validate()
 
 
 def _validate_dataset(dataset: DatasetConfig, name: str) -> None:
@@ -60,28 +48,3 @@ def _validate_dataset(dataset: DatasetConfig, name: str) -> None:
                 f"{name}.feature_names maps {key!r}, which is no key of ours; "
                 f"the keys are {sorted(contract.FEATURES)}"
             )
-
-
-def _validate_video(video: VideoInputConfig, name: str) -> None:
-    fields = ("num_frames", "frame_stride", "height", "width", "num_windows", "num_crops")
-    checks.check_fields(video, 1, fields, name)
-    checks.check_choice(video.crop, CROPS, f"{name}.crop")
-    checks.check_share(video.color_jitter_probability, f"{name}.color_jitter_probability")
-    checks.check_choice(video.num_crops, (1, 3), f"{name}.num_crops")
-
-
-def _validate_audio(audio: AudioInputConfig, video: VideoInputConfig | None, name: str) -> None:
-    checks.check_fields(audio, 1, ("num_samples", "sample_rate_hz", "sample_stride"), name)
-    checks.check_fields(audio, 0, ("num_windows", "noise_std_share"), name)
-    if video is not None and audio.num_windows not in (0, video.num_windows):
-        raise UserError(
-            f"{name}.num_windows is {audio.num_windows} and the video has {video.num_windows}; "
-            "make them equal, or 0 to follow the video"
-        )
-
-
-def _validate_text(text: TextInputConfig, name: str) -> None:
-    checks.check_fields(text, 1, ("num_candidates", "num_tokens"), name)
-    checks.check_choice(text.tokenizer, TOKENIZERS, f"{name}.tokenizer")
-    if not text.vocabulary:
-        raise UserError(f"{name}.vocabulary is empty; name the vocabulary file")

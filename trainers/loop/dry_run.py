@@ -7,6 +7,7 @@ from trainers.evaluation.base import Evaluator
 from trainers.loop.alternation import stream_plan
 from trainers.loop.alternation.samplers import build_order
 from trainers.loop.assembly import Assembly, replica_batch_spec
+from trainers.loop.inputs import data_seeds
 from trainers.loop.steps.dispatch import dispatched_blocks
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -54,10 +55,12 @@ def _parameters(assembly: Assembly) -> list[str]:
 def _stream(assembly: Assembly, one: stream_plan.StreamPlan, batch_bytes: int) -> list[str]:
     stream = assembly.config.streams[one.name]
     described = str(assembly.inputs.plan(stream.input, f"streams.{one.name}.input"))
+    seed = data_seeds(assembly.config.streams, assembly.config.trainer.seed)[one.name]
     return [
         f"stream {one.name}: {one.share:.0%} of the steps, about {one.steps * one.examples:,} "
         "examples",
         *(f"  {line}" for line in described.splitlines()),
+        *(f"  {line}" for line in assembly.inputs.batch_facts(stream.input, seed)),
         f"  {one.examples // assembly.num_replicas} of {one.examples} examples on each of "
         f"{assembly.num_replicas} replica(s)",
         f"  {one.tokens // one.examples:,} tokens per example; {one.flops / 1e9:,.3f} GFLOP per "

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainers import distribution
 from trainers.config.schema import StreamConfig
-from trainers.data.reading.errors import as_user_error
+from trainers.data.reading.errors import user_errors
 
 
 class Inputs(Protocol):
@@ -31,6 +31,9 @@ class Inputs(Protocol):
 
     def fingerprint(self, input_config: Any) -> str:
         """Hash of what defines the order and content of the batches."""
+
+    def batch_facts(self, input_config: Any, seed: int) -> list[str]:
+        """What the first training batch holds, as lines for people."""
 
     def describe(self, example_ids: Sequence[int], input_config: Any) -> list[Any]:
         """Keys and texts of examples, for people."""
@@ -58,6 +61,12 @@ class RecordInputs:
         from trainers.data import pipeline
 
         return pipeline.input_fingerprint(input_config)
+
+    def batch_facts(self, input_config, seed) -> list[str]:
+        """See `trainers.data.pipeline.batch_facts`."""
+        from trainers.data import pipeline
+
+        return pipeline.batch_facts(input_config, seed)
 
     def describe(self, example_ids, input_config) -> list[Any]:
         """See `trainers.data.examples.describe`."""
@@ -117,13 +126,8 @@ class StreamReader:
             UserError: a corrupt record, where the data set's policy is to fail.
         """
         start = time.perf_counter()
-        try:
+        with user_errors():
             batch = next(self._iterators[stream])
-        except tf.errors.OpError as error:
-            mistake = as_user_error(error)
-            if mistake is None:
-                raise
-            raise mistake from error
         self.wait_seconds += time.perf_counter() - start
         return batch
 

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainers.config.schema import ExperimentConfig
-from trainers.data.plan import batch_shapes
+from trainers.data.parts.base import batch_specs
 from trainers.loop.steps import costs
 from trainers.loop.steps.costs import GraphCosts
 from trainers.planning.weights import State, depth_groups, shallow_model
@@ -77,8 +77,4 @@ def _trace(
         return [tf.convert_to_tensor(one) for one in gradients if one is not None]
 
     one_example = dataclasses.replace(config.streams[stream].input, batch_size=1)
-    specs = {
-        name: tf.TensorSpec(shape, dtype)
-        for name, (dtype, shape) in batch_shapes(one_example).items()
-    }
-    return costs.count(tf.autograph.experimental.do_not_convert(step), specs)
+    return costs.count(tf.autograph.experimental.do_not_convert(step), batch_specs(one_example))

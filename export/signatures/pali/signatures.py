@@ -45,7 +45,7 @@ class PaliSignatures(MediaSignatures):
     Args:
         model: PaliModel with trained weights.
         inputs: what the model takes.
-        prompted: trainers/data/config.py: PromptedInputConfig, for vocabulary and templates.
+        prompted: trainers/data/parts/prompted/config.py, for vocabulary and templates.
         info: facts of the run.
 
     Raises:

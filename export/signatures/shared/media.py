@@ -48,7 +48,7 @@ class MediaSignatures(Signatures):
         input_config: what a batch of the run holds (trainers/data/config.py: InputConfig).
         modalities: those that the signatures take.
         info: facts of the run.
-        still_crop: how stills are fitted (trainers/data/config.py: VideoInputConfig), where
+        still_crop: how stills are fitted (trainers/data/parts/video/config.py), where
             the info gives a size for them.
     """
 

@@ -8,13 +8,11 @@ from mm_models.imp.config import AudioConfig, ExpertsConfig, ImpConfig, TextConf
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
 from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
-from trainers.data.config import (
-    AudioInputConfig,
-    DatasetConfig,
-    InputConfig,
-    TextInputConfig,
-    VideoInputConfig,
-)
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
+from trainers.data.parts.text.config import TextInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.runs import build_model, build_task
 from trainers.tasks.imp.objectives import ImpObjectiveConfig
 from trainers.tasks.imp.task import ImpTaskConfig
@@ -48,9 +46,9 @@ def experiment(records: str, vocabulary: str, **changes) -> ExperimentConfig:
             num_frames=num_frames, height=size, width=size, crop=crop, frame_stride=1
         )
 
-    def stream(objective, num_labels=0, **parts):
+    def stream(objective, **parts):
         datasets = {"records": DatasetConfig(path=records, caption_languages=["en"])}
-        inputs = InputConfig(datasets=datasets, batch_size=4, num_labels=num_labels, **parts)
+        inputs = InputConfig(datasets=datasets, batch_size=4, **parts)
         return StreamConfig(objective=objective, input=inputs)
 
     text = TextInputConfig(num_candidates=2, num_tokens=6, vocabulary=vocabulary)
@@ -79,8 +77,8 @@ def experiment(records: str, vocabulary: str, **changes) -> ExperimentConfig:
             "small": stream("described", video=clips(2, 8), text=text),
             "clips": stream("described", video=clips(4, 16), text=text),
             "stills": stream("stills", video=clips(1, 24, "resize"), text=longer),
-            "still_class": stream("still_class", 1, video=clips(1, 16)),
-            "sounds": stream("sounds", 1, audio=sound, text=text),
+            "still_class": stream("still_class", labels=LabelsInputConfig(), video=clips(1, 16)),
+            "sounds": stream("sounds", labels=LabelsInputConfig(), audio=sound, text=text),
         },
     )
 

@@ -16,7 +16,9 @@ from mm_models.text.tokenizers import build_tokenizer
 from mm_models.vatt.config import HeadConfig, VattConfig, named_config
 from mm_models.vatt.model import VattModel
 from tests.export.tiny_model import write_tiny_model
-from trainers.data.config import AudioInputConfig, InputConfig, VideoInputConfig
+from trainers.data.config import InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 
 SENTENCES = ("a red seven moves left", "a blue three moves right", "zwei und drei", "la cifra ocho")
 

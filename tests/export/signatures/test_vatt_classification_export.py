@@ -18,7 +18,10 @@ from tests.export_battery import assert_close, check_export
 from tests.trainers.record_factory import WORDS, Recipe, write_record_folder
 from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
-from trainers.data.config import AudioInputConfig, DatasetConfig, InputConfig, VideoInputConfig
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.runs import build_model, build_task, load_run
 from trainers.tasks.vatt.classification import VattClassificationTaskConfig
 
@@ -31,7 +34,9 @@ CLASSIFIERS = [
 
 def write_run(folder, modality, loss):
     records = write_record_folder(folder / "records", Recipe(splits={"train": 4}, num_shards=1))
-    inputs = InputConfig(datasets={"records": DatasetConfig(path=records)}, num_labels=1)
+    inputs = InputConfig(
+        datasets={"records": DatasetConfig(path=records)}, labels=LabelsInputConfig()
+    )
     if modality == "video":
         inputs.video = VideoInputConfig(num_frames=4, height=16, width=16, crop="center")
     else:

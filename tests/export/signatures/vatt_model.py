@@ -10,13 +10,10 @@ from mm_models.vatt.model import VattModel
 from tests.trainers.record_factory import write_record_folder, write_word_vocabulary
 from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
-from trainers.data.config import (
-    AudioInputConfig,
-    DatasetConfig,
-    InputConfig,
-    TextInputConfig,
-    VideoInputConfig,
-)
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.text.config import TextInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.tasks.vatt.task import VattTaskConfig
 
 STEP = 7

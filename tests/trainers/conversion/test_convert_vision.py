@@ -20,7 +20,7 @@ streams:
   clips:
     input:
       batch_size: 8
-      num_labels: 1
+      labels: {{num_labels: 1}}
       datasets: {{small: {{path: {folder}/records}}}}
       video: {{num_frames: 1, height: 16, width: 16, crop: center}}
 trainer: {{ema: {{decay: 0.9}}}}

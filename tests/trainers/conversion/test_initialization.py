@@ -30,7 +30,7 @@ streams:
   clips:
     input:
       batch_size: 8
-      num_labels: 1
+      labels: {{num_labels: 1}}
       datasets: {{records: {{path: {folder}/records}}}}
       video: {{num_frames: 4, height: 16, width: 16, crop: center, flip: false}}
 initialize: {{pretrained: {{model_dir: {folder}/run}}}}

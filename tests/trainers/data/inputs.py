@@ -2,13 +2,10 @@
 
 import numpy as np
 
-from trainers.data.config import (
-    AudioInputConfig,
-    DatasetConfig,
-    InputConfig,
-    TextInputConfig,
-    VideoInputConfig,
-)
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.text.config import TextInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.data.pipeline import build_train_dataset
 
 

@@ -9,13 +9,9 @@ import tensorflow as tf
 from beam_pipelines.record import contract
 from tests.mm_models.text.pieces import write_model
 from tests.trainers.record_factory import frame_pixels, write_shard
-from trainers.data.config import (
-    DatasetConfig,
-    InputConfig,
-    PromptedInputConfig,
-    PromptedTaskConfig,
-    VideoInputConfig,
-)
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.prompted.config import PromptedInputConfig, PromptedTaskConfig
+from trainers.data.parts.video.config import VideoInputConfig
 
 LABELS = ("zero", "one", "two", "three", "four", "five")
 COLORS = {
@@ -119,7 +115,7 @@ def prompted(folder, tasks, **fields) -> PromptedInputConfig:
 
 
 def input_config(folder, tasks, split="train", batch_size=8, datasets=None, **fields):
-    parts = {name: fields.pop(name) for name in ("video", "audio", "num_labels") if name in fields}
+    parts = {name: fields.pop(name) for name in ("video", "audio", "labels") if name in fields}
     datasets = datasets or {"synthetic": DatasetConfig(path=folder, split=split)}
     return InputConfig(
         datasets=datasets,

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers.data.parts.video import augment
 from trainers.data import draw_columns
 from trainers.data.order.randomness import example_draws, example_seeds
+from trainers.data.parts.video import augment
 
 SIZE = (32, 32)
 
@@ -119,7 +119,9 @@ def test_hue_turns_by_at_most_a_fifth_and_alike_in_all_frames():
 def test_a_fifth_of_the_clips_stays_untouched_and_all_stay_in_range():
     frames = np.random.default_rng(0).uniform(-1, 1, (2, 4, 4, 3)).astype(np.float32)
     jitter = tf.function(lambda draw: augment.color_jitter(frames, 0.8, draw))
-    results = [jitter(row).numpy() for row in example_draws(9, 0, np.arange(500), draw_columns.COUNT)]
+    results = [
+        jitter(row).numpy() for row in example_draws(9, 0, np.arange(500), draw_columns.COUNT)
+    ]
     untouched = np.mean([np.array_equal(result, frames) for result in results])
     assert abs(untouched - 0.2) < 0.06
     assert np.abs(results).max() <= 1.0

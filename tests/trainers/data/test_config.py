@@ -5,13 +5,11 @@ import pytest
 from mm_models.errors import UserError
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
 from trainers.data import examples, plan
-from trainers.data.config import (
-    AudioInputConfig,
-    DatasetConfig,
-    InputConfig,
-    TextInputConfig,
-    VideoInputConfig,
-)
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
+from trainers.data.parts.text.config import TextInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.data.pipeline import build_train_dataset
 from trainers.data.validation import validate
 
@@ -30,13 +28,13 @@ def _input(folder):
         video=VideoInputConfig(num_frames=4, height=32, width=32),
         audio=AudioInputConfig(num_samples=1000, sample_rate_hz=8000),
         text=TextInputConfig(vocabulary=f"{folder}/words.txt"),
-        num_labels=1,
+        labels=LabelsInputConfig(),
     )
 
 
 WRONG = [
     ("batch_size", 0, "at least 1"),
-    ("num_labels", -1, "at least 0"),
+    ("labels.num_labels", 0, "at least 1"),
     ("prefetch_batches", 0, "at least 1"),
     ("num_parallel_calls", -1, "at least 0"),
     ("datasets", {}, "at least one data set"),

@@ -6,9 +6,12 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from tests.trainers.record_factory import Recipe, serialize, write_shard
-from trainers.data.config import AudioInputConfig, DatasetConfig, InputConfig, VideoInputConfig
-from trainers.data.reading.errors import as_user_error
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.data.pipeline import build_eval_dataset, build_train_dataset
+from trainers.data.reading.errors import as_user_error
 
 NUM_RECORDS = 20
 RECIPE = Recipe(num_frames=4, splits={"train": NUM_RECORDS})
@@ -49,7 +52,7 @@ def _input(path, policy="fail", limit=0.5):
         batch_size=5,
         video=VideoInputConfig(4, 1, 32, 32, "center", False, 0.0),
         audio=AudioInputConfig(1000, 8000),
-        num_labels=1,
+        labels=LabelsInputConfig(),
     )
 
 

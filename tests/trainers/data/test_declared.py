@@ -20,7 +20,7 @@ streams:
   clips:
     input:
       batch_size: 8
-      num_labels: 1
+      labels: {{num_labels: 1}}
       datasets:
         narrated: {{path: {ours}, split: train}}
         sounds:

@@ -8,6 +8,7 @@ from tests.trainers.record_factory import (
     write_record_folder,
     write_word_vocabulary,
 )
+from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.data.pipeline import build_eval_dataset
 
 
@@ -21,7 +22,11 @@ def folder(tmp_path_factory):
 
 def test_evaluation_reads_every_record_once_in_order(folder):
     config = inputs.input_config(
-        folder, "test", video=inputs.video_input(), text=inputs.text_input(folder), num_labels=1
+        folder,
+        "test",
+        video=inputs.video_input(),
+        text=inputs.text_input(folder),
+        labels=LabelsInputConfig(),
     )
     batches = list(build_eval_dataset(config).as_numpy_iterator())
     assert len(build_eval_dataset(config)) == len(batches) == 2

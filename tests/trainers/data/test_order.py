@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.data.order.mixture import MixtureBlock
 from trainers.data.order.example_order import EvaluationOrder, TrainingOrder, permute
+from trainers.data.order.mixture import MixtureBlock
 from trainers.data.order.randomness import example_draws, example_seeds, hash64, uniform
 
 

@@ -14,6 +14,7 @@ from tests.trainers.record_factory import (
     write_record_folder,
     write_word_vocabulary,
 )
+from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.data.pipeline import build_train_dataset
 
 FRAME_RATE_HZ = 8.0
@@ -34,7 +35,7 @@ def _full(folder, split="train"):
         video=inputs.video_input(crop="inception", flip=True, color_jitter_probability=0.5),
         audio=inputs.audio_input(noise_std_share=0.01),
         text=inputs.text_input(folder, random_candidates=True),
-        num_labels=2,
+        labels=LabelsInputConfig(num_labels=2),
     )
 
 
@@ -100,7 +101,10 @@ def test_epochs_cover_every_record(folder):
 
 def test_pixels_labels_and_words_are_those_of_the_record(folder):
     config = inputs.input_config(
-        folder, video=inputs.video_input(), text=inputs.text_input(folder), num_labels=2
+        folder,
+        video=inputs.video_input(),
+        text=inputs.text_input(folder),
+        labels=LabelsInputConfig(num_labels=2),
     )
     batch = inputs.training_batches(config, 1)[0]
     with open(f"{folder}/words.txt") as file:
@@ -132,8 +136,7 @@ def test_sound_and_picture_start_together(folder, synchronised):
     config = inputs.input_config(
         folder,
         video=inputs.video_input(),
-        audio=inputs.audio_input(),
-        sync_audio_video=synchronised,
+        audio=inputs.audio_input(follow_video=synchronised),
     )
     differences = []
     for batch in inputs.training_batches(config, 6):

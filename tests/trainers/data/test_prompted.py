@@ -24,8 +24,9 @@ from tests.trainers.data.prompted_records import (
 )
 from trainers.data import pipeline
 from trainers.data.config import DatasetConfig
-from trainers.data.order.mixture import MixtureBlock
 from trainers.data.order.example_order import TrainingOrder
+from trainers.data.order.mixture import MixtureBlock
+from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.data.parts.prompted.catalog import PromptedCatalog
 from trainers.data.parts.prompted.rates import task_weights
 
@@ -288,16 +289,17 @@ def test_packed_rows_hold_whole_examples_without_mixing(folder, tokenizer):
 
 
 def test_packing_text_leaves_little_padding(folder):
-    fields = {"examples_per_row": 16, "num_input_tokens": 128, "num_target_tokens": 64}
-    packed = pipeline.plan(input_config(folder, {"span_corruption": CANONICAL}, **fields)).prompted
-    alone = pipeline.plan(
-        input_config(folder, {"span_corruption": CANONICAL}, **(fields | {"examples_per_row": 1}))
-    ).prompted
+    fields = {"num_input_tokens": 128, "num_target_tokens": 64}
+    tasks = {"span_corruption": CANONICAL}
+    packed, alone = (
+        pipeline.plan(input_config(folder, tasks, **fields, **more)).parts["prompted"]
+        for more in ({"examples_per_row": 16}, {"examples_per_row": 1})
+    )
     assert packed.input_waste < 0.06 < 0.5 < alone.input_waste
     assert packed.tasks[0].examples > 3
     assert "padding: " in str(packed) and "of the examples cut" in str(packed)
     small = {"num_input_tokens": 12, "num_target_tokens": 8}
-    cut = pipeline.plan(input_config(folder, {"captioning": CANONICAL}, **small)).prompted
+    cut = pipeline.plan(input_config(folder, {"captioning": CANONICAL}, **small)).parts["prompted"]
     assert cut.tasks[0].cut_share > 0.5 and cut.input_waste == 0
 
 
@@ -328,7 +330,7 @@ def test_fingerprint_follows_the_mixture(folder):
         input_config(folder, {"captioning": 1.0, "ocr": 2.0}),
         input_config(folder, {"ocr": 1.0, "captioning": 1.0}),
         input_config(folder, {"captioning": 1.0, "ocr": 1.0}, examples_per_row=2),
-        dataclasses.replace(base, prompted=None, num_labels=1, video=video()),
+        dataclasses.replace(base, prompted=None, labels=LabelsInputConfig(), video=video()),
     ]
     assert known not in {pipeline.input_fingerprint(config) for config in other}
     longer = input_config(folder, {"captioning": 1.0, "ocr": 1.0}, num_input_tokens=50)

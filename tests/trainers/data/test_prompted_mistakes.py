@@ -13,7 +13,9 @@ from tests.trainers.data.prompted_records import (
     write_folder,
 )
 from trainers.data import pipeline
-from trainers.data.config import AudioInputConfig, DatasetConfig, PromptedTaskConfig
+from trainers.data.config import DatasetConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.prompted.config import PromptedTaskConfig
 from trainers.data.validation import validate
 
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from mm_models.signal import windows
 from trainers.data import draw_columns
 from trainers.data.parts import sampling
-from trainers.data.config import AudioInputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
 
 
 def test_four_windows_of_a_hundred_frames():
@@ -57,7 +57,9 @@ def test_sound_alone_has_its_own_draw():
     audio = AudioInputConfig(num_samples=100, sample_rate_hz=8000)
     draws = np.zeros((2, draw_columns.COUNT), np.float32)
     draws[1, draw_columns.AUDIO_TIME] = 0.5
-    found = sampling.audio_offsets(audio, tf.constant([299, 299]), tf.constant(draws), num_windows=0)
+    found = sampling.audio_offsets(
+        audio, tf.constant([299, 299]), tf.constant(draws), num_windows=0
+    )
     assert found.numpy().tolist() == [[0], [100]]
     found = sampling.audio_offsets(audio, tf.constant([300]), tf.constant(draws[:1]), num_windows=3)
     assert found.numpy().tolist() == [[0, 100, 200]]

@@ -10,8 +10,9 @@ from tests.trainers.data.inputs import input_config, training_batches, video_inp
 from tests.trainers.record_factory import Recipe, write_record_folder
 from trainers.data.config import DatasetConfig
 from trainers.data.examples import describe
-from trainers.data.reading.index import RecordIndex, choose_records
+from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.data.pipeline import build_eval_dataset, input_fingerprint, plan
+from trainers.data.reading.index import RecordIndex, choose_records
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_the_index_reads_only_the_chosen_records(folder):
 
 
 def test_batches_resume_anywhere_and_describe_themselves(folder):
-    config = of_share(folder, 0.2, num_labels=1)
+    config = of_share(folder, 0.2, labels=LabelsInputConfig())
     batches = training_batches(config, 4)
     seen = np.concatenate([batch["example_id"] for batch in batches])
     assert sorted(seen[:8]) == list(range(8)) == sorted(seen[8:16])

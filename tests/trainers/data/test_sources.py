@@ -10,6 +10,7 @@ from tests.trainers.record_factory import (
     write_word_vocabulary,
 )
 from trainers.data.config import DatasetConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.data.pipeline import build_train_dataset
 
 
@@ -31,7 +32,11 @@ def test_mixtures_parse_each_data_set_by_its_own_names(folder, tmp_path):
     recipe = Recipe(splits={"train": 16}, key_names=names, with_info=False, sound="ramp")
     foreign = write_record_folder(tmp_path, recipe)
     config = inputs.input_config(
-        folder, video=inputs.video_input(), audio=inputs.audio_input(), num_labels=1, batch_size=16
+        folder,
+        video=inputs.video_input(),
+        audio=inputs.audio_input(),
+        labels=LabelsInputConfig(),
+        batch_size=16,
     )
     config.datasets["foreign"] = DatasetConfig(
         path=f"{foreign}/train-*", weight=3.0, feature_names=names, caption_styles=["full"]
@@ -57,7 +62,9 @@ def test_single_images_as_plain_examples(tmp_path):
             example.features.feature["image/encoded"].bytes_list.value[:] = [encoded]
             example.features.feature["clip/label/index"].int64_list.value[:] = [label]
             writer.write(example.SerializeToString())
-    config = inputs.input_config(path, video=inputs.video_input(), num_labels=1, batch_size=4)
+    config = inputs.input_config(
+        path, video=inputs.video_input(), labels=LabelsInputConfig(), batch_size=4
+    )
     batch = inputs.training_batches(config, 1)[0]
     assert batch["video_mask"].all() and sorted(batch["label"][:, 0]) == [0, 1, 2, 3]
     # One frame, repeated to fill the window.

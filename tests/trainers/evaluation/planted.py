@@ -5,13 +5,11 @@ import types
 import numpy as np
 import tensorflow as tf
 
-from trainers.data.config import (
-    AudioInputConfig,
-    DatasetConfig,
-    InputConfig,
-    TextInputConfig,
-    VideoInputConfig,
-)
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
+from trainers.data.parts.text.config import TextInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 
 DIM = 24  # 1 frame x 2 x 4 pixels x 3 channels
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -64,7 +62,7 @@ def inputs(vocabulary="", **modalities):
     return InputConfig(
         datasets={"planted": DatasetConfig(path="nowhere", split="test")},
         batch_size=4,
-        num_labels=1,
+        labels=LabelsInputConfig(),
         **(everything | modalities),
     )
 

@@ -148,7 +148,7 @@ def test_user_mistakes_are_named(tmp_path, plant):
         evaluator().evaluate(FirstValues(), CONTEXT)
     with pytest.raises(UserError, match="task 'vatt' does not classify"):
         ClassificationEvaluator("test", ClassificationConfig("classification"), make_task())
-    with pytest.raises(UserError, match="num_labels"):
+    with pytest.raises(UserError, match="input.labels is null"):
         evaluator(input_config=InputConfig())
     with pytest.raises(UserError, match=r"input.audio is null"):
         evaluator("audio", input_config=inputs(audio=None))

@@ -110,7 +110,7 @@ def test_a_dry_run_reports_and_writes_nothing(tmp_path, capsys):
     assert "parameters: 352 trainable" in report
     # Forward 2 x 16 x (8x16 + 16x8 + 8x8 + 16x8), backward twice that, less the inputs' gradients.
     assert "0.000 GFLOP per step" in report
-    assert "endless synthetic batches of 16" in report
+    assert "endless synthetic batches of 16" in report and "\n    rows 16\n" in report
     assert "memory per replica, about:" in report
     assert "evaluators: toy" in report
 

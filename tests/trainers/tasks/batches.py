@@ -4,7 +4,10 @@ import numpy as np
 
 from mm_models.vatt.config import named_config
 from trainers.config.schema import StreamConfig
-from trainers.data.config import AudioInputConfig, InputConfig, TextInputConfig, VideoInputConfig
+from trainers.data.config import InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.text.config import TextInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.tasks.vatt.task import VattTask, VattTaskConfig
 
 

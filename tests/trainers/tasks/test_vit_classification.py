@@ -11,6 +11,7 @@ from tests import task_battery
 from tests.trainers.tasks.batches import input_config, make_batch
 from trainers import initialization
 from trainers.config.schema import InitializeConfig, StreamConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.tasks.classification.image_task import (
     VitClassificationTask,
     VitClassificationTaskConfig,
@@ -19,7 +20,7 @@ from trainers.tasks.classification.image_task import (
 
 def make_task(pool="map", height=16, **fields):
     inputs = input_config(("video",))
-    inputs.num_labels, inputs.video.height = 1, height
+    inputs.labels, inputs.video.height = LabelsInputConfig(), height
     model = VitConfig(size="debug", pool=pool, head_zero_init=False)
     config = VitClassificationTaskConfig(model=model, class_names=["a", "b", "c"], **fields)
     return VitClassificationTask(config, {"images": StreamConfig(input=inputs)})

@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from mm_models.signal import windows
 from trainers.data import draw_columns
-from trainers.data.config import AudioInputConfig, VideoInputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 
 
 def random_offset(length: tf.Tensor, num_steps: int, stride: int, draw: tf.Tensor) -> tf.Tensor:

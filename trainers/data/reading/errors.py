@@ -1,6 +1,8 @@
 """Users' mistakes that surface inside a running data set."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -21,3 +23,15 @@ def as_user_error(error: BaseException) -> UserError | None:
         return None
     found = re.search(r"\bUserError: (.+)", error.message)
     return UserError(found.group(1).strip()) if found else None
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Raises as a UserError what was one before TensorFlow took it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        mistake = as_user_error(error)
+        if mistake is None:
+            raise
+        raise mistake from error

@@ -16,9 +16,16 @@ import tensorflow as tf
 from beam_pipelines.record import contract
 from mm_models.errors import UserError
 from trainers.data.config import DatasetConfig
-from trainers.data.reading.files import FileSet, is_remote
 from trainers.data.order.randomness import hash64
-from trainers.data.reading.shards import FOOTER_BYTES, HEADER_BYTES, Shard, masked_crc32c, open_shard, record_length
+from trainers.data.reading.files import FileSet, is_remote
+from trainers.data.reading.shards import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    Shard,
+    masked_crc32c,
+    open_shard,
+    record_length,
+)
 
 _REMOTE_READS = 16
 # Keeps the choice of records apart from other draws from the same seed.

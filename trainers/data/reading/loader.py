@@ -2,15 +2,13 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 import tensorflow as tf
 
-from beam_pipelines.record import contract
 from mm_models.errors import UserError
-from mm_models.signal import frames
 from trainers.data.config import DatasetConfig
 from trainers.data.reading.index import CorruptRecord, RecordIndex
-from trainers.data.reading.parse import Parser
 
 
 class RecordLoader:
@@ -20,14 +18,26 @@ class RecordLoader:
     """
 
     def __init__(
-        self, indexes: list[RecordIndex], datasets: list[DatasetConfig], parser: Parser | None
+        self,
+        indexes: list[RecordIndex],
+        datasets: list[DatasetConfig],
+        decode: Callable[[bytes, int], None] | None = None,
     ):
-        """Takes opened data sets, and what parses their records where they are verified."""
+        """Takes opened data sets, and what reads all that a batch may take of a record.
+
+        `decode` gets a record's content and its data set's number, and raises a TensorFlow error
+        for what no batch can be made of; None where batches take nothing of records.
+        """
         self._indexes = indexes
         self._datasets = datasets
-        self._parser = parser
+        self._decode = decode
         self._corrupt: set[tuple[int, int]] = set()
         self._lock = threading.Lock()
+
+    @property
+    def decodes(self) -> bool:
+        """Whether batches take anything of records."""
+        return self._decode is not None
 
     def load_all(self, dataset: int, numbers) -> list[bytes] | None:
         """Contents of `numbers`, or None where one of them is corrupt: then load one by one."""
@@ -42,8 +52,8 @@ class RecordLoader:
         Args:
             dataset: data set number.
             number: record number.
-            verify: also parse the record and decode its frames, which are where a valid checksum
-                may still hold what no batch can be made of.
+            verify: also parse and decode the record, where a valid checksum may still hold what
+                no batch can be made of.
 
         Raises:
             UserError: it is corrupt and the policy is to fail, or too many are.
@@ -62,19 +72,11 @@ class RecordLoader:
         return UserError(f"no record of {self._datasets[dataset].path} {need}")
 
     def _verify(self, dataset: int, number: int, content: bytes) -> None:
-        """Parses a record and decodes all of its frames. Raises CorruptRecord."""
-        if self._parser is None:
+        """Parses and decodes a record. Raises CorruptRecord."""
+        if self._decode is None:
             return
         try:
-            parsed = self._parser(tf.constant([content]), tf.constant([dataset]))
-            for frame in parsed.get(
-                contract.FRAMES, tf.ragged.constant([[]], tf.string)
-            ).flat_values:
-                frames.decode_jpeg(frame)
-            for sound in parsed.get(
-                contract.WAVEFORM_PCM16, tf.ragged.constant([[]], tf.string)
-            ).flat_values:
-                tf.io.decode_raw(sound, tf.int16)
+            self._decode(content, dataset)
         except tf.errors.OpError as error:
             reason = error.message.splitlines()[0]
             raise self._indexes[dataset].corrupt(number, content, reason) from error

@@ -1,22 +1,14 @@
 """Serialized records to ragged tensors, a whole batch at a time."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import tensorflow as tf
-
-from beam_pipelines.record import contract
-from trainers.data.config import InputConfig
-
-_FRAME_KEYS = (contract.FRAMES,)
-_VIDEO_SCALARS = {contract.FRAME_RATE: tf.float32}
-_AUDIO_LISTS = {contract.WAVEFORM_FLOATS: tf.float32, contract.WAVEFORM_PCM16: tf.string}
-_AUDIO_SCALARS = {contract.SAMPLE_RATE: tf.int64}
-_CAPTION_KEYS = (contract.CAPTION, contract.CAPTION_STYLE, contract.CAPTION_LANGUAGE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Which of our keys to read.
+    """Which of our keys to read; `first | second` reads what either wants.
 
     Attributes:
         context: key to dtype, read from the record's context.
@@ -24,25 +16,19 @@ class Wanted:
         either: keys of bytes read from wherever they are; an image may be a plain `Example`.
     """
 
-    context: dict[str, tf.DType]
-    lists: dict[str, tf.DType]
-    either: tuple[str, ...]
+    context: Mapping[str, tf.DType] = dataclasses.field(default_factory=dict)
+    lists: Mapping[str, tf.DType] = dataclasses.field(default_factory=dict)
+    either: frozenset[str] = frozenset()
 
+    def __or__(self, other: "Wanted") -> "Wanted":
+        return Wanted(
+            {**self.context, **other.context},
+            {**self.lists, **other.lists},
+            self.either | other.either,
+        )
 
-def wanted(config: InputConfig) -> Wanted:
-    """The keys that the configured modalities need."""
-    context: dict[str, tf.DType] = {}
-    lists: dict[str, tf.DType] = {}
-    if config.video is not None:
-        context |= _VIDEO_SCALARS
-    if config.audio is not None:
-        context |= _AUDIO_SCALARS
-        lists |= _AUDIO_LISTS
-    if config.text is not None:
-        context |= dict.fromkeys(_CAPTION_KEYS, tf.string)
-    if config.num_labels:
-        context[contract.LABEL_INDEX] = tf.int64
-    return Wanted(context, lists, _FRAME_KEYS if config.video is not None else ())
+    def __bool__(self) -> bool:
+        return bool(self.context or self.lists or self.either)
 
 
 class Parser:
@@ -93,7 +79,7 @@ def _parse(
 ) -> dict[str, tf.RaggedTensor]:
     context = {key: _ragged(names, key, dtype) for key, dtype in keys.context.items()}
     lists = {key: _ragged(names, key, dtype) for key, dtype in keys.lists.items()}
-    for key in keys.either:
+    for key in sorted(keys.either):
         context[key] = lists[key] = _ragged(names, key, tf.string)
     found_context, found_lists, _ = tf.io.parse_sequence_example(serialized, context, lists)
     flat_lists = {key: value.merge_dims(1, 2) for key, value in found_lists.items()}

@@ -1,17 +1,15 @@
 """Reads the records of one batch, and deals with those that are corrupt."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from trainers.data import draw_columns
-from trainers.data.config import DatasetConfig
+from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
+from trainers.data.order.randomness import example_draws, example_seeds
 from trainers.data.reading.index import RecordIndex
 from trainers.data.reading.loader import RecordLoader
-from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
-from trainers.data.reading.parse import Parser
-from trainers.data.order.randomness import example_draws, example_seeds
 
 EXAMPLE_ID_STRIDE = 2**40
 PADDING_ID = -1
@@ -37,24 +35,6 @@ class Slice(NamedTuple):
         return step, first + np.arange(self.batch_size)
 
 
-class RawPrompts(NamedTuple):
-    """Texts of a prompted batch, before they are tokenised.
-
-    Attributes:
-        inputs, targets: bytes[batch, examples of a row]; both empty where there is no example.
-        task: int32[batch] place of the task in the configuration.
-        language: int32[batch] place of the language in the configuration, -1 where a row holds
-            several.
-        item: int32[batch] number of the example among those of its record; -1 in training.
-    """
-
-    inputs: np.ndarray | tf.Tensor
-    targets: np.ndarray | tf.Tensor
-    task: np.ndarray | tf.Tensor
-    language: np.ndarray | tf.Tensor
-    item: np.ndarray | tf.Tensor
-
-
 class RawBatch(NamedTuple):
     """Serialized records with what decides their sampling, as NumPy arrays or as tensors.
 
@@ -64,7 +44,7 @@ class RawBatch(NamedTuple):
         example_id: int64[batch] data set number * 2**40 + record number, -1 for padding.
         draws: float32[batch, purposes] uniform numbers.
         seeds: int32[batch, 2].
-        prompts: of prompted inputs; else empty.
+        extra: what the source of examples adds for its part (see `ExampleSource`).
     """
 
     serialized: np.ndarray | tf.Tensor
@@ -72,7 +52,7 @@ class RawBatch(NamedTuple):
     example_id: np.ndarray | tf.Tensor
     draws: np.ndarray | tf.Tensor
     seeds: np.ndarray | tf.Tensor
-    prompts: RawPrompts | tuple[()] = ()
+    extra: Any = ()
 
 
 class BatchReader:
@@ -85,17 +65,16 @@ class BatchReader:
     def __init__(
         self,
         indexes: list[RecordIndex],
-        datasets: list[DatasetConfig],
+        loader: RecordLoader,
         order: TrainingOrder | EvaluationOrder,
-        part: Slice,
-        parser: Parser,
+        host_slice: Slice,
         seed: int,
     ):
         """Takes opened data sets and the order to read them in."""
         self._indexes = indexes
-        self._loader = RecordLoader(indexes, datasets, parser)
+        self._loader = loader
         self._order = order
-        self._part = part
+        self._slice = host_slice
         self._seed = seed
 
     def read(self, element: int, verify: bool = False) -> RawBatch:
@@ -108,7 +87,7 @@ class BatchReader:
         Raises:
             UserError: a record is corrupt and the policy is to fail, or too many are.
         """
-        step, positions = self._part.place(int(element))
+        step, positions = self._slice.place(int(element))
         draw = self._order.draw(step, positions)
         serialized = np.empty(len(positions), object)
         serialized[:] = b""

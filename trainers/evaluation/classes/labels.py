@@ -42,10 +42,10 @@ def dataset_labels(input_config: InputConfig) -> dict[str, list[str]]:
 
 def require_labels(input_config: InputConfig, evaluator_name: str) -> None:
     """Raises UserError unless the input reads labels."""
-    if input_config.num_labels < 1:
+    if input_config.labels is None:
         raise UserError(
-            f"evaluators.{evaluator_name}.input.num_labels is {input_config.num_labels}, but the "
-            "evaluator compares with labels; set it to 1 or more"
+            f"evaluators.{evaluator_name}.input.labels is null, but the evaluator compares with "
+            "labels; read them, such as {num_labels: 1}"
         )
 
 

@@ -8,12 +8,12 @@ import tensorflow as tf
 from mm_models.contracts import Embeds
 from mm_models.metrics import retrieval
 from trainers.data.config import InputConfig
-from trainers.evaluation.model_inputs import VIEW_RANK, forward_views, model_inputs
+from trainers.data.parts.base import build_parts
+from trainers.evaluation.model_inputs import forward_views, model_inputs
 from trainers.evaluation.pictures import drawing, panels
 from trainers.evaluation.pictures.clip_captions import clip_captions
 
 NUM_CLIPS = 4
-NUM_SOUNDS = 2
 MATRIX_CLIPS = 16
 # Compared where a batch has both; sounds with text only where there is no picture.
 PAIRS = (("video", "text"), ("video", "audio"), ("audio", "text"))
@@ -52,39 +52,17 @@ def media_panels(
     *,
     titled_clips: bool = False,
 ) -> list[panels.Panel]:
-    """Clip strips, spectrograms and playable sounds of the first rows, with words under them.
+    """Pictures and sounds of the first rows, with words under them.
 
     Args:
-        kept: rows of a batch.
+        kept: rows of a training batch.
         described: a title and further lines for each row.
         input_config: what the batch was read with.
         titled_clips: put the title under clips, as under sounds.
     """
-    shown: list[panels.Panel] = []
-    strips, spectrograms = [], []
-    for row, (key, captions) in enumerate(described[:NUM_CLIPS]):
-        if "video" in kept and float(kept["video_mask"][row]) > 0:
-            lines = [key, *captions] if titled_clips else captions
-            strips.append(drawing.clip_strip(_first_view(kept, "video", row), lines[:5]))
-        if "audio" in kept and float(kept["audio_mask"][row]) > 0:
-            rate = input_config.audio.sample_rate_hz
-            waveform = _first_view(kept, "audio", row)
-            spectrograms.append(
-                drawing.spectrogram_image(waveform, rate, lines=[key, *captions[:1]])
-            )
-            if row < NUM_SOUNDS:
-                text = " / ".join(captions)
-                shown.append(panels.SoundPanel(f"sound/{row}", waveform, rate, text))
-    if strips:
-        shown.append(panels.ImagePanel("clips", drawing.stack(strips)))
-    if spectrograms:
-        shown.append(panels.ImagePanel("spectrograms", drawing.stack(spectrograms)))
-    return shown
-
-
-def _first_view(kept: Mapping, name: str, row: int) -> np.ndarray:
-    value = kept[name][row].numpy()
-    return value[0] if value.ndim + 1 == VIEW_RANK[name] else value
+    parts = build_parts(input_config).values()
+    shown = (part.panels(kept, described[:NUM_CLIPS], titled=titled_clips) for part in parts)
+    return [panel for panels_of_part in shown for panel in panels_of_part]
 
 
 def _matrix(outputs: Mapping[str, np.ndarray], rows: str, columns: str) -> panels.ImagePanel:

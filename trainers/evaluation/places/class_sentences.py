@@ -10,7 +10,7 @@ from mm_models.errors import UserError
 from mm_models.metrics.retrieval import l2_normalize
 from mm_models.text import label_prompts
 from mm_models.text.tokenizers import build_tokenizer
-from trainers.data.config import TextInputConfig
+from trainers.data.parts.text.config import TextInputConfig
 from trainers.evaluation.config import ShownExamplesConfig
 
 

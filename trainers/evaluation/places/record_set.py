@@ -62,7 +62,7 @@ def embed_records(
         only(input_config, [modality]),
         datasets={"records": dataset},
         batch_size=BATCH_SIZE,
-        num_labels=0,
+        labels=None,
     )
     embedded = Embedder(functools.partial(forward_views, patch=patch)).examples(
         model, config, EvaluationContext(jit_compile=False), max_examples=max_records

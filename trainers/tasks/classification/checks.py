@@ -35,10 +35,10 @@ def check_values(config: Any) -> None:
 
 def check_stream(modality: str, name: str, inputs: InputConfig) -> None:
     """Raises UserError when the stream lacks labels, or reads other than `modality`."""
-    if inputs.num_labels < 1:
+    if inputs.labels is None:
         raise UserError(
-            f"streams.{name}.input.num_labels is {inputs.num_labels}, but classes are learned from "
-            "labels; set it to 1, or to the most labels that an example has"
+            f"streams.{name}.input.labels is null, but classes are learned from labels; read them, "
+            "such as {num_labels: 1}, or as many as an example has"
         )
     for source in ("video", "audio", "text"):
         read = getattr(inputs, source) is not None

@@ -86,10 +86,10 @@ def check_stream(
                 f"{where}.{source} is read, but no part of the stream's objective uses it; set it "
                 "to null"
             )
-    if (objective.classifier or objective.label_prompts) and inputs.num_labels < 1:
+    if (objective.classifier or objective.label_prompts) and inputs.labels is None:
         raise UserError(
-            f"{where}.num_labels is {inputs.num_labels}, but the objective learns from labels; set "
-            "it to 1, or to the most labels that an example has"
+            f"{where}.labels is null, but the objective learns from labels; read them, such as "
+            "{num_labels: 1}, or as many as an example has"
         )
     if "audio" in wanted:
         _check_rate(where, model, inputs)

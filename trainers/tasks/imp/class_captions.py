@@ -7,7 +7,7 @@ from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
 from mm_models.text import label_prompts
 from mm_models.text.tokenizers import build_tokenizer
-from trainers.data.config import TextInputConfig
+from trainers.data.parts.text.config import TextInputConfig
 from trainers.tasks.imp.objectives import ImpObjectiveConfig
 
 

@@ -6,7 +6,8 @@ from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.losses.contrastive import DENOMINATORS
 from mm_models.vatt import config as model_config
-from trainers.data.config import AudioInputConfig, InputConfig
+from trainers.data.config import InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
 
 NORMALIZATIONS = ("mean", "sum")
 PATCH = "the model's patch"

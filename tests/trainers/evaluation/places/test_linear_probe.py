@@ -87,7 +87,7 @@ def test_user_mistakes_are_named():
         evaluator(probe="svm")
     with pytest.raises(UserError, match="train_input"):
         evaluator(train_input=None)
-    with pytest.raises(UserError, match="num_labels"):
+    with pytest.raises(UserError, match="input.labels is null"):
         unlabelled = inputs()
-        unlabelled.num_labels = 0
+        unlabelled.labels = None
         evaluator(train_input=unlabelled)

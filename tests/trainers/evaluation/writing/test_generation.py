@@ -18,7 +18,8 @@ from tests.trainers.evaluation.writing.writers import (
 )
 from tests.trainers.record_factory import GERMAN, WORDS
 from trainers.data import pipeline
-from trainers.data.config import PromptedTaskConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
+from trainers.data.parts.prompted.config import PromptedTaskConfig
 from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import panels, question_panels
 from trainers.evaluation.places.class_sentences import ClassSentencesConfig
@@ -195,7 +196,7 @@ def test_mistakes_are_named_before_anything_runs(corpus, spoil, word):
 
 
 def labelled(corpus, **fields):
-    return inputs(corpus, languages=["en"], styles=["full"], num_labels=1, **fields)
+    return inputs(corpus, languages=["en"], styles=["full"], labels=LabelsInputConfig(), **fields)
 
 
 def test_labels_are_told_by_their_probability(corpus):

@@ -7,13 +7,9 @@ from mm_models.decoding.state import DecoderState
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from tests.mm_models.text.pieces import write_model
 from tests.trainers.record_factory import GERMAN, WORDS, Recipe, write_record_folder
-from trainers.data.config import (
-    DatasetConfig,
-    InputConfig,
-    PromptedInputConfig,
-    PromptedTaskConfig,
-    VideoInputConfig,
-)
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.prompted.config import PromptedInputConfig, PromptedTaskConfig
+from trainers.data.parts.video.config import VideoInputConfig
 
 NUM_RECORDS = 11
 NUM_TOKENS = 48

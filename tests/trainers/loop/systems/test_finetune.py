@@ -24,7 +24,7 @@ streams:
   clips:
     input: &input
       batch_size: 8
-      num_labels: 1
+      labels: {{num_labels: 1}}
       datasets: {{records: {{path: {folder}/records, share: 0.5}}}}
       video: &video {{num_frames: 4, height: 16, width: 16, crop: vgg, flip: false}}
 evaluators:

@@ -43,14 +43,14 @@ streams:
       video: {{num_frames: 4, height: 32, width: 32, crop: center, flip: false}}}}
   stills:
     objective: stills
-    input: {{<<: *input, num_labels: 1,
+    input: {{<<: *input, labels: {{num_labels: 1}},
       video: {{num_frames: 1, height: 16, width: 16, crop: center, flip: false}}}}
   sounds:
     objective: sounds
     input: &sounds {{<<: *input, video: null, audio: {{num_samples: 4000, sample_rate_hz: 8000,
       noise_std_share: 0.0}}}}
-  classes: {{objective: classes, input: {{<<: *input, text: null, num_labels: 1}}}}
-  sound_classes: {{objective: sound_classes, input: {{<<: *sounds, num_labels: 1}}}}
+  classes: {{objective: classes, input: {{<<: *input, text: null, labels: {{num_labels: 1}}}}}}
+  sound_classes: {{objective: sound_classes, input: {{<<: *sounds, labels: {{num_labels: 1}}}}}}
 trainer:
   train_steps: 12
   alternation: {{sampler: interval}}

@@ -10,6 +10,7 @@ from tests.trainers.loop.support import metric_lines
 from tests.trainers.tasks.pali import pali_parts
 from trainers.config.loading import load_config, to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.evaluation.places.class_sentences import ClassSentencesConfig
 from trainers.evaluation.writing.generation import GenerationConfig
 from trainers.evaluation.writing.likelihood_retrieval import LikelihoodRetrievalConfig
@@ -40,7 +41,7 @@ def experiment(folder):
                 metrics=["rouge_l"],
             ),
             "classes": ClassSentencesConfig(
-                "label_scoring", input=given("test", batch_size=4, num_labels=1)
+                "label_scoring", input=given("test", batch_size=4, labels=LabelsInputConfig())
             ),
             "found": LikelihoodRetrievalConfig(
                 "likelihood_retrieval",

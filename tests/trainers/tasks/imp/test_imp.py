@@ -9,7 +9,11 @@ from mm_models.imp.config import ImpConfig, TextConfig, VideoConfig
 from mm_models.text import label_prompts
 from tests import task_battery
 from trainers.config.schema import StreamConfig
-from trainers.data.config import AudioInputConfig, InputConfig, TextInputConfig, VideoInputConfig
+from trainers.data.config import InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
+from trainers.data.parts.text.config import TextInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.tasks.imp.objectives import ImpObjectiveConfig
 from trainers.tasks.imp.task import ImpTask, ImpTaskConfig
 
@@ -47,7 +51,7 @@ def input_config(parts, vocabulary="", num_labels=0, num_frames=4, candidates=2)
         text=TextInputConfig(num_candidates=candidates, num_tokens=8, vocabulary=vocabulary)
         if "text" in parts
         else None,
-        num_labels=num_labels,
+        labels=LabelsInputConfig(num_labels=num_labels) if num_labels else None,
     )
 
 

@@ -12,7 +12,10 @@ from mm_models.text.tokenizers import build_tokenizer
 from tests.export.signatures.imp_model import RATE_HZ, WORDS, experiment
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
 from trainers import registry
-from trainers.data.config import AudioInputConfig, DatasetConfig, InputConfig, VideoInputConfig
+from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.parts.audio.config import AudioInputConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.data.pipeline import build_eval_dataset
 from trainers.evaluation.build import build_evaluators
 from trainers.evaluation.context import EvaluationContext
@@ -37,7 +40,7 @@ def setting(tmp_path_factory):
         fields = {
             "datasets": {"r": DatasetConfig(path=records, split=split, caption_languages=["en"])},
             "batch_size": 8,
-            "num_labels": 1,
+            "labels": LabelsInputConfig(),
             "video": None,
         }
         return InputConfig(**(fields | parts))

@@ -11,13 +11,10 @@ from tests import task_battery
 from tests.mm_models.text.pieces import write_model
 from tests.trainers.tasks.pali import pali_parts
 from trainers.config.schema import StreamConfig
-from trainers.data.config import (
-    InputConfig,
-    PromptedInputConfig,
-    PromptedTaskConfig,
-    TextInputConfig,
-    VideoInputConfig,
-)
+from trainers.data.config import InputConfig
+from trainers.data.parts.prompted.config import PromptedInputConfig, PromptedTaskConfig
+from trainers.data.parts.text.config import TextInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.tasks.pali.task import PaliTask, PaliTaskConfig
 
 VOCABULARY_SIZE = 420

@@ -12,7 +12,9 @@ from tests.beam_pipelines.media.small_media import TINY, write_lines
 from tests.trainers import record_factory
 from tests.trainers.tasks.batches import input_config, make_batch, model_config
 from trainers.config.schema import StreamConfig
-from trainers.data.config import DatasetConfig, VideoInputConfig
+from trainers.data.config import DatasetConfig
+from trainers.data.parts.labels.config import LabelsInputConfig
+from trainers.data.parts.video.config import VideoInputConfig
 from trainers.data.pipeline import build_train_dataset
 from trainers.tasks.vatt.classification import VattClassificationTask, VattClassificationTaskConfig
 
@@ -27,7 +29,7 @@ def slow(*values):
 
 def make_task(modality="video", model=None, inputs=None, **fields):
     inputs = inputs or input_config((modality,))
-    inputs.num_labels = inputs.num_labels or 2
+    inputs.labels = inputs.labels or LabelsInputConfig(num_labels=2)
     fields = {
         "num_classes": CLASSES,
         "modality": modality,
@@ -228,5 +230,5 @@ def test_streams_that_do_not_fit_are_named():
         make_task(inputs=input_config(("text",)))
     unlabelled = input_config(("video",))
     config = VattClassificationTaskConfig(num_classes=3, model=model_config())
-    with pytest.raises(UserError, match="num_labels is 0"):
+    with pytest.raises(UserError, match="input.labels is null"):
         VattClassificationTask(config, {"clips": StreamConfig(input=unlabelled)})

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from trainers.data.config import InputConfig
-from trainers.data.reading.index import RecordIndex
-from trainers.data.reading.loader import RecordLoader
+from trainers.data.opening import open_indexes
+from trainers.data.order.randomness import hash64
 from trainers.data.parts.prompted.builder import PromptedExample
 from trainers.data.parts.prompted.scene import see
 from trainers.data.parts.prompted.sources import PromptedSources, open_sources
-from trainers.data.order.randomness import hash64
+from trainers.data.reading.index import RecordIndex
+from trainers.data.reading.loader import RecordLoader
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
-from trainers.data.stored_media import open_indexes
 from trainers.data.validation import validate
 
 _EVALUATION_PURPOSE = -5
@@ -40,7 +40,7 @@ class PromptedCatalog:
         """The catalog of an input. Raises UserError as `trainers.data.pipeline.plan` does."""
         validate(config, name)
         indexes = open_indexes(config, name)
-        loader = RecordLoader(indexes, list(config.datasets.values()), None)
+        loader = RecordLoader(indexes, list(config.datasets.values()))
         return cls(open_sources(config, indexes, name), indexes, loader)
 
     @functools.cached_property

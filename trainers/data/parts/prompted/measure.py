@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from trainers.data.order.example_order import TrainingOrder
+from trainers.data.order.mixture import MixtureBlock
+from trainers.data.parts.prompted.processing import PromptProcessor
+from trainers.data.parts.prompted.reader import PromptBatchReader, RawPrompts
+from trainers.data.parts.prompted.sources import PromptedSources
 from trainers.data.reading.index import RecordIndex
 from trainers.data.reading.loader import RecordLoader
-from trainers.data.order.mixture import MixtureBlock
-from trainers.data.order.example_order import TrainingOrder
-from trainers.data.parts.prompted.processing import PromptProcessor
-from trainers.data.parts.prompted.reader import PromptedReader
-from trainers.data.parts.prompted.sources import PromptedSources
-from trainers.data.reading.reader import RawBatch, RawPrompts, Slice
+from trainers.data.reading.reader import RawBatch, Slice
 
 MEASURED_ROWS = 256
 
@@ -44,6 +44,7 @@ class PromptedPlan:
     """What the rows hold; `str` gives it as lines of text.
 
     Attributes:
+        vocabulary_size: ids of the tokenizer.
         tasks: one entry per task.
         num_rows: rows measured.
         num_inputs, num_targets: ids of a row.
@@ -51,6 +52,7 @@ class PromptedPlan:
         input_waste, target_waste: share of the ids that are padding.
     """
 
+    vocabulary_size: int
     tasks: list[TaskFill]
     num_rows: int
     num_inputs: int
@@ -60,8 +62,8 @@ class PromptedPlan:
     target_waste: float
 
     def __str__(self) -> str:
-        """A line per task, and the padding."""
-        lines = []
+        """The vocabulary, a line per task, and the padding."""
+        lines = [f"  vocabulary: {self.vocabulary_size:,} ids"]
         for task in self.tasks:
             if not task.num_rows:
                 lines.append(f"  task {task.name}: {task.share:.2%} of the rows, none measured")
@@ -87,10 +89,10 @@ def measure(sources: PromptedSources, indexes: list[RecordIndex]) -> PromptedPla
     weights = [source.weight for source in sources.sources]
     sizes = [source.num_records for source in sources.sources]
     order = TrainingOrder(sizes, MixtureBlock(weights), MEASURED_ROWS, seed=0)
-    reader = PromptedReader(
+    reader = PromptBatchReader(
         sources,
         indexes,
-        RecordLoader(indexes, datasets, None),
+        RecordLoader(indexes, datasets),
         order,
         Slice(0, 1, MEASURED_ROWS),
         0,
@@ -98,10 +100,11 @@ def measure(sources: PromptedSources, indexes: list[RecordIndex]) -> PromptedPla
     )
     raw = reader.read(0)
     batch = PromptProcessor(config, sources.templates, sources.tokenizer)(
-        RawPrompts(*map(tf.constant, raw.prompts)), tf.constant(raw.seeds)
+        RawPrompts(*map(tf.constant, raw.extra)), tf.constant(raw.seeds)
     )
     inputs, targets = batch["inputs"].numpy(), batch["targets"].numpy()
     return PromptedPlan(
+        sources.tokenizer.vocabulary_size,
         _fills(sources, raw, batch),
         len(inputs),
         inputs.shape[1],
@@ -124,7 +127,7 @@ def _fills(sources: PromptedSources, raw: RawBatch, batch: dict) -> list[TaskFil
     cut = _cut(sources, raw)
     fills = []
     for number, builder in enumerate(sources.builders):
-        rows = raw.prompts.task == number
+        rows = raw.extra.task == number
         means = [
             float(values[rows].mean()) if rows.any() else 0.0
             for values in (used["inputs"], used["targets"], cut, examples)
@@ -138,10 +141,10 @@ def _cut(sources: PromptedSources, raw: RawBatch) -> np.ndarray:
     config = sources.config.prompted
     limits = (config.num_input_tokens - 1, config.num_target_tokens - 1)
     corrupted = PromptProcessor(config, sources.templates, sources.tokenizer).longest_text
-    too_long = np.zeros(raw.prompts.inputs.shape, bool)
+    too_long = np.zeros(raw.extra.inputs.shape, bool)
     corrupts = np.array([builder.template.corrupts for builder in sources.builders])
-    for texts, limit in zip((raw.prompts.inputs, raw.prompts.targets), limits, strict=True):
+    for texts, limit in zip((raw.extra.inputs, raw.extra.targets), limits, strict=True):
         lengths = sources.tokenizer.ragged(tf.constant(texts.ravel())).row_lengths().numpy()
-        allowed = np.where(corrupts[raw.prompts.task], corrupted, limit)
+        allowed = np.where(corrupts[raw.extra.task], corrupted, limit)
         too_long |= lengths.reshape(texts.shape) > allowed[:, np.newaxis]
     return too_long.mean(axis=1)

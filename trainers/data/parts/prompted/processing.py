@@ -8,8 +8,8 @@ from mm_models.text.row_draws import fold_rows, row_uniform
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from mm_models.text.span_corruption import SpanCorruption, corrupt, noise_mask
 from mm_models.text.templates import Templates
-from trainers.data.config import PromptedInputConfig
-from trainers.data.reading.reader import RawPrompts
+from trainers.data.parts.prompted.config import PromptedInputConfig
+from trainers.data.parts.prompted.reader import RawPrompts
 
 _WINDOW, _NOISE = 11, 12
 # A rest of a row with room for fewer tokens is left empty.

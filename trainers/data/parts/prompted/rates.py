@@ -1,7 +1,7 @@
 """How often each task of a mixture is taken. Imports no TensorFlow."""
 
 from mm_models.errors import UserError
-from trainers.data.config import PromptedInputConfig
+from trainers.data.parts.prompted.config import PromptedInputConfig
 
 MIXINGS = ("rate", "size", "temperature")
 

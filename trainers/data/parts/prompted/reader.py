@@ -1,23 +1,43 @@
 """Reads prompted batches: records, and the words that the tasks make of them."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from trainers.data import draw_columns
-from trainers.data.reading.index import RecordIndex
-from trainers.data.reading.loader import RecordLoader
 from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
+from trainers.data.order.randomness import example_draws, example_seeds, hash64
 from trainers.data.parts.prompted.builder import PromptedExample
 from trainers.data.parts.prompted.catalog import PromptedCatalog
 from trainers.data.parts.prompted.scene import see
 from trainers.data.parts.prompted.sources import PromptedSources
-from trainers.data.order.randomness import example_draws, example_seeds, hash64
-from trainers.data.reading.reader import EXAMPLE_ID_STRIDE, PADDING_ID, RawBatch, RawPrompts, Slice
+from trainers.data.reading.index import RecordIndex
+from trainers.data.reading.loader import RecordLoader
+from trainers.data.reading.reader import EXAMPLE_ID_STRIDE, PADDING_ID, RawBatch, Slice
 
 # Keeps the draws of prompts apart from others of the same seed.
 _PROMPT_PURPOSE = -4
 _SEVERAL = -1
+
+
+class RawPrompts(NamedTuple):
+    """Texts of a prompted batch, before they are tokenised.
+
+    Attributes:
+        inputs, targets: bytes[batch, examples of a row]; both empty where there is no example.
+        task: int32[batch] place of the task in the configuration.
+        language: int32[batch] place of the language in the configuration, -1 where a row holds
+            several.
+        item: int32[batch] number of the example among those of its record; -1 in training.
+    """
+
+    inputs: np.ndarray | tf.Tensor
+    targets: np.ndarray | tf.Tensor
+    task: np.ndarray | tf.Tensor
+    language: np.ndarray | tf.Tensor
+    item: np.ndarray | tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +51,7 @@ class _Found:
     time_draw: float
 
 
-class PromptedReader:
+class PromptBatchReader:
     """Reads the examples that an order over sources (see `sources.py`) names.
 
     A record that lacks what its task needs is replaced, as a corrupt one is, by the next one of
@@ -44,7 +64,7 @@ class PromptedReader:
         indexes: list[RecordIndex],
         loader: RecordLoader,
         order: TrainingOrder | EvaluationOrder,
-        part: Slice,
+        host_slice: Slice,
         seed: int,
         catalog: PromptedCatalog | None,
     ):
@@ -53,7 +73,7 @@ class PromptedReader:
         self._indexes = indexes
         self._loader = loader
         self._order = order
-        self._part = part
+        self._slice = host_slice
         self._seed = seed
         self._catalog = catalog
         self._examples_per_row = sources.config.prompted.examples_per_row
@@ -62,7 +82,7 @@ class PromptedReader:
 
     def read(self, element: int, verify: bool = False) -> RawBatch:
         """Reads the host's n-th element; as `trainers.data.reading.reader.BatchReader.read`."""
-        step, positions = self._part.place(int(element))
+        step, positions = self._slice.place(int(element))
         draw = self._order.draw(step, positions)
         draws = example_draws(self._seed, step, positions, draw_columns.COUNT)
         rows: list[list[_Found]] = [[] for _ in positions]
@@ -149,7 +169,7 @@ class PromptedReader:
     def _contents(self, rows: list[list[_Found]]) -> np.ndarray:
         serialized = np.empty(len(rows), object)
         serialized[:] = b""
-        if not self._sources.config.reads_records:
+        if not self._loader.decodes:
             return serialized
         for row, found in enumerate(rows):
             if found:

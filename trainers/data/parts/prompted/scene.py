@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from trainers.data.config import VideoInputConfig
 from trainers.data.parts.prompted.facts import RecordFacts
+from trainers.data.parts.video.config import VideoInputConfig
 
 # Less of an object than this share cannot be told.
 _LEAST_VISIBLE = 0.25

@@ -8,19 +8,19 @@ from mm_models.errors import UserError
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from mm_models.text.templates import Templates, load_templates
 from trainers.data.config import InputConfig
-from trainers.data.reading.index import CorruptRecord, RecordIndex
 from trainers.data.parts.prompted.builder import Filters, PromptBuilder
 from trainers.data.parts.prompted.facts import RecordFacts, read_facts
 from trainers.data.parts.prompted.rates import task_weights
 from trainers.data.parts.prompted.scene import sampled_frames, see
 from trainers.data.parts.prompted.validation import check_templates, open_tokenizer
+from trainers.data.reading.index import CorruptRecord, RecordIndex
 
 # Records looked at before training, to find out that a data set lacks what a task needs.
 _PROBED = 48
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class TaskSource:
     """A task's part of a data set.
 
     Attributes:
@@ -54,9 +54,9 @@ class PromptedSources:
     builders: list[PromptBuilder]
     filters: list[Filters]
     names: list[dict[str, str]]
-    sources: list[Source]
+    sources: list[TaskSource]
 
-    def facts(self, source: Source, content: bytes) -> RecordFacts:
+    def facts(self, source: TaskSource, content: bytes) -> RecordFacts:
         """What a record says, as far as the source's task asks."""
         asked = self.builders[source.task].template.facts
         with_boxes = bool(asked & {"objects", "boxes"})
@@ -107,7 +107,7 @@ def open_sources(
     return opened
 
 
-def _sources(config: InputConfig, indexes: list[RecordIndex]) -> list[Source]:
+def _sources(config: InputConfig, indexes: list[RecordIndex]) -> list[TaskSource]:
     names = list(config.datasets)
     read = {
         task: [names.index(dataset) for dataset in (each.datasets or names)]
@@ -124,7 +124,7 @@ def _sources(config: InputConfig, indexes: list[RecordIndex]) -> list[Source]:
         shares = [config.datasets[names[dataset]].weight for dataset in datasets]
         for dataset, share in zip(datasets, shares, strict=True):
             weight = weights[task] / total * share / sum(shares)
-            sources.append(Source(place, dataset, weight, indexes[dataset].num_records))
+            sources.append(TaskSource(place, dataset, weight, indexes[dataset].num_records))
     return sources
 
 

@@ -5,7 +5,8 @@ from mm_models.errors import UserError
 from mm_models.text.sentence_pieces import SentencePieceTokenizer, require_text_layout
 from mm_models.text.templates import Templates
 from mm_models.text.tokenizers import build_tokenizer
-from trainers.data.config import InputConfig, PromptedInputConfig
+from trainers.data.config import InputConfig
+from trainers.data.parts.prompted.config import PromptedInputConfig
 from trainers.data.parts.prompted.rates import check_mixing
 
 TOKENIZERS = ("sentencepiece",)
@@ -57,12 +58,10 @@ def _check_rows(config: InputConfig, name: str) -> None:
     count = config.prompted.examples_per_row
     if count < 1:
         raise UserError(f"{name}.examples_per_row is {count}; it must be at least 1")
-    others = {"video": config.video, "audio": config.audio, "text": config.text}
-    others["num_labels"] = config.num_labels or None
-    present = [field for field, value in others.items() if value is not None]
-    if count > 1 and present:
+    others = [part for part, each in config.parts.items() if each is not config.prompted]
+    if count > 1 and others:
         raise UserError(
-            f"{name}.examples_per_row is {count}, but a row has one {present[0]}; pack examples "
+            f"{name}.examples_per_row is {count}, but a row has one {others[0]}; pack examples "
             "in a stream that reads prompts alone, or set it to 1"
         )
     if config.num_views > 1:

@@ -1,68 +1,37 @@
-"""Captions to token ids: filtering, choosing candidates, tokenising the batch."""
+"""Which captions of each row of a batch are taken."""
+
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from beam_pipelines.record import contract
-from mm_models.text.tokenizers import build_tokenizer
-from trainers.data.config import DatasetConfig, TextInputConfig
+from trainers.data.config import DatasetConfig
 
 
-class CaptionReader:
-    """Turns parsed captions into `text`, `text_mask` and `text_candidate_mask`."""
+def usable_captions(
+    parsed: Mapping[str, tf.RaggedTensor], dataset: tf.Tensor, datasets: Sequence[DatasetConfig]
+) -> tf.Tensor:
+    """Which captions are not empty, and of a style and language that their data set keeps.
 
-    def __init__(self, text: TextInputConfig, datasets: list[DatasetConfig]):
-        """Loads the vocabulary. Raises UserError where it cannot be read."""
-        self._text = text
-        self._datasets = datasets
-        self._tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
+    Args:
+        parsed: our keys to ragged string[batch, (captions)].
+        dataset: int32[batch] data set of each row.
+        datasets: say what is kept.
 
-    def __call__(
-        self,
-        parsed: dict[str, tf.RaggedTensor],
-        dataset: tf.Tensor,
-        seeds: tf.Tensor,
-        *,
-        training: bool,
-    ) -> dict[str, tf.Tensor]:
-        """Reads one batch's captions.
-
-        Args:
-            parsed: our keys to ragged string[batch, (captions)].
-            dataset: int32[batch] data set of each row.
-            seeds: int32[batch, 2] one seed per example.
-            training: whether candidates may be drawn at random.
-
-        Returns:
-            `text: int32[batch, candidates, tokens]`, `text_mask: float32[batch]` and
-            `text_candidate_mask: float32[batch, candidates]`.
-        """
-        captions = parsed[contract.CAPTION].to_tensor("")
-        usable = self._usable(parsed, captions, dataset)
-        ranks = tf.cast(tf.range(tf.shape(captions)[1]), tf.float32)
-        ranks = tf.broadcast_to(ranks, tf.shape(captions))
-        if training and self._text.random_candidates:
-            ranks = _random_ranks(seeds, tf.shape(captions)[1])
-        chosen, present = choose(captions, usable, ranks, self._text.num_candidates)
-        mask = tf.cast(present, tf.float32)
-        return {
-            "text": self._tokenizer.tokenize(chosen, self._text.num_tokens),
-            "text_mask": tf.reduce_max(mask, axis=1),
-            "text_candidate_mask": mask,
-        }
-
-    def _usable(self, parsed, captions: tf.Tensor, dataset: tf.Tensor) -> tf.Tensor:
-        """bool[batch, captions]: not empty, and of a style and language its data set keeps."""
-        usable = captions != ""
-        for key, field in (
-            (contract.CAPTION_STYLE, "caption_styles"),
-            (contract.CAPTION_LANGUAGE, "caption_languages"),
-        ):
-            allowed = [getattr(config, field) for config in self._datasets]
-            if any(allowed):
-                found = parsed[key].to_tensor("", shape=[None, None])
-                found = _like(found, captions)
-                usable = tf.logical_and(usable, _allowed(found, dataset, allowed))
-        return usable
+    Returns:
+        bool[batch, captions].
+    """
+    captions = parsed[contract.CAPTION].to_tensor("")
+    usable = captions != ""
+    kept = {
+        contract.CAPTION_STYLE: [config.caption_styles for config in datasets],
+        contract.CAPTION_LANGUAGE: [config.caption_languages for config in datasets],
+    }
+    for key, allowed in kept.items():
+        if any(allowed):
+            found = _like(parsed[key].to_tensor("", shape=[None, None]), captions)
+            usable = tf.logical_and(usable, _allowed(found, dataset, allowed))
+    return usable
 
 
 def choose(
@@ -93,7 +62,7 @@ def choose(
     )
 
 
-def _random_ranks(seeds: tf.Tensor, num_captions: tf.Tensor) -> tf.Tensor:
+def random_ranks(seeds: tf.Tensor, num_captions: tf.Tensor) -> tf.Tensor:
     """float32[batch, captions], each row from its own seed."""
     return tf.map_fn(
         lambda seed: tf.random.stateless_uniform([num_captions], seed),

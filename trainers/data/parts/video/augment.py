@@ -1,4 +1,4 @@
-"""Spatial, colour and sound augmentation; pictures change alike in all frames of a clip.
+"""Spatial and colour augmentation; pictures change alike in all frames of a clip.
 
 Crops are boxes of the stored frame, resized bilinearly afterwards; so only the box needs decoding.
 Source: VATT, appendix A.2.1, and its reference presets.
@@ -16,7 +16,6 @@ CONTRAST_RANGE = (0.6, 1.4)
 HUE_DELTA = 0.2
 SCALE_PROBABILITY = 0.8
 SCALE_RANGE = (0.8, 1.2)
-NOISE_WINDOWS = 2**16
 
 
 def training_box(
@@ -137,35 +136,3 @@ def _jitter(frames: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     frames = tf.image.adjust_contrast(frames, between(*CONTRAST_RANGE, draw_columns.CONTRAST))
     frames = tf.image.adjust_hue(frames, between(-HUE_DELTA, HUE_DELTA, draw_columns.HUE))
     return tf.clip_by_value(frames, 0.0, 1.0) * 2.0 - 1.0
-
-
-def noise_bank(num_samples: int, seed: int) -> tf.Tensor:
-    """Gaussian noise from which every example takes a window.
-
-    Fresh noise for every sample would cost more than all the rest of reading audio.
-
-    Args:
-        num_samples: length of the windows.
-        seed: experiment seed.
-
-    Returns:
-        float32[num_samples + NOISE_WINDOWS - 1] of standard deviation 1.
-    """
-    return tf.random.stateless_normal([num_samples + NOISE_WINDOWS - 1], [seed % 2**31, 0])
-
-
-def audio_noise(
-    samples: tf.Tensor, std_share: float, bank: tf.Tensor, draws: tf.Tensor
-) -> tf.Tensor:
-    """Adds Gaussian noise in proportion to the clip's largest absolute sample.
-
-    Args:
-        samples: float32[samples].
-        std_share: standard deviation as a share of that sample.
-        bank: float32[any] from `noise_bank`.
-        draws: float32[purposes] this example's uniform numbers: they choose window and sign.
-    """
-    std = std_share * tf.reduce_max(tf.abs(samples))
-    std *= tf.sign(draws[draw_columns.NOISE_SIGN] - 0.5)
-    first = tf.cast(draws[draw_columns.NOISE] * NOISE_WINDOWS, tf.int32)
-    return samples + std * bank[first : first + tf.size(samples)]

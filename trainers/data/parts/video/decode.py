@@ -1,14 +1,11 @@
 """From sampled bytes to model inputs, one example at a time; runs inside the batch's graph."""
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from mm_models.signal import frames as frame_ops
-from mm_models.signal import waveform
-from trainers.data.parts.video import augment
 from trainers.data import draw_columns
-from trainers.data.config import AudioInputConfig, VideoInputConfig
+from trainers.data.parts.video import augment
+from trainers.data.parts.video.config import VideoInputConfig
 
 # Above this many frames a loop replaces one decoding op per frame, to keep the graph small.
 _MAX_UNROLLED_FRAMES = 64
@@ -57,35 +54,6 @@ def evaluation_views(video: VideoInputConfig, encoded: tf.Tensor) -> tf.Tensor:
     shape = [video.num_windows, video.num_frames, *size, 3]
     views = tf.stack([tf.reshape(view, shape) for view in views], axis=1)
     return frame_ops.to_model_range(tf.reshape(views, [-1, *shape[1:]]))
-
-
-def sound_windows(
-    audio: AudioInputConfig,
-    samples: tf.Tensor,
-    pcm16: tf.Tensor,
-    offsets: tf.Tensor,
-    add_noise: Callable[[tf.Tensor], tf.Tensor] | None,
-) -> tf.Tensor:
-    """Cuts windows out of one waveform and adds the training noise.
-
-    Args:
-        audio: window size and stride.
-        samples: float32[any] stored as floats; empty where stored as PCM.
-        pcm16: string[] stored as 16-bit integers; empty where stored as floats.
-        offsets: int32[windows] first samples.
-        add_noise: applied to each window; None for no noise.
-
-    Returns:
-        float32[windows, samples].
-    """
-    samples = tf.cond(tf.size(samples) > 0, lambda: samples, lambda: waveform.decode_pcm16(pcm16))
-    cuts = [
-        waveform.window(samples, offset, audio.num_samples, audio.sample_stride)
-        for offset in tf.unstack(offsets)
-    ]
-    if add_noise is not None:
-        cuts = [add_noise(cut) for cut in cuts]
-    return tf.stack(cuts)
 
 
 def _for_each(encoded: tf.Tensor, decode) -> tf.Tensor:

@@ -1,0 +1,33 @@
+"""Which sound of a clip is read."""
+
+import dataclasses
+
+from trainers.data.parts.part_config import InputPartConfig
+
+
+@dataclasses.dataclass
+class AudioInputConfig(InputPartConfig):
+    """Waveform of one example: float32[num_samples], nominally in [-1, 1].
+
+    Attributes:
+        num_samples: samples per window.
+        sample_rate_hz: must equal the stored rate divided by `sample_stride`.
+        sample_stride: plain decimation of the stored waveform.
+        noise_std_share: training noise, as a share of the clip's largest absolute sample.
+        num_windows: evaluation views per clip; 0 follows the video's views (1 without video).
+        follow_video: start the training window when the video's starts, where both are read.
+    """
+
+    part = "trainers.data.parts.audio.part:AudioPart"
+
+    num_samples: int = 153600
+    sample_rate_hz: int = 48000
+    sample_stride: int = 1
+    noise_std_share: float = 0.01
+    num_windows: int = 0
+    follow_video: bool = True
+
+    @property
+    def num_views(self) -> int:
+        """Windows; a video beside it may have more views."""
+        return max(1, self.num_windows)
