@@ -15,6 +15,7 @@ class Purpose(enum.StrEnum):
     VISION = "vision"
     VIDEO = "video"
     AUDIO = "audio"
+    WAVEFORM = "waveform"
     TEXT = "text"
     ENCODER = "encoder"
     DECODER = "decoder"

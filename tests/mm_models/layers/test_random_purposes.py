@@ -6,13 +6,15 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from mm_models.imp import config_checks as imp_checks
 from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
+from mm_models.vatt import config as vatt_config
 
 ROOT = pathlib.Path(__file__).parents[3]
 FOLDS = {"fold_in", "fold_in_optional", "drawing"}
-# Found by the name of a modality, or of one side of a model.
-BY_NAME = {Purpose.VIDEO, Purpose.AUDIO, Purpose.TEXT}
+# Found by the name of a modality.
+BY_NAME = {Purpose(modality) for modality in (*vatt_config.MODALITIES, *imp_checks.MODALITIES)}
 
 
 def _calls():
