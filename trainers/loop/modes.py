@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.progress import ProgressBar
 from trainers import initialization, runs
 from trainers.config.checks import check_config, check_reachable
 from trainers.config.schema import ExperimentConfig
@@ -19,7 +20,6 @@ from trainers.loop.assembly import Assembly, assemble, prepare
 from trainers.loop.evaluation import check_best_metric, evaluate
 from trainers.loop.inputs import Inputs, RecordInputs
 from trainers.loop.monitoring.metrics_log import MetricsLog
-from trainers.loop.monitoring.progress import Progress
 from trainers.loop.training import Training
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
@@ -77,7 +77,7 @@ def _evaluate(
     """Evaluates the newest checkpoint, or each new one as it comes."""
     folder = os.path.join(model_dir, "checkpoints")
     log = MetricsLog(model_dir, enabled=True, file_name="eval/metrics.jsonl")
-    progress = Progress(assembly.config.trainer.train_steps)
+    progress = ProgressBar(assembly.config.trainer.train_steps, "steps")
     if once:
         steps = iter([_step_of(runs.find_checkpoint(model_dir, "latest"))])
     else:
