@@ -9,9 +9,9 @@ import numpy as np
 from beam_pipelines import files
 from beam_pipelines.items import manifest
 from beam_pipelines.pipelines import transforms
-from beam_pipelines.pipelines.finish import finish
-from beam_pipelines.pipelines.job import JobConfig
-from beam_pipelines.pipelines.output import appearing_folder, check_output
+from beam_pipelines.pipelines.folder_description import finish
+from beam_pipelines.pipelines.job_config import JobConfig
+from beam_pipelines.pipelines.output_folder import appearing_folder, check_output
 from beam_pipelines.pipelines.runner import is_local, make_pipeline
 from beam_pipelines.pipelines.worker_progress import watched
 from beam_pipelines.record import contract, statistics

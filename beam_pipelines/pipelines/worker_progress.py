@@ -38,9 +38,7 @@ class ProgressFile:
 
 
 @contextlib.contextmanager
-def watched(
-    folder: str, total_bytes: int, progress: ProgressBar
-) -> Iterator[None]:
+def watched(folder: str, total_bytes: int, progress: ProgressBar) -> Iterator[None]:
     """Shows the items done while a block runs.
 
     Args:

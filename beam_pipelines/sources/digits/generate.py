@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from beam_pipelines.sources.digits import publish
+from beam_pipelines.sources.digits import remote_corpus
 from beam_pipelines.sources.digits.clip import make_clip
 from beam_pipelines.sources.digits.config import SPLITS, DigitsConfig
 from beam_pipelines.sources.digits.language.lexicon import DIGIT_WORDS
@@ -95,14 +95,14 @@ def generate_remote_corpus(config: DigitsConfig, output: str, num_workers: int) 
     Raises:
         UserError: as `generate_corpus`, or the address cannot be used.
     """
-    info = publish.read_remote_info(output)
+    info = remote_corpus.read_remote_info(output)
     if info is not None:
         _require_same(config, info.get("config", {}), output)
         return False
-    publish.require_writable(output)
-    folder = publish.local_folder(output)
+    remote_corpus.require_writable(output)
+    folder = remote_corpus.local_folder(output)
     generate_corpus(config, folder, num_workers)
-    publish.upload(folder, output)
+    remote_corpus.upload(folder, output)
     shutil.rmtree(folder)
     return True
 

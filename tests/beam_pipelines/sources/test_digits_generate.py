@@ -12,7 +12,7 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 import mmstack
 from beam_pipelines.items import manifest
 from beam_pipelines.sources.digits import clip as clip_module
-from beam_pipelines.sources.digits import generate, publish
+from beam_pipelines.sources.digits import generate, remote_corpus
 from beam_pipelines.sources.digits.config import make_config
 from mm_models.errors import UserError
 
@@ -305,4 +305,4 @@ def test_remote_output_gets_the_same_bytes(corpus, tmp_path, monkeypatch):
     assert not generate.generate_remote_corpus(config, address, 1)
     with pytest.raises(UserError, match="seed"):
         generate.generate_remote_corpus(make_config(seed=3, **_SMALL), address, 1)
-    assert publish.is_remote(address) and not publish.is_remote("data/digits")
+    assert remote_corpus.is_remote(address) and not remote_corpus.is_remote("data/digits")

@@ -14,7 +14,7 @@ from mm_models.errors import UserError
 _SAY = {"words_per_minute": 170, "pitch": 50}
 _PRINT_DIGEST = """
 import hashlib
-from beam_pipelines.sources.digits.voices import synthesize
+from beam_pipelines.sources.digits.speech.voices import synthesize
 speech = synthesize("six", "en-us+f2", words_per_minute=170, pitch=50)
 print(hashlib.sha256(speech.samples.tobytes()).hexdigest())
 """
