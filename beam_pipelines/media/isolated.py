@@ -128,7 +128,7 @@ class IsolatedDecoder:
 
     def _receive(self, timeout_seconds: float) -> object:
         deadline = time.monotonic() + timeout_seconds
-        lengths = wire.HEADER.unpack(self._read(wire.HEADER.size, deadline))
+        lengths = child_messages.HEADER.unpack(self._read(child_messages.HEADER.size, deadline))
         if sum(lengths) > 2 * self._memory_bytes:
             raise ValueError("the child announces more than it can hold")
         text, body = (self._read(length, deadline) for length in lengths)
