@@ -106,14 +106,17 @@ class ProgressBar:
         """Says how many are done, how long it took and at which rate."""
         self.close()
         seconds = time.monotonic() - self._started
-        self.say(f"{self._done} {self._unit} in {seconds:.0f} s, {self._rate(seconds)}")
+        self.say(f"{self._counts()} in {seconds:.0f} s, {self._rate(seconds)}")
 
     def _line(self, share: float) -> str:
         seconds = self._shown - self._started
-        line = f"{self._done}/{self._total} {self._unit}, {self._rate(seconds)}"
+        line = f"{self._counts()}, {self._rate(seconds)}"
         if not 0 < share < 1:
             return line
         return f"{line}, {tqdm.format_interval(seconds * (1 - share) / share)} left"
+
+    def _counts(self) -> str:
+        return f"{self._done}/{self._total} {self._unit}"
 
     def _rate(self, seconds: float) -> str:
         return f"{(self._done - self._first) / max(seconds, 1e-9):.2f} {self._unit}/s"

@@ -29,7 +29,7 @@ def test_plain_lines_have_rate_and_time_left_and_come_at_intervals(clock):
     assert stream.getvalue().splitlines() == [
         "40/100 clips, 2.00 clips/s, 00:30 left",
         "100/100 clips, 2.50 clips/s",
-        "100 clips in 40 s, 2.50 clips/s",
+        "100/100 clips in 40 s, 2.50 clips/s",
     ]
 
 
