@@ -37,6 +37,8 @@ setuptools.setup(
         "av~=18.1",
         "numpy~=2.4",
         "pillow>=11",
+        # Bars and rates of long work.
+        "tqdm~=4.67",
         "omegaconf~=2.4",
         "sentencepiece~=0.2",
         # Linear probes on frozen features, and the digit images of the sample corpus.

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from beam_pipelines.media import decode
-from beam_pipelines.media.types import DecodedMedia, DecodeRequest
+from beam_pipelines.media.decode_contract import DecodedMedia, DecodeRequest
 
 AIM = 0.85
 REPEATS = 7

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_pipelines.record import contract
-from tests.trainers.record_factory import Recipe, write_record_folder
+from benchmarks.digits_records import SAMPLE_RATE_HZ, write_digits_records
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parts.audio.config import AudioInputConfig
 from trainers.data.parts.video.config import VideoInputConfig
@@ -19,7 +19,7 @@ from trainers.data.pipeline import build_train_dataset
 BATCH_SIZE = 16
 NUM_FRAMES, FRAME_STRIDE, NUM_STORED = 8, 2, 32
 SIDE, STORED_SIDE = 112, 128
-NUM_SAMPLES, SAMPLE_RATE_HZ = 16_000, 8_000
+NUM_CLIPS, NUM_SAMPLES = 256, 32_000
 ROUNDS = 5
 BATCHES_PER_ROUND = 8
 LATE_STEP = 1_000_000
@@ -28,15 +28,10 @@ LATE_STEP = 1_000_000
 def run() -> list[dict]:
     """Examples per second, and seconds to the first batch."""
     with tempfile.TemporaryDirectory() as folder:
-        recipe = Recipe(
-            splits={"train": 256},
-            num_frames=NUM_STORED,
-            height=STORED_SIDE,
-            width=STORED_SIDE,
-            audio_encoding="pcm16",
+        records = write_digits_records(
+            pathlib.Path(folder), num_clips=NUM_CLIPS, side=STORED_SIDE, frames=NUM_STORED
         )
-        write_record_folder(folder, recipe)
-        return [_throughput(folder), _resume(folder)]
+        return [_throughput(records), _resume(records)]
 
 
 def _config(folder: str) -> InputConfig:
@@ -104,7 +99,7 @@ def _plain_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     samples = tf.io.decode_raw(lists[contract.WAVEFORM_PCM16][0], tf.int16)
     samples = tf.cast(samples, tf.float32) / 32768
     noise = 0.01 * tf.reduce_max(tf.abs(samples)) * tf.random.normal(tf.shape(samples))
-    samples = (samples + noise)[start * 1000 : start * 1000 + NUM_SAMPLES]
+    samples = (samples + noise)[start * 2000 : start * 2000 + NUM_SAMPLES]
     return {
         "video": tf.ensure_shape(video, [NUM_FRAMES, SIDE, SIDE, 3]),
         "audio": tf.ensure_shape(samples, [NUM_SAMPLES]),

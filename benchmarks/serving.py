@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from benchmarks.digits_records import run_command, write_digits_records
+
+CONFIG = "configs/vatt/demo.yaml"
 SIGNATURE = "embed_video_jpeg"
 NUM_FRAMES, FRAME_PIXELS = 8, 64
 NUM_ROUNDS, CALLS_PER_ROUND = 15, 10
@@ -33,12 +36,19 @@ def run() -> list[dict]:
 
 
 def _export(folder: pathlib.Path) -> str:
-    from tests.export.signatures.vatt_model import write_run
-
-    run = write_run(folder, name="digits", sample_rate_hz=16000)
-    export_dir = str(folder / "vatt")
-    command = [sys.executable, "-m", "mmstack", "export"]
-    subprocess.run([*command, f"--model_dir={run}", f"--output={export_dir}"], check=True)
+    """A model after one step, exported."""
+    records = write_digits_records(folder, num_clips=50, side=32, frames=17)
+    changes = [
+        f"streams.clips.input.datasets.single.path={records}",
+        f"streams.clips.input.text.vocabulary={records}/vocabulary.txt",
+        "streams.clips.input.batch_size=16",
+        *(f"evaluators.{name}=null" for name in ("zero_shot", "zero_shot_audio", "retrieval")),
+        "trainer.train_steps=1",
+        "trainer.checkpoint.best_metric=''",
+    ]
+    run, export_dir = folder / "run", str(folder / "vatt")
+    run_command("train", f"--config_file={CONFIG}", f"--model_dir={run}", "--set", *changes)
+    run_command("export", f"--model_dir={run}", f"--output={export_dir}")
     return export_dir
 
 

@@ -123,7 +123,7 @@ def _check(path: str) -> int:
 
 
 def _make(args: argparse.Namespace) -> int:
-    from beam_pipelines.sources.writer import write_manifest
+    from beam_pipelines.sources.manifest_writer import write_manifest
 
     base, found = _SOURCES[args.source](args)
     if getattr(args, "split_sizes", ""):

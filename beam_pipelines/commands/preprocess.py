@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     import_beam()
     from beam_pipelines.pipelines import preprocess
-    from beam_pipelines.pipelines.report import print_report
+    from beam_pipelines.pipelines.job_report import print_report
 
     print_report(preprocess.run(job_config(args)), args.output)
     return 0
@@ -86,7 +86,7 @@ def job_config(args: argparse.Namespace):
     """`JobConfig` from parsed arguments. Raises UserError."""
     from beam_pipelines.items import manifest
     from beam_pipelines.items.windows import WindowConfig
-    from beam_pipelines.pipelines.job import JobConfig
+    from beam_pipelines.pipelines.job_config import JobConfig
     from beam_pipelines.pipelines.preprocess_item import PreprocessConfig
     from beam_pipelines.pipelines.runner import parse_workers
 
@@ -127,7 +127,7 @@ def job_config(args: argparse.Namespace):
 
 def parse_region(text: str) -> tuple[float, ...] | None:
     """Reads `top,left,height,width`; None when empty. Raises UserError."""
-    from beam_pipelines.media.types import check_region
+    from beam_pipelines.media.decode_contract import check_region
 
     if not text:
         return None

@@ -13,7 +13,7 @@ import traceback
 
 import av
 
-from beam_pipelines.media import wire
+from beam_pipelines.media import child_messages
 from beam_pipelines.rejects import Reject, RejectCode
 
 _MODULE = "beam_pipelines.media"
@@ -52,17 +52,17 @@ def main() -> None:
     av.logging.restore_default_callback()  # to stderr, a file: Python's own could deadlock
     av.logging.set_libav_level(av.logging.ERROR)
     resolve("clip_media"), resolve("probe")
-    wire.write_message(replies, "ready")
+    child_messages.write_message(replies, "ready")
     while True:
         try:
-            name, timeout_seconds, arguments = wire.read_message(sys.stdin.buffer)
+            name, timeout_seconds, arguments = child_messages.read_message(sys.stdin.buffer)
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_REAL, timeout_seconds + _ORPHAN_SECONDS)
         try:
-            wire.write_message(replies, _call(name, arguments))
+            child_messages.write_message(replies, _call(name, arguments))
         except MemoryError:  # while packing: nothing has been written yet
-            wire.write_message(replies, {"result": _out_of_memory()})
+            child_messages.write_message(replies, {"result": _out_of_memory()})
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

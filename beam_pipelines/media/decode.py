@@ -18,10 +18,21 @@ import numpy as np
 
 from beam_pipelines.media import image as images
 from beam_pipelines.media import structure
-from beam_pipelines.media.clips import Clip, Plan, SeekMissed, image_clips, media_clips
 from beam_pipelines.media.container import Rejection, open_source
+from beam_pipelines.media.decode_contract import (
+    ClipMedia,
+    DecodedMedia,
+    DecodeRequest,
+    check_window,
+)
+from beam_pipelines.media.file_pass import (
+    DecodedClip,
+    DecodePlan,
+    SeekMissed,
+    image_clips,
+    media_clips,
+)
 from beam_pipelines.media.frames import encode_jpeg
-from beam_pipelines.media.types import ClipMedia, DecodedMedia, DecodeRequest, check_window
 from beam_pipelines.rejects import Reject, RejectCode
 
 Windows = Sequence[tuple[float, float | None]]
@@ -79,7 +90,7 @@ class _Encoded:
         self.jpeg = encode_jpeg(picture, quality)
 
 
-def _clip_media(clip: Clip) -> ClipMedia:
+def _clip_media(clip: DecodedClip) -> ClipMedia:
     first = clip.frames[0] if clip.frames else None
     return ClipMedia(
         frames_jpeg=[frame.jpeg for frame in clip.frames],
@@ -95,8 +106,8 @@ def _clip_media(clip: Clip) -> ClipMedia:
 
 def _clips(
     path: str, request: DecodeRequest, windows: Windows, finish: Callable[[np.ndarray], object]
-) -> list[Clip | Reject]:
-    plan = Plan(request, windows, finish)
+) -> list[DecodedClip | Reject]:
+    plan = DecodePlan(request, windows, finish)
     try:
         return _open_and_decode(path, plan)
     except Rejection as rejection:
@@ -109,7 +120,7 @@ def _clips(
         return [Reject(RejectCode.CORRUPT_CONTAINER, detail)] * len(windows)
 
 
-def _open_and_decode(path: str, plan: Plan) -> list[Clip | Reject]:
+def _open_and_decode(path: str, plan: DecodePlan) -> list[DecodedClip | Reject]:
     if reject := structure.check_file(path, plan.request.max_file_bytes):
         raise Rejection(reject.code, reject.detail)
     head = structure.read_head(path)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from beam_pipelines.media.container import Rejection
-from beam_pipelines.media.types import DecodeRequest
+from beam_pipelines.media.decode_contract import DecodeRequest
 from beam_pipelines.rejects import RejectCode
 
 _MAX_SIDE = 65_000  # JPEG's own limit is 65,535

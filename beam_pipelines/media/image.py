@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from beam_pipelines.media.container import Rejection
+from beam_pipelines.media.decode_contract import DecodeRequest, MediaInfo
 from beam_pipelines.media.frames import (
     check_pixels,
     crop_region,
@@ -15,7 +16,6 @@ from beam_pipelines.media.frames import (
     on_black,
     output_size,
 )
-from beam_pipelines.media.types import DecodeRequest, MediaInfo
 from beam_pipelines.rejects import RejectCode
 
 _ORIENTATION_TAG = 0x0112

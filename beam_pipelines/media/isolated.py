@@ -11,7 +11,7 @@ import threading
 import time
 
 import beam_pipelines
-from beam_pipelines.media import wire
+from beam_pipelines.media import child_messages
 from beam_pipelines.rejects import Reject, RejectCode
 
 _START_TIMEOUT_SECONDS = 120.0
@@ -88,7 +88,7 @@ class IsolatedDecoder:
         self._ensure_started()
         try:
             message = [function_name, self._timeout_seconds, arguments]
-            wire.write_message(self._child.stdin, message)
+            child_messages.write_message(self._child.stdin, message)
             reply = self._receive(self._timeout_seconds)
         except _TimedOut:
             self._stop()
@@ -128,11 +128,11 @@ class IsolatedDecoder:
 
     def _receive(self, timeout_seconds: float) -> object:
         deadline = time.monotonic() + timeout_seconds
-        lengths = wire.HEADER.unpack(self._read(wire.HEADER.size, deadline))
+        lengths = child_messages.HEADER.unpack(self._read(child_messages.HEADER.size, deadline))
         if sum(lengths) > 2 * self._memory_bytes:
             raise ValueError("the child announces more than it can hold")
         text, body = (self._read(length, deadline) for length in lengths)
-        return wire.unpack(text, body)
+        return child_messages.unpack(text, body)
 
     def _read(self, length: int, deadline: float) -> bytes:
         data = bytearray()

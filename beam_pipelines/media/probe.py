@@ -5,8 +5,8 @@ import av
 from beam_pipelines.media import image as images
 from beam_pipelines.media import structure
 from beam_pipelines.media.container import Rejection, Source, aspect_ratio, open_source, packets_of
+from beam_pipelines.media.decode_contract import DecodeRequest, MediaInfo
 from beam_pipelines.media.frames import Orientation, check_pixels, orientation_of, output_size
-from beam_pipelines.media.types import DecodeRequest, MediaInfo
 from beam_pipelines.rejects import Reject, RejectCode
 
 _PROBED_PACKETS = 200

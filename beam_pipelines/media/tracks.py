@@ -9,8 +9,8 @@ import numpy as np
 
 from beam_pipelines.media.audio import AudioTrack
 from beam_pipelines.media.container import Rejection, Source, aspect_ratio, reason_of
+from beam_pipelines.media.decode_contract import DecodeRequest
 from beam_pipelines.media.frames import FrameScaler
-from beam_pipelines.media.types import DecodeRequest
 from beam_pipelines.media.windows import FrameGrid, SourceFrame, WindowFrames, WindowSamples
 from beam_pipelines.rejects import RejectCode
 

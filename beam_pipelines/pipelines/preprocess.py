@@ -1,5 +1,6 @@
 """Manifest of raw media → folder of records."""
 
+import contextlib
 from typing import Any
 
 import apache_beam as beam
@@ -8,13 +9,14 @@ import numpy as np
 from beam_pipelines import files
 from beam_pipelines.items import manifest
 from beam_pipelines.pipelines import transforms
-from beam_pipelines.pipelines.finish import finish
-from beam_pipelines.pipelines.job import JobConfig
-from beam_pipelines.pipelines.output import appearing_folder, check_output
-from beam_pipelines.pipelines.progress import Progress
+from beam_pipelines.pipelines.folder_description import finish
+from beam_pipelines.pipelines.job_config import JobConfig
+from beam_pipelines.pipelines.output_folder import appearing_folder, check_output
 from beam_pipelines.pipelines.runner import is_local, make_pipeline
+from beam_pipelines.pipelines.worker_progress import watched
 from beam_pipelines.record import contract, statistics
 from mm_models.errors import UserError
+from mm_models.progress import ProgressBar
 
 _DEAD_WORKER = "Channel closed prematurely"
 _REJECT_PARTS = 16
@@ -39,17 +41,20 @@ def run(config: JobConfig) -> dict[str, Any]:
         work = files.join(folder, "_work")
         for name in ("staged", "shards", "statistics", "rejects", "progress"):
             files.make_folder(files.join(work, name))
-        watched = is_local(passthrough) and not files.is_remote(work)
-        with Progress(
-            files.join(work, "progress") if watched else None,
-            len(summary.offsets),
-            int(summary.media_bytes.sum()),
-        ):
+        visible = is_local(passthrough) and not files.is_remote(work)
+        with _progress(summary, work) if visible else contextlib.nullcontext():
             _build(pipeline, config, summary, folder, work)
             _run_pipeline(pipeline, config.manifest_path, summary.sha256)
         info = finish(config, summary, folder, work)
         files.delete_tree(work)
     return info
+
+
+def _progress(
+    summary: manifest.ManifestSummary, work: str
+) -> contextlib.AbstractContextManager[None]:
+    progress = ProgressBar(len(summary.offsets), "items")
+    return watched(files.join(work, "progress"), int(summary.media_bytes.sum()), progress)
 
 
 def _run_pipeline(pipeline: beam.Pipeline, manifest_path: str, manifest_sha256: str) -> None:

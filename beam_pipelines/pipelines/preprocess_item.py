@@ -8,9 +8,9 @@ from typing import Any
 from beam_pipelines import files
 from beam_pipelines.items import manifest, windows
 from beam_pipelines.items.windows import WindowConfig
+from beam_pipelines.media.decode_contract import ClipMedia, DecodeRequest
 from beam_pipelines.media.isolated import DecoderError, IsolatedDecoder
-from beam_pipelines.media.types import ClipMedia, DecodeRequest
-from beam_pipelines.record.clip import Clip, record_values
+from beam_pipelines.record.clip import RecordClip, record_values
 from beam_pipelines.record.clip_facts import add_clip_facts
 from beam_pipelines.record.serialize import serialize
 from beam_pipelines.record.statistics import Facts
@@ -220,11 +220,11 @@ def _clip(
     media: ClipMedia,
     media_sha256: str,
     frame_rate_hz: float,
-) -> Clip:
+) -> RecordClip:
     end_seconds = window.end_seconds
     if end_seconds is None:
         end_seconds = window.start_seconds + _decoded_seconds(media, frame_rate_hz)
-    return Clip(
+    return RecordClip(
         key=f"{item['id']}#{number}",
         item=item,
         media_sha256=media_sha256,

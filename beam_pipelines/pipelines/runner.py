@@ -19,7 +19,7 @@ _FORBIDDEN_RUNNERS = {
 }
 _LOCAL_RUNNERS = ("", "directrunner", "fnapirunner")
 _ITEMS_WORTH_PROCESSES = 64
-_WORKER_MODULE = "beam_pipelines.pipelines.worker"
+_WORKER_MODULE = "beam_pipelines.pipelines.worker_process"
 
 
 class _DropMessages(logging.Filter):

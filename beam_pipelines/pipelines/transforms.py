@@ -1,9 +1,6 @@
 """The Beam skin of preprocessing: dead letters, counters, staging, and writers of small files."""
 
 import json
-import os
-import time
-import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,6 +15,7 @@ from beam_pipelines.pipelines.preprocess_item import (
     ItemProcessor,
     PreprocessConfig,
 )
+from beam_pipelines.pipelines.worker_progress import ProgressFile
 from beam_pipelines.record import statistics
 from beam_pipelines.record.contract import shard_name
 from beam_pipelines.record.shards import StagedRecord, StagingFile, shard_of, write_shard
@@ -25,34 +23,9 @@ from beam_pipelines.record.statistics import Facts
 
 FACTS, REJECTS = "facts", "rejects"
 WHOLE_RUN = "_run"
-_PROGRESS_EVERY_SECONDS = 0.5
 
 LineReference = tuple[int, int, bool, int]
 """(offset, size in bytes, whether the id is a duplicate, media bytes) of a manifest line."""
-
-
-class ProgressFile:
-    """A small file in which a worker says how many items and bytes it has done."""
-
-    def __init__(self, folder: str):
-        self._path = None if files.is_remote(folder) else os.path.join(folder, uuid.uuid4().hex)
-        self._items = self._bytes = 0
-        self._written = 0.0
-
-    def add(self, num_bytes: int) -> None:
-        """Counts one item."""
-        self._items += 1
-        self._bytes += num_bytes
-        if time.monotonic() - self._written >= _PROGRESS_EVERY_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Writes the counts."""
-        if self._path is not None:
-            self._written = time.monotonic()
-            # Of fixed width and never cut, so that a reader always finds whole numbers.
-            with open(self._path, "r+b" if os.path.exists(self._path) else "wb") as file:
-                file.write(b"%020d %020d" % (self._items, self._bytes))
 
 
 class ProcessLines(beam.DoFn):

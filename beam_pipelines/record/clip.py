@@ -15,7 +15,7 @@ _NO_TIME = -1
 
 
 @dataclasses.dataclass(frozen=True)
-class Clip:
+class RecordClip:
     """A decoded clip before it is serialised.
 
     Attributes:
@@ -46,7 +46,7 @@ class Clip:
 
 
 def record_values(
-    clip: Clip, *, audio_encoding: str, nearest_captions: int
+    clip: RecordClip, *, audio_encoding: str, nearest_captions: int
 ) -> tuple[ContextValues, SequenceValues]:
     """(context, feature lists) of a clip's record.
 
@@ -95,7 +95,7 @@ def _labels(labels: list[dict[str, Any]]) -> ContextValues:
     }
 
 
-def _captions(clip: Clip, nearest: int) -> ContextValues:
+def _captions(clip: RecordClip, nearest: int) -> ContextValues:
     captions = windows.order_captions(
         clip.item.get("captions", []), clip.start_seconds, clip.end_seconds, nearest
     )
@@ -109,7 +109,7 @@ def _captions(clip: Clip, nearest: int) -> ContextValues:
     }
 
 
-def _inside(entries: list[dict[str, Any]], clip: Clip) -> list[dict[str, Any]]:
+def _inside(entries: list[dict[str, Any]], clip: RecordClip) -> list[dict[str, Any]]:
     """Timed entries that overlap the clip, cut to it."""
     kept = []
     for entry in entries:
@@ -121,7 +121,7 @@ def _inside(entries: list[dict[str, Any]], clip: Clip) -> list[dict[str, Any]]:
     return kept
 
 
-def _utterances(clip: Clip) -> ContextValues:
+def _utterances(clip: RecordClip) -> ContextValues:
     utterances = _inside(clip.item.get("utterances", []), clip)
     phonemes = [
         phoneme
@@ -149,7 +149,9 @@ def _questions(questions: list[dict[str, Any]]) -> ContextValues:
     }
 
 
-def _add_audio(clip: Clip, encoding: str, context: ContextValues, lists: SequenceValues) -> None:
+def _add_audio(
+    clip: RecordClip, encoding: str, context: ContextValues, lists: SequenceValues
+) -> None:
     has_audio = clip.waveform is not None
     context[contract.SAMPLE_RATE] = [clip.sample_rate_hz if has_audio else 0]
     context[contract.NUM_SAMPLES] = [len(clip.waveform) if has_audio else 0]
@@ -159,7 +161,7 @@ def _add_audio(clip: Clip, encoding: str, context: ContextValues, lists: Sequenc
         lists[contract.WAVEFORM_FLOATS] = [clip.waveform]
 
 
-def _add_video(clip: Clip, context: ContextValues, lists: SequenceValues) -> None:
+def _add_video(clip: RecordClip, context: ContextValues, lists: SequenceValues) -> None:
     num_frames = len(clip.frames_jpeg)
     context[contract.NUM_FRAMES] = [num_frames]
     context[contract.HEIGHT] = [clip.height]
@@ -170,7 +172,7 @@ def _add_video(clip: Clip, context: ContextValues, lists: SequenceValues) -> Non
         lists[contract.FRAME_TIMESTAMPS] = [[_microseconds(t)] for t in clip.frame_times_seconds]
 
 
-def _add_objects(clip: Clip, context: ContextValues, lists: SequenceValues) -> None:
+def _add_objects(clip: RecordClip, context: ContextValues, lists: SequenceValues) -> None:
     objects = [entry for entry in clip.item.get("objects", []) if _track_meets_clip(entry, clip)]
     ids = {entry["id"] for entry in objects}
     phrases = [
@@ -199,7 +201,7 @@ def _add_objects(clip: Clip, context: ContextValues, lists: SequenceValues) -> N
         lists |= _object_columns(objects, clip.frame_times_seconds)
 
 
-def _track_meets_clip(entry: dict[str, Any], clip: Clip) -> bool:
+def _track_meets_clip(entry: dict[str, Any], clip: RecordClip) -> bool:
     track = entry.get("track", [])
     if not track:
         return True

@@ -1,12 +1,12 @@
 """What a stored clip adds to the statistics of its split."""
 
-from beam_pipelines.media.types import ClipMedia
-from beam_pipelines.record.clip import Clip
+from beam_pipelines.media.decode_contract import ClipMedia
+from beam_pipelines.record.clip import RecordClip
 from beam_pipelines.record.statistics import Facts, loudness_dbfs
 from beam_pipelines.text.word_splitting import normalised_words
 
 
-def add_clip_facts(facts: Facts, clip: Clip, media: ClipMedia, file_bytes: int) -> None:
+def add_clip_facts(facts: Facts, clip: RecordClip, media: ClipMedia, file_bytes: int) -> None:
     """Adds what a stored clip contributes to the statistics.
 
     Args:
@@ -55,7 +55,7 @@ def add_clip_facts(facts: Facts, clip: Clip, media: ClipMedia, file_bytes: int) 
         facts.words.setdefault(name, []).extend(values)
 
 
-def _modalities(clip: Clip) -> list[str]:
+def _modalities(clip: RecordClip) -> list[str]:
     present = {
         "video": bool(clip.frames_jpeg),
         "audio": clip.waveform is not None,

@@ -166,8 +166,8 @@ FEATURES: dict[str, Feature] = {
     ),
 }
 
-# Published VATT and DMVR data sets name the same content differently; a data set's `feature_names`
-# maps our key to theirs (see trainers/data/config.py).
+# Published data sets name the same content differently; a data set's `feature_names` maps our key
+# to theirs (see trainers/data/config.py).
 DATASET_INFO = "dataset_info.json"
 INDEX_SUFFIX = ".index"
 

@@ -17,7 +17,7 @@ def read(path: str) -> tuple[list[str], list[str]]:
     its boxes are written in.
 
     Args:
-        path: a file such as `configs/pali/templates.yaml`, local or URL.
+        path: a file of prompt templates, local or URL.
 
     Raises:
         UserError: it cannot be read or is no such file.

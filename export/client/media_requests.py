@@ -73,8 +73,8 @@ def decode(
     Raises:
         UserError: with the reject code when the file cannot be decoded.
     """
+    from beam_pipelines.media.decode_contract import DecodeRequest
     from beam_pipelines.media.isolated import DecoderError
-    from beam_pipelines.media.types import DecodeRequest
     from beam_pipelines.rejects import Reject, RejectCode
 
     request = DecodeRequest(

@@ -5,16 +5,14 @@ import pathlib
 import re
 import subprocess
 
-ROOT = pathlib.Path(__file__).parents[2]
-ROOMS = ("mm_models", "beam_pipelines", "trainers", "export", "benchmarks")
+from tests.repository.source_tree import ROOMS, ROOT, name_of, sources, tree_of
+
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 80
 
 
 def _modules():
-    for room in ROOMS:
-        yield from sorted((ROOT / room).rglob("*.py"))
-    yield ROOT / "mmstack.py"
+    return [*sources(*ROOMS, "benchmarks"), ROOT / "mmstack.py"]
 
 
 def _functions(tree):
@@ -24,9 +22,9 @@ def _functions(tree):
 
 
 def test_no_module_over_400_lines():
-    paths = [*_modules(), *sorted((ROOT / "tests").rglob("*.py"))]
+    paths = [*_modules(), *sources("tests")]
     long = {
-        str(path.relative_to(ROOT)): count
+        name_of(path): count
         for path in paths
         if (count := len(path.read_text(encoding="utf-8").splitlines())) > MAX_MODULE_LINES
     }
@@ -35,9 +33,9 @@ def test_no_module_over_400_lines():
 
 def test_no_function_too_long_to_read():
     long = [
-        f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {length} lines"
+        f"{name_of(path)}:{node.lineno} {node.name} has {length} lines"
         for path in _modules()
-        for node in _functions(ast.parse(path.read_text(encoding="utf-8")))
+        for node in _functions(tree_of(path))
         if (length := node.end_lineno - node.lineno + 1) > MAX_FUNCTION_LINES
     ]
     assert not long, "\n".join(long)
@@ -47,11 +45,11 @@ def test_serialisable_classes_have_names_of_their_own():
     """Keras keeps the last class of a name, and would load another system's layers as it."""
     places = {}
     for path in _modules():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef) and any(
                 "register_keras_serializable" in ast.unparse(d) for d in node.decorator_list
             ):
-                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+                places.setdefault(node.name, []).append(name_of(path))
     twice = {name: found for name, found in places.items() if len(found) > 1}
     assert len(places) > 20
     assert not twice, twice
@@ -60,10 +58,10 @@ def test_serialisable_classes_have_names_of_their_own():
 def test_no_empty_bodies():
     empty = []
     for path in _modules():
-        for node in _functions(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in _functions(tree_of(path)):
             abstract = any("abstractmethod" in ast.unparse(d) for d in node.decorator_list)
             if not abstract and isinstance(node.body[-1], ast.Pass):
-                empty.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+                empty.append(f"{name_of(path)}:{node.lineno} {node.name}")
     assert not empty, empty
 
 
@@ -81,7 +79,7 @@ def _text_files():
 def test_the_repository_speaks_of_the_project_alone():
     pattern = re.compile(r"(/work/|/tmp/w|\bTODO\b|\bFIXME\b|\bXXX\b)")
     wrong = [
-        f"{path.relative_to(ROOT)}:{number} {line.strip()[:80]}"
+        f"{name_of(path)}:{number} {line.strip()[:80]}"
         for path in _text_files()
         if path != pathlib.Path(__file__)
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.progress import ProgressBar
 from trainers import initialization, runs
 from trainers.config.checks import check_config, check_reachable
 from trainers.config.schema import ExperimentConfig
@@ -18,7 +19,6 @@ from trainers.loop.assembly import Assembly, assemble, prepare
 from trainers.loop.evaluation import check_best_metric, evaluate, evaluation_context
 from trainers.loop.inputs import Inputs, RecordInputs
 from trainers.loop.monitoring.metrics_log import MetricsLog
-from trainers.loop.monitoring.progress import Progress
 from trainers.loop.training import Training
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
@@ -79,7 +79,7 @@ def _evaluate(
     folder = os.path.join(model_dir, "checkpoints")
     log = MetricsLog(model_dir, enabled=True, file_name="eval/metrics.jsonl")
     context = evaluation_context(assembly, model_dir, log.writer("eval"))
-    progress = Progress(assembly.config.trainer.train_steps)
+    progress = ProgressBar(assembly.config.trainer.train_steps, "steps")
     if once:
         steps = iter([_step_of(runs.find_checkpoint(model_dir, "latest"))])
     else:

@@ -9,10 +9,10 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
+from mm_models.progress import ProgressBar
 from trainers.loop.alternation.streams import Streams
 from trainers.loop.divergence import Diverged
 from trainers.loop.monitoring import meter
-from trainers.loop.monitoring.progress import Progress
 from trainers.loop.preemption import StopSignal
 
 
@@ -54,7 +54,7 @@ class Trainer(orbit.AbstractTrainer):
         *,
         multi_step: int,
         stop: StopSignal,
-        progress: Progress,
+        progress: ProgressBar,
         stop_on_nan: bool,
         start_step: int,
     ):
@@ -103,7 +103,7 @@ class Trainer(orbit.AbstractTrainer):
             outputs = self._dispatcher.run(block, batches)
         self._position.step = first + size
         self._position.batches = dict(zip(block[-1], batches[-1], strict=True))
-        self._progress.update(self._position.step, self._position.loss)
+        self._progress.update(self._position.step, f"loss {self._position.loss:.4f}")
         ids = [[batch.get("example_id") for batch in each] for each in batches]
         return [
             _Done(first + offset, dict(zip(block[offset], ids[offset], strict=True)), each)

@@ -1,12 +1,14 @@
 """A training run from its folder's state to its last checkpoint."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import orbit
 import orbit.controller
 
+from mm_models.progress import ProgressBar
 from trainers import distribution
 from trainers.atomic_files import write_text
 from trainers.config.loading import to_yaml
@@ -24,7 +26,6 @@ from trainers.loop.identity import flatten, identity_of, setting_defaults
 from trainers.loop.monitoring.metrics_log import MetricsLog
 from trainers.loop.monitoring.norms import ParameterNorms
 from trainers.loop.monitoring.profiler import ProfilerWindow
-from trainers.loop.monitoring.progress import Progress
 from trainers.loop.preemption import (
     DIVERGED_EXIT_CODE,
     PREEMPTED_EXIT_CODE,
@@ -52,7 +53,10 @@ class Training:
         config = assembly.config
         self._assembly, self._config, self._model_dir = assembly, config, model_dir
         self._chief = distribution.is_chief(assembly.strategy)
-        self._progress = Progress(config.trainer.train_steps, enabled=self._chief)
+        # Off a terminal there is a line per log.
+        self._progress = ProgressBar(
+            config.trainer.train_steps, "steps", enabled=self._chief, line_seconds=math.inf
+        )
         identity = identity_of(config, assembly.inputs.fingerprint)
         self._state = RunState(identity, to_yaml(config), config.trainer.seed)
         checkpoint = build_checkpoint(
@@ -110,6 +114,7 @@ class Training:
                 self._progress.say(self._describe(error))
                 return DIVERGED_EXIT_CODE
             finally:
+                self._progress.close()
                 self._profiler.close()
                 self._log.close()
         return 0
@@ -215,7 +220,7 @@ class Training:
         if self._config.trainer.summaries.parameter_norms:
             scalars.update(self._parameter_norms())
         self._log.write("train", step, scalars)
-        self._progress.log(step, scalars.get("train/loss", float("nan")))
+        self._progress.show(step, f"loss {scalars.get('train/loss', math.nan):.4f}")
         self._trainer.meter.reset()
         self._trainer.throughput.reset()
 

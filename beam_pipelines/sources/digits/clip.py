@@ -10,18 +10,18 @@ from beam_pipelines.sources.digits.language import captions
 from beam_pipelines.sources.digits.language.lexicon import DIGIT_WORDS
 from beam_pipelines.sources.digits.language.phrases import refer
 from beam_pipelines.sources.digits.language.questions import write_questions
-from beam_pipelines.sources.digits.pictures.encode import encode_mp4
 from beam_pipelines.sources.digits.pictures.moments import split_into_moments
+from beam_pipelines.sources.digits.pictures.mp4_encoding import encode_mp4
 from beam_pipelines.sources.digits.pictures.render import Sighting, render
 from beam_pipelines.sources.digits.pictures.scene import SceneObject, draw_digits, draw_looks
-from beam_pipelines.sources.digits.pictures.staging import stage_scene
+from beam_pipelines.sources.digits.pictures.scene_choice import stage_scene
 from beam_pipelines.sources.digits.randomness import clip_random
 from beam_pipelines.sources.digits.speech import voices
 from beam_pipelines.sources.digits.speech.utterances import SpokenClip, mix, speak
 
 
 @dataclasses.dataclass(frozen=True)
-class Clip:
+class DigitsClip:
     """A finished clip: the manifest's item and the media file's bytes."""
 
     item: dict
@@ -29,7 +29,7 @@ class Clip:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class DigitsClipPlan:
     """A clip before it is drawn.
 
     Attributes:
@@ -45,16 +45,16 @@ class Plan:
     spoken: SpokenClip
 
 
-def make_clip(config: DigitsConfig, split: str, index: int) -> Clip:
+def make_clip(config: DigitsConfig, split: str, index: int) -> DigitsClip:
     """Draws, speaks, describes and encodes one clip."""
     plan = plan_clip(config, split, index)
     frames = render(clip_random(config.seed, split, index, "pixels"), config, plan.objects)
     sound = mix(clip_random(config.seed, split, index, "sound"), config, plan.spoken)
     media = encode_mp4(frames, config.frame_rate_hz, sound, voices.SAMPLE_RATE_HZ)
-    return Clip(describe_clip(config, split, index, plan), media)
+    return DigitsClip(describe_clip(config, split, index, plan), media)
 
 
-def plan_clip(config: DigitsConfig, split: str, index: int) -> Plan:
+def plan_clip(config: DigitsConfig, split: str, index: int) -> DigitsClipPlan:
     """Decides what one clip shows and says."""
 
     def random(purpose: str) -> np.random.Generator:
@@ -66,13 +66,13 @@ def plan_clip(config: DigitsConfig, split: str, index: int) -> Plan:
     objects, seen = stage_scene(random("places"), config, looks, timeline)
     noise = random("wrong audio")
     if float(noise.uniform()) >= config.wrong_audio_share:
-        return Plan(objects, seen, timeline, timeline)
+        return DigitsClipPlan(objects, seen, timeline, timeline)
     others = [digit for digit in range(10) if digit not in digits]
     said = [int(digit) for digit in noise.permutation(others)[: len(digits)]]
-    return Plan(objects, seen, timeline, speak(random("speech"), config, split, said))
+    return DigitsClipPlan(objects, seen, timeline, speak(random("speech"), config, split, said))
 
 
-def describe_clip(config: DigitsConfig, split: str, index: int, plan: Plan) -> dict:
+def describe_clip(config: DigitsConfig, split: str, index: int, plan: DigitsClipPlan) -> dict:
     """The manifest's line of a planned clip."""
     truth = GroundTruth(
         config,
@@ -135,7 +135,7 @@ def _utterances(spoken: SpokenClip) -> list[dict]:
     ]
 
 
-def _metadata(config: DigitsConfig, plan: Plan, written: list[captions.Caption]) -> dict:
+def _metadata(config: DigitsConfig, plan: DigitsClipPlan, written: list[captions.Caption]) -> dict:
     return {
         "corpus": "digits",
         "preset": config.preset,

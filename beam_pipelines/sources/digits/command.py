@@ -45,12 +45,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--workers is {args.workers}; give at least 1.")
     config = make_config(args.preset, **overrides)
     # Not before the flags are known to be good: these bring NumPy, PyAV and scikit-learn.
-    from beam_pipelines.sources.digits import generate, publish
-    from beam_pipelines.sources.digits.progress import Progress
+    from beam_pipelines.sources.digits import generate, remote_corpus
 
-    remote = publish.is_remote(args.output)
+    remote = remote_corpus.is_remote(args.output)
     make = generate.generate_remote_corpus if remote else generate.generate_corpus
-    made = make(config, args.output, args.workers, Progress())
+    made = make(config, args.output, args.workers)
     note = "wrote" if made else "already complete:"
     print(f"{note} {os.path.join(args.output, generate.MANIFEST)}")
     return 0

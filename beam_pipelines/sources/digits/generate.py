@@ -6,15 +6,17 @@ import json
 import multiprocessing
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
-from beam_pipelines.sources.digits import publish
+from beam_pipelines.sources.digits import remote_corpus
 from beam_pipelines.sources.digits.clip import make_clip
 from beam_pipelines.sources.digits.config import SPLITS, DigitsConfig
 from beam_pipelines.sources.digits.language.lexicon import DIGIT_WORDS
-from beam_pipelines.sources.digits.progress import Progress
 from beam_pipelines.sources.digits.speech import voices
 from mm_models.errors import UserError
+from mm_models.progress import ProgressBar
 
 MANIFEST, CORPUS_INFO = "manifest.jsonl", "corpus.json"
 FORMAT_VERSION = 1
@@ -40,7 +42,10 @@ class Part:
 
 
 def generate_corpus(
-    config: DigitsConfig, output: str | os.PathLike, num_workers: int, progress: Progress
+    config: DigitsConfig,
+    output: str | os.PathLike,
+    num_workers: int,
+    stream: TextIO | None = None,
 ) -> bool:
     """Writes `output` with `manifest.jsonl`, `corpus.json` and `media/<split>/<index>.mp4`.
 
@@ -51,7 +56,7 @@ def generate_corpus(
         config: what to make.
         output: folder to create, on this machine.
         num_workers: processes; 1 works in this one.
-        progress: told after every part.
+        stream: takes the progress; standard error by default.
 
     Returns:
         False when `output` was there already, complete and made from the same configuration.
@@ -66,8 +71,14 @@ def generate_corpus(
     work = _open_work_folder(config, output)
     parts = list_parts(config)
     missing = [part for part in parts if not (work / _PARTS / part.name).exists()]
-    progress.start(sum(config.num_clips(split) for split in SPLITS), _num_clips(parts, missing))
-    _make_parts(config, work, missing, num_workers, progress)
+    progress = ProgressBar(_num_clips(parts), "clips", stream=stream)
+    done = _num_clips(parts) - _num_clips(missing)
+    if done:
+        progress.say(f"continuing after {done} of {_num_clips(parts)} clips")
+    progress.start(done)
+    for num_clips in _make_parts(config, work, missing, num_workers):
+        done += num_clips
+        progress.update(done)
     manifest_sha256 = _join_parts(work, parts)
     info = json.dumps(describe_corpus(config, manifest_sha256), indent=1)
     (work / CORPUS_INFO).write_text(info + "\n")
@@ -78,22 +89,20 @@ def generate_corpus(
     return True
 
 
-def generate_remote_corpus(
-    config: DigitsConfig, output: str, num_workers: int, progress: Progress
-) -> bool:
+def generate_remote_corpus(config: DigitsConfig, output: str, num_workers: int) -> bool:
     """`generate_corpus` for an address such as `gs://bucket/folder`: made here, then copied there.
 
     Raises:
         UserError: as `generate_corpus`, or the address cannot be used.
     """
-    info = publish.read_remote_info(output)
+    info = remote_corpus.read_remote_info(output)
     if info is not None:
         _require_same(config, info.get("config", {}), output)
         return False
-    publish.require_writable(output)
-    folder = publish.local_folder(output)
-    generate_corpus(config, folder, num_workers, progress)
-    publish.upload(folder, output)
+    remote_corpus.require_writable(output)
+    folder = remote_corpus.local_folder(output)
+    generate_corpus(config, folder, num_workers)
+    remote_corpus.upload(folder, output)
     shutil.rmtree(folder)
     return True
 
@@ -156,9 +165,8 @@ def _plain(config: DigitsConfig) -> dict:
     return {key: value for key, value in plain.items() if value != _LATER_FIELDS.get(key, ...)}
 
 
-def _num_clips(parts: list[Part], missing: list[Part]) -> int:
-    """Clips of the parts that are done."""
-    return sum(part.end - part.first for part in parts if part not in missing)
+def _num_clips(parts: list[Part]) -> int:
+    return sum(part.end - part.first for part in parts)
 
 
 def _open_work_folder(config: DigitsConfig, output: Path) -> Path:
@@ -180,18 +188,17 @@ def _open_work_folder(config: DigitsConfig, output: Path) -> Path:
 
 
 def _make_parts(
-    config: DigitsConfig, work: Path, parts: list[Part], num_workers: int, progress: Progress
-) -> None:
+    config: DigitsConfig, work: Path, parts: list[Part], num_workers: int
+) -> Iterator[int]:
+    """Makes the parts, and yields the number of clips of each as it is done."""
     jobs = [(config, work, part) for part in parts]
     if num_workers == 1 or len(jobs) < 2:
-        for num_clips in map(_make_part, jobs):
-            progress.advance(num_clips)
+        yield from map(_make_part, jobs)
         return
     # Fresh processes: forking would copy whatever threads and libraries the caller has loaded.
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(num_workers, len(jobs))) as pool:
-        for num_clips in pool.imap_unordered(_make_part, jobs):
-            progress.advance(num_clips)
+        yield from pool.imap_unordered(_make_part, jobs)
 
 
 def _make_part(job: tuple[DigitsConfig, Path, Part]) -> int:

@@ -11,8 +11,8 @@ from PIL import Image
 from beam_pipelines.media import decode
 from beam_pipelines.media.audio import AudioTrack, downmix_weights
 from beam_pipelines.media.container import Rejection
+from beam_pipelines.media.decode_contract import DecodeRequest
 from beam_pipelines.media.probe import probe
-from beam_pipelines.media.types import DecodeRequest
 from beam_pipelines.rejects import RejectCode
 from tests.beam_pipelines.media import media_samples as samples
 

@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from beam_pipelines.media import decode, wire
+from beam_pipelines.media import child_messages, decode
+from beam_pipelines.media.decode_contract import ClipMedia, DecodeRequest, MediaInfo
 from beam_pipelines.media.isolated import DecoderError, IsolatedDecoder
-from beam_pipelines.media.types import ClipMedia, DecodeRequest, MediaInfo
 from beam_pipelines.rejects import Reject, RejectCode
 from tests.beam_pipelines.media.media_samples import flat, write_movie
 
@@ -114,4 +114,4 @@ def test_messages_do_not_differ_between_runs(tmp_path):
 def test_wire_refuses_what_is_not_a_message():
     for text in (b"nonsense", b'{"bytes": [0, 9]}', b'{"type": "os"}', b'{"array": [0, 0]}'):
         with pytest.raises(ValueError):
-            wire.unpack(text, b"")
+            child_messages.unpack(text, b"")

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from beam_pipelines.media import decode
+from beam_pipelines.media.decode_contract import ClipMedia, DecodeRequest
 from beam_pipelines.media.isolated import IsolatedDecoder
-from beam_pipelines.media.types import ClipMedia, DecodeRequest
 
 DATA = pathlib.Path(__file__).parents[4] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no shared data")

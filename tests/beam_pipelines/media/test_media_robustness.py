@@ -5,8 +5,8 @@ import pathlib
 
 import pytest
 
+from beam_pipelines.media.decode_contract import DecodeRequest, MediaInfo
 from beam_pipelines.media.isolated import IsolatedDecoder
-from beam_pipelines.media.types import DecodeRequest, MediaInfo
 from beam_pipelines.rejects import Reject
 
 ROOT = pathlib.Path(__file__).parents[3]

@@ -7,7 +7,7 @@ from beam_pipelines.items import windows
 from beam_pipelines.items.tracks import ABSENT, resample_track
 from beam_pipelines.items.windows import Window, WindowConfig
 from beam_pipelines.record import contract
-from beam_pipelines.record.clip import Clip, record_values
+from beam_pipelines.record.clip import RecordClip, record_values
 from beam_pipelines.rejects import RejectCode
 
 
@@ -128,7 +128,7 @@ ITEM = {
 }
 
 
-def clip(**changes) -> Clip:
+def clip(**changes) -> RecordClip:
     values = {
         "key": "a#1",
         "item": ITEM,
@@ -143,7 +143,7 @@ def clip(**changes) -> Clip:
         "waveform": np.zeros(4, np.float32),
         "sample_rate_hz": 2,
     }
-    return Clip(**(values | changes))
+    return RecordClip(**(values | changes))
 
 
 def test_a_window_keeps_what_overlaps_it_on_the_media_clock():

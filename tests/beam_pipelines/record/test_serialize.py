@@ -108,7 +108,7 @@ def test_pcm16_recovers_the_waveform():
 
 
 def test_workers_do_not_import_tensorflow():
-    modules = "beam_pipelines.pipelines.worker, beam_pipelines.pipelines.preprocess, " + (
+    modules = "beam_pipelines.pipelines.worker_process, beam_pipelines.pipelines.preprocess, " + (
         "beam_pipelines.pipelines.transforms, beam_pipelines.media.child, "
         "apache_beam.runners.worker.sdk_worker_main, beam_pipelines.pipelines.vocabulary"
     )

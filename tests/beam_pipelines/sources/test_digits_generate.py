@@ -12,9 +12,8 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 import mmstack
 from beam_pipelines.items import manifest
 from beam_pipelines.sources.digits import clip as clip_module
-from beam_pipelines.sources.digits import generate, publish
+from beam_pipelines.sources.digits import generate, remote_corpus
 from beam_pipelines.sources.digits.config import make_config
-from beam_pipelines.sources.digits.progress import Progress
 from mm_models.errors import UserError
 
 _SMALL = {"num_train": 7, "num_val": 2, "num_test": 3}
@@ -30,7 +29,7 @@ def small_parts():
 def _generate(folder, num_workers=1, preset="default", **overrides):
     stream = io.StringIO()
     config = make_config(preset, **{**_SMALL, **overrides})
-    made = generate.generate_corpus(config, folder, num_workers, Progress(stream))
+    made = generate.generate_corpus(config, folder, num_workers, stream)
     return made, stream.getvalue()
 
 
@@ -193,20 +192,6 @@ def test_other_folders_are_left_alone(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
-def test_progress_has_rate_and_remaining_time(monkeypatch):
-    clock = iter([0.0, 0.0, 20.0, 40.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    stream = io.StringIO()
-    progress = Progress(stream)
-    progress.start(100, 0)
-    progress.advance(40)
-    progress.finish()
-    assert stream.getvalue().splitlines() == [
-        "40/100 clips, 2.0 clips/s, 30 s left",
-        "40 clips in 40 s, 1.0 clips/s",
-    ]
-
-
 def test_command(tmp_path, capsys):
     output = str(tmp_path / "out")
     flags = ["--preset=single", "--num_train=1", "--num_val=0", "--num_test=0", "--workers=1"]
@@ -309,16 +294,15 @@ class _MemoryFileSystem(FileSystem):
 def test_remote_output_gets_the_same_bytes(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     address = "digitsmemory://bucket/corpus"
-    progress = Progress(io.StringIO())
     config = make_config(**_SMALL)
-    assert generate.generate_remote_corpus(config, address, 1, progress)
+    assert generate.generate_remote_corpus(config, address, 1)
     stored = {
         path.removeprefix(address + "/"): hashlib.sha256(content).hexdigest()
         for path, content in _MemoryFileSystem.stored.items()
     }
     assert stored == _digests(corpus)
     assert not list(tmp_path.iterdir())
-    assert not generate.generate_remote_corpus(config, address, 1, progress)
+    assert not generate.generate_remote_corpus(config, address, 1)
     with pytest.raises(UserError, match="seed"):
-        generate.generate_remote_corpus(make_config(seed=3, **_SMALL), address, 1, progress)
-    assert publish.is_remote(address) and not publish.is_remote("data/digits")
+        generate.generate_remote_corpus(make_config(seed=3, **_SMALL), address, 1)
+    assert remote_corpus.is_remote(address) and not remote_corpus.is_remote("data/digits")

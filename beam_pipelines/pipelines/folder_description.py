@@ -8,7 +8,7 @@ from typing import Any
 from beam_pipelines import files
 from beam_pipelines.items import manifest
 from beam_pipelines.pipelines import transforms
-from beam_pipelines.pipelines.job import JobConfig
+from beam_pipelines.pipelines.job_config import JobConfig
 from beam_pipelines.pipelines.preprocess_item import (
     ITEM,
     ITEM_WITH_RECORDS,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beam_pipelines.media import decode, wire
+from beam_pipelines.media import child_messages, decode
+from beam_pipelines.media.decode_contract import DecodeRequest
 from beam_pipelines.media.frames import output_size
-from beam_pipelines.media.types import DecodeRequest
 from beam_pipelines.record import contract, reading
 from mmstack import main
 from tests.beam_pipelines.media import media_samples as samples
@@ -82,9 +82,9 @@ def test_the_request_reaches_the_decoding_child():
     import io
 
     pipe, request = io.BytesIO(), DecodeRequest(region=(0.1, 0.2, 0.3, 0.4))
-    wire.write_message(pipe, request)
+    child_messages.write_message(pipe, request)
     pipe.seek(0)
-    assert dataclasses.asdict(wire.read_message(pipe)) == dataclasses.asdict(request)
+    assert dataclasses.asdict(child_messages.read_message(pipe)) == dataclasses.asdict(request)
 
 
 def test_records_of_a_region(tmp_path, capsys):

@@ -10,9 +10,9 @@ from PIL import Image
 
 from beam_pipelines.media import image as images
 from beam_pipelines.media.container import Rejection, Source, packets_of, reason_of
+from beam_pipelines.media.decode_contract import DecodeRequest, MediaInfo
 from beam_pipelines.media.probe import media_info
 from beam_pipelines.media.tracks import SoundTrack, Track, VideoTrack
-from beam_pipelines.media.types import DecodeRequest, MediaInfo
 from beam_pipelines.media.windows import FrameGrid, SourceFrame, WindowFrames
 from beam_pipelines.rejects import Reject, RejectCode
 
@@ -35,7 +35,7 @@ _ANIMATION_TICK_SECONDS = 0.001
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class DecodePlan:
     """What to decode and for which windows.
 
     Attributes:
@@ -73,7 +73,7 @@ class Plan:
 
 
 @dataclasses.dataclass
-class Clip:
+class DecodedClip:
     """One decoded window: finished frames, times, waveform."""
 
     frames: list
@@ -84,7 +84,7 @@ class Clip:
     warnings: list[str]
 
 
-def image_clips(image: Image.Image, plan: Plan) -> list[Clip | Reject]:
+def image_clips(image: Image.Image, plan: DecodePlan) -> list[DecodedClip | Reject]:
     """Clips of an open picture; a still one shows from 0 on, for as long as any window lasts."""
     if not plan.request.want_video:
         raise Rejection(RejectCode.NO_STREAMS, "a picture, and only sound is wanted")
@@ -92,7 +92,7 @@ def image_clips(image: Image.Image, plan: Plan) -> list[Clip | Reject]:
     if info.is_image:
         picture, warnings = images.decode_still(image, plan.request)
         value = plan.finish(picture)
-        clip = Clip([value], [0.0], None, 0, info, warnings)
+        clip = DecodedClip([value], [0.0], None, 0, info, warnings)
         return [clip if start == 0 else _after_end(start) for start, _ in plan.windows]
     windows = plan.frame_windows()
     grid = FrameGrid(windows, _ANIMATION_TICK_SECONDS)
@@ -103,7 +103,7 @@ def image_clips(image: Image.Image, plan: Plan) -> list[Clip | Reject]:
     grid.finish(end)
     info = dataclasses.replace(info, duration_seconds=end, frame_rate_hz=info.num_frames / end)
     return [
-        Clip(w.values, w.times, None, 0, info, []) if w.frames else _after_end(w.start)
+        DecodedClip(w.values, w.times, None, 0, info, []) if w.frames else _after_end(w.start)
         for w in windows
     ]
 
@@ -117,8 +117,8 @@ class SeekMissed(Exception):
 
 
 def media_clips(
-    source: Source, plan: Plan, warnings: list[str], *, may_seek: bool
-) -> list[Clip | Reject]:
+    source: Source, plan: DecodePlan, warnings: list[str], *, may_seek: bool
+) -> list[DecodedClip | Reject]:
     """Clips of an open container, which is read from the first window's key frame if `may_seek`.
 
     Raises:
@@ -131,7 +131,7 @@ def media_clips(
 class _Pass:
     """One run through the packets of a file."""
 
-    def __init__(self, source: Source, plan: Plan, warnings: list[str]):
+    def __init__(self, source: Source, plan: DecodePlan, warnings: list[str]):
         self._source, self._plan, self._warnings = source, plan, warnings
         request = plan.request
         self._windows = plan.frame_windows()
@@ -147,7 +147,7 @@ class _Pass:
             raise Rejection(RejectCode.NO_STREAMS, "no stream of a kind that is wanted")
         self._reached_end = False
 
-    def run(self, may_seek: bool) -> list[Clip | Reject]:
+    def run(self, may_seek: bool) -> list[DecodedClip | Reject]:
         if self._source.states_length:
             self._plan.check_length(self._source.stated_duration_seconds())
         sought = may_seek and self._seek()
@@ -305,7 +305,7 @@ class _Pass:
         if missing > 0:
             self._warnings.append(f"{missing} of {video.stream.frames} listed frames are missing")
 
-    def _clip(self, number: int, truncated: str | None) -> Clip | Reject:
+    def _clip(self, number: int, truncated: str | None) -> DecodedClip | Reject:
         start, end = self._plan.windows[number]
         if self._plan.request.damage_scope == "window":
             try:
@@ -319,7 +319,7 @@ class _Pass:
             return _after_end(start)
         rate = self._sound.rate_hz if waveform is not None else 0
         warnings = self._clip_warnings(window)
-        return Clip(window.values, window.times, waveform, rate, self._info(), warnings)
+        return DecodedClip(window.values, window.times, waveform, rate, self._info(), warnings)
 
     def _reject_window(self, start: float, end: float | None, truncated: str | None) -> None:
         for track in self._tracks:

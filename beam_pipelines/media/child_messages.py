@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from beam_pipelines.media.types import ClipMedia, DecodedMedia, DecodeRequest, MediaInfo
+from beam_pipelines.media.decode_contract import ClipMedia, DecodedMedia, DecodeRequest, MediaInfo
 from beam_pipelines.rejects import Reject, RejectCode
 
 HEADER = struct.Struct("<QQ")

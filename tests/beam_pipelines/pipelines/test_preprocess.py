@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from beam_pipelines.pipelines import preprocess
-from beam_pipelines.pipelines.finish import check_counts
+from beam_pipelines.pipelines.folder_description import check_counts
 from beam_pipelines.record import contract, reading
 from mm_models.errors import UserError
 from mmstack import main
-from tests.beam_pipelines import memory_filesystem
 from tests.beam_pipelines.media.small_media import TINY, tree, write_clip, write_image, write_lines
+from tests.beam_pipelines.pipelines import memory_filesystem
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

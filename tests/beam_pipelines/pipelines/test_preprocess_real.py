@@ -10,8 +10,8 @@ from beam_pipelines.sources.folder import MEDIA_EXTENSIONS, read_folder
 from mmstack import main
 from tests.beam_pipelines.media.small_media import write_lines
 
-DATA = pathlib.Path(__file__).parents[3] / "shared" / "data"
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "robustness.json"
+DATA = pathlib.Path(__file__).parents[4] / "shared" / "data"
+GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "robustness.json"
 SMALL = [
     *("--frame_rate_hz=10", "--short_side=64", "--sample_rate_hz=16000"),
     "--audio_encoding=pcm16",
