@@ -16,7 +16,7 @@ from mm_models.errors import UserError
 class ImageClassifier(keras.Model):
     """A vision transformer with a classifier, whose backbone other models start from.
 
-    The transformer is the part `vision`, as in PaLI; its pooling and classifier have no place
+    The transformer is the part `vision`, where models of pictures and text have it; its pooling and classifier have no place
     there.
 
     Args:

@@ -15,7 +15,7 @@ from mm_models.errors import UserError
 from tests.trainers.record_factory import write_shard
 from trainers import registry
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[4]
 COUNT = 7
 YAML = """
 name: phrases
