@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("export.commands.serve", "serve exported models"),
     "query": ("export.commands.query", "ask a served model"),
     "predict": ("export.commands.predict", "run one media file through a run"),
+    "new": ("trainers.commands.new", "write the skeleton of a new system"),
     "doctor": ("export.commands.doctor", "check machine, versions, data, run and export"),
     "demo": ("export.commands.demo", "the whole path on a sample corpus"),
 }

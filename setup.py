@@ -22,6 +22,7 @@ setuptools.setup(
             "export*",
         ]
     ),
+    package_data={"trainers": ["new_system/templates/*.txt"]},
     py_modules=["mmstack"],
     install_requires=[
         "tensorflow~=2.20.0",
