@@ -22,8 +22,7 @@ ALLOWED = {
     "export": (
         "mm_models",
         "trainers.registry",
-        "trainers.config.loading",
-        "trainers.config.schema",
+        "trainers.config",
         "trainers.runs",
         "trainers.tasks",
         "mmstack",
