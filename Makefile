@@ -18,20 +18,26 @@ demo: $(INSTALLED)
 	$(PYTHON) -m mmstack demo --work_dir=runs/demo
 
 test: $(INSTALLED) lint
-	$(MAKE) --no-print-directory --output-sync=target -j2 test-pipelines test-models
+	$(MAKE) --no-print-directory -j2 test-pipelines test-models
 
 lint: $(INSTALLED)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
 
-# Two processes, one per core and about equally long: TensorFlow is imported once in each.
+# Two processes, one per core and about equally long: TensorFlow is imported once in each. A line a
+# test file, with the process's name and how far it is.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 WITH_PIPELINES := $(addprefix tests/trainers/,data evaluation optimization planning study tasks) \
 	$(addprefix tests/mm_models/,checkpoints metrics text)
 test-pipelines: $(INSTALLED)
-	$(PYTHON) -m pytest tests/beam_pipelines tests/repository tests/export $(WITH_PIPELINES)
+	$(PYTHON) -u -m pytest tests/beam_pipelines tests/repository tests/export $(WITH_PIPELINES) \
+		| sed -u 's/^/pipelines  /'
 
 test-models: $(INSTALLED)
-	$(PYTHON) -m pytest tests/mm_models tests/trainers $(WITH_PIPELINES:%=--ignore=%)
+	$(PYTHON) -u -m pytest tests/mm_models tests/trainers $(WITH_PIPELINES:%=--ignore=%) \
+		| sed -u 's/^/models     /'
 
 test-slow: $(INSTALLED)
 	$(PYTHON) -m pytest -m slow tests

@@ -53,7 +53,7 @@ setuptools.setup(
         "matplotlib>=3.10",
     ],
     extras_require={
-        "dev": ["pytest>=8.3", "hypothesis>=6.120", "ruff>=0.9"],
+        "dev": ["pytest>=8.3", "hypothesis>=6.120", "ruff>=0.9", "mypy~=2.4"],
         # eSpeak NG is GPL-3.0: only the sample corpora need it, so it is never a plain dependency.
         "corpus": ["espeakng-loader~=0.2"],
         # Only for tests that compare with transformers itself; without it they skip, and stored

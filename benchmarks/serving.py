@@ -38,16 +38,21 @@ def run() -> list[dict]:
 def _export(folder: pathlib.Path) -> str:
     """A model after one step, exported."""
     records = write_digits_records(folder, num_clips=50, side=32, frames=17)
-    changes = [
+    changes = (
         f"streams.clips.input.datasets.single.path={records}",
         f"streams.clips.input.text.vocabulary={records}/vocabulary.txt",
         "streams.clips.input.batch_size=16",
         *(f"evaluators.{name}=null" for name in ("zero_shot", "zero_shot_audio", "retrieval")),
         "trainer.train_steps=1",
         "trainer.checkpoint.best_metric=''",
-    ]
+    )
     run, export_dir = folder / "run", str(folder / "vatt")
-    run_command("train", f"--config_file={CONFIG}", f"--model_dir={run}", "--set", *changes)
+    run_command(
+        "train",
+        f"--config_file={CONFIG}",
+        f"--model_dir={run}",
+        *(f"--set={change}" for change in changes),
+    )
     run_command("export", f"--model_dir={run}", f"--output={export_dir}")
     return export_dir
 

@@ -176,5 +176,5 @@ def test_two_processes_train_as_one(zygote, tmp_path):
         np.testing.assert_allclose(two[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     # Only the chief writes and reports.
-    assert "step 10/10" in (tmp_path / "worker-0.txt").read_text()
-    assert "step 10/10" not in (tmp_path / "worker-1.txt").read_text()
+    assert "10/10 steps" in (tmp_path / "worker-0.txt").read_text()
+    assert "10/10 steps" not in (tmp_path / "worker-1.txt").read_text()
