@@ -1,6 +1,6 @@
 """A media file, decoded by the pipeline's own decoder, and words as requests to signatures.
 
-What a signature takes and gives is all that is known of it: neither its name nor its model's matter.
+What a signature takes and gives is all that is known of it: its name and its model do not matter.
 """
 
 import dataclasses

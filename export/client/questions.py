@@ -41,7 +41,7 @@ def words_for(
     Args:
         info: facts of the model.
         texts, labels: see `Words`.
-        prompt: may hold `{lang}` for the language; none, with a language, takes the model's default.
+        prompt: may hold `{lang}` for the language; none, with a language, is the model's default.
         language: code, such as `de`.
         seed: of what is drawn.
 

@@ -85,8 +85,7 @@ class Signatures(abc.ABC):
 
 
 class ComparingSignatures(Signatures):
-    """Signatures of a model that gives media and sentences places in common spaces, so that they can
-    be compared with each other and with records."""
+    """Signatures of a model that gives media and sentences places in common spaces."""
 
     @property
     @abc.abstractmethod

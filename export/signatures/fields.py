@@ -175,6 +175,4 @@ def docs_from_json(value: Mapping[str, Any]) -> dict[str, SignatureDoc]:
 
 
 def _fields(value: Mapping[str, Any]) -> dict[str, Field]:
-    return {
-        name: Field(**{**one, "axes": tuple(one["axes"])}) for name, one in dict(value).items()
-    }
+    return {name: Field(**{**one, "axes": tuple(one["axes"])}) for name, one in dict(value).items()}

@@ -44,7 +44,7 @@ def test_the_demo_goes_from_corpus_to_a_served_answer(first_run):
     report = json.loads((folder / "runs/demo/evaluation.json").read_text())
     assert set(report["scores"]) == set(report["chance"])
     assert 0.0 <= report["scores"]["zero_shot"]["top1"] <= 1.0
-    assert (folder / "runs/demo/exported/vatt/1/saved_model.pb").exists()
+    assert (folder / "runs/demo/exported/digits/1/saved_model.pb").exists()
 
 
 def test_the_demo_skips_what_is_done_and_answers_again(first_run):

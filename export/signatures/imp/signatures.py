@@ -56,9 +56,7 @@ class ImpSignatures(EmbeddingSignatures):
     def from_run(cls, run: Run, frame_rate_hz: float | None, checkpoint: str) -> "ImpSignatures":
         inputs = largest_inputs(run.task, run.config.streams)
         seen = run.model.modalities
-        info = model_info(
-            run, inputs.config, frame_rate_hz, checkpoint, seen, still=inputs.still
-        )
+        info = model_info(run, inputs.config, frame_rate_hz, checkpoint, seen, still=inputs.still)
         return cls(run.model, inputs, class_heads(run.task, run.config.streams), info)
 
     @property

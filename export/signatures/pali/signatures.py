@@ -189,9 +189,7 @@ class PaliSignatures(MediaSignatures):
             f"tasks {', '.join(self._tasks)} in {languages}",
         )
 
-    def _answer(
-        self, name: str, names: tuple[str, ...], *sent: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def _answer(self, name: str, names: tuple[str, ...], *sent: tf.Tensor) -> dict[str, tf.Tensor]:
         given = dict(zip(names, sent, strict=True))
         inputs, cut = self._prepared(given)
         if name == "score_labels":

@@ -43,7 +43,5 @@ def class_fields(class_names: Sequence[str], is_multi_label: bool) -> dict[str, 
         "top_class": fields.output_field(
             fields.BEST_CLASSES, f"names of the {top} most probable, best first"
         ),
-        "top_probability": fields.output_field(
-            fields.BEST_CLASS_SCORES, "their probabilities"
-        ),
+        "top_probability": fields.output_field(fields.BEST_CLASS_SCORES, "their probabilities"),
     }

@@ -198,7 +198,9 @@ class MediaSignatures(Signatures):
         if self._info.image_height:
             files["image.jpg"] = media_files.jpeg_frames(self._image(row=0)[None])[0]
         if self._info.num_samples:
-            files["sound.wav"] = media_files.wav_file(self._waveform(row=0), self._info.sample_rate_hz)
+            files["sound.wav"] = media_files.wav_file(
+                self._waveform(row=0), self._info.sample_rate_hz
+            )
         return files
 
     def _clip_from_jpeg(self, frames_jpeg: tf.Tensor) -> tf.Tensor:
@@ -246,9 +248,7 @@ class MediaSignatures(Signatures):
         makers = {
             fields.ENCODED_PICTURE: lambda: media_files.jpeg_frames(self._image(row)[None])[0],
             fields.PICTURE_PIXELS: lambda: self._image(row),
-            fields.ENCODED_FRAMES: lambda: object_array(
-                media_files.jpeg_frames(self._frames(row))
-            ),
+            fields.ENCODED_FRAMES: lambda: object_array(media_files.jpeg_frames(self._frames(row))),
             fields.FRAME_PIXELS: lambda: self._frames(row),
             fields.WAVEFORM: lambda: self._waveform(row),
             fields.WAV_FILE: lambda: media_files.wav_file(
