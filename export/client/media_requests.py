@@ -4,7 +4,7 @@ What a signature takes and gives is all that is known of it: its name and its mo
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def decode(
         frame_rate_hz=info.frame_rate_hz or None,
         short_side=max(min(info.height, info.width), min(info.image_height, info.image_width))
         or None,
-        region=None if info.region is None else tuple(info.region),
+        region=_region(info.region),
         sample_rate_hz=info.sample_rate_hz or None,
         jpeg_quality=JPEG_QUALITY,
         max_seconds=max_seconds,
@@ -103,6 +103,13 @@ def decode(
         waveform = _central(media.waveform, info.num_samples)
     is_still = media.info.is_image or not info.num_frames
     return Clip(frames, waveform, tuple(media.warnings), is_still, info.sample_rate_hz)
+
+
+def _region(shares: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+    if shares is None:
+        return None
+    top, left, height, width = shares
+    return top, left, height, width
 
 
 def _central(sequence, length: int):

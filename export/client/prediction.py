@@ -1,6 +1,7 @@
 """A loaded run that answers about one file, sentences and a folder of records."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -90,9 +91,8 @@ class Predictor:
         for medium, places in self._media_embeddings().items():
             modality = signatures.modality(medium)
             output, text_output = signatures.compared(modality, "text")
-            classes = comparisons.class_embeddings(
-                labels, prompts, lambda texts, name=text_output: self._embed_texts(texts)[name]
-            )
+            embed = functools.partial(self._text_places, text_output)
+            classes = comparisons.class_embeddings(labels, prompts, embed)
             temperature = float(signatures.temperature(modality))
             ranked[medium] = comparisons.rank_labels(labels, classes, places[output], temperature)
         return ranked
@@ -139,6 +139,9 @@ class Predictor:
     def _embed_texts(self, texts: list[str]) -> dict[str, np.ndarray]:
         signatures = self.require_embeddings()
         return signatures.reference(signatures.embedders["text"], {"text": text_array(texts)})
+
+    def _text_places(self, output: str, texts: list[str]) -> np.ndarray:
+        return self._embed_texts(texts)[output]
 
     def _media_embeddings(self) -> dict[str, dict[str, np.ndarray]]:
         """float32[dim] by output, for each medium that the file has."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from export.signatures.fields import SignatureDoc, docs_from_json
@@ -56,7 +56,7 @@ class ModelInfo:
     tensorflow_version: str
     op_libraries: list[str] = dataclasses.field(default_factory=list)
     custom_ops: list[str] = dataclasses.field(default_factory=list)
-    region: list[float] | None = None
+    region: Sequence[float] | None = None
     image_height: int = 0
     image_width: int = 0
     batch_size: int = 0

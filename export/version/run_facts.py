@@ -66,7 +66,11 @@ def stored_frame_rate_hz(input_config: Any) -> float:
     Raises:
         UserError: no folder tells it, or folders differ.
     """
-    rates = {media.get("frame_rate_hz") for media in _stored_media(input_config)} - {None}
+    rates = {
+        media["frame_rate_hz"]
+        for media in _stored_media(input_config)
+        if media.get("frame_rate_hz") is not None
+    }
     if len(rates) != 1:
         paths = [dataset.path for dataset in input_config.datasets.values()]
         found = f"they differ: {sorted(rates)}" if rates else f"no {DATASET_INFO} in {paths}"

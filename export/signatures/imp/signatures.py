@@ -38,6 +38,8 @@ class ImpSignatures(EmbeddingSignatures):
         UserError: text without a vocabulary.
     """
 
+    _model: ImpModel
+
     def __init__(self, model: ImpModel, inputs: ImpInputs, heads: list[ClassHead], info: ModelInfo):
         known = set(model.modalities)
         self._sound = "audio" if "audio" in known else "waveform"

@@ -47,7 +47,7 @@ class ServedModule(tf.Module):
     def __init__(self, name: str, model: Any, tokenizer: tf.Module | None = None):
         super().__init__(name=name)
         self.weights = [variable.value for variable in model.variables]
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
 
 
 class MediaSignatures(Signatures):

@@ -28,6 +28,8 @@ class VattSignatures(EmbeddingSignatures):
         UserError: text without a vocabulary.
     """
 
+    _model: VattModel
+
     def __init__(self, model: VattModel, input_config: Any, temperature: float, info: ModelInfo):
         media = [
             name
