@@ -8,7 +8,7 @@ import numpy as np
 
 from export import media_files
 from export.client.answer_pictures import with_boxes, with_heat
-from export.client.questions import Words
+from export.client.questions import Question
 from export.signatures import fields
 from export.signatures.fields import Field, SignatureDoc
 
@@ -44,7 +44,7 @@ class Values:
         """One entry of a column."""
         return _cell(entry)
 
-    def notes(self, value: Any, field: Field, words: Words) -> list[str]:
+    def notes(self, value: Any, field: Field, question: Question) -> list[str]:
         """What a person should be told, of the JSON value."""
         return []
 
@@ -81,16 +81,16 @@ class Flag(Values):
     def line(self, value: Any, field: Field) -> str:
         return ""
 
-    def notes(self, value: Any, field: Field, words: Words) -> list[str]:
+    def notes(self, value: Any, field: Field, question: Question) -> list[str]:
         return [field.properties["note"]] if value else []
 
 
 class ClassNameFlags(Flag):
     """The same for each name of a class that was given."""
 
-    def notes(self, value: Any, field: Field, words: Words) -> list[str]:
+    def notes(self, value: Any, field: Field, question: Question) -> list[str]:
         note = field.properties["note"]
-        named = zip(words.labels, value, strict=True)
+        named = zip(question.labels, value, strict=True)
         return [note.replace("{}", repr(label)) for label, is_set in named if is_set]
 
 

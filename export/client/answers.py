@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.client.answer_kinds import answer_kind
-from export.client.questions import Words
+from export.client.questions import Question
 from export.signatures import fields
 from export.signatures.fields import SignatureDoc, docs_from_json
 from mm_models.errors import UserError
@@ -99,7 +99,7 @@ def write_files(files: Mapping[str, bytes], output_dir: str) -> dict[str, str]:
 
 def print_answers(
     answers: Answers,
-    words: Words,
+    question: Question,
     warnings: Sequence[str],
     *,
     as_json: bool = False,
@@ -110,7 +110,7 @@ def print_answers(
 
     Args:
         answers: what was answered.
-        words: what was asked; its sentences and labels are in the order of their scores.
+        question: what was asked; its sentences and labels are in the order of their scores.
         warnings: of the decoder.
         as_json: print JSON.
         output_dir: folder for files; without one JSON holds them in base64.
@@ -118,17 +118,17 @@ def print_answers(
     """
     paths = write_files(answers.files, output_dir) if output_dir else {}
     if as_json:
-        asked = {"texts": list(words.texts), "labels": list(words.labels)}
-        told = {"prompt": words.prompt} if words.prompt else {}
+        asked = {"texts": list(question.texts), "labels": list(question.labels)}
+        told = {"prompt": question.prompt} if question.prompt else {}
         made = to_reply(answers)
         files = {"files": paths or made["files"]} if answers.files else {}
-        notes = [*warnings, *_notes(answers, words)]
+        notes = [*warnings, *_notes(answers, question)]
         result = {**asked, **told, "outputs": made["outputs"], **files, "warnings": notes}
         print(json.dumps(result | dict(others or {})))
         return
-    for warning in [*warnings, *_notes(answers, words)]:
+    for warning in [*warnings, *_notes(answers, question)]:
         print(f"note: {warning}")
-    for lines in (_lines(answers), *_tables(answers, words)):
+    for lines in (_lines(answers), *_tables(answers, question)):
         if lines:
             print("\n".join(lines))
     for path in paths.values():
@@ -137,12 +137,14 @@ def print_answers(
         print(f"--output_dir writes {', '.join(answers.files)}")
 
 
-def _notes(answers: Answers, words: Words) -> list[str]:
+def _notes(answers: Answers, question: Question) -> list[str]:
     return [
         note
         for signature, doc in answers.docs.items()
         for name, field in doc.outputs.items()
-        for note in answer_kind(field).notes(answers.outputs[f"{signature}.{name}"], field, words)
+        for note in answer_kind(field).notes(
+            answers.outputs[f"{signature}.{name}"], field, question
+        )
     ]
 
 
@@ -157,7 +159,7 @@ def _lines(answers: Answers) -> list[str]:
     return found
 
 
-def _tables(answers: Answers, words: Words) -> list[list[str]]:
+def _tables(answers: Answers, question: Question) -> list[list[str]]:
     """The outputs of each signature that share their rows, best first."""
     tables = []
     for signature, doc in answers.docs.items():
@@ -169,17 +171,17 @@ def _tables(answers: Answers, words: Words) -> list[list[str]]:
                 field.kind == fields.CLASS_SCORES and fields.BEST_CLASSES in kinds
             ):
                 grouped.setdefault(answer_kind(field).rows, []).append(name)
-        tables += [_table(answers, signature, names, words) for names in grouped.values()]
+        tables += [_table(answers, signature, names, question) for names in grouped.values()]
     return tables
 
 
-def _table(answers: Answers, signature: str, names: Sequence[str], words: Words) -> list[str]:
+def _table(answers: Answers, signature: str, names: Sequence[str], question: Question) -> list[str]:
     doc = answers.docs[signature]
     values = {name: _as_list(answers.outputs[f"{signature}.{name}"]) for name in names}
     naming = [name for name in names if answer_kind(doc.outputs[name]).names_rows]
     columns = [name for name in names if name not in naming]
     field = doc.outputs[(columns or naming)[0]]
-    rows = _row_names(field.kind, field.properties, words)
+    rows = _row_names(field.kind, field.properties, question)
     if naming:
         rows = [" ".join(parts) for parts in zip(*(values[name] for name in naming), strict=True)]
     rows = rows or [str(index + 1) for index in range(len(values[names[0]]))]
@@ -202,12 +204,12 @@ def _table(answers: Answers, signature: str, names: Sequence[str], words: Words)
     return lines
 
 
-def _row_names(kind: str, properties: Mapping[str, Any], words: Words) -> list[str]:
+def _row_names(kind: str, properties: Mapping[str, Any], question: Question) -> list[str]:
     """What the rows of a table are called that is of this kind, where no output says so."""
     if kind == fields.SENTENCE_SCORES:
-        return list(words.texts)
+        return list(question.texts)
     if kind == fields.CLASS_NAME_SCORES:
-        return list(words.labels)
+        return list(question.labels)
     return list(properties.get("class_names", ()))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from export import media_files
-from export.client.questions import Words
+from export.client.questions import Question
 from export.client.string_arrays import object_array, text_array
 from export.signatures import fields
 from export.signatures.fields import SignatureDoc
@@ -119,32 +119,32 @@ def _central(sequence, length: int):
 
 
 def requests_for(
-    clip: Clip | None, words: Words, signatures: Mapping[str, SignatureDoc]
+    clip: Clip | None, question: Question, signatures: Mapping[str, SignatureDoc]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Signature name → arrays of one row, for everything that clip, words and model share.
+    """Signature name → arrays of one row, for everything that clip, question and model share.
 
-    A signature is asked when the clip and the words fill all its inputs and, where there is a clip,
-    some of it. Of those that differ only in the form of their media, the form that costs least is
-    asked. A still goes to the signatures of stills where the model has those, else to those of
-    clips, as a clip of one frame.
+    A signature is asked when clip and question fill all its inputs and, where there is a clip, it
+    takes some of it. Of those that differ only in the form of their media, the form that costs
+    least is asked. A still goes to the signatures of stills where the model has those, else to
+    those of clips, as a clip of one frame.
 
     Args:
-        clip: the decoded file; None where words are all there is.
-        words: what is asked.
+        clip: the decoded file; None where the question is all there is.
+        question: what is asked.
         signatures: those that the model has.
 
     Raises:
         UserError: something was given that no signature takes.
     """
     media = _media_values(clip, signatures)
-    values = media | _word_values(words)
+    values = media | _word_values(question)
     fillable = {
         name: doc
         for name, doc in signatures.items()
         if doc.input_kinds <= set(values) and (clip is None or doc.input_kinds & set(media))
     }
     chosen = _cheapest_forms(fillable)
-    _check_used(clip, words, chosen, signatures)
+    _check_used(clip, question, chosen, signatures)
     return {
         name: {key: values[field.kind]() for key, field in doc.inputs.items()}
         for name, doc in chosen.items()
@@ -176,17 +176,17 @@ def _media_values(
     return values
 
 
-def _word_values(words: Words) -> dict[str, Callable[[], np.ndarray]]:
+def _word_values(question: Question) -> dict[str, Callable[[], np.ndarray]]:
     """Makers of what is sent of the words, by kind."""
-    values = {fields.SEED: lambda: np.array([words.seed], np.int32)}
-    if words.texts:
-        values[fields.SENTENCES] = lambda: text_array(words.texts)[None]
-    if len(words.texts) == 1:
-        values[fields.SENTENCE] = lambda: text_array(words.texts)
-    if words.labels:
-        values[fields.CLASS_NAMES] = lambda: text_array(words.labels)[None]
-    if words.prompt:
-        values[fields.PROMPT] = lambda: text_array([words.prompt])
+    values = {fields.SEED: lambda: np.array([question.seed], np.int32)}
+    if question.texts:
+        values[fields.SENTENCES] = lambda: text_array(question.texts)[None]
+    if len(question.texts) == 1:
+        values[fields.SENTENCE] = lambda: text_array(question.texts)
+    if question.labels:
+        values[fields.CLASS_NAMES] = lambda: text_array(question.labels)[None]
+    if question.prompt:
+        values[fields.PROMPT] = lambda: text_array([question.prompt])
     return values
 
 
@@ -213,7 +213,7 @@ def _cheapest_forms(signatures: Mapping[str, SignatureDoc]) -> dict[str, Signatu
 
 def _check_used(
     clip: Clip | None,
-    words: Words,
+    question: Question,
     chosen: Mapping[str, SignatureDoc],
     signatures: Mapping[str, SignatureDoc],
 ) -> None:
@@ -221,14 +221,14 @@ def _check_used(
     taken = {kind for doc in chosen.values() for kind in doc.input_kinds}
     possible = {kind for doc in signatures.values() for kind in doc.input_kinds}
     if clip is None and not chosen:
-        if fields.SENTENCE in possible and len(words.texts) > 1:
+        if fields.SENTENCE in possible and len(question.texts) > 1:
             raise UserError(f"this model takes one --text at a time; {known}; give one")
         raise UserError(f"this model answers about files alone ({known}); give --image or --video")
     if not chosen:
         raise UserError(f"the file has no stream that this model takes; {known}")
-    if words.texts and not possible & {fields.SENTENCE, fields.SENTENCES}:
+    if question.texts and not possible & {fields.SENTENCE, fields.SENTENCES}:
         raise UserError(f"this model compares nothing with sentences; {known}; leave --text out")
-    if words.labels and fields.CLASS_NAMES not in taken:
+    if question.labels and fields.CLASS_NAMES not in taken:
         raise UserError(f"this model chooses no --label for this file; {known}; leave it out")
-    if words.prompt and fields.PROMPT not in taken:
+    if question.prompt and fields.PROMPT not in taken:
         raise UserError(f"this model answers no --prompt about this file; {known}; leave it out")

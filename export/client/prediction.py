@@ -7,7 +7,7 @@ import numpy as np
 
 from export.client import answers, comparisons, media_requests
 from export.client.media_requests import Clip
-from export.client.questions import Words
+from export.client.questions import Question
 from export.client.string_arrays import text_array
 from export.signatures.base import ComparingSignatures
 from export.signatures.build import build_signatures
@@ -65,14 +65,14 @@ class Predictor:
             "leave --text, --label and --records out"
         )
 
-    def ask(self, clip: Clip | None, words: Words) -> answers.Answers:
+    def ask(self, clip: Clip | None, question: Question) -> answers.Answers:
         """Asks every signature that the clip and the words serve.
 
         Raises:
             UserError: there is none, or something was given that none takes.
         """
         docs = self.info.signatures
-        for name, arrays in media_requests.requests_for(clip, words, docs).items():
+        for name, arrays in media_requests.requests_for(clip, question, docs).items():
             outputs = self._signatures.reference(name, arrays)
             self._rows[name] = {key: value[0] for key, value in outputs.items()}
         return answers.collect(docs, self._rows, clip.picture if clip else None)

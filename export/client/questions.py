@@ -11,7 +11,7 @@ LANGUAGE_SLOT = "{lang}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Words:
+class Question:
     """What is asked about a file, or of a model that answers prompts without one.
 
     Attributes:
@@ -27,7 +27,7 @@ class Words:
     seed: int = 0
 
 
-def words_for(
+def question_for(
     info: ModelInfo,
     *,
     texts: Sequence[str] = (),
@@ -35,12 +35,12 @@ def words_for(
     language: str = "",
     labels: Sequence[str] = (),
     seed: int = 0,
-) -> Words:
+) -> Question:
     """What was typed, as the model takes it.
 
     Args:
         info: facts of the model.
-        texts, labels: see `Words`.
+        texts, labels: see `Question`.
         prompt: may hold `{lang}` for the language; none, with a language, is the model's default.
         language: code, such as `de`.
         seed: of what is drawn.
@@ -49,7 +49,7 @@ def words_for(
         UserError: a prompt or a language that the model does not take, a prompt that lacks one or
             has no place for it, or none for a model that answers prompts.
     """
-    return Words(tuple(texts), _whole_prompt(info, prompt, language), tuple(labels), seed)
+    return Question(tuple(texts), _whole_prompt(info, prompt, language), tuple(labels), seed)
 
 
 def answers_prompts(info: ModelInfo) -> bool:

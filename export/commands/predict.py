@@ -4,12 +4,12 @@ import argparse
 from typing import Any
 
 from export.client.answers import Answers, check_output_dir, print_answers
-from export.client.questions import Words, answers_prompts, words_for
+from export.client.questions import Question, answers_prompts, question_for
 from export.commands.query import (
     add_question_arguments,
-    asked_words,
     decode_file,
     media_path,
+    question_arguments,
 )
 from export.version.options import ExportOptions, add_decoding_argument, decoding_fields
 from mm_models.errors import UserError
@@ -62,11 +62,11 @@ def run(args: argparse.Namespace) -> int:
     if answers_prompts(predictor.info) or not predictor.compares:
         return _ask_only(args, predictor, path)
     _check_templates(args)
-    words = words_for(predictor.info, texts=args.text, language=args.language)
+    question = question_for(predictor.info, texts=args.text, language=args.language)
     answers, warnings = Answers({}, {}, {}), ()
     if path:
         clip = decode_file(path, predictor.info, args)
-        answers, warnings = predictor.ask(clip, words), clip.warnings
+        answers, warnings = predictor.ask(clip, question), clip.warnings
     predictor.read_texts(args.text)
     labels = predictor.labels(args.label, args.prompt or ["{}"])
     neighbours = {}
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         neighbours = predictor.neighbours(
             args.records, args.split, args.by, args.top, args.max_records
         )
-    _print(args, predictor, answers, words, warnings, labels, neighbours)
+    _print(args, predictor, answers, question, warnings, labels, neighbours)
     return 0
 
 
@@ -82,10 +82,10 @@ def _ask_only(args: argparse.Namespace, predictor: Any, path: str) -> int:
     """Asks a model without common spaces; the answers of its signatures are all there is."""
     if args.records:
         raise UserError("this run's model compares nothing: leave --records out")
-    words = words_for(predictor.info, **asked_words(args))
+    question = question_for(predictor.info, **question_arguments(args))
     clip = decode_file(path, predictor.info, args) if path else None
-    answers, warnings = predictor.ask(clip, words), clip.warnings if clip else ()
-    print_answers(answers, words, warnings, as_json=args.json, output_dir=args.output_dir)
+    answers, warnings = predictor.ask(clip, question), clip.warnings if clip else ()
+    print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
 
 
@@ -121,7 +121,7 @@ def _print(
     args: argparse.Namespace,
     predictor: Any,
     answers: Answers,
-    words: Words,
+    question: Question,
     warnings: tuple[str, ...],
     labels: dict,
     neighbours: dict,
@@ -139,7 +139,7 @@ def _print(
             for title, entries in lists.items()
         }
     print_answers(
-        answers, words, warnings, as_json=args.json, output_dir=args.output_dir, others=others
+        answers, question, warnings, as_json=args.json, output_dir=args.output_dir, others=others
     )
     if args.json:
         return

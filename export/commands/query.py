@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from export.client.answers import check_output_dir, collect, from_reply, print_answers
-from export.client.questions import words_for
+from export.client.questions import question_for
 from export.version import layout
 from mm_models.errors import UserError
 
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.export_dir and not args.name:
         raise UserError("give --name, or --export_dir of the model that is served")
     name = args.name or os.path.basename(args.export_dir.rstrip("/"))
-    asked = asked_words(args)
+    asked = question_arguments(args)
     check_output_dir(args.output_dir)
     if not args.export_dir:
         return _ask_server_to_decode(args, name, path, asked)
@@ -86,16 +86,18 @@ def run(args: argparse.Namespace) -> int:
     info_path = newest_info_path(args.export_dir, args.version)
     with open(info_path, encoding="utf-8") as file:
         info = parse_model_info(file.read(), info_path)
-    words = words_for(info, **asked)
+    question = question_for(info, **asked)
     clip = decode_file(path, info, args) if path else None
     rows = {}
     with _client(args, name) as client:
-        for signature, arrays in media_requests.requests_for(clip, words, info.signatures).items():
+        for signature, arrays in media_requests.requests_for(
+            clip, question, info.signatures
+        ).items():
             answer = client.predict(arrays, signature)
             rows[signature] = {key: value[0] for key, value in answer.items()}
     answers = collect(info.signatures, rows, clip.picture if clip else None)
     warnings = clip.warnings if clip else ()
-    print_answers(answers, words, warnings, as_json=args.json, output_dir=args.output_dir)
+    print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
 
 
@@ -115,8 +117,8 @@ def media_path(args: argparse.Namespace) -> str:
     return path
 
 
-def asked_words(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `words_for`. Raises UserError for several prompts."""
+def question_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `question_for`. Raises UserError for several prompts."""
     if len(args.prompt) > 1:
         raise UserError("give one --prompt; a model that writes answers one at a time")
     return {
@@ -163,17 +165,17 @@ def _ask_server_to_decode(
     args: argparse.Namespace, name: str, path: str, asked: dict[str, Any]
 ) -> int:
     from export.client.protocols import RestClient
-    from export.client.questions import Words
+    from export.client.questions import Question
 
     if args.protocol == "grpc":
         raise UserError("over gRPC the file is decoded here: give --export_dir of the served model")
     if not path:
-        raise UserError("words without a file need --export_dir of the served model")
+        raise UserError("a question without a file needs --export_dir of the served model")
     with open(path, "rb") as file, RestClient(args.address, name, args.version) as client:
         reply = client.predict_media(file.read(), **asked)
-    words = Words(tuple(args.text), reply.get("prompt", ""), tuple(args.label))
+    question = Question(tuple(args.text), reply.get("prompt", ""), tuple(args.label))
     answers, warnings = from_reply(reply), reply["warnings"]
-    print_answers(answers, words, warnings, as_json=args.json, output_dir=args.output_dir)
+    print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
 
 

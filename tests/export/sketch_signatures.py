@@ -112,10 +112,11 @@ class Sketch(Signatures):
         return {"where": tf.tile(heat[None], [rows, 1, 1])}
 
     def _hum(self, text):
-        hertz = 100.0 * tf.cast(tf.strings.length(text), tf.float32)
-        seconds = tf.range(NUM_SAMPLES, dtype=tf.float32) / SAMPLE_RATE_HZ
-        sound = self._module.gain * tf.sin(2 * np.pi * hertz[:, None] * seconds)
-        return {"sound": sound, "tokens": tf.cast(hertz[:, None], tf.int32) // 100}
+        length = tf.strings.length(text)[:, None]
+        # Whole numbers, since the sine of a large one differs between devices and graphs.
+        phase = 100 * length * tf.range(NUM_SAMPLES) % SAMPLE_RATE_HZ
+        sound = self._module.gain * tf.sin(2 * np.pi / SAMPLE_RATE_HZ * tf.cast(phase, tf.float32))
+        return {"sound": sound, "tokens": length}
 
     def _draw(self, text, seed):
         # Every frame has one brightness: that of the seed, and ten more for each frame before it.

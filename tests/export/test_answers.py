@@ -15,7 +15,7 @@ from export import media_files
 from export.client import answers
 from export.client.answer_kinds import ANSWER_KINDS
 from export.client.protocols import GrpcClient, RequestFailed, RestClient
-from export.client.questions import Words
+from export.client.questions import Question
 from export.server.embedded import EmbeddedServer
 from export.server.models import ModelConfig
 from export.signatures import fields
@@ -235,7 +235,7 @@ def test_every_kind_is_shown_and_an_unknown_one_as_values(capsys):
     }
     found = answers.collect({"s": doc}, {"s": row}, None)
     assert answers.from_reply(json.loads(json.dumps(answers.to_reply(found)))) == found
-    answers.print_answers(found, Words(labels=("x", "y")), ["mended"])
+    answers.print_answers(found, Question(labels=("x", "y")), ["mended"])
     text = capsys.readouterr().out
     assert text.splitlines()[:2] == ["note: mended", "note: 'y' is cut"]
     assert "2 numbers: 0.5000, 2.0000" in text

@@ -11,7 +11,7 @@ from beam_pipelines.media.isolated import DecoderError
 from beam_pipelines.rejects import Reject, RejectCode
 from export import media_files
 from export.client import media_requests
-from export.client.questions import Words, words_for
+from export.client.questions import Question, question_for
 from export.signatures import fields
 from export.signatures.fields import SignatureDoc, input_field, output_field
 from export.version.model_info import ModelInfo, parse_model_info
@@ -84,7 +84,7 @@ def test_stills_go_to_the_signatures_of_stills_where_there_are_some(is_still, si
     frames = media_files.jpeg_frames(np.zeros((2, 6, 9, 3), np.uint8))
     clip = media_requests.Clip(frames, None, is_still=is_still)
     known = {name: STILLS_AND_CLIPS[name] for name in signatures.split("|")}
-    requests = media_requests.requests_for(clip, Words(("words",)), known)
+    requests = media_requests.requests_for(clip, Question(("words",)), known)
     assert set(requests) == expected
     shapes = {PICTURE: (1,), PIXELS: (1, 6, 9, 3), FRAMES: (1, 2), fields.SENTENCES: (1, 1)}
     for name, arrays in requests.items():
@@ -95,21 +95,21 @@ def test_stills_go_to_the_signatures_of_stills_where_there_are_some(is_still, si
 
 def test_sounds_go_to_the_classifiers_of_sounds():
     clip = media_requests.Clip(None, np.zeros(5, np.float32))
-    requests = media_requests.requests_for(clip, Words(), STILLS_AND_CLIPS)
+    requests = media_requests.requests_for(clip, Question(), STILLS_AND_CLIPS)
     assert set(requests) == {"g", "h"}
     assert requests["g"][fields.WAVEFORM].shape == (1, 5)
     only = {"g of a file": STILLS_AND_CLIPS["g of a file"]}
     clip = media_requests.Clip(None, np.zeros(5, np.float32), sample_rate_hz=8000)
-    (sent,) = media_requests.requests_for(clip, Words(), only)["g of a file"][fields.WAV_FILE]
+    (sent,) = media_requests.requests_for(clip, Question(), only)["g of a file"][fields.WAV_FILE]
     assert sent == media_files.wav_file(np.zeros(5), 8000)
 
 
 def test_a_sentence_alone_is_asked_about_where_a_signature_takes_one():
-    requests = media_requests.requests_for(None, Words(("words",)), STILLS_AND_CLIPS)
+    requests = media_requests.requests_for(None, Question(("words",)), STILLS_AND_CLIPS)
     assert set(requests) == {"of a sentence"}
     assert requests["of a sentence"][fields.SENTENCE].tolist() == [b"words"]
     with pytest.raises(UserError, match="one --text at a time"):
-        media_requests.requests_for(None, Words(("words", "others")), STILLS_AND_CLIPS)
+        media_requests.requests_for(None, Question(("words", "others")), STILLS_AND_CLIPS)
 
 
 def _writer():
@@ -136,7 +136,7 @@ NAMES = tuple(WRITER)
     ],
 )
 def test_prompts_go_with_what_is_given(clip, labels, expected):
-    requests = media_requests.requests_for(clip, Words((), "what?", labels, seed=3), WRITER)
+    requests = media_requests.requests_for(clip, Question((), "what?", labels, seed=3), WRITER)
     assert tuple(requests) == expected
     for name, arrays in requests.items():
         assert arrays["prompt"].tolist() == [b"what?"]
@@ -148,19 +148,24 @@ def test_prompts_go_with_what_is_given(clip, labels, expected):
 
 
 @pytest.mark.parametrize(
-    ("clip", "words", "signatures", "message"),
+    ("clip", "question", "signatures", "message"),
     [
-        (media_requests.Clip([b"a"], None, is_still=True), Words((), "p"), NAMES[6:], "no stream"),
-        (None, Words((), "p"), NAMES[:3], "give --image"),
-        (None, Words(("t",), "p"), NAMES, "compares nothing"),
-        (media_requests.Clip([b"a"], None), Words(labels=("x",)), ("e",), "no --label"),
-        (media_requests.Clip([b"a"], None), Words((), "p"), ("e", "generate"), "no --prompt"),
+        (
+            media_requests.Clip([b"a"], None, is_still=True),
+            Question((), "p"),
+            NAMES[6:],
+            "no stream",
+        ),
+        (None, Question((), "p"), NAMES[:3], "give --image"),
+        (None, Question(("t",), "p"), NAMES, "compares nothing"),
+        (media_requests.Clip([b"a"], None), Question(labels=("x",)), ("e",), "no --label"),
+        (media_requests.Clip([b"a"], None), Question((), "p"), ("e", "generate"), "no --prompt"),
     ],
 )
-def test_what_no_signature_takes_is_refused(clip, words, signatures, message):
+def test_what_no_signature_takes_is_refused(clip, question, signatures, message):
     known = {name: (STILLS_AND_CLIPS | WRITER)[name] for name in signatures}
     with pytest.raises(UserError, match=message):
-        media_requests.requests_for(clip, words, known)
+        media_requests.requests_for(clip, question, known)
 
 
 WRITES = dataclasses.replace(
@@ -174,13 +179,13 @@ WRITES = dataclasses.replace(
 
 
 def test_prompts_take_the_name_of_the_language():
-    caption = words_for(WRITES, language="de", labels=["x"])
-    assert caption == Words((), "alt_text in DE at 0: <extra_id_0>", ("x",))
-    question = words_for(WRITES, prompt="In {lang}: what?", language="en", seed=5)
+    caption = question_for(WRITES, language="de", labels=["x"])
+    assert caption == Question((), "alt_text in DE at 0: <extra_id_0>", ("x",))
+    question = question_for(WRITES, prompt="In {lang}: what?", language="en", seed=5)
     assert question.prompt == "In EN: what?" and question.seed == 5
     mixed = dataclasses.replace(WRITES, signatures=WRITER | STILLS_AND_CLIPS)
-    assert words_for(mixed, texts=["a"]) == Words(("a",))
-    assert words_for(INFO, texts=["a"]) == Words(("a",))
+    assert question_for(mixed, texts=["a"]) == Question(("a",))
+    assert question_for(INFO, texts=["a"]) == Question(("a",))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +202,7 @@ def test_prompts_take_the_name_of_the_language():
 )
 def test_prompts_that_a_model_does_not_take(info, asked, message):
     with pytest.raises(UserError, match=message):
-        words_for(info, **asked)
+        question_for(info, **asked)
 
 
 @pytest.mark.parametrize("num_frames, frames, is_still", [(8, 8, False), (0, 1, True)])

@@ -21,7 +21,7 @@ OVERRIDES = (
 def _demo(folder: pathlib.Path) -> str:
     sizes = ["--num_train=16", "--num_val=2", "--num_test=8"]
     command = [sys.executable, "-m", "mmstack", "demo", *sizes]
-    command += [f"--config_file={ROOT / 'configs/vatt/demo.yaml'}"]
+    command += [f"--config_file={ROOT / 'configs/demo.yaml'}"]
     command += [word for override in OVERRIDES for word in ("--set", override)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from export.client import answers, media_requests
-from export.client.questions import words_for
+from export.client.questions import question_for
 from export.server.core import Core
 from export.server.loaded import LoadedVersion
 from export.server.requests.errors import invalid
@@ -35,7 +35,7 @@ class MediaPrediction:
         Args:
             version: the model, exported with `model_info.json`.
             media: a whole media file.
-            asked: arguments of `export.client.questions.words_for`.
+            asked: arguments of `export.client.questions.question_for`.
 
         Returns:
             `outputs`: values of the one row by `<signature>.<output>`; `files` by name, in base64;
@@ -54,14 +54,14 @@ class MediaPrediction:
         except UserError as error:
             raise invalid(f"model {version.model_name!r} takes no media files: {error}") from None
         try:
-            words = words_for(info, **asked)
+            question = question_for(info, **asked)
             clip = self._decode(media, info)
-            requests = media_requests.requests_for(clip, words, info.signatures)
+            requests = media_requests.requests_for(clip, question, info.signatures)
         except UserError as error:
             # What is a flag of a command is a parameter of the request here.
             raise invalid(str(error).replace("--", "")) from None
         answered = answers.collect(info.signatures, self._run(version, requests), clip.picture)
-        asked = {"warnings": list(clip.warnings), "prompt": words.prompt}
+        asked = {"warnings": list(clip.warnings), "prompt": question.prompt}
         return answers.to_reply(answered) | asked
 
     def close(self) -> None:
@@ -97,8 +97,8 @@ class MediaPrediction:
         return rows
 
 
-def asked_words(query: Any) -> dict[str, Any]:
-    """Arguments of `words_for` from the parameters of a request.
+def question_arguments(query: Any) -> dict[str, Any]:
+    """Arguments of `question_for` from the parameters of a request.
 
     Args:
         query: multidict with any of `text` and `label`, repeated, `prompt`, `language` and `seed`.
