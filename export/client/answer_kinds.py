@@ -1,8 +1,9 @@
 """How each kind of output is shown as text and JSON, and what files are made of it."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,16 +16,46 @@ from export.signatures.fields import Field, SignatureDoc
 NUM_SHOWN = 4
 
 
+class Answer(NamedTuple):
+    """One output, and what it is drawn with.
+
+    Attributes:
+        name: of the output.
+        doc: of its signature.
+        row: one row of every output of the signature.
+        picture: file of the picture that was asked about, or of the middle of the clip.
+    """
+
+    name: str
+    doc: SignatureDoc
+    row: Mapping[str, np.ndarray]
+    picture: bytes | None
+
+    @property
+    def value(self) -> np.ndarray:
+        """The output itself."""
+        return np.asarray(self.row[self.name])
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """Those of the output."""
+        return self.doc.outputs[self.name].properties
+
+
 class Values:
     """Plain values; also what kinds that nothing is known of are shown as.
 
     Attributes:
         rows: what a table's rows are that holds the values as a column; empty outside tables.
         names_rows: whether the values are what such rows are called.
+        is_score: whether the largest value is best.
+        most_rows: rows of a table with them.
     """
 
     rows = ""
     names_rows = False
+    is_score = False
+    most_rows = sys.maxsize
 
     def json_value(self, value: np.ndarray, field: Field) -> Any:
         """What JSON holds of one row's output."""
@@ -48,31 +79,58 @@ class Values:
         """What a person should be told, of the JSON value."""
         return []
 
-    def files(
-        self, name: str, doc: SignatureDoc, row: Mapping[str, np.ndarray], picture: bytes | None
-    ) -> dict[str, bytes]:
-        """Files by the ending of their names.
+    def row_names(self, field: Field, question: Question) -> Sequence[str]:
+        """What the rows are called where no output says so; empty where nothing is known."""
+        return ()
 
-        Args:
-            name: of the output.
-            doc: of its signature.
-            row: one row of every output of the signature.
-            picture: file of the picture that was asked about, or of the middle of the clip.
-        """
+    def is_shown(self, entry: Any) -> bool:
+        """Whether one entry of a column is anything."""
+        return True
+
+    def files(self, answer: Answer) -> dict[str, bytes]:
+        """Files by the ending of their names."""
         return {}
 
 
-class Column(Values):
-    """One value for each row of a table."""
+class Scores(Values):
+    """A number for each row of a table."""
+
+    is_score = True
 
     def __init__(self, rows: str):
         self.rows = rows
 
 
-class RowNames(Column):
+class SentenceScores(Scores):
+    """A number for each sentence that was given."""
+
+    def row_names(self, field: Field, question: Question) -> Sequence[str]:
+        return question.texts
+
+
+class ClassNameScores(Scores):
+    """A number for each name of a class that was given."""
+
+    def row_names(self, field: Field, question: Question) -> Sequence[str]:
+        return question.labels
+
+
+class ClassScores(Scores):
+    """A number for each class that was trained."""
+
+    most_rows = 5
+
+    def row_names(self, field: Field, question: Question) -> Sequence[str]:
+        return field.properties["class_names"]
+
+
+class RowNames(Values):
     """What the rows of a table are called."""
 
     names_rows = True
+
+    def __init__(self, rows: str):
+        self.rows = rows
 
 
 class Flag(Values):
@@ -94,23 +152,40 @@ class ClassNameFlags(Flag):
         return [note.replace("{}", repr(label)) for label, is_set in named if is_set]
 
 
-class Boxes(Column):
+class Boxes(Values):
     """Places in the picture; a box without area is none."""
+
+    rows = "boxes"
 
     def cell(self, entry: Any) -> str:
         return " ".join(f"{edge:.3f}" for edge in entry)
 
-    def files(
-        self, name: str, doc: SignatureDoc, row: Mapping[str, np.ndarray], picture: bytes | None
-    ) -> dict[str, bytes]:
-        found = described_boxes(name, doc, row)
+    def is_shown(self, entry: Any) -> bool:
+        return entry[2] > entry[0] and entry[3] > entry[1]
+
+    def files(self, answer: Answer) -> dict[str, bytes]:
+        found = self._described(answer)
         files = {".json": (json.dumps(found, indent=2) + "\n").encode()}
-        if picture is not None:
+        if answer.picture is not None:
             boxes = np.reshape([box[fields.BOXES] for box in found], [-1, 4])
             titles = [_box_title(box) for box in found]
-            drawn = with_boxes(media_files.picture_pixels(picture), boxes, titles)
+            drawn = with_boxes(media_files.picture_pixels(answer.picture), boxes, titles)
             files[".png"] = media_files.png_file(drawn)
         return files
+
+    def _described(self, answer: Answer) -> list[dict[str, Any]]:
+        """The boxes, each with its score and words where the signature gives them."""
+        keys = {fields.BOX_SCORES: "score", fields.BOX_WORDS: "words"}
+        beside = {
+            keys[field.kind]: plain(np.asarray(answer.row[name]))
+            for name, field in answer.doc.outputs.items()
+            if field.kind in keys
+        }
+        return [
+            {fields.BOXES: box, **{key: values[index] for key, values in beside.items()}}
+            for index, box in enumerate(answer.value.tolist())
+            if self.is_shown(box)
+        ]
 
 
 class HeatMap(Values):
@@ -122,15 +197,11 @@ class HeatMap(Values):
         size = f"{heat.shape[0]} x {heat.shape[1]}"
         return f"{size} heat map, most at row {row}, column {column}: {heat[row, column]:.4f}"
 
-    def files(
-        self, name: str, doc: SignatureDoc, row: Mapping[str, np.ndarray], picture: bytes | None
-    ) -> dict[str, bytes]:
-        heat = np.asarray(row[name], np.float32)
-        if picture is None:
-            below = np.zeros((*heat.shape, 3), np.uint8)
-        else:
-            below = media_files.picture_pixels(picture)
-        return {".png": media_files.png_file(with_heat(below, heat))}
+    def files(self, answer: Answer) -> dict[str, bytes]:
+        below = np.zeros((*answer.value.shape, 3), np.uint8)
+        if answer.picture is not None:
+            below = media_files.picture_pixels(answer.picture)
+        return {".png": media_files.png_file(with_heat(below, answer.value))}
 
 
 class Sound(Values):
@@ -144,11 +215,9 @@ class Sound(Values):
         seconds = value["num_samples"] / value["sample_rate_hz"]
         return f"{seconds:.2f} s of sound at {value['sample_rate_hz']} Hz"
 
-    def files(
-        self, name: str, doc: SignatureDoc, row: Mapping[str, np.ndarray], picture: bytes | None
-    ) -> dict[str, bytes]:
-        rate = doc.outputs[name].properties["sample_rate_hz"]
-        return {".wav": media_files.wav_file(row[name], rate)}
+    def files(self, answer: Answer) -> dict[str, bytes]:
+        rate = answer.properties["sample_rate_hz"]
+        return {".wav": media_files.wav_file(answer.value, rate)}
 
 
 class Video(Values):
@@ -165,27 +234,25 @@ class Video(Values):
         size = f"{value['height']} x {value['width']} pixels"
         return f"{value['num_frames']} frames of {size} at {value['frame_rate_hz']:g} per second"
 
-    def files(
-        self, name: str, doc: SignatureDoc, row: Mapping[str, np.ndarray], picture: bytes | None
-    ) -> dict[str, bytes]:
-        rate = doc.outputs[name].properties["frame_rate_hz"]
-        return {".mp4": media_files.mp4_file(np.asarray(row[name], np.uint8), rate)}
+    def files(self, answer: Answer) -> dict[str, bytes]:
+        rate = answer.properties["frame_rate_hz"]
+        return {".mp4": media_files.mp4_file(answer.value.astype(np.uint8), rate)}
 
 
 ANSWER_KINDS: dict[str, Values] = {
     fields.EMBEDDING: Values(),
-    fields.SENTENCE_SCORES: Column("sentences"),
-    fields.CLASS_NAME_SCORES: Column("class names"),
+    fields.SENTENCE_SCORES: SentenceScores("sentences"),
+    fields.CLASS_NAME_SCORES: ClassNameScores("class names"),
     fields.CLASS_NAME_FLAGS: ClassNameFlags(),
     fields.CHOICE: Values(),
-    fields.CLASS_SCORES: Column("classes"),
+    fields.CLASS_SCORES: ClassScores("classes"),
     fields.BEST_CLASSES: RowNames("best classes"),
-    fields.BEST_CLASS_SCORES: Column("best classes"),
+    fields.BEST_CLASS_SCORES: Scores("best classes"),
     fields.TEXT: RowNames("texts"),
-    fields.TEXT_SCORES: Column("texts"),
+    fields.TEXT_SCORES: Scores("texts"),
     fields.FLAG: Flag(),
-    fields.BOXES: Boxes("boxes"),
-    fields.BOX_SCORES: Column("boxes"),
+    fields.BOXES: Boxes(),
+    fields.BOX_SCORES: Scores("boxes"),
     fields.BOX_WORDS: RowNames("boxes"),
     fields.HEAT_MAP: HeatMap(),
     fields.SOUND: Sound(),
@@ -198,23 +265,6 @@ _PLAIN_VALUES = Values()
 def answer_kind(field: Field) -> Values:
     """How an output is shown."""
     return ANSWER_KINDS.get(field.kind, _PLAIN_VALUES)
-
-
-def described_boxes(
-    name: str, doc: SignatureDoc, row: Mapping[str, np.ndarray]
-) -> list[dict[str, Any]]:
-    """The boxes that have an area, each with its score and words where the signature gives them."""
-    found = []
-    beside = {fields.BOX_SCORES: "score", fields.BOX_WORDS: "words"}
-    for index, box in enumerate(np.asarray(row[name], np.float64)):
-        if not (box[2] > box[0] and box[3] > box[1]):
-            continue
-        entry: dict[str, Any] = {fields.BOXES: box.tolist()}
-        for output, field in doc.outputs.items():
-            if field.kind in beside:
-                entry[beside[field.kind]] = plain(np.asarray(row[output])[index : index + 1])[0]
-        found.append(entry)
-    return found
 
 
 def plain(value: Any) -> Any:

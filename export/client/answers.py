@@ -9,14 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from export.client.answer_kinds import answer_kind
+from export.client.answer_kinds import Answer, answer_kind
+from export.client.answer_tables import answer_tables
 from export.client.questions import Question
-from export.signatures import fields
 from export.signatures.fields import SignatureDoc, docs_from_json
 from mm_models.errors import UserError
-
-# Rows of a table of trained classes.
-TOP_CLASSES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +50,7 @@ def collect(
         for name, field in doc.outputs.items():
             kind, key = answer_kind(field), f"{signature}.{name}"
             outputs[key] = kind.json_value(np.asarray(row[name]), field)
-            made = kind.files(name, doc, row, picture)
+            made = kind.files(Answer(name, doc, row, picture))
             files |= {f"{key}{ending}": content for ending, content in made.items()}
     return Answers({name: docs[name] for name in rows}, outputs, files)
 
@@ -128,9 +125,12 @@ def print_answers(
         return
     for warning in [*warnings, *_notes(answers, question)]:
         print(f"note: {warning}")
-    for lines in (_lines(answers), *_tables(answers, question)):
-        if lines:
-            print("\n".join(lines))
+    for line in _lines(answers):
+        print(line)
+    for signature, doc in answers.docs.items():
+        values = {name: answers.outputs[f"{signature}.{name}"] for name in doc.outputs}
+        for table in answer_tables(signature, doc, values, question):
+            print(f"\n{table}")
     for path in paths.values():
         print(f"wrote {path}")
     if answers.files and not output_dir:
@@ -157,66 +157,3 @@ def _lines(answers: Answers) -> list[str]:
             line = "" if kind.rows else kind.line(answers.outputs[key], field)
             found += [f"{key:<28} {line}"] if line else []
     return found
-
-
-def _tables(answers: Answers, question: Question) -> list[list[str]]:
-    """The outputs of each signature that share their rows, best first."""
-    tables = []
-    for signature, doc in answers.docs.items():
-        kinds = {field.kind for field in doc.outputs.values()}
-        grouped: dict[str, list[str]] = {}
-        for name, field in doc.outputs.items():
-            # The best classes say the same as the scores of all.
-            if answer_kind(field).rows and not (
-                field.kind == fields.CLASS_SCORES and fields.BEST_CLASSES in kinds
-            ):
-                grouped.setdefault(answer_kind(field).rows, []).append(name)
-        tables += [_table(answers, signature, names, question) for names in grouped.values()]
-    return tables
-
-
-def _table(answers: Answers, signature: str, names: Sequence[str], question: Question) -> list[str]:
-    doc = answers.docs[signature]
-    values = {name: _as_list(answers.outputs[f"{signature}.{name}"]) for name in names}
-    naming = [name for name in names if answer_kind(doc.outputs[name]).names_rows]
-    columns = [name for name in names if name not in naming]
-    field = doc.outputs[(columns or naming)[0]]
-    rows = _row_names(field.kind, field.properties, question)
-    if naming:
-        rows = [" ".join(parts) for parts in zip(*(values[name] for name in naming), strict=True)]
-    rows = rows or [str(index + 1) for index in range(len(values[names[0]]))]
-    numeric = [name for name in columns if doc.outputs[name].kind != fields.BOXES]
-    order = list(range(len(rows)))
-    if numeric:
-        order = np.argsort(-np.asarray(values[numeric[0]], np.float64), kind="stable").tolist()
-    if field.kind == fields.CLASS_SCORES:
-        order = order[:TOP_CLASSES]
-    cells = {
-        name: [answer_kind(doc.outputs[name]).cell(entry) for entry in values[name]]
-        for name in columns
-    }
-    width = max(map(len, [signature, *(rows[index] for index in order)]))
-    widths = {name: max(9, *map(len, [name, *cells[name]])) for name in columns}
-    lines = ["", _joined(signature, width, {name: name for name in columns}, widths)]
-    for index in order:
-        entries = {name: cells[name][index] for name in columns}
-        lines.append(_joined(rows[index], width, entries, widths))
-    return lines
-
-
-def _row_names(kind: str, properties: Mapping[str, Any], question: Question) -> list[str]:
-    """What the rows of a table are called that is of this kind, where no output says so."""
-    if kind == fields.SENTENCE_SCORES:
-        return list(question.texts)
-    if kind == fields.CLASS_NAME_SCORES:
-        return list(question.labels)
-    return list(properties.get("class_names", ()))
-
-
-def _joined(row: str, width: int, entries: Mapping[str, str], widths: Mapping[str, int]) -> str:
-    cells = (f"{entry:>{widths[name]}}" for name, entry in entries.items())
-    return "  ".join([f"{row:<{width}}", *cells]).rstrip()
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -112,6 +112,7 @@ def test_boxes_and_heat_maps_are_drawn_over_the_picture(
         lines = capsys.readouterr().out.splitlines()
         assert f"wrote {folder}/ground.boxes.png" in lines
         rows = [line for line in lines if line.startswith("a grey field")]
+        assert len(rows) == 2
         assert rows[0].split()[3:] == ["0.250", "0.500", "1.000", "1.000", "0.7500"]
         assert rows[1].split()[3:] == ["0.000", "0.000", "0.500", "0.500", "0.2500"]
         assert any("attend.where" in line and "row 1, column 2: 1.0000" in line for line in lines)
