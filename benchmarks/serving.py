@@ -1,6 +1,6 @@
 """Requests to the embedded server against the same signature called in process.
 
-One clip of encoded frames through `embed_video_jpeg` of a VATT model of the demo's size.
+One clip of encoded frames through `encode_video` of a VATT model of the demo's size.
 Both sides count everything a client does: tensors made, call, arrays read.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.digits_records import run_command, write_digits_records
 
 CONFIG = "configs/vatt/demo.yaml"
-SIGNATURE = "embed_video_jpeg"
+SIGNATURE = "encode_video"
 NUM_FRAMES, FRAME_PIXELS = 8, 64
 NUM_ROUNDS, CALLS_PER_ROUND = 15, 10
 NUM_STARTS = 3
@@ -58,11 +58,12 @@ def _export(folder: pathlib.Path) -> str:
 
 
 def _request() -> dict[str, np.ndarray]:
+    from export import media_files
     from export.client.string_arrays import object_array
     from export.signatures.shared import samples
 
     frames = samples.moving_square(NUM_FRAMES, FRAME_PIXELS, FRAME_PIXELS)
-    return {"frames_jpeg": object_array(samples.jpeg_frames(frames))[None]}
+    return {"frames_jpeg": object_array(media_files.jpeg_frames(frames))[None]}
 
 
 def _latency_rows(export_dir: str, request: dict[str, np.ndarray]) -> list[dict]:

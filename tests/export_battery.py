@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from export.server.loaded import LoadedVersion, read_warmup_requests
 from export.signatures.base import Arrays, Signatures
+from export.signatures.fields import INPUT_KINDS, OUTPUT_KINDS
 from export.version import layout
 
 TOLERANCE = 1e-5
@@ -36,10 +37,11 @@ def _check_docs(signatures: Signatures, version: LoadedVersion, name: str) -> No
     doc, signature = signatures.docs()[name], version.signatures[name]
     assert set(doc.inputs) == set(signature.inputs), name
     assert set(doc.outputs) == set(signature.outputs), name
-    for key, meaning in (doc.inputs | doc.outputs).items():
+    for key, told in (doc.inputs | doc.outputs).items():
         field = signature.inputs.get(key) or signature.outputs[key]
-        assert meaning.startswith(f"{field.dtype_name}["), (name, key, meaning)
-        assert meaning.partition("]")[0].count(",") + 1 == len(field.shape), (name, key, meaning)
+        assert told.kind in INPUT_KINDS | OUTPUT_KINDS and told.meaning, (name, key, told)
+        assert told.dtype == field.dtype_name, (name, key, told)
+        assert len(told.axes) == len(field.shape), (name, key, told)
 
 
 def _check_rows(version: LoadedVersion, name: str, inputs: Mapping[str, np.ndarray]) -> None:

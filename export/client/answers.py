@@ -1,116 +1,159 @@
 """Answers of a model about one file, as people or programs read them."""
 
+import base64
+import dataclasses
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from export.client.questions import Words
+from export.client.answer_kinds import Answer, answer_kind
+from export.client.answer_tables import answer_tables
+from export.client.questions import Question
+from export.signatures.fields import SignatureDoc, docs_from_json
+from mm_models.errors import UserError
 
-KINDS = {"image": "picture", "video": "video", "audio": "sound"}
-# What the table of a signature's similarities is called.
-TITLES = {"similarity": "video"} | {f"similarity_{kind}": name for kind, name in KINDS.items()}
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What signatures answered to one question.
+
+    Attributes:
+        docs: of the signatures that were asked.
+        outputs: JSON values of the one row by `<signature>.<output>`.
+        files: what is more than numbers and words, as files by name.
+    """
+
+    docs: Mapping[str, SignatureDoc]
+    outputs: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+
+def collect(
+    docs: Mapping[str, SignatureDoc],
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    picture: bytes | None,
+) -> Answers:
+    """Answers from arrays.
+
+    Args:
+        docs: of the model's signatures.
+        rows: one row of every output by the name of each signature that was asked.
+        picture: file of the picture that was asked about, or of the middle of the clip.
+    """
+    outputs: dict[str, Any] = {}
+    files: dict[str, bytes] = {}
+    for signature, row in rows.items():
+        doc = docs[signature]
+        for name, field in doc.outputs.items():
+            kind, key = answer_kind(field), f"{signature}.{name}"
+            outputs[key] = kind.json_value(np.asarray(row[name]), field)
+            made = kind.files(Answer(name, doc, row, picture))
+            files |= {f"{key}{ending}": content for ending, content in made.items()}
+    return Answers({name: docs[name] for name in rows}, outputs, files)
+
+
+def to_reply(answers: Answers) -> dict[str, Any]:
+    """Answers as JSON holds them, files in base64."""
+    return {
+        "outputs": dict(answers.outputs),
+        "files": {name: base64.b64encode(data).decode() for name, data in answers.files.items()},
+        "signatures": {name: dataclasses.asdict(doc) for name, doc in answers.docs.items()},
+    }
+
+
+def from_reply(reply: Mapping[str, Any]) -> Answers:
+    """The answers of which `to_reply` made `reply`."""
+    files = {name: base64.b64decode(content) for name, content in reply["files"].items()}
+    return Answers(docs_from_json(reply["signatures"]), reply["outputs"], files)
+
+
+def check_output_dir(output_dir: str) -> None:
+    """Raises UserError where files cannot be written to a folder of that name."""
+    if not output_dir:
+        return
+    try:
+        os.makedirs(output_dir, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--output_dir={output_dir} cannot be made ({error.strerror}); give another folder"
+        ) from None
+
+
+def write_files(files: Mapping[str, bytes], output_dir: str) -> dict[str, str]:
+    """Writes files, each of which appears whole; their paths by name."""
+    paths = {}
+    for name, content in files.items():
+        paths[name] = os.path.join(output_dir, name)
+        temporary = os.path.join(output_dir, f".tmp-{name}")
+        with open(temporary, "wb") as file:
+            file.write(content)
+        os.replace(temporary, paths[name])
+    return paths
 
 
 def print_answers(
-    outputs: dict[str, Any], words: Words, warnings: Sequence[str], *, as_json: bool
+    answers: Answers,
+    question: Question,
+    warnings: Sequence[str],
+    *,
+    as_json: bool = False,
+    output_dir: str = "",
+    others: Mapping[str, Any] | None = None,
 ) -> None:
-    """Prints embeddings as a summary, similarities, best classes and written texts as tables, or
-    all as JSON.
+    """Writes the files and prints the rest, as lines and tables or as JSON.
 
     Args:
-        outputs: arrays of one row by `<signature>.<output>`.
-        words: what was asked; its sentences and labels are in the order of their scores.
+        answers: what was answered.
+        question: what was asked; its sentences and labels are in the order of their scores.
         warnings: of the decoder.
         as_json: print JSON.
+        output_dir: folder for files; without one JSON holds them in base64.
+        others: further entries of the JSON.
     """
+    paths = write_files(answers.files, output_dir) if output_dir else {}
     if as_json:
-        print(json.dumps(json_answers(outputs, words, warnings)))
+        asked = {"texts": list(question.texts), "labels": list(question.labels)}
+        told = {"prompt": question.prompt} if question.prompt else {}
+        made = to_reply(answers)
+        files = {"files": paths or made["files"]} if answers.files else {}
+        notes = [*warnings, *_notes(answers, question)]
+        result = {**asked, **told, "outputs": made["outputs"], **files, "warnings": notes}
+        print(json.dumps(result | dict(others or {})))
         return
-    for warning in [*warnings, *_cuts(outputs, words)]:
+    for warning in [*warnings, *_notes(answers, question)]:
         print(f"note: {warning}")
-    for key, value in outputs.items():
-        value = np.asarray(value)
-        if key.startswith(("embed_", "encode_")):
-            start = ", ".join(f"{entry:.3f}" for entry in value[:4])
-            print(f"{key:<28} {len(value)} numbers: {start}, ...")
-    for signature, title in TITLES.items():
-        if f"{signature}.similarity" in outputs:
-            _print_table(
-                title,
-                list(words.texts),
-                np.asarray(outputs[f"{signature}.similarity"]),
-                np.asarray(outputs[f"{signature}.probability"]),
-            )
-    for key in [key for key in outputs if key.endswith(".top_class")]:
-        signature = key.removesuffix(".top_class")
-        _print_classes(
-            next(title for kind, title in KINDS.items() if f"_{kind}" in signature),
-            _plain(np.asarray(outputs[key]).tolist()),
-            np.asarray(outputs[f"{signature}.top_probability"]),
+    for line in _lines(answers):
+        print(line)
+    for signature, doc in answers.docs.items():
+        values = {name: answers.outputs[f"{signature}.{name}"] for name in doc.outputs}
+        for table in answer_tables(signature, doc, values, question):
+            print(f"\n{table}")
+    for path in paths.values():
+        print(f"wrote {path}")
+    if answers.files and not output_dir:
+        print(f"--output_dir writes {', '.join(answers.files)}")
+
+
+def _notes(answers: Answers, question: Question) -> list[str]:
+    return [
+        note
+        for signature, doc in answers.docs.items()
+        for name, field in doc.outputs.items()
+        for note in answer_kind(field).notes(
+            answers.outputs[f"{signature}.{name}"], field, question
         )
-    _print_written(outputs, words)
+    ]
 
 
-def json_answers(outputs: dict[str, Any], words: Words, warnings: Sequence[str]) -> dict[str, Any]:
-    """The arguments of `print_answers` as what JSON can hold."""
-    values = {key: _plain(np.asarray(value).tolist()) for key, value in outputs.items()}
-    asked = {"texts": list(words.texts), "labels": list(words.labels)}
-    if words.prompt:
-        asked["prompt"] = words.prompt
-    return {**asked, "outputs": values, "warnings": [*warnings, *_cuts(outputs, words)]}
-
-
-def _plain(value: Any) -> Any:
-    """The same with text in place of bytes."""
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _cuts(outputs: dict[str, Any], words: Words) -> list[str]:
-    """A sentence for each string that the model read a part of."""
-    cut = []
-    if any(key.endswith(".prompt_is_cut") and value for key, value in outputs.items()):
-        cut.append("the prompt is longer than what the model reads; its end was cut off")
-    for key in (key for key in outputs if key.endswith(".label_is_cut")):
-        for label, is_cut in zip(words.labels, np.asarray(outputs[key]), strict=True):
-            if is_cut:
-                cut.append(f"{label!r} is longer than what the model scores; its end was cut off")
-    return cut
-
-
-def _print_written(outputs: dict[str, Any], words: Words) -> None:
-    """Texts with their scores, and given texts with theirs, best first."""
-    for key in outputs:
-        signature, _, output = key.rpartition(".")
-        if output == "text":
-            texts = np.atleast_1d(np.asarray(outputs[key], object)).tolist()
-            _print_scored(signature, _plain(texts), outputs[f"{signature}.score"])
-        elif output == "log_likelihood":
-            _print_scored(signature, list(words.labels), outputs[key])
-
-
-def _print_scored(title: str, texts: list[str], scores: Any) -> None:
-    scores = np.atleast_1d(np.asarray(scores, np.float64))
-    width = max(len(title), *(len(text) for text in texts))
-    print(f"\n{title:<{width}}  {'score':>9}")
-    for index in np.argsort(-scores, kind="stable"):
-        print(f"{texts[index]:<{width}}  {scores[index]:>9.4f}")
-
-
-def _print_classes(title: str, names: list[str], probabilities: np.ndarray) -> None:
-    width = max(len(title), *(len(name) for name in names))
-    print(f"\n{title:<{width}}  probability")
-    for name, probability in zip(names, probabilities, strict=True):
-        print(f"{name:<{width}}  {probability:>11.4f}")
-
-
-def _print_table(
-    title: str, texts: list[str], similarity: np.ndarray, probability: np.ndarray
-) -> None:
-    width = max(len(title), *(len(text) for text in texts))
-    print(f"\n{title:<{width}}  similarity  probability")
-    for index in np.argsort(-similarity, kind="stable"):
-        print(f"{texts[index]:<{width}}  {similarity[index]:>10.4f}  {probability[index]:>11.4f}")
+def _lines(answers: Answers) -> list[str]:
+    """A line for each output that belongs to no table."""
+    found = []
+    for signature, doc in answers.docs.items():
+        for name, field in doc.outputs.items():
+            kind, key = answer_kind(field), f"{signature}.{name}"
+            line = "" if kind.rows else kind.line(answers.outputs[key], field)
+            found += [f"{key:<28} {line}"] if line else []
+    return found

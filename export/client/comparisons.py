@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from export.client.answer_tables import aligned_table
+
 
 @dataclasses.dataclass(frozen=True)
 class Label:
@@ -99,10 +101,11 @@ def _neighbour(clip: Any, cosine: float) -> Neighbour:
 
 def label_table(title: str, ranked: Sequence[Label]) -> str:
     """Lines of label, similarity and probability under `title`."""
-    width = max(len(title), *(len(entry.label) for entry in ranked))
-    lines = [f"{title:<{width}}  similarity  probability"]
-    lines += [f"{e.label:<{width}}  {e.similarity:>10.4f}  {e.probability:>11.4f}" for e in ranked]
-    return "\n".join(lines)
+    columns = {
+        "similarity": [f"{entry.similarity:.4f}" for entry in ranked],
+        "probability": [f"{entry.probability:.4f}" for entry in ranked],
+    }
+    return aligned_table(title, [entry.label for entry in ranked], columns)
 
 
 def neighbour_table(title: str, found: Sequence[Neighbour]) -> str:

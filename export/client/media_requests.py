@@ -1,37 +1,24 @@
-"""A media file as the arrays that signatures take, with the pipeline's own decoder."""
+"""A media file, decoded by the pipeline's own decoder, and words as requests to signatures.
+
+What a signature takes and gives is all that is known of it: its name and its model do not matter.
+"""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from export.client.questions import Words
-from export.client.string_arrays import object_array
+from export import media_files
+from export.client.questions import Question
+from export.client.string_arrays import object_array, text_array
+from export.signatures import fields
+from export.signatures.fields import SignatureDoc
 from export.version.model_info import ModelInfo
 from mm_models.errors import UserError
 
 JPEG_QUALITY = 95
 MAX_PIXELS = 64 * 2**20
 MEMORY_BYTES = 4 * 2**30
-# Signatures that take a file, by what of it they take, and those that also take sentences.
-SIGNATURES = {
-    "image": ("encode_image",),
-    "video": ("embed_video_jpeg", "classify_video_jpeg", "encode_video"),
-    "audio": ("embed_audio", "classify_audio", "encode_audio"),
-}
-WITH_TEXTS = {
-    "image": ("similarity_image",),
-    "video": ("similarity", "similarity_video"),
-    "audio": ("similarity_audio",),
-}
-# Those that also take names of classes.
-WITH_LABELS = {kind: (f"classify_{kind}_with_labels",) for kind in SIGNATURES}
-# What the names of signatures that answer prompts end in, by what comes with the prompt.
-PROMPTED = {"image": "", "video": "_video", "none": "_text"}
-WRITERS = ("generate", "generate_beams")
-SCORERS = ("score_labels",)
-# Trained classifiers of a kind are named by this and the classifier's name.
-CLASSIFIERS = "classify_{kind}_as_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +30,19 @@ class Clip:
         waveform: float32[samples] at the model's rate, None without sound.
         warnings: what the decoder had to mend.
         is_still: whether the frames are one picture.
+        sample_rate_hz: of the waveform.
     """
 
     frames_jpeg: list[bytes] | None
     waveform: np.ndarray | None
     warnings: tuple[str, ...] = ()
     is_still: bool = False
+    sample_rate_hz: int = 0
+
+    @property
+    def picture(self) -> bytes | None:
+        """JPEG of the middle frame."""
+        return self.frames_jpeg[len(self.frames_jpeg) // 2] if self.frames_jpeg else None
 
 
 def isolated_decoder(timeout_seconds: float):
@@ -81,7 +75,7 @@ def decode(
         frame_rate_hz=info.frame_rate_hz or None,
         short_side=max(min(info.height, info.width), min(info.image_height, info.image_width))
         or None,
-        region=None if info.region is None else tuple(info.region),
+        region=_region(info.region),
         sample_rate_hz=info.sample_rate_hz or None,
         jpeg_quality=JPEG_QUALITY,
         max_seconds=max_seconds,
@@ -108,7 +102,14 @@ def decode(
     if media.waveform is not None and len(media.waveform):
         waveform = _central(media.waveform, info.num_samples)
     is_still = media.info.is_image or not info.num_frames
-    return Clip(frames, waveform, tuple(media.warnings), is_still)
+    return Clip(frames, waveform, tuple(media.warnings), is_still, info.sample_rate_hz)
+
+
+def _region(shares: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+    if shares is None:
+        return None
+    top, left, height, width = shares
+    return top, left, height, width
 
 
 def _central(sequence, length: int):
@@ -118,79 +119,116 @@ def _central(sequence, length: int):
 
 
 def requests_for(
-    clip: Clip | None, words: Words, signatures: Collection[str]
+    clip: Clip | None, question: Question, signatures: Mapping[str, SignatureDoc]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Signature name → arrays of one row, for everything that clip, words and model share.
+    """Signature name → arrays of one row, for everything that clip, question and model share.
 
-    A still goes to the signatures of stills where the model has those, else to those of video, as a
-    clip of one frame.
+    A signature is asked when clip and question fill all its inputs and, where there is a clip, it
+    takes some of it. Of those that differ only in the form of their media, the form that costs
+    least is asked. A still goes to the signatures of stills where the model has those, else to
+    those of clips, as a clip of one frame.
 
     Args:
-        clip: the decoded file; None where words are all there is.
-        words: what is asked.
-        signatures: names of those that the model has.
+        clip: the decoded file; None where the question is all there is.
+        question: what is asked.
+        signatures: those that the model has.
 
     Raises:
         UserError: something was given that no signature takes.
     """
-    requests: dict[str, dict[str, np.ndarray]] = {}
-    for kind, arrays in _media_arrays(clip, signatures).items():
-        trained = [n for n in signatures if n.startswith(CLASSIFIERS.format(kind=kind))]
-        requests |= dict.fromkeys([*SIGNATURES.get(kind, ()), *trained], arrays)
-        if words.texts:
-            texts = {"texts": _strings(words.texts)[None]}
-            requests |= dict.fromkeys(WITH_TEXTS.get(kind, ()), arrays | texts)
-        labels = {"labels": _strings(words.labels)[None]}
-        if words.labels:
-            requests |= dict.fromkeys(WITH_LABELS.get(kind, ()), arrays | labels)
-        if words.prompt and kind in PROMPTED:
-            asked = arrays | {"prompt": _strings([words.prompt])}
-            drawn = {} if words.seed is None else {"seed": np.array([words.seed], np.int32)}
-            suffix = PROMPTED[kind]
-            requests |= {f"{WRITERS[0]}{suffix}": asked | drawn, f"{WRITERS[1]}{suffix}": asked}
-            if words.labels:
-                requests |= {f"{name}{suffix}": asked | labels for name in SCORERS}
-    requests = {name: arrays for name, arrays in requests.items() if name in signatures}
-    _check_used(clip, words, requests, signatures)
-    return requests
+    media = _media_values(clip, signatures)
+    values = media | _word_values(question)
+    fillable = {
+        name: doc
+        for name, doc in signatures.items()
+        if doc.input_kinds <= set(values) and (clip is None or doc.input_kinds & set(media))
+    }
+    chosen = _cheapest_forms(fillable)
+    _check_used(clip, question, chosen, signatures)
+    return {
+        name: {key: values[field.kind]() for key, field in doc.inputs.items()}
+        for name, doc in chosen.items()
+    }
 
 
-def _media_arrays(
-    clip: Clip | None, signatures: Collection[str]
-) -> dict[str, dict[str, np.ndarray]]:
-    """What is sent of the clip, by kind; nothing, of the kind `none`, where there is no clip."""
+def _media_values(
+    clip: Clip | None, signatures: Mapping[str, SignatureDoc]
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Makers of what is sent of the clip, by kind: every form of each medium that it has."""
     if clip is None:
-        return {"none": {}}
-    sent: dict[str, dict[str, np.ndarray]] = {}
-    if clip.frames_jpeg:
-        frames = object_array(clip.frames_jpeg)
-        if clip.is_still and {*SIGNATURES["image"], WRITERS[0]} & set(signatures):
-            sent["image"] = {"image_jpeg": frames[:1]}
+        return {}
+    values: dict[str, Callable[[], np.ndarray]] = {}
+    frames = clip.frames_jpeg
+    if frames:
+        kinds = {kind for doc in signatures.values() for kind in doc.input_kinds}
+        if clip.is_still and kinds & set(fields.MEDIA["image"]):
+            values[fields.ENCODED_PICTURE] = lambda: object_array(frames[:1])
+            values[fields.PICTURE_PIXELS] = lambda: media_files.picture_pixels(frames[0])[None]
         else:
-            sent["video"] = {"frames_jpeg": frames[None]}
+            values[fields.ENCODED_FRAMES] = lambda: object_array(frames)[None]
+            values[fields.FRAME_PIXELS] = lambda: np.stack(
+                [media_files.picture_pixels(frame) for frame in frames]
+            )[None]
     if clip.waveform is not None:
-        sent["audio"] = {"waveform": np.asarray(clip.waveform, np.float32)[None]}
-    return sent
+        waveform, rate = np.asarray(clip.waveform, np.float32), clip.sample_rate_hz
+        values[fields.WAVEFORM] = lambda: waveform[None]
+        values[fields.WAV_FILE] = lambda: object_array([media_files.wav_file(waveform, rate)])
+    return values
+
+
+def _word_values(question: Question) -> dict[str, Callable[[], np.ndarray]]:
+    """Makers of what is sent of the words, by kind."""
+    values = {fields.SEED: lambda: np.array([question.seed], np.int32)}
+    if question.texts:
+        values[fields.SENTENCES] = lambda: text_array(question.texts)[None]
+    if len(question.texts) == 1:
+        values[fields.SENTENCE] = lambda: text_array(question.texts)
+    if question.labels:
+        values[fields.CLASS_NAMES] = lambda: text_array(question.labels)[None]
+    if question.prompt:
+        values[fields.PROMPT] = lambda: text_array([question.prompt])
+    return values
+
+
+def _cheapest_forms(signatures: Mapping[str, SignatureDoc]) -> dict[str, SignatureDoc]:
+    """Those that no other does the same as with media in a form that costs less."""
+    costs = {
+        kind: (medium, cost)
+        for medium, kinds in fields.MEDIA.items()
+        for cost, kind in enumerate(kinds)
+    }
+
+    def same(doc: SignatureDoc) -> tuple:
+        inputs = sorted(costs.get(kind, (kind, 0))[0] for kind in doc.input_kinds)
+        return (*inputs, *sorted((name, field.kind) for name, field in doc.outputs.items()))
+
+    def cost(doc: SignatureDoc) -> int:
+        return sum(costs.get(kind, (kind, 0))[1] for kind in doc.input_kinds)
+
+    least: dict[tuple, int] = {}
+    for doc in signatures.values():
+        least[same(doc)] = min(cost(doc), least.get(same(doc), cost(doc)))
+    return {name: doc for name, doc in signatures.items() if cost(doc) == least[same(doc)]}
 
 
 def _check_used(
     clip: Clip | None,
-    words: Words,
-    requests: dict[str, dict[str, np.ndarray]],
-    signatures: Collection[str],
+    question: Question,
+    chosen: Mapping[str, SignatureDoc],
+    signatures: Mapping[str, SignatureDoc],
 ) -> None:
     known = f"it answers {', '.join(sorted(signatures))}"
-    if clip is None and not requests:
+    taken = {kind for doc in chosen.values() for kind in doc.input_kinds}
+    possible = {kind for doc in signatures.values() for kind in doc.input_kinds}
+    if clip is None and not chosen:
+        if fields.SENTENCE in possible and len(question.texts) > 1:
+            raise UserError(f"this model takes one --text at a time; {known}; give one")
         raise UserError(f"this model answers about files alone ({known}); give --image or --video")
-    if not requests:
+    if not chosen:
         raise UserError(f"the file has no stream that this model takes; {known}")
-    taken = {name for arrays in requests.values() for name in arrays}
-    compares = {name for names in WITH_TEXTS.values() for name in names} & set(signatures)
-    if words.texts and not compares:
+    if question.texts and not possible & {fields.SENTENCE, fields.SENTENCES}:
         raise UserError(f"this model compares nothing with sentences; {known}; leave --text out")
-    if words.labels and "labels" not in taken:
+    if question.labels and fields.CLASS_NAMES not in taken:
         raise UserError(f"this model chooses no --label for this file; {known}; leave it out")
-
-
-def _strings(texts: Sequence[str]) -> np.ndarray:
-    return object_array([text.encode() for text in texts])
+    if question.prompt and fields.PROMPT not in taken:
+        raise UserError(f"this model answers no --prompt about this file; {known}; leave it out")

@@ -1,18 +1,21 @@
 """A loaded run that answers about one file, sentences and a folder of records."""
 
-from typing import Any
+import dataclasses
+import functools
 
 import numpy as np
 
-from export.client import comparisons, media_requests
+from export.client import answers, comparisons, media_requests
 from export.client.media_requests import Clip
-from export.client.questions import Words
-from export.client.string_arrays import object_array
+from export.client.questions import Question
+from export.client.string_arrays import text_array
+from export.signatures.base import ComparingSignatures
 from export.signatures.build import build_signatures
 from export.version.model_info import ModelInfo
 from export.version.options import ExportOptions
 from mm_models.errors import UserError
 from trainers.evaluation.places.record_set import embed_records
+from trainers.runs import Run
 
 
 class Predictor:
@@ -25,13 +28,13 @@ class Predictor:
         options: how a model writes.
 
     Attributes:
-        outputs: arrays of the file's one row by `<signature>.<output>`.
+        info: what the model takes.
         sentences: float32[sentences, dim] by output of the signature that embeds text.
     """
 
     def __init__(
         self,
-        run: Any,
+        run: Run,
         frame_rate_hz: float | None,
         checkpoint: str,
         options: ExportOptions | None = None,
@@ -40,33 +43,40 @@ class Predictor:
         self._signatures = build_signatures(
             run, frame_rate_hz, checkpoint, options or ExportOptions()
         )
-        self._names = self._signatures.docs()
+        docs = self._signatures.docs()
+        self.info: ModelInfo = dataclasses.replace(self._signatures.info, signatures=docs)
         self._texts: list[str] = []
-        self.outputs: dict[str, Any] = {}
+        self._rows: dict[str, dict[str, np.ndarray]] = {}
         self.sentences: dict[str, np.ndarray] = {}
 
     @property
-    def info(self) -> ModelInfo:
-        """What the model takes."""
-        return self._signatures.info
+    def compares(self) -> bool:
+        """Whether sentences, files and records have places in common spaces."""
+        return (
+            isinstance(self._signatures, ComparingSignatures)
+            and "text" in self._signatures.embedders
+        )
 
-    def require_embeddings(self) -> None:
-        """Raises UserError for a model that embeds no sentences, such as a classifier."""
-        if "text" not in self._signatures.embedders:
-            raise UserError(
-                f"this run's model takes no sentences: it answers {sorted(self._names)}; leave "
-                "--text, --label and --records out"
-            )
+    def require_embeddings(self) -> ComparingSignatures:
+        """The signatures of a model that embeds sentences. Raises UserError for another model."""
+        if isinstance(self._signatures, ComparingSignatures) and self.compares:
+            return self._signatures
+        raise UserError(
+            f"this run's model embeds no sentences: it answers {sorted(self.info.signatures)}; "
+            "leave --text, --label and --records out"
+        )
 
-    def ask(self, clip: Clip | None, words: Words) -> None:
+    def ask(self, clip: Clip | None, question: Question) -> answers.Answers:
         """Asks every signature that the clip and the words serve.
 
         Raises:
             UserError: there is none, or something was given that none takes.
         """
-        for name, arrays in media_requests.requests_for(clip, words, self._names).items():
-            answers = self._signatures.reference(name, arrays)
-            self.outputs |= {f"{name}.{key}": value[0] for key, value in answers.items()}
+        docs = self.info.signatures
+        for name, arrays in media_requests.requests_for(clip, question, docs).items():
+            outputs = self._signatures.reference(name, arrays)
+            self._rows[name] = {key: value[0] for key, value in outputs.items()}
+        return answers.collect(docs, self._rows, clip.picture if clip else None)
 
     def read_texts(self, texts: list[str]) -> None:
         """Embeds sentences."""
@@ -78,15 +88,14 @@ class Predictor:
         """Classes ranked for the file's picture, video and sound, each where it has one."""
         if not labels:
             return {}
-        ranked = {}
-        for kind, places in self._media_embeddings().items():
-            modality = self._signatures.modality(kind)
-            output, text_output = self._signatures.compared(modality, "text")
-            classes = comparisons.class_embeddings(
-                labels, prompts, lambda texts, name=text_output: self._embed_texts(texts)[name]
-            )
-            temperature = float(self._signatures.temperature(modality))
-            ranked[kind] = comparisons.rank_labels(labels, classes, places[output], temperature)
+        signatures, ranked = self.require_embeddings(), {}
+        for medium, places in self._media_embeddings().items():
+            modality = signatures.modality(medium)
+            output, text_output = signatures.compared(modality, "text")
+            embed = functools.partial(self._text_places, text_output)
+            classes = comparisons.class_embeddings(labels, prompts, embed)
+            temperature = float(signatures.temperature(modality))
+            ranked[medium] = comparisons.rank_labels(labels, classes, places[output], temperature)
         return ranked
 
     def neighbours(
@@ -101,48 +110,41 @@ class Predictor:
             count: how many for each.
             max_records: only the first so many; 0 for all.
         """
-        taken = [kind for kind in ("video", "image", "audio") if kind in self._signatures.embedders]
+        signatures = self.require_embeddings()
+        taken = [medium for medium in ("video", "image", "audio") if medium in signatures.embedders]
         by = by or taken[0]
         if by not in taken:
             raise UserError(f"--by={by}: this run's model compares records by {taken}")
-        modality = self._signatures.modality(by)
+        modality = signatures.modality(by)
         records = embed_records(
             self._run.model,
-            self._signatures.record_input(by),
+            signatures.record_input(by),
             path,
             split,
             modality=modality,
             max_records=max_records,
-            patch=self._signatures.patch(by),
+            patch=signatures.patch(by),
         )
         queries = {}
-        for kind, places in self._media_embeddings().items():
-            pair = self._signatures.compared(self._signatures.modality(kind), modality)
-            queries[kind] = (pair[1], places[pair[0]])
+        for medium, places in self._media_embeddings().items():
+            pair = signatures.compared(signatures.modality(medium), modality)
+            queries[medium] = (pair[1], places[pair[0]])
         if self._texts:
-            pair = self._signatures.compared("text", modality)
+            pair = signatures.compared("text", modality)
             for row, text in enumerate(self._texts):
                 queries[f'"{text}"'] = (pair[1], self.sentences[pair[0]][row])
         return comparisons.nearest(records, "audio" if by == "audio" else "video", queries, count)
 
     def _embed_texts(self, texts: list[str]) -> dict[str, np.ndarray]:
-        name = self._signatures.embedders["text"]
-        return self._signatures.reference(name, {"text": _strings(texts)})
+        signatures = self.require_embeddings()
+        return signatures.reference(signatures.embedders["text"], {"text": text_array(texts)})
+
+    def _text_places(self, output: str, texts: list[str]) -> np.ndarray:
+        return self._embed_texts(texts)[output]
 
     def _media_embeddings(self) -> dict[str, dict[str, np.ndarray]]:
-        """float32[dim] by output, for each kind of media that the file has."""
-        found: dict[str, dict[str, np.ndarray]] = {}
-        for kind in ("image", "video", "audio"):
-            start = f"{self._signatures.embedders.get(kind)}."
-            places = {
-                name.removeprefix(start): value
-                for name, value in self.outputs.items()
-                if name.startswith(start)
-            }
-            if places:
-                found[kind] = places
-        return found
-
-
-def _strings(texts: list[str]) -> np.ndarray:
-    return object_array([text.encode() for text in texts])
+        """float32[dim] by output, for each medium that the file has."""
+        embedders = self.require_embeddings().embedders
+        return {
+            medium: self._rows[name] for medium, name in embedders.items() if name in self._rows
+        }

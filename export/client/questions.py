@@ -3,32 +3,31 @@
 import dataclasses
 from collections.abc import Sequence
 
+from export.signatures.fields import PROMPT
 from export.version.model_info import ModelInfo
 from mm_models.errors import UserError
 
 LANGUAGE_SLOT = "{lang}"
-# The task whose prompt stands where only a language is given.
-CAPTIONING = "captioning"
 
 
 @dataclasses.dataclass(frozen=True)
-class Words:
+class Question:
     """What is asked about a file, or of a model that answers prompts without one.
 
     Attributes:
         texts: sentences to compare with the file.
         prompt: whole, as the model reads it; empty for none.
         labels: classes to choose from, or answers to score.
-        seed: of a model that draws what it writes; None where nothing is drawn.
+        seed: of a model that draws its answers.
     """
 
     texts: tuple[str, ...] = ()
     prompt: str = ""
     labels: tuple[str, ...] = ()
-    seed: int | None = None
+    seed: int = 0
 
 
-def words_for(
+def question_for(
     info: ModelInfo,
     *,
     texts: Sequence[str] = (),
@@ -36,13 +35,13 @@ def words_for(
     language: str = "",
     labels: Sequence[str] = (),
     seed: int = 0,
-) -> Words:
+) -> Question:
     """What was typed, as the model takes it.
 
     Args:
         info: facts of the model.
-        texts, labels: see `Words`.
-        prompt: may hold `{lang}` for the language; none, with a language, asks for a caption.
+        texts, labels: see `Question`.
+        prompt: may hold `{lang}` for the language; none, with a language, is the model's default.
         language: code, such as `de`.
         seed: of what is drawn.
 
@@ -50,25 +49,27 @@ def words_for(
         UserError: a prompt or a language that the model does not take, a prompt that lacks one or
             has no place for it, or none for a model that answers prompts.
     """
-    draws = info.decoding is not None and info.decoding["method"] == "sample"
-    whole = _whole_prompt(info, prompt, language)
-    return Words(tuple(texts), whole, tuple(labels), seed if draws else None)
+    return Question(tuple(texts), _whole_prompt(info, prompt, language), tuple(labels), seed)
+
+
+def answers_prompts(info: ModelInfo) -> bool:
+    """Whether any signature takes a prompt."""
+    return any(PROMPT in doc.input_kinds for doc in info.signatures.values())
 
 
 def _whole_prompt(info: ModelInfo, prompt: str, language: str) -> str:
-    if info.decoding is None:
+    if not answers_prompts(info):
         if prompt or language:
             raise UserError(
                 f"a model of {info.system} answers no prompts; leave --prompt and --language out"
             )
         return ""
-    if not prompt and language and CAPTIONING in info.prompts:
-        prompt = info.prompts[CAPTIONING].replace("{pos}", "0")
-    if not prompt:
-        caption = ", or --language for a caption" if CAPTIONING in info.prompts else ""
+    prompt = prompt or (info.default_prompt if language else "")
+    if not prompt and all(PROMPT in doc.input_kinds for doc in info.signatures.values()):
+        default = f", or --language for {info.default_prompt!r}" if info.default_prompt else ""
+        trained = f" (it was trained on {'; '.join(info.prompts.values())})" if info.prompts else ""
         raise UserError(
-            f"a model of {info.system} answers prompts; give --prompt{caption} (it was trained on "
-            f"{'; '.join(info.prompts.values())})"
+            f"a model of {info.system} answers prompts; give --prompt{default}{trained}"
         )
     if (LANGUAGE_SLOT in prompt) != bool(language):
         raise UserError(

@@ -10,3 +10,8 @@ def object_array(values: Sequence[bytes]) -> np.ndarray:
     array = np.empty(len(values), dtype=object)
     array[:] = list(values)
     return array
+
+
+def text_array(texts: Sequence[str]) -> np.ndarray:
+    """object[len(texts)] of their UTF-8 bytes."""
+    return object_array([text.encode() for text in texts])

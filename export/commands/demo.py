@@ -7,7 +7,7 @@ import pathlib
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's flags."""
     parser.add_argument("--work_dir", default="runs/demo", help="where everything is written")
-    parser.add_argument("--config_file", default="configs/vatt/demo.yaml", help="experiment")
+    parser.add_argument("--config_file", default="configs/demo.yaml", help="experiment")
     parser.add_argument("--num_train", type=int, default=3000, help="training clips")
     parser.add_argument("--num_val", type=int, default=200, help="validation clips")
     parser.add_argument("--num_test", type=int, default=600, help="test clips")

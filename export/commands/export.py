@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"wrote {exported.path} ({exported.size_bytes / 2**20:.1f} MiB, step {exported.info.step})"
     )
-    print(f"signatures: {', '.join(exported.info.outputs)}")
+    print(f"signatures: {', '.join(exported.info.signatures)}")
     libraries = ", ".join(exported.info.op_libraries) or "none"
     print(f"operation libraries a server needs beyond TensorFlow: {libraries}")
     print(

@@ -1,16 +1,15 @@
 """`mmstack predict`: one media file or sentence through a run's checkpoint, without a server."""
 
 import argparse
-import json
 from typing import Any
 
-from export.client.answers import json_answers, print_answers
-from export.client.questions import Words, words_for
+from export.client.answers import Answers, check_output_dir, print_answers
+from export.client.questions import Question, answers_prompts, question_for
 from export.commands.query import (
     add_question_arguments,
-    asked_words,
     decode_file,
     media_path,
+    question_arguments,
 )
 from export.version.options import ExportOptions, add_decoding_argument, decoding_fields
 from mm_models.errors import UserError
@@ -53,23 +52,21 @@ def run(args: argparse.Namespace) -> int:
     """Decodes, runs the checkpoint's model, compares, prints."""
     path = media_path(args)
     _check_flags(args, path)
+    check_output_dir(args.output_dir)
     options = ExportOptions(decoding=decoding_fields(args.decoding))
     from export.client.prediction import Predictor
     from trainers import runs
 
     run = runs.load_run(args.model_dir, args.checkpoint)
     predictor = Predictor(run, args.frame_rate_hz, args.checkpoint, options)
-    if predictor.info.decoding is not None:
-        return _ask_writer(args, predictor, path)
+    if answers_prompts(predictor.info) or not predictor.compares:
+        return _ask_only(args, predictor, path)
     _check_templates(args)
-    if args.text or args.label or args.records:
-        predictor.require_embeddings()
-    words = words_for(predictor.info, texts=args.text, language=args.language)
-    warnings: tuple[str, ...] = ()
+    question = question_for(predictor.info, texts=args.text, language=args.language)
+    answers, warnings = Answers({}, {}, {}), ()
     if path:
         clip = decode_file(path, predictor.info, args)
-        predictor.ask(clip, words)
-        warnings = clip.warnings
+        answers, warnings = predictor.ask(clip, question), clip.warnings
     predictor.read_texts(args.text)
     labels = predictor.labels(args.label, args.prompt or ["{}"])
     neighbours = {}
@@ -77,18 +74,18 @@ def run(args: argparse.Namespace) -> int:
         neighbours = predictor.neighbours(
             args.records, args.split, args.by, args.top, args.max_records
         )
-    _print(args, predictor, words, warnings, labels, neighbours)
+    _print(args, predictor, answers, question, warnings, labels, neighbours)
     return 0
 
 
-def _ask_writer(args: argparse.Namespace, predictor: Any, path: str) -> int:
-    """Asks a model that writes; the answers of its signatures are all there is."""
-    if args.text or args.records:
-        raise UserError("this run's model compares nothing: leave --text and --records out")
-    words = words_for(predictor.info, **asked_words(args))
+def _ask_only(args: argparse.Namespace, predictor: Any, path: str) -> int:
+    """Asks a model without common spaces; the answers of its signatures are all there is."""
+    if args.records:
+        raise UserError("this run's model compares nothing: leave --records out")
+    question = question_for(predictor.info, **question_arguments(args))
     clip = decode_file(path, predictor.info, args) if path else None
-    predictor.ask(clip, words)
-    print_answers(predictor.outputs, words, clip.warnings if clip else (), as_json=args.json)
+    answers, warnings = predictor.ask(clip, question), clip.warnings if clip else ()
+    print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
 
 
@@ -123,7 +120,8 @@ def _check_templates(args: argparse.Namespace) -> None:
 def _print(
     args: argparse.Namespace,
     predictor: Any,
-    words: Words,
+    answers: Answers,
+    question: Question,
     warnings: tuple[str, ...],
     labels: dict,
     neighbours: dict,
@@ -132,17 +130,19 @@ def _print(
 
     from export.client import comparisons
 
+    others: dict[str, Any] = {
+        "sentences": {key: rows.tolist() for key, rows in predictor.sentences.items()}
+    }
+    for name, lists in (("labels", labels), ("nearest", neighbours)):
+        others[name] = {
+            title: [dataclasses.asdict(entry) for entry in entries]
+            for title, entries in lists.items()
+        }
+    print_answers(
+        answers, question, warnings, as_json=args.json, output_dir=args.output_dir, others=others
+    )
     if args.json:
-        answers = json_answers(predictor.outputs, words, warnings)
-        answers["sentences"] = {key: rows.tolist() for key, rows in predictor.sentences.items()}
-        for name, lists in (("labels", labels), ("nearest", neighbours)):
-            answers[name] = {
-                title: [dataclasses.asdict(entry) for entry in entries]
-                for title, entries in lists.items()
-            }
-        print(json.dumps(answers))
         return
-    print_answers(predictor.outputs, words, warnings, as_json=False)
     for key, rows in predictor.sentences.items():
         print(f"{f'sentences.{key}':<28} {len(rows)} of {rows.shape[1]} numbers")
     for title, ranked in labels.items():

@@ -4,10 +4,8 @@ import argparse
 import os
 from typing import Any
 
-import numpy as np
-
-from export.client.answers import print_answers
-from export.client.questions import words_for
+from export.client.answers import check_output_dir, collect, from_reply, print_answers
+from export.client.questions import question_for
 from export.version import layout
 from mm_models.errors import UserError
 
@@ -58,8 +56,13 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a model that writes: code of the language for the prompt, or for a caption where "
         "there is no --prompt",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of a model that draws its texts")
+    parser.add_argument("--seed", type=int, default=0, help="of a model that draws its answers")
     parser.add_argument("--max_seconds", type=float, default=600.0, help="longest file accepted")
+    parser.add_argument(
+        "--output_dir",
+        default="",
+        help="folder for what is more than numbers and words: sounds, videos, boxes and heat maps",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,12 +71,13 @@ def run(args: argparse.Namespace) -> int:
 
     split_address(args.address)
     path = media_path(args)
-    if not path and not (args.prompt or args.language):
-        raise UserError("give --image or --video, or a --prompt")
+    if not path and not (args.prompt or args.language or args.text):
+        raise UserError("give --image or --video, a --prompt or a --text")
     if not args.export_dir and not args.name:
         raise UserError("give --name, or --export_dir of the model that is served")
     name = args.name or os.path.basename(args.export_dir.rstrip("/"))
-    asked = asked_words(args)
+    asked = question_arguments(args)
+    check_output_dir(args.output_dir)
     if not args.export_dir:
         return _ask_server_to_decode(args, name, path, asked)
     from export.client import media_requests
@@ -82,15 +86,18 @@ def run(args: argparse.Namespace) -> int:
     info_path = newest_info_path(args.export_dir, args.version)
     with open(info_path, encoding="utf-8") as file:
         info = parse_model_info(file.read(), info_path)
-    words = words_for(info, **asked)
+    question = question_for(info, **asked)
     clip = decode_file(path, info, args) if path else None
-    outputs: dict[str, Any] = {}
-    requests = media_requests.requests_for(clip, words, info.outputs)
+    rows = {}
     with _client(args, name) as client:
-        for signature, arrays in requests.items():
+        for signature, arrays in media_requests.requests_for(
+            clip, question, info.signatures
+        ).items():
             answer = client.predict(arrays, signature)
-            outputs |= {f"{signature}.{key}": np.asarray(v)[0] for key, v in answer.items()}
-    print_answers(outputs, words, clip.warnings if clip else (), as_json=args.json)
+            rows[signature] = {key: value[0] for key, value in answer.items()}
+    answers = collect(info.signatures, rows, clip.picture if clip else None)
+    warnings = clip.warnings if clip else ()
+    print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
 
 
@@ -110,8 +117,8 @@ def media_path(args: argparse.Namespace) -> str:
     return path
 
 
-def asked_words(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `words_for`. Raises UserError for several prompts."""
+def question_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `question_for`. Raises UserError for several prompts."""
     if len(args.prompt) > 1:
         raise UserError("give one --prompt; a model that writes answers one at a time")
     return {
@@ -158,16 +165,17 @@ def _ask_server_to_decode(
     args: argparse.Namespace, name: str, path: str, asked: dict[str, Any]
 ) -> int:
     from export.client.protocols import RestClient
-    from export.client.questions import Words
+    from export.client.questions import Question
 
     if args.protocol == "grpc":
         raise UserError("over gRPC the file is decoded here: give --export_dir of the served model")
     if not path:
-        raise UserError("a prompt without a file needs --export_dir of the served model")
+        raise UserError("a question without a file needs --export_dir of the served model")
     with open(path, "rb") as file, RestClient(args.address, name, args.version) as client:
         reply = client.predict_media(file.read(), **asked)
-    words = Words(tuple(args.text), reply.get("prompt", ""), tuple(args.label))
-    print_answers(reply["outputs"], words, reply["warnings"], as_json=args.json)
+    question = Question(tuple(args.text), reply.get("prompt", ""), tuple(args.label))
+    answers, warnings = from_reply(reply), reply["warnings"]
+    print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
 
 

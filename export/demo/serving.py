@@ -31,7 +31,7 @@ def serve_and_query(paths: DemoPaths) -> dict:
         start = time.monotonic()
         reply = _query(paths, clip, address)
         seconds = time.monotonic() - start
-    probabilities = reply["outputs"]["similarity.probability"]
+    probabilities = reply["outputs"]["similarity_video.probability"]
     best = max(range(len(DIGIT_NAMES)), key=probabilities.__getitem__)
     return {
         "answer": DIGIT_NAMES[best],

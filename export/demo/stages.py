@@ -59,7 +59,7 @@ class DemoPaths:
     @property
     def exported(self) -> pathlib.Path:
         """The folder of numbered SavedModel versions."""
-        return self.root / "exported" / "vatt"
+        return self.root / "exported" / "digits"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,35 +1,36 @@
 """What a system gives the exporter: functions, their meaning, examples, a reference."""
 
 import abc
-import dataclasses
 from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
+from export.signatures.fields import SignatureDoc
 from export.version.model_info import ModelInfo
 from export.version.options import ExportOptions
+from trainers.runs import Run
 
 Arrays = dict[str, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class SignatureDoc:
-    """What a person has to know about one signature.
-
-    Attributes:
-        summary: one line.
-        inputs: meaning by input name, with axes and units.
-        outputs: meaning by output name.
-    """
-
-    summary: str
-    inputs: Mapping[str, str]
-    outputs: Mapping[str, str]
-
-
 class Signatures(abc.ABC):
     """One trained model as functions that take what clients have."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_run(cls, run: Run, frame_rate_hz: float | None, checkpoint: str) -> Self:
+        """The signatures of a trained run.
+
+        Args:
+            run: from `trainers.runs.load_run`.
+            frame_rate_hz: rate of the frames in the records, where no record folder tells it.
+            checkpoint: what was asked for, for the model card.
+
+        Raises:
+            UserError: nothing tells what the model takes, or one export cannot stand for it.
+        """
 
     @property
     @abc.abstractmethod
@@ -39,7 +40,7 @@ class Signatures(abc.ABC):
     @property
     @abc.abstractmethod
     def info(self) -> ModelInfo:
-        """Facts for clients; operation libraries are filled in by the exporter."""
+        """Facts for clients; signatures and operation libraries are filled in by the exporter."""
 
     @property
     @abc.abstractmethod
@@ -50,12 +51,6 @@ class Signatures(abc.ABC):
     @abc.abstractmethod
     def caution(self) -> str:
         """How the answers are not to be read, for the model card."""
-
-    @property
-    def embedders(self) -> dict[str, str]:
-        """Signatures that embed one file or sentence, by `image`, `video`, `audio` and `text`; none
-        where the answers are not places in a common space."""
-        return {}
 
     @abc.abstractmethod
     def apply(self, options: ExportOptions) -> None:
@@ -68,7 +63,7 @@ class Signatures(abc.ABC):
 
     @abc.abstractmethod
     def docs(self) -> dict[str, SignatureDoc]:
-        """Documentation by signature name."""
+        """What each signature takes and gives; clients know no more of it."""
 
     @abc.abstractmethod
     def examples(self) -> dict[str, list[Arrays]]:
@@ -87,3 +82,33 @@ class Signatures(abc.ABC):
     @abc.abstractmethod
     def example_files(self) -> dict[str, bytes]:
         """Small files by name that the documentation's examples read."""
+
+
+class ComparingSignatures(Signatures):
+    """Signatures of a model that gives media and sentences places in common spaces."""
+
+    @property
+    @abc.abstractmethod
+    def embedders(self) -> Mapping[str, str]:
+        """Signatures that embed one file or sentence, by `image`, `video`, `audio` and `text`."""
+
+    @abc.abstractmethod
+    def modality(self, medium: str) -> str:
+        """The model's modality for `image`, `video`, `audio` or `text`."""
+
+    @abc.abstractmethod
+    def compared(self, query: str, target: str) -> tuple[str, str]:
+        """Outputs by which a query of one modality is compared with another or with its own."""
+
+    @abc.abstractmethod
+    def temperature(self, modality: str) -> tf.Tensor | float:
+        """What similarities of `modality` with text are divided by for probabilities."""
+
+    @abc.abstractmethod
+    def record_input(self, medium: str) -> Any:
+        """What records are read with to be compared with, by `image`, `video` or `audio`: an
+        InputConfig (trainers/data/config.py)."""
+
+    @abc.abstractmethod
+    def patch(self, medium: str) -> str:
+        """Name of the patches that `image` and `video` are cut into; empty for the default ones."""

@@ -1,13 +1,13 @@
 """From a loaded run to the signatures of its system."""
 
-from typing import Any
-
 from export.signatures.base import Signatures
 from export.version.options import ExportOptions
+from trainers import registry
+from trainers.runs import Run
 
 
 def build_signatures(
-    run: Any, frame_rate_hz: float | None, checkpoint: str, options: ExportOptions
+    run: Run, frame_rate_hz: float | None, checkpoint: str, options: ExportOptions
 ) -> Signatures:
     """A run's model as served functions.
 
@@ -20,8 +20,6 @@ def build_signatures(
     Raises:
         UserError: an option that the model has no use for, or media that nothing tells the rate of.
     """
-    from trainers import registry
-
     signatures_class = registry.resolve(registry.system(run.config.task.name).signatures)
     signatures = signatures_class.from_run(run, frame_rate_hz, checkpoint)
     signatures.apply(options)

@@ -18,16 +18,16 @@ def write_golden(
     Keys are `<signature>|<number>|in|<input>` and `...|out|<output>`. Strings are stored as base64
     text, since NumPy drops trailing zero bytes of fixed-width strings.
     """
-    stored: dict[str, np.ndarray] = {}
+    golden: dict[str, np.ndarray] = {}
     for name, requests in examples.items():
         for number, inputs in enumerate(requests):
             outputs = signatures.reference(name, inputs)
             for direction, arrays in (("in", inputs), ("out", outputs)):
                 for key, array in arrays.items():
-                    stored[f"{name}|{number}|{direction}|{key}"] = _storable(array)
+                    golden[f"{name}|{number}|{direction}|{key}"] = _storable(array)
     folder = pathlib.Path(version_path) / layout.ASSETS_EXTRA
     folder.mkdir(exist_ok=True)
-    np.savez_compressed(folder / layout.GOLDEN_FILE, **stored)
+    np.savez_compressed(folder / layout.GOLDEN_FILE, allow_pickle=False, **golden)
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

@@ -1,6 +1,10 @@
 """The model card and the signature documentation that travel inside an export."""
 
-from export.signatures.base import SignatureDoc, Signatures
+from collections.abc import Mapping
+
+from export.signatures import fields
+from export.signatures.base import Signatures
+from export.signatures.fields import Field, SignatureDoc
 from export.signatures.shared import samples
 from export.version import layout
 from export.version.model_info import ModelInfo
@@ -23,7 +27,7 @@ request = predict_pb2.PredictRequest()
 request.model_spec.name = "{name}"
 request.model_spec.signature_name = "{signature}"
 for key, value in inputs.items():
-    request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+    request.inputs[key].CopyFrom(tf.make_tensor_proto(value, DTYPES[key]))
 with grpc.insecure_channel(GRPC_ADDRESS) as channel:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     response = stub.Predict(request, timeout=30)
@@ -36,10 +40,33 @@ import tensorflow as tf
 {imports}
 loaded = tf.saved_model.load(str(VERSION))
 signature = loaded.signatures["{signature}"]
-outputs = signature(**{{key: tf.constant(value) for key, value in inputs.items()}})
+outputs = signature(**{{key: tf.constant(value, DTYPES[key]) for key, value in inputs.items()}})
 print({{key: value.numpy() for key, value in outputs.items()}})
 ```
 """
+# Code that makes one row of an input, by kind.
+_EXAMPLE_VALUES = {
+    fields.ENCODED_PICTURE: '(EXAMPLES / "image.jpg").read_bytes()',
+    fields.PICTURE_PIXELS: "[[[128, 64, 0]] * 64] * 48",
+    fields.ENCODED_FRAMES: '[p.read_bytes() for p in sorted(EXAMPLES.glob("frame-*.jpg"))]',
+    fields.FRAME_PIXELS: "[[[[128, 64, 0]] * 64] * 48] * 4",
+    fields.WAVEFORM: "[0.0, 0.5, 0.0, -0.5] * 1000",
+    fields.WAV_FILE: '(EXAMPLES / "sound.wav").read_bytes()',
+    fields.SENTENCE: '"a square moves to the right"',
+    fields.SENTENCES: '["a square moves to the right", "nothing at all"]',
+    fields.CLASS_NAMES: '["square", "dog"]',
+    fields.PROMPT: repr(samples.PROMPTS[0]),
+    fields.SEED: "7",
+    fields.TOKENS: "[1, 2, 3]",
+}
+_AS_JSON = """
+def as_json(value):
+    if isinstance(value, list):
+        return [as_json(entry) for entry in value]
+    return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+
+inputs_json = {key: as_json(value) for key, value in inputs.items()}"""
 _SETTING = """```python
 import pathlib
 
@@ -107,7 +134,7 @@ def signature_docs(name: str, info: ModelInfo, signatures: Signatures) -> str:
         "They run one after the other from the version directory, beside a server "
         f"(`mmstack serve --export_dir ... --name {name}`).",
         setting,
-        _example_inputs(signatures, info.batch_size),
+        _example_inputs(signatures.docs()[signatures.default_name].inputs, info.batch_size),
         "REST, with nothing but Python's library:",
         _REST_EXAMPLE.format(name=name, signature=signatures.default_name),
         "gRPC, with tensorflow-serving-api:",
@@ -187,40 +214,31 @@ def _server_needs(info: ModelInfo) -> str:
 
 def _signature_section(name: str, doc: SignatureDoc) -> str:
     lines = [f"## `{name}`", "", doc.summary, ""]
-    lines += [f"- input `{key}`: {meaning}" for key, meaning in doc.inputs.items()]
-    lines += [f"- output `{key}`: {meaning}" for key, meaning in doc.outputs.items()]
+    for side, found in (("input", doc.inputs), ("output", doc.outputs)):
+        lines += [f"- {side} `{key}` {_described(field)}" for key, field in found.items()]
     return "\n".join(lines)
 
 
-def _example_inputs(signatures: Signatures, batch_size: int) -> str:
-    """Code that builds `inputs` (arrays) and `inputs_json` for the default signature, of one row or
-    of as many as every call has."""
-    makers = {
-        "frames_jpeg": (
-            '[[path.read_bytes() for path in sorted(EXAMPLES.glob("frame-*.jpg"))]]',
-            '[[{"b64": base64.b64encode(jpeg).decode()} for jpeg in inputs["frames_jpeg"][0]]]',
-        ),
-        "texts": (
-            '[["a square moves to the right", "nothing at all"]]',
-            'inputs["texts"]',
-        ),
-        "text": ('["a square moves to the right"]', 'inputs["text"]'),
-        "prompt": (f"[{samples.PROMPTS[0]!r}]", 'inputs["prompt"]'),
-        "image_jpeg": (
-            '[(EXAMPLES / "image.jpg").read_bytes()]',
-            '[{"b64": base64.b64encode(jpeg).decode()} for jpeg in inputs["image_jpeg"]]',
-        ),
-        "seed": ("[7]", 'inputs["seed"]'),
-        "waveform": ("[[0.0, 0.5, 0.0, -0.5] * 1000]", 'inputs["waveform"]'),
-    }
-    names = list(signatures.docs()[signatures.default_name].inputs)
-    lines = ["```python", "import base64", "", "inputs = {"]
+def _described(field: Field) -> str:
+    rates = [
+        f", {field.properties[name]:g} {unit}"
+        for name, unit in (("sample_rate_hz", "Hz"), ("frame_rate_hz", "frames per second"))
+        if name in field.properties
+    ]
+    return f"({field.kind}{''.join(rates)}), {field.describe()}: {field.meaning}"
+
+
+def _example_inputs(inputs: Mapping[str, Field], batch_size: int) -> str:
+    """Code that builds `inputs`, `DTYPES` and `inputs_json`, of one row or of as many as every call
+    has."""
     times = f" * {batch_size}" if batch_size else ""
-    lines += [f'    "{name}": {makers[name][0]}{times},' for name in names]
-    lines += ["}", "inputs_json = {"]
-    lines += [f'    "{name}": {makers[name][1]},' for name in names]
-    return "\n".join([*lines, "}", "```"])
+    lines = ["```python", "import base64", "", "inputs = {"]
+    lines += [
+        f'    "{name}": [{_EXAMPLE_VALUES[field.kind]}]{times},' for name, field in inputs.items()
+    ]
+    dtypes = {name: field.dtype for name, field in inputs.items()}
+    return "\n".join([*lines, "}", f"DTYPES = {dtypes}", _AS_JSON, "```"])
 
 
-def _names(fields) -> str:
-    return ", ".join(f"`{name}`" for name in fields)
+def _names(found: Mapping[str, Field]) -> str:
+    return ", ".join(f"`{name}`" for name in found)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from export.signatures.fields import SignatureDoc, docs_from_json
 from export.version import layout
 from mm_models.errors import UserError
 
@@ -13,7 +15,7 @@ class ModelInfo:
     """Facts of an export.
 
     Attributes:
-        system: system name, such as `vatt`.
+        system: name of the system.
         experiment: name of the run's experiment.
         step: training step of the checkpoint.
         checkpoint: which one was taken, `best`, `latest` or a path.
@@ -21,7 +23,7 @@ class ModelInfo:
         num_frames, height, width: what one forward pass sees.
         sample_rate_hz, num_samples: the same for the waveform; 0 without audio.
         num_tokens: tokens kept of a text; 0 without text.
-        outputs: output names by signature.
+        signatures: what each takes and gives.
         tensorflow_version: version that wrote the graph.
         op_libraries: operation libraries beyond TensorFlow that a server needs.
         custom_ops: their operations.
@@ -36,6 +38,7 @@ class ModelInfo:
         languages: of a model that writes, code to the name that its prompts use.
         prompts: of a model that writes, task to the wording of its input, with slots such as
             `{lang}`.
+        default_prompt: what is asked where only a language is given; empty for nothing.
     """
 
     system: str
@@ -49,11 +52,11 @@ class ModelInfo:
     sample_rate_hz: int
     num_samples: int
     num_tokens: int
-    outputs: dict[str, list[str]]
+    signatures: Mapping[str, SignatureDoc]
     tensorflow_version: str
     op_libraries: list[str] = dataclasses.field(default_factory=list)
     custom_ops: list[str] = dataclasses.field(default_factory=list)
-    region: list[float] | None = None
+    region: Sequence[float] | None = None
     image_height: int = 0
     image_width: int = 0
     batch_size: int = 0
@@ -61,6 +64,7 @@ class ModelInfo:
     jit_compile: bool = False
     languages: dict[str, str] = dataclasses.field(default_factory=dict)
     prompts: dict[str, str] = dataclasses.field(default_factory=dict)
+    default_prompt: str = ""
 
     def to_json(self) -> str:
         """The file's text."""
@@ -84,6 +88,7 @@ def read_model_info(version_path: str) -> ModelInfo:
 def parse_model_info(text: str, where: str) -> ModelInfo:
     """Parses the file's text. Raises UserError."""
     try:
-        return ModelInfo(**json.loads(text))
-    except (TypeError, ValueError) as error:
+        facts = json.loads(text)
+        return ModelInfo(**{**facts, "signatures": docs_from_json(facts["signatures"])})
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{where} is damaged ({error}); export again") from None

@@ -47,7 +47,7 @@ def decoding_fields(given: Sequence[str]) -> dict[str, Any]:
         UserError: an unknown name, a value of another type or out of range, or an option that the
             method does not look at.
     """
-    kinds = {field.name: field.type for field in dataclasses.fields(DecodingConfig)}
+    kinds: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(DecodingConfig)}
     fields: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")

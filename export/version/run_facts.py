@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from export.version.model_info import ModelInfo
 from mm_models.errors import UserError
+from trainers.runs import Run
 
 DATASET_INFO = "dataset_info.json"
 
 
 def model_info(
-    run: Any,
+    run: Run,
     input_config: Any,
     frame_rate_hz: float | None,
     checkpoint: str,
@@ -51,7 +52,7 @@ def model_info(
         sample_rate_hz=audio.sample_rate_hz if audio else 0,
         num_samples=audio.num_samples if audio else 0,
         num_tokens=text.num_tokens if text else 0,
-        outputs={},
+        signatures={},
         tensorflow_version=tf.__version__,
         region=stored_region(input_config) if video or still else None,
         image_height=still.height if still else 0,
@@ -65,7 +66,11 @@ def stored_frame_rate_hz(input_config: Any) -> float:
     Raises:
         UserError: no folder tells it, or folders differ.
     """
-    rates = {media.get("frame_rate_hz") for media in _stored_media(input_config)} - {None}
+    rates = {
+        media["frame_rate_hz"]
+        for media in _stored_media(input_config)
+        if media.get("frame_rate_hz") is not None
+    }
     if len(rates) != 1:
         paths = [dataset.path for dataset in input_config.datasets.values()]
         found = f"they differ: {sorted(rates)}" if rates else f"no {DATASET_INFO} in {paths}"

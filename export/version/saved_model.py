@@ -144,14 +144,11 @@ def _checked_info(signatures: Signatures, path: str) -> ModelInfo:
         )
     proto = read_saved_model(path)
     report = op_policy.check_ops(proto, path)
-    outputs = {
-        name: sorted(definition.outputs)
-        for name, definition in proto.meta_graphs[0].signature_def.items()
-        if not name.startswith("__")
-    }
+    docs = signatures.docs()
+    validate.check_described(docs, proto.meta_graphs[0].signature_def)
     return dataclasses.replace(
         signatures.info,
-        outputs=outputs,
+        signatures=docs,
         op_libraries=list(report.libraries),
         custom_ops=list(report.custom_ops),
     )

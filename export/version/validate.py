@@ -6,7 +6,12 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
+import tensorflow as tf
+
+from export.signatures.fields import SignatureDoc
 from mm_models.errors import UserError
 
 TOLERANCE = 1e-5
@@ -69,3 +74,28 @@ def prove(version_path: str, libraries: list[str], tolerance: float = TOLERANCE)
             f"more than {tolerance:.0e}:\n{proof.table()}"
         )
     return proof
+
+
+def check_described(docs: Mapping[str, SignatureDoc], definitions: Mapping[str, Any]) -> None:
+    """Checks that a graph takes and gives what clients are told.
+
+    Args:
+        docs: of each signature.
+        definitions: SignatureDefs of the graph by signature name.
+
+    Raises:
+        UserError: another name, dtype or number of axes.
+    """
+    for name, doc in docs.items():
+        definition = definitions[name]
+        for told, made in ((doc.inputs, definition.inputs), (doc.outputs, definition.outputs)):
+            described = {key: (field.dtype, len(field.axes)) for key, field in told.items()}
+            found = {
+                key: (tf.as_dtype(info.dtype).name, len(info.tensor_shape.dim))
+                for key, info in made.items()
+            }
+            if described != found:
+                raise UserError(
+                    f"signature {name!r} has {found}, but is described as {described} (dtype and "
+                    "number of axes); make docs() and functions() of its class agree"
+                )

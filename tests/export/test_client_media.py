@@ -9,8 +9,11 @@ import pytest
 
 from beam_pipelines.media.isolated import DecoderError
 from beam_pipelines.rejects import Reject, RejectCode
+from export import media_files
 from export.client import media_requests
-from export.client.questions import Words, words_for
+from export.client.questions import Question, question_for
+from export.signatures import fields
+from export.signatures.fields import SignatureDoc, input_field, output_field
 from export.version.model_info import ModelInfo, parse_model_info
 from export.version.run_facts import stored_region
 from mm_models.errors import UserError
@@ -27,7 +30,7 @@ INFO = ModelInfo(
     sample_rate_hz=16000,
     num_samples=32000,
     num_tokens=8,
-    outputs={},
+    signatures={},
     tensorflow_version="2.20.0",
     op_libraries=[],
     custom_ops=[],
@@ -44,99 +47,145 @@ class _Decoder:
         return self._answer
 
 
-STILLS_AND_CLIPS = (
-    "encode_image", "similarity_image", "classify_image_as_digits", "classify_image_with_labels",
-    "encode_video", "similarity_video", "encode_audio", "classify_audio_as_digits",
-)  # fmt: skip
+def doc(*kinds, **outputs):
+    """A signature with an input of each kind, named by it."""
+    inputs = {kind: input_field(kind, "given") for kind in kinds}
+    found = {name: output_field(kind, "told") for name, kind in outputs.items()}
+    return SignatureDoc("One of a test.", inputs, found)
+
+
+PICTURE, PIXELS, FRAMES = fields.ENCODED_PICTURE, fields.PICTURE_PIXELS, fields.ENCODED_FRAMES
+STILLS_AND_CLIPS = {
+    "a": doc(PICTURE, place=fields.EMBEDDING),
+    "a in pixels": doc(PIXELS, place=fields.EMBEDDING),
+    "b": doc(PICTURE, fields.SENTENCES, score=fields.SENTENCE_SCORES),
+    "c": doc(PICTURE, text=fields.TEXT),
+    "d": doc(PICTURE, fields.CLASS_NAMES, score=fields.CLASS_NAME_SCORES),
+    "e": doc(FRAMES, place=fields.EMBEDDING),
+    "f": doc(FRAMES, fields.SENTENCES, score=fields.SENTENCE_SCORES),
+    "g": doc(fields.WAVEFORM, place=fields.EMBEDDING),
+    "g of a file": doc(fields.WAV_FILE, place=fields.EMBEDDING),
+    "h": doc(fields.WAVEFORM, text=fields.TEXT),
+    "of a sentence": doc(fields.SENTENCE, place=fields.EMBEDDING),
+}
 
 
 @pytest.mark.parametrize(
     ("is_still", "signatures", "expected"),
     [
-        (True, STILLS_AND_CLIPS, {"encode_image", "similarity_image", "classify_image_as_digits"}),
-        (False, STILLS_AND_CLIPS, {"encode_video", "similarity_video"}),
-        (True, ("embed_video_jpeg", "similarity"), {"embed_video_jpeg", "similarity"}),
-        (True, ("classify_video_jpeg", "similarity_audio"), {"classify_video_jpeg"}),
+        (True, "a|a in pixels|b|c|d|e|f|g|h|of a sentence", {"a", "b", "c"}),
+        (False, "a|a in pixels|b|c|d|e|f|g|h|of a sentence", {"e", "f"}),
+        (True, "e|f", {"e", "f"}),
+        (True, "e|g|b|of a sentence", {"b"}),
+        (True, "a in pixels|f", {"a in pixels"}),
     ],
 )
 def test_stills_go_to_the_signatures_of_stills_where_there_are_some(is_still, signatures, expected):
-    clip = media_requests.Clip([b"a", b"b"], None, is_still=is_still)
-    requests = media_requests.requests_for(clip, Words(("words",)), signatures)
+    frames = media_files.jpeg_frames(np.zeros((2, 6, 9, 3), np.uint8))
+    clip = media_requests.Clip(frames, None, is_still=is_still)
+    known = {name: STILLS_AND_CLIPS[name] for name in signatures.split("|")}
+    requests = media_requests.requests_for(clip, Question(("words",)), known)
     assert set(requests) == expected
+    shapes = {PICTURE: (1,), PIXELS: (1, 6, 9, 3), FRAMES: (1, 2), fields.SENTENCES: (1, 1)}
     for name, arrays in requests.items():
-        for_image = "image" in name
-        assert arrays["image_jpeg" if for_image else "frames_jpeg"].shape == (
-            (1,) if for_image else (1, 2)
-        )
-        assert ("texts" in arrays) == name.startswith("similarity")
+        assert {key: value.shape for key, value in arrays.items()} == {
+            key: shapes[key] for key in known[name].inputs
+        }
 
 
 def test_sounds_go_to_the_classifiers_of_sounds():
     clip = media_requests.Clip(None, np.zeros(5, np.float32))
-    requests = media_requests.requests_for(clip, Words(), STILLS_AND_CLIPS)
-    assert set(requests) == {"encode_audio", "classify_audio_as_digits"}
-    assert requests["encode_audio"]["waveform"].shape == (1, 5)
+    requests = media_requests.requests_for(clip, Question(), STILLS_AND_CLIPS)
+    assert set(requests) == {"g", "h"}
+    assert requests["g"][fields.WAVEFORM].shape == (1, 5)
+    only = {"g of a file": STILLS_AND_CLIPS["g of a file"]}
+    clip = media_requests.Clip(None, np.zeros(5, np.float32), sample_rate_hz=8000)
+    (sent,) = media_requests.requests_for(clip, Question(), only)["g of a file"][fields.WAV_FILE]
+    assert sent == media_files.wav_file(np.zeros(5), 8000)
 
 
-WRITER = (
-    "generate", "generate_beams", "score_labels",
-    "generate_video", "generate_beams_video", "score_labels_video",
-    "generate_text", "generate_beams_text", "score_labels_text",
-)  # fmt: skip
+def test_a_sentence_alone_is_asked_about_where_a_signature_takes_one():
+    requests = media_requests.requests_for(None, Question(("words",)), STILLS_AND_CLIPS)
+    assert set(requests) == {"of a sentence"}
+    assert requests["of a sentence"][fields.SENTENCE].tolist() == [b"words"]
+    with pytest.raises(UserError, match="one --text at a time"):
+        media_requests.requests_for(None, Question(("words", "others")), STILLS_AND_CLIPS)
+
+
+def _writer():
+    """Three signatures for a prompt with a picture, with a clip and alone."""
+    asked = (fields.PROMPT, fields.SEED), (fields.PROMPT,), (fields.PROMPT, fields.CLASS_NAMES)
+    return {
+        f"{name}{suffix}": doc(*media, *words, text=fields.TEXT)
+        for suffix, media in (("", (PICTURE,)), ("_video", (FRAMES,)), ("_text", ()))
+        for name, words in zip(("generate", "generate_beams", "score"), asked, strict=True)
+    }
+
+
+WRITER = _writer()
+NAMES = tuple(WRITER)
 
 
 @pytest.mark.parametrize(
     ("clip", "labels", "expected"),
     [
-        (media_requests.Clip([b"a"], None, is_still=True), (), WRITER[:2]),
-        (media_requests.Clip([b"a"], None, is_still=True), ("x", "y"), WRITER[:3]),
-        (media_requests.Clip([b"a", b"b"], None), ("x",), WRITER[3:6]),
-        (None, ("x",), WRITER[6:]),
+        (media_requests.Clip([b"a"], None, is_still=True), (), NAMES[:2]),
+        (media_requests.Clip([b"a"], None, is_still=True), ("x", "y"), NAMES[:3]),
+        (media_requests.Clip([b"a", b"b"], None), ("x",), NAMES[3:6]),
+        (None, ("x",), NAMES[6:]),
     ],
 )
 def test_prompts_go_with_what_is_given(clip, labels, expected):
-    requests = media_requests.requests_for(clip, Words((), "what?", labels, seed=3), WRITER)
+    requests = media_requests.requests_for(clip, Question((), "what?", labels, seed=3), WRITER)
     assert tuple(requests) == expected
     for name, arrays in requests.items():
         assert arrays["prompt"].tolist() == [b"what?"]
         assert ("seed" in arrays) == name.startswith("generate") - name.startswith("generate_b")
-        assert ("labels" in arrays) == name.startswith("score")
+        assert (fields.CLASS_NAMES in arrays) == name.startswith("score")
     if labels:
-        scored = requests[expected[-1]]["labels"].tolist()
+        scored = requests[expected[-1]][fields.CLASS_NAMES].tolist()
         assert scored == [[label.encode() for label in labels]]
 
 
 @pytest.mark.parametrize(
-    ("clip", "words", "signatures", "message"),
+    ("clip", "question", "signatures", "message"),
     [
-        (media_requests.Clip([b"a"], None, is_still=True), Words((), "p"), WRITER[6:], "no stream"),
-        (None, Words((), "p"), WRITER[:3], "give --image"),
-        (None, Words(("t",), "p"), WRITER, "compares nothing"),
-        (media_requests.Clip([b"a"], None), Words(labels=("x",)), ("encode_video",), "no --label"),
+        (
+            media_requests.Clip([b"a"], None, is_still=True),
+            Question((), "p"),
+            NAMES[6:],
+            "no stream",
+        ),
+        (None, Question((), "p"), NAMES[:3], "give --image"),
+        (None, Question(("t",), "p"), NAMES, "compares nothing"),
+        (media_requests.Clip([b"a"], None), Question(labels=("x",)), ("e",), "no --label"),
+        (media_requests.Clip([b"a"], None), Question((), "p"), ("e", "generate"), "no --prompt"),
     ],
 )
-def test_what_no_signature_takes_is_refused(clip, words, signatures, message):
+def test_what_no_signature_takes_is_refused(clip, question, signatures, message):
+    known = {name: (STILLS_AND_CLIPS | WRITER)[name] for name in signatures}
     with pytest.raises(UserError, match=message):
-        media_requests.requests_for(clip, words, signatures)
+        media_requests.requests_for(clip, question, known)
 
 
 WRITES = dataclasses.replace(
     INFO,
     system="pali",
-    decoding={"method": "greedy"},
+    signatures=WRITER,
     languages={"en": "EN", "de": "DE"},
     prompts={"captioning": "alt_text in {lang} at {pos}: <extra_id_0>"},
+    default_prompt="alt_text in {lang} at 0: <extra_id_0>",
 )
 
 
 def test_prompts_take_the_name_of_the_language():
-    caption = words_for(WRITES, language="de", labels=["x"])
-    assert caption == Words((), "alt_text in DE at 0: <extra_id_0>", ("x",), None)
-    question = words_for(WRITES, prompt="In {lang}: what?", language="en", seed=5)
-    assert question.prompt == "In EN: what?" and question.seed is None
-    draws = dataclasses.replace(WRITES, decoding={"method": "sample"})
-    assert words_for(draws, prompt="what?", seed=5).seed == 5
-    assert words_for(INFO, texts=["a"]) == Words(("a",))
+    caption = question_for(WRITES, language="de", labels=["x"])
+    assert caption == Question((), "alt_text in DE at 0: <extra_id_0>", ("x",))
+    question = question_for(WRITES, prompt="In {lang}: what?", language="en", seed=5)
+    assert question.prompt == "In EN: what?" and question.seed == 5
+    mixed = dataclasses.replace(WRITES, signatures=WRITER | STILLS_AND_CLIPS)
+    assert question_for(mixed, texts=["a"]) == Question(("a",))
+    assert question_for(INFO, texts=["a"]) == Question(("a",))
 
 
 @pytest.mark.parametrize(
@@ -144,16 +193,16 @@ def test_prompts_take_the_name_of_the_language():
     [
         (INFO, {"prompt": "x"}, "answers no prompts"),
         (INFO, {"language": "de"}, "answers no prompts"),
-        (WRITES, {}, "answers prompts; give --prompt, or --language for a caption"),
+        (WRITES, {}, "answers prompts; give --prompt, or --language for 'alt_text in"),
         (WRITES, {"prompt": "{lang}?"}, "do not fit together"),
         (WRITES, {"prompt": "what?", "language": "de"}, "do not fit together"),
         (WRITES, {"language": "fr"}, "--language=fr is none .* they are en, de"),
-        (dataclasses.replace(WRITES, prompts={}), {"language": "de"}, "give --prompt \\("),
+        (dataclasses.replace(WRITES, default_prompt=""), {"language": "de"}, "give --prompt \\("),
     ],
 )
 def test_prompts_that_a_model_does_not_take(info, asked, message):
     with pytest.raises(UserError, match=message):
-        words_for(info, **asked)
+        question_for(info, **asked)
 
 
 @pytest.mark.parametrize("num_frames, frames, is_still", [(8, 8, False), (0, 1, True)])

@@ -21,7 +21,7 @@ OVERRIDES = (
 def _demo(folder: pathlib.Path) -> str:
     sizes = ["--num_train=16", "--num_val=2", "--num_test=8"]
     command = [sys.executable, "-m", "mmstack", "demo", *sizes]
-    command += [f"--config_file={ROOT / 'configs/vatt/demo.yaml'}"]
+    command += [f"--config_file={ROOT / 'configs/demo.yaml'}"]
     command += [word for override in OVERRIDES for word in ("--set", override)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
@@ -44,7 +44,7 @@ def test_the_demo_goes_from_corpus_to_a_served_answer(first_run):
     report = json.loads((folder / "runs/demo/evaluation.json").read_text())
     assert set(report["scores"]) == set(report["chance"])
     assert 0.0 <= report["scores"]["zero_shot"]["top1"] <= 1.0
-    assert (folder / "runs/demo/exported/vatt/1/saved_model.pb").exists()
+    assert (folder / "runs/demo/exported/digits/1/saved_model.pb").exists()
 
 
 def test_the_demo_skips_what_is_done_and_answers_again(first_run):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import mmstack
+from export import media_files
 from export.client import comparisons
 from export.signatures.shared import samples
 from tests.beam_pipelines.media import media_samples
@@ -26,7 +27,7 @@ def media(tmp_path_factory):
     pictures = [media_samples.grey_ramp(number) for number in range(16)]
     media_samples.write_video(str(folder / "clip.mp4"), pictures, rate=8)
     Image.fromarray(pictures[3]).save(folder / "still.png")
-    (folder / "sound.wav").write_bytes(samples.wav_file(samples.chirp(2048, 8000), 8000))
+    (folder / "sound.wav").write_bytes(media_files.wav_file(samples.chirp(2048, 8000), 8000))
     return folder
 
 
@@ -49,7 +50,7 @@ def test_classes_by_prompts_and_nearest_records(model_dir, media, capsys):
         f"--records={folder}",
         "--top=3",
     )
-    video = np.array(answers["outputs"]["embed_video_jpeg.video_vt"])
+    video = np.array(answers["outputs"]["encode_video.video_vt"])
     names = [f"--text={words}" for words in ("three", "a green digit three")]
     prompts = np.array(predict(capsys, model_dir, *names)["sentences"]["text_vt"])
     three = prompts.mean(axis=0) / np.linalg.norm(prompts.mean(axis=0))
@@ -66,7 +67,7 @@ def test_classes_by_prompts_and_nearest_records(model_dir, media, capsys):
     assert len(records.clips) == 16
     text = np.array(answers["sentences"]["text_vt"])[0]
     for title, space, query in (
-        ("video", "va", np.array(answers["outputs"]["embed_video_jpeg.video_va"])),
+        ("video", "va", np.array(answers["outputs"]["encode_video.video_va"])),
         ('"a green digit"', "vt", text),
     ):
         cosines = records.embeddings[f"video_{space}"] @ query
@@ -81,13 +82,13 @@ def test_sounds_and_stills_in_tables(model_dir, media, capsys):
     sound = [f"--media={media}/sound.wav", "--label=three", "--label=seven", "--by=audio", *flags]
     assert mmstack.main(["predict", f"--model_dir={model_dir}", *sound]) == 0
     output = capsys.readouterr().out
-    assert "embed_audio.audio_va" in output and "embed_video" not in output
+    assert "encode_audio.audio_va" in output and "encode_video" not in output
     assert output.count("three") >= 1 and "similarity  probability" in output
     lines = output.split("nearest to audio\n")[1].splitlines()
     assert len(lines) == 2 and all("test/00000" in line for line in lines)
     still = predict(capsys, model_dir, f"--image={media}/still.png", "--text=three")
-    assert len(still["outputs"]["similarity.similarity"]) == 1
-    assert "embed_audio.audio_va" not in still["outputs"]
+    assert len(still["outputs"]["similarity_video.similarity"]) == 1
+    assert "encode_audio.audio_va" not in still["outputs"]
 
 
 def test_sentences_alone_find_records(model_dir, capsys):

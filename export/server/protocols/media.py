@@ -5,12 +5,13 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from export.client import media_requests
-from export.client.questions import words_for
+import numpy as np
+
+from export.client import answers, media_requests
+from export.client.questions import question_for
 from export.server.core import Core
 from export.server.loaded import LoadedVersion
 from export.server.requests.errors import invalid
-from export.server.requests.json_tensors import to_json
 from export.version.model_info import ModelInfo, read_model_info
 from mm_models.errors import UserError
 
@@ -34,11 +35,12 @@ class MediaPrediction:
         Args:
             version: the model, exported with `model_info.json`.
             media: a whole media file.
-            asked: arguments of `export.client.questions.words_for`.
+            asked: arguments of `export.client.questions.question_for`.
 
         Returns:
-            `outputs`: values of the one row by `<signature>.<output>`; `warnings` of the decoder;
-            `prompt` as the model read it.
+            `outputs`: values of the one row by `<signature>.<output>`; `files` by name, in base64;
+            `signatures` that were asked, with the kinds of their outputs; `warnings` of the
+            decoder; `prompt` as the model read it.
 
         Raises:
             RequestError: for media that cannot be decoded, with the pipeline's reject code, and for
@@ -52,14 +54,15 @@ class MediaPrediction:
         except UserError as error:
             raise invalid(f"model {version.model_name!r} takes no media files: {error}") from None
         try:
-            words = words_for(info, **asked)
+            question = question_for(info, **asked)
             clip = self._decode(media, info)
-            requests = media_requests.requests_for(clip, words, version.signatures)
+            requests = media_requests.requests_for(clip, question, info.signatures)
         except UserError as error:
             # What is a flag of a command is a parameter of the request here.
             raise invalid(str(error).replace("--", "")) from None
-        outputs = self._run(version, requests)
-        return {"outputs": outputs, "warnings": list(clip.warnings), "prompt": words.prompt}
+        answered = answers.collect(info.signatures, self._run(version, requests), clip.picture)
+        asked = {"warnings": list(clip.warnings), "prompt": question.prompt}
+        return answers.to_reply(answered) | asked
 
     def close(self) -> None:
         """Ends the child."""
@@ -82,17 +85,20 @@ class MediaPrediction:
             except UserError as error:
                 raise invalid(str(error).replace(file.name, "the posted file")) from None
 
-    def _run(self, version: LoadedVersion, requests: dict[str, dict]) -> dict[str, Any]:
-        values = {}
+    def _run(
+        self, version: LoadedVersion, requests: Mapping[str, Mapping[str, np.ndarray]]
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """One row of every output by signature."""
+        rows = {}
         for signature_name, arrays in requests.items():
             _, future = self._core.submit(version, signature_name, lambda _, given=arrays: given)
-            for name, array in self._core.wait(future).items():
-                values[f"{signature_name}.{name}"] = to_json(name, array[:1])[0]
-        return values
+            outputs = self._core.wait(future)
+            rows[signature_name] = {name: array[0] for name, array in outputs.items()}
+        return rows
 
 
-def asked_words(query: Any) -> dict[str, Any]:
-    """Arguments of `words_for` from the parameters of a request.
+def question_arguments(query: Any) -> dict[str, Any]:
+    """Arguments of `question_for` from the parameters of a request.
 
     Args:
         query: multidict with any of `text` and `label`, repeated, `prompt`, `language` and `seed`.

@@ -15,7 +15,7 @@ from export.server.core import Core, as_request_error, deadline_error
 from export.server.loaded import LoadedVersion
 from export.server.protocols import metrics as metrics_page
 from export.server.protocols.grpc_services import SIGNATURE_DEF, model_status
-from export.server.protocols.media import MediaPrediction, asked_words
+from export.server.protocols.media import MediaPrediction, question_arguments
 from export.server.requests.errors import Code, RequestError, invalid
 from export.server.requests.json_tensors import (
     arrays_from_request,
@@ -101,7 +101,7 @@ class RestApplication:
     async def _predict_media(self, request: web.Request) -> web.Response:
         version = self._version(request)
         body = await _read_body(request)
-        asked = asked_words(request.query)
+        asked = question_arguments(request.query)
         return _json_response(await asyncio.to_thread(self._media.predict, version, body, asked))
 
     async def _status(self, request: web.Request) -> web.Response:

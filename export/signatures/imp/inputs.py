@@ -1,4 +1,4 @@
-"""One input of each kind for a model whose streams have inputs of several sizes."""
+"""One input of each medium for a model whose streams have inputs of several sizes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -31,13 +31,13 @@ class ClassHead:
 
     Attributes:
         classifier: its name in the model.
-        kind: `image`, `video` or `audio`: what it was trained on.
+        medium: `image`, `video` or `audio`: what it was trained on.
         class_names: in index order.
         is_multi_label: whether an example may have any number of classes.
     """
 
     classifier: str
-    kind: str
+    medium: str
     class_names: tuple[str, ...]
     is_multi_label: bool
 
@@ -74,8 +74,8 @@ def largest_inputs(task: Any, streams: Mapping[str, Any]) -> ImpInputs:
         config=config,
         still=dataclasses.replace(inputs[still].video, num_frames=1) if still else None,
         patches={
-            kind: task.objective(name).patch
-            for kind, name in (("image", still), ("video", clip))
+            medium: task.objective(name).patch
+            for medium, name in (("image", still), ("video", clip))
             if name
         },
         pairs=tuple(sorted({pair for name in streams for pair in task.objective(name).pairs})),
@@ -83,19 +83,19 @@ def largest_inputs(task: Any, streams: Mapping[str, Any]) -> ImpInputs:
 
 
 def class_heads(task: Any, streams: Mapping[str, Any]) -> list[ClassHead]:
-    """The classifiers that streams train, each once for every kind of input it is trained on."""
+    """The classifiers that streams train, each once for every medium it is trained on."""
     heads: dict[tuple[str, str], ClassHead] = {}
     for name, stream in streams.items():
         objective = task.objective(name)
         if not objective.classifier or objective.classifier_modality == "text":
             continue
-        kind = "audio"
+        medium = "audio"
         if objective.classifier_modality == "video":
-            kind = "image" if stream.input.video.num_frames == 1 else "video"
+            medium = "image" if stream.input.video.num_frames == 1 else "video"
         count = task.config.model.classifiers[objective.classifier]
-        heads[objective.classifier, kind] = ClassHead(
+        heads[objective.classifier, medium] = ClassHead(
             classifier=objective.classifier,
-            kind=kind,
+            medium=medium,
             class_names=tuple(objective.class_names) or tuple(map(str, range(count))),
             is_multi_label=objective.classifier_loss == "sigmoid",
         )

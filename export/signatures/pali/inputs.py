@@ -1,4 +1,4 @@
-"""One input of each kind for a PaLI model whose streams have inputs of several sizes."""
+"""One input of each medium for a PaLI model whose streams have inputs of several sizes."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ class PaliInputs:
     Attributes:
         config: trainers/data/config.py: InputConfig of the largest clips, or of the stills.
         still: VideoInputConfig of one frame, or None without pictures.
-        kinds: any of `image`, `video` and `text`, as the streams have them.
+        media: any of `image`, `video` and `text`, as the streams have them.
         num_input_tokens, num_target_tokens: the most of any stream.
     """
 
     config: Any
     still: Any
-    kinds: tuple[str, ...]
+    media: tuple[str, ...]
     num_input_tokens: int
     num_target_tokens: int
 
@@ -39,7 +39,7 @@ def largest_inputs(streams: Mapping[str, Any]) -> PaliInputs:
     return PaliInputs(
         config=clip or still or inputs[0],
         still=still.video if still else None,
-        kinds=tuple(kind for kind, found in named.items() if found),
+        media=tuple(medium for medium, found in named.items() if found),
         num_input_tokens=max(one.prompted.num_input_tokens for one in inputs),
         num_target_tokens=max(one.prompted.num_target_tokens for one in inputs),
     )

@@ -1,17 +1,25 @@
 """PaLI as served functions: pictures and prompts to texts, and to scores of given texts."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from export.signatures.base import SignatureDoc
+from export.signatures import fields
+from export.signatures.fields import Field, SignatureDoc
 from export.signatures.pali.inputs import PaliInputs, largest_inputs
-from export.signatures.shared import media
-from export.signatures.shared.media import MediaSignatures, ServedModule
+from export.signatures.shared.media import (
+    INPUT_NAMES,
+    MediaSignatures,
+    ServedFunction,
+    ServedModule,
+    media_field,
+)
 from export.version.model_info import ModelInfo
 from export.version.options import ExportOptions
+from export.version.run_facts import model_info
 from mm_models.decoding.config import DecodingConfig
 from mm_models.decoding.options import decode
 from mm_models.decoding.state import Decoded, best
@@ -19,21 +27,23 @@ from mm_models.errors import UserError
 from mm_models.pali.model import PaliModel
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from mm_models.text.templates import load_templates
+from trainers.runs import Run
 
-PROMPT = tf.TensorSpec([None], tf.string, "prompt")
-SEED = tf.TensorSpec([None], tf.int32, "seed")
-# What each kind of prompt comes with, and what its signatures' names end in.
-SENT_AS = {
-    "image": ("", [media.IMAGE_JPEG]),
-    "video": ("_video", [media.JPEG]),
-    "text": ("_text", []),
-}
+# What the names of signatures end in and what they are given, by what comes with a prompt.
+GIVEN = {"image": ("", "a picture and"), "video": ("_video", "a clip and"), "text": ("_text", "")}
+CAPTIONING = "captioning"
 BY_METHOD = {
     "greedy": "the likeliest token each time",
     "sample": "drawing every token",
     "beam": "the best of several beams",
 }
-CUT = {"prompt_is_cut": "bool[batch]: it has more tokens than are used"}
+CUT = {
+    "prompt_is_cut": fields.output_field(
+        fields.FLAG,
+        "it has more tokens than are used",
+        note="the prompt is longer than what the model reads; its end was cut off",
+    )
+}
 
 
 class PaliSignatures(MediaSignatures):
@@ -55,35 +65,28 @@ class PaliSignatures(MediaSignatures):
     def __init__(self, model: PaliModel, inputs: PaliInputs, prompted: Any, info: ModelInfo):
         crop = inputs.still.crop if inputs.still is not None else "center"
         module = ServedModule("pali", model, SentencePieceTokenizer(prompted.vocabulary))
-        super().__init__(module, inputs.config, inputs.kinds, info, crop)
+        super().__init__(module, inputs.config, inputs.media, info, crop)
         self._model, self._inputs = model, inputs
         self._templates = load_templates(prompted.templates)
         self._tasks, self._languages = list(prompted.tasks), list(prompted.languages)
         self._inputs_end = all(self._templates.task(name).inputs_end for name in self._tasks)
+        prompts = {
+            name: self._templates.task(name).variants[0].inputs
+            for name in self._tasks
+            if not self._templates.task(name).corrupts
+        }
         self._info = dataclasses.replace(
             info,
             decoding=dataclasses.asdict(DecodingConfig(max_length=inputs.num_target_tokens)),
             languages={code: self._templates.language_name(code) for code in self._languages},
-            prompts={
-                name: self._templates.task(name).variants[0].inputs
-                for name in self._tasks
-                if not self._templates.task(name).corrupts
-            },
+            prompts=prompts,
+            default_prompt=prompts.get(CAPTIONING, "").replace("{pos}", "0"),
         )
 
     @classmethod
-    def from_run(cls, run: Any, frame_rate_hz: float | None, checkpoint: str) -> "PaliSignatures":
-        """From `trainers.runs.load_run`.
-
-        Args:
-            run: the loaded run.
-            frame_rate_hz: rate of the frames in the records, where no record folder tells it.
-            checkpoint: what was asked for, for the model card.
-        """
-        from export.version.run_facts import model_info
-
+    def from_run(cls, run: Run, frame_rate_hz: float | None, checkpoint: str) -> "PaliSignatures":
         inputs = largest_inputs(run.config.streams)
-        seen = ("video",) if "video" in inputs.kinds else ()
+        seen = ("video",) if "video" in inputs.media else ()
         info = model_info(run, inputs.config, frame_rate_hz, checkpoint, seen, still=inputs.still)
         info = dataclasses.replace(info, num_tokens=inputs.num_input_tokens)
         return cls(run.model, inputs, inputs.config.prompted, info)
@@ -115,73 +118,85 @@ class PaliSignatures(MediaSignatures):
             "trained on; a score compares texts after one input, not inputs."
         )
 
-    def docs(self) -> dict[str, SignatureDoc]:
-        docs = {}
-        for kind, (suffix, _) in self._kinds().items():
-            noun = {"image": "a picture and", "video": "a clip and", "text": ""}[kind]
-            docs |= {
-                f"{name}{suffix}": SignatureDoc(
-                    " ".join(f"{summary.format(noun)}.".split()),
-                    self._input_docs(self._specs()[f"{name}{suffix}"]),
-                    outputs | CUT,
+    def _served(self) -> dict[str, ServedFunction]:
+        served = {}
+        for medium in (medium for medium in GIVEN if medium in self._inputs.media):
+            suffix, given = GIVEN[medium]
+            for name, (summary, words, outputs) in self._answers().items():
+                inputs = self._media_inputs(medium) | words
+                doc = SignatureDoc(
+                    " ".join(f"{summary.format(given)}.".split()), inputs, outputs | CUT
                 )
-                for name, (summary, outputs) in self._answers().items()
-            }
-        return docs
+                function = functools.partial(self._answer, name, tuple(inputs))
+                served[f"{name}{suffix}"] = ServedFunction(doc, function)
+        return served
 
-    def _answers(self) -> dict[str, tuple[str, dict[str, str]]]:
-        """What each signature does, `{}` being what it is given, and its outputs."""
-        config = self.decoding
+    def _media_inputs(self, medium: str) -> dict[str, Field]:
+        if medium == "text":
+            return {}
+        kind = fields.MEDIA[medium][0]
+        return {INPUT_NAMES[kind][0]: media_field(kind, self._info)}
+
+    def _answers(self) -> dict[str, tuple[str, dict[str, Field], dict[str, Field]]]:
+        """What each signature does, `{}` being what it is given; its words and its outputs."""
+        config, output = self.decoding, fields.output_field
         penalised = "log probability, divided by a penalty of its length"
         likelihood = penalised if config.method == "beam" else "log probability"
+        most, beams = self._inputs.num_target_tokens, (str(config.num_beams),)
+        prompt = {"prompt": self._prompt_field()}
+        row = "what the draws of a row follow from; any number"
+        seed = {"seed": fields.input_field(fields.SEED, row)} if config.method == "sample" else {}
+        labels = fields.input_field(fields.CLASS_NAMES, "UTF-8 texts to choose from")
         return {
             "generate": (
                 f"Writes a text after {{}} a prompt, {BY_METHOD[config.method]}",
-                {"text": "string[batch]: UTF-8", "score": f"float32[batch]: its {likelihood}"},
+                prompt | seed,
+                {
+                    "text": output(fields.TEXT, "UTF-8"),
+                    "score": output(fields.TEXT_SCORES, f"its {likelihood}"),
+                },
             ),
             "generate_beams": (
                 "Searches for the likeliest texts after {} a prompt",
+                prompt,
                 {
-                    "text": f"string[batch, {config.num_beams}]: UTF-8, best first",
-                    "score": f"float32[batch, {config.num_beams}]: {penalised}",
+                    "text": output(fields.TEXT, "UTF-8, best first", beams),
+                    "score": output(fields.TEXT_SCORES, penalised, beams),
                 },
             ),
             "score_labels": (
                 "Says how likely given texts are after {} a prompt",
+                prompt | {"labels": labels},
                 {
-                    "log_likelihood": "float32[batch, labels]: sum over the tokens of a label",
-                    "best_label": "string[batch]: the likeliest",
-                    "label_is_cut": "bool[batch, labels]: it has more than the "
-                    f"{self._inputs.num_target_tokens} tokens that are looked at",
+                    "log_likelihood": output(
+                        fields.CLASS_NAME_SCORES, "sum over the tokens of a label"
+                    ),
+                    "best_label": output(fields.CHOICE, "the likeliest"),
+                    "label_is_cut": output(
+                        fields.CLASS_NAME_FLAGS,
+                        f"it has more than the {most} tokens that are looked at",
+                        note="{} is longer than what the model scores; its end was cut off",
+                    ),
                 },
             ),
         }
 
-    def _kinds(self) -> dict[str, tuple[str, list[tf.TensorSpec]]]:
-        return {kind: SENT_AS[kind] for kind in SENT_AS if kind in self._inputs.kinds}
+    def _prompt_field(self) -> Field:
+        languages = ", ".join(self._templates.language_name(code) for code in self._languages)
+        return fields.input_field(
+            fields.PROMPT,
+            f"UTF-8, the first {self._inputs.num_input_tokens} tokens are used; trained on the "
+            f"tasks {', '.join(self._tasks)} in {languages}",
+        )
 
-    def _specs(self) -> dict[str, list[tf.TensorSpec]]:
-        specs = {}
-        seed = [SEED] if self.decoding.method == "sample" else []
-        for suffix, sent in self._kinds().values():
-            specs[f"generate{suffix}"] = [*sent, PROMPT, *seed]
-            specs[f"generate_beams{suffix}"] = [*sent, PROMPT]
-            specs[f"score_labels{suffix}"] = [*sent, PROMPT, media.LABELS]
-        return specs
-
-    def _batch_function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
-        names = [spec.name for spec in self._specs()[name]]
-
-        def answer(*sent: tf.Tensor) -> dict[str, tf.Tensor]:
-            given = dict(zip(names, sent, strict=True))
-            inputs, cut = self._prepared(given)
-            if name.startswith("score_labels"):
-                outputs = self._score(inputs, given["labels"])
-            else:
-                outputs = self._write(inputs, name, given.get("seed"))
-            return outputs | {"prompt_is_cut": cut}
-
-        return answer
+    def _answer(self, name: str, names: tuple[str, ...], *sent: tf.Tensor) -> dict[str, tf.Tensor]:
+        given = dict(zip(names, sent, strict=True))
+        inputs, cut = self._prepared(given)
+        if name == "score_labels":
+            outputs = self._score(inputs, given["labels"])
+        else:
+            outputs = self._write(inputs, name, given.get("seed"))
+        return outputs | {"prompt_is_cut": cut}
 
     def _prepared(self, given: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """What the model takes, of media and prompts, and which prompts are cut."""
@@ -189,12 +204,9 @@ class PaliSignatures(MediaSignatures):
             given["prompt"], self._inputs.num_input_tokens, end=self._inputs_end
         )
         inputs = {"inputs": ids}
-        for spec, prepare in (
-            (media.IMAGE_JPEG, self._still_from_jpeg),
-            (media.JPEG, self._clip_from_jpeg),
-        ):
-            if spec.name in given:
-                inputs["video"] = prepare(given[spec.name])
+        for kind in (fields.ENCODED_PICTURE, fields.ENCODED_FRAMES):
+            if INPUT_NAMES[kind][0] in given:
+                inputs["video"] = self._prepare[kind](given[INPUT_NAMES[kind][0]])
         return inputs, cut
 
     def _tokens(self, texts: tf.Tensor, most: int, *, end: bool) -> tuple[tf.Tensor, tf.Tensor]:
@@ -206,7 +218,7 @@ class PaliSignatures(MediaSignatures):
         self, inputs: Mapping[str, tf.Tensor], name: str, seed: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         config, keep = self.decoding, best
-        if name.startswith("generate_beams"):
+        if name == "generate_beams":
             config, keep = dataclasses.replace(config, method="beam"), lambda decoded: decoded
         if seed is not None:
             # A row's draws are those of its own seed: [batch] -> [batch, 2]
@@ -233,13 +245,3 @@ class PaliSignatures(MediaSignatures):
             "best_label": tf.gather(labels, first, axis=1, batch_dims=1),
             "label_is_cut": cut,
         }
-
-    def _input_docs(self, specs: list[tf.TensorSpec]) -> dict[str, str]:
-        languages = ", ".join(self._templates.language_name(code) for code in self._languages)
-        docs = media.input_docs(self._info) | {
-            "prompt": f"string[batch]: UTF-8, the first {self._inputs.num_input_tokens} tokens are "
-            f"used; trained on the tasks {', '.join(self._tasks)} in {languages}",
-            "labels": "string[batch, labels]: UTF-8 texts to choose from",
-            "seed": "int32[batch]: what the draws of a row follow from; any number",
-        }
-        return {spec.name: docs[spec.name] for spec in specs}

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from export.signatures import fields
+from export.signatures.fields import Field
+
 TOP_CLASSES = 5
 
 
@@ -26,13 +29,19 @@ def class_answers(
     }
 
 
-def class_docs(class_names: Sequence[str], is_multi_label: bool) -> dict[str, str]:
-    """Meaning of `class_answers` by name."""
+def class_fields(class_names: Sequence[str], is_multi_label: bool) -> dict[str, Field]:
+    """The outputs of `class_answers`."""
+    names = list(class_names)
     meaning = "of each class by itself" if is_multi_label else "one among all classes"
-    top = min(TOP_CLASSES, len(class_names))
+    top = min(TOP_CLASSES, len(names))
     return {
-        "probability": f"float32[batch, classes]: {meaning}, in the order of the names: "
-        f"{', '.join(class_names)}",
-        "top_class": f"string[batch, top]: names of the {top} most probable, best first",
-        "top_probability": "float32[batch, top]: their probabilities",
+        "probability": fields.output_field(
+            fields.CLASS_SCORES,
+            f"{meaning}, in the order of the names: {', '.join(names)}",
+            class_names=names,
+        ),
+        "top_class": fields.output_field(
+            fields.BEST_CLASSES, f"names of the {top} most probable, best first"
+        ),
+        "top_probability": fields.output_field(fields.BEST_CLASS_SCORES, "their probabilities"),
     }

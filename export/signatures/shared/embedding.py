@@ -1,24 +1,38 @@
 """What systems with a common space of media and text share: embeddings, cosines, classes."""
 
 import abc
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from export.signatures.shared.media import MediaSignatures, ServedModule
+from export.signatures import fields
+from export.signatures.base import ComparingSignatures
+from export.signatures.fields import Field, SignatureDoc
+from export.signatures.shared.media import (
+    NOUNS,
+    MediaSignatures,
+    ServedFunction,
+    ServedModule,
+)
 from export.version.model_info import ModelInfo
+from mm_models.contracts import Embeds
 from mm_models.text.tokenizers import build_tokenizer
 
 
-class EmbeddingSignatures(MediaSignatures):
+class EmbeddingSignatures(MediaSignatures, ComparingSignatures):
     """Signatures of a model whose outputs for media and text can be compared.
+
+    `encode_<medium>` gives places of length 1, so that a dot product is a cosine similarity;
+    `similarity_<medium>` compares with sentences, and `classify_<medium>_with_labels` with names of
+    classes.
 
     Args:
         name: of the module that holds the weights.
-        model: has `embed` and `spaces`, with trained weights.
+        model: a Keras model with trained weights.
         input_config: what a batch of the run holds (trainers/data/config.py: InputConfig).
-        modalities: those that the signatures take.
+        media: what the signatures take, any of `image`, `video`, `audio` and `text`.
         info: facts of the run.
         still_crop: see MediaSignatures.
 
@@ -29,20 +43,28 @@ class EmbeddingSignatures(MediaSignatures):
     def __init__(
         self,
         name: str,
-        model: Any,
+        model: Embeds,
         input_config: Any,
-        modalities: tuple[str, ...],
+        media: Sequence[str],
         info: ModelInfo,
         still_crop: str = "center",
     ):
         tokenizer = None
-        if "text" in modalities:
+        if "text" in media:
             text = input_config.text
             tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
         module = ServedModule(name, model, tokenizer)
-        super().__init__(module, input_config, modalities, info, still_crop)
+        super().__init__(module, input_config, tuple(media), info, still_crop)
         self._model = model
         self._traced: dict[str, Callable] = {}
+
+    @property
+    def default_name(self) -> str:
+        """The signature behind `serving_default`: the first one that compares with sentences, or
+        the first one of all."""
+        docs = self.docs()
+        comparing = (name for name, doc in docs.items() if fields.SENTENCES in doc.input_kinds)
+        return next(comparing, next(iter(docs)))
 
     @property
     def caution(self) -> str:
@@ -51,48 +73,112 @@ class EmbeddingSignatures(MediaSignatures):
             "other."
         )
 
-    @abc.abstractmethod
-    def temperature(self, modality: str) -> tf.Tensor | float:
-        """What similarities of `modality` with text are divided by for probabilities."""
+    @property
+    def embedders(self) -> dict[str, str]:
+        return {medium: f"encode_{medium}" for medium in self._media}
 
-    @abc.abstractmethod
-    def compared(self, query: str, target: str) -> tuple[str, str]:
-        """Outputs by which a query of one modality is compared with another or with its own."""
-
-    @abc.abstractmethod
-    def record_input(self, kind: str) -> Any:
-        """What records are read with to be compared with, by `image`, `video` or `audio`."""
-
-    def patch(self, kind: str) -> str:
-        """Name of the patches that `image` and `video` are cut into; empty for the default ones."""
+    def patch(self, medium: str) -> str:
         return ""
 
-    def modality(self, kind: str) -> str:
-        """The model's modality for `image`, `video`, `audio` or `text`: a still is a video."""
-        return "video" if kind == "image" else kind
+    def modality(self, medium: str) -> str:
+        return "video" if medium == "image" else medium
 
-    def _places(self, kind: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    @abc.abstractmethod
+    def _place_meanings(self, medium: str) -> dict[str, str]:
+        """What each place of a medium is to be compared with, by output."""
+
+    def _label_templates(self, medium: str) -> Sequence[str]:
+        """Sentences with `{}` for the name of a class, whose mean is the class's place."""
+        return ("{}",)
+
+    def _places(self, medium: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Outputs of the model for `image`, `video`, `audio` or `text`."""
-        return self._once(kind, lambda x: self._model.embed({self.modality(kind): x}))(inputs)
+        return self._once(medium, lambda x: self._model.embed({self.modality(medium): x}))(inputs)
 
-    def _once(self, kind: str, function: Callable) -> Callable:
-        """`function` of what the model takes for `kind`, traced once for all signatures.
+    def _once(self, medium: str, function: Callable) -> Callable:
+        """`function` of what the model takes of a medium, traced once for all signatures.
 
         Signatures that share an encoder so share one function of the graph, which saves most of
         the time that writing and loading takes. Outside graphs it is the function itself.
         """
         if not tf.inside_function():
             return function
-        if kind not in self._traced:
-            self._traced[kind] = tf.function(function, autograph=False)
-        return self._traced[kind]
+        if medium not in self._traced:
+            self._traced[medium] = tf.function(function, autograph=False)
+        return self._traced[medium]
 
-    def _embed(self, kind: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _served(self) -> dict[str, ServedFunction]:
+        return {**self._encoders(), **self._comparisons()}
+
+    def _encoders(self) -> dict[str, ServedFunction]:
+        served: dict[str, ServedFunction] = {}
+        for medium in (medium for medium in self._media if medium != "text"):
+            served |= self._in_each_form(
+                f"encode_{medium}",
+                medium,
+                f"Embeds {NOUNS[medium]}.",
+                functools.partial(self._embed, medium),
+                self._place_fields(medium),
+            )
+        if "text" in self._media:
+            tokens = f"UTF-8; the first {self._info.num_tokens} tokens are used"
+            inputs = {"text": fields.input_field(fields.SENTENCE, tokens)}
+            doc = SignatureDoc("Embeds sentences.", inputs, self._place_fields("text"))
+            served["encode_text"] = ServedFunction(doc, self._embed_text)
+        return served
+
+    def _comparisons(self) -> dict[str, ServedFunction]:
+        if "text" not in self._media:
+            return {}
+        served = {}
+        tokens = self._info.num_tokens
+        meaning = f"UTF-8 sentences to compare with, {tokens} tokens each"
+        texts = {"texts": fields.input_field(fields.SENTENCES, meaning)}
+        meaning = "UTF-8 names of classes to choose from"
+        labels = {"labels": fields.input_field(fields.CLASS_NAMES, meaning)}
+        best = fields.output_field(fields.CHOICE, "the most probable label")
+        for medium in (medium for medium in self._media if medium != "text"):
+            kind, noun = fields.MEDIA[medium][0], NOUNS[medium]
+            served[f"similarity_{medium}"] = self._of_media(
+                kind,
+                f"Compares {noun} with sentences.",
+                functools.partial(self._compare, medium),
+                self._score_fields(medium, fields.SENTENCE_SCORES, "texts"),
+                texts,
+            )
+            templates = len(self._label_templates(medium))
+            served[f"classify_{medium}_with_labels"] = self._of_media(
+                kind,
+                f"Finds each of the {noun}'s best label; a label is "
+                + (f"the mean of {templates} sentences around it." if templates > 1 else "read."),
+                functools.partial(self._best_label, medium),
+                self._score_fields(medium, fields.CLASS_NAME_SCORES, "labels")
+                | {"best_label": best},
+                labels,
+            )
+        return served
+
+    def _place_fields(self, medium: str) -> dict[str, Field]:
+        return {
+            name: fields.output_field(fields.EMBEDDING, meaning)
+            for name, meaning in self._place_meanings(medium).items()
+        }
+
+    def _score_fields(self, medium: str, kind: str, axis: str) -> dict[str, Field]:
+        temperature = float(self.temperature(self.modality(medium)))
+        return {
+            "similarity": fields.output_field(kind, "cosine similarity in [-1, 1]"),
+            "probability": fields.output_field(
+                kind, f"softmax(similarity / {temperature:.4g}) over {axis}"
+            ),
+        }
+
+    def _embed(self, medium: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Normalised float32[batch, dim] per space of `image`, `video`, `audio` or `text`."""
         return {
             name: tf.math.l2_normalize(tf.cast(value, tf.float32), axis=-1)
-            for name, value in self._places(kind, inputs).items()
-            if name.startswith(f"{self.modality(kind)}_")
+            for name, value in self._places(medium, inputs).items()
+            if name.startswith(f"{self.modality(medium)}_")
         }
 
     def _embed_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -104,7 +190,7 @@ class EmbeddingSignatures(MediaSignatures):
 
     def _compare(
         self,
-        kind: str,
+        medium: str,
         inputs: tf.Tensor,
         texts: tf.Tensor,
         templates: Sequence[str] = ("{}",),
@@ -112,14 +198,14 @@ class EmbeddingSignatures(MediaSignatures):
         """Cosine similarity and probability: float32[batch, texts].
 
         Args:
-            kind: `image`, `video` or `audio`.
+            medium: `image`, `video` or `audio`.
             inputs: what the model takes.
             texts: string[batch, texts].
             templates: sentences with a place for a text; a text's direction is the mean over them.
         """
-        modality = self.modality(kind)
+        modality = self.modality(medium)
         space, text_space = self._model.spaces(modality, "text")
-        row = self._embed(kind, inputs)[space]
+        row = self._embed(medium, inputs)[space]
         # The rows of a batch often share their texts: each different one is embedded once.
         different, index = tf.unique(tf.reshape(texts, [-1]))
         sentences = tf.stack([fill(template, different) for template in templates], axis=1)
@@ -132,6 +218,13 @@ class EmbeddingSignatures(MediaSignatures):
         similarity = tf.einsum("bd,btd->bt", row, embedded)
         scores = similarity / self.temperature(modality)
         return {"similarity": similarity, "probability": tf.nn.softmax(scores, axis=-1)}
+
+    def _best_label(
+        self, medium: str, inputs: tf.Tensor, labels: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        answers = self._compare(medium, inputs, labels, self._label_templates(medium))
+        best = tf.argmax(answers["similarity"], axis=-1, output_type=tf.int32)
+        return answers | {"best_label": tf.gather(labels, best, axis=1, batch_dims=1)}
 
 
 def fill(template: str, words: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""What signatures over clips and sounds share: specs by name, examples, reference, media files."""
+"""What signatures over clips and sounds share: inputs by kind, examples, reference, media files."""
 
 import abc
 import dataclasses
@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.client.string_arrays import object_array
+from export import media_files
+from export.client.string_arrays import object_array, text_array
+from export.signatures import fields
 from export.signatures.base import Arrays, Signatures
+from export.signatures.fields import Field, SignatureDoc
 from export.signatures.shared import preprocessing, samples
 from export.version import layout
 from export.version.model_info import ModelInfo
@@ -17,16 +20,25 @@ from export.version.options import ExportOptions
 from mm_models.errors import UserError
 
 MODALITIES = ("video", "audio", "text")
-FREE = None
-JPEG = tf.TensorSpec([FREE, FREE], tf.string, "frames_jpeg")
-FRAMES = tf.TensorSpec([FREE, FREE, FREE, FREE, 3], tf.uint8, "frames")
-WAVEFORM = tf.TensorSpec([FREE, FREE], tf.float32, "waveform")
-WAV = tf.TensorSpec([FREE], tf.string, "wav_bytes")
-IMAGE_JPEG = tf.TensorSpec([FREE], tf.string, "image_jpeg")
-IMAGE = tf.TensorSpec([FREE, FREE, FREE, 3], tf.uint8, "image")
-TEXT = tf.TensorSpec([FREE], tf.string, "text")
-TEXTS = tf.TensorSpec([FREE, FREE], tf.string, "texts")
-LABELS = tf.TensorSpec([FREE, FREE], tf.string, "labels")
+# What inputs of media are called, and what the names of signatures that take them end in.
+INPUT_NAMES = {
+    fields.ENCODED_PICTURE: ("image_jpeg", ""),
+    fields.PICTURE_PIXELS: ("image", "_pixels"),
+    fields.ENCODED_FRAMES: ("frames_jpeg", ""),
+    fields.FRAME_PIXELS: ("frames", "_pixels"),
+    fields.WAVEFORM: ("waveform", ""),
+    fields.WAV_FILE: ("wav_bytes", "_wav"),
+}
+NOUNS = {"image": "stills", "video": "clips", "audio": "sounds"}
+Answer = Callable[..., dict[str, tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedFunction:
+    """One signature: what it is, and the function of its inputs in their order."""
+
+    doc: SignatureDoc
+    function: Answer
 
 
 class ServedModule(tf.Module):
@@ -35,18 +47,18 @@ class ServedModule(tf.Module):
     def __init__(self, name: str, model: Any, tokenizer: tf.Module | None = None):
         super().__init__(name=name)
         self.weights = [variable.value for variable in model.variables]
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
 
 
 class MediaSignatures(Signatures):
     """Signatures whose inputs are frames, waveforms and strings.
 
-    A subclass gives specs and functions by name; all of them work row by row along axis 0.
+    A subclass gives the functions by name; all of them work row by row along axis 0.
 
     Args:
         module: holds what the functions use.
         input_config: what a batch of the run holds (trainers/data/config.py: InputConfig).
-        modalities: those that the signatures take.
+        media: those that the signatures take, of `image`, `video`, `audio` and `text`.
         info: facts of the run.
         still_crop: how stills are fitted (trainers/data/parts/video/config.py), where
             the info gives a size for them.
@@ -56,13 +68,21 @@ class MediaSignatures(Signatures):
         self,
         module: ServedModule,
         input_config: Any,
-        modalities: tuple[str, ...],
+        media: tuple[str, ...],
         info: ModelInfo,
         still_crop: str = "center",
     ):
         self._module = module
-        self._input, self._modalities, self._info = input_config, modalities, info
+        self._input, self._media, self._info = input_config, media, info
         self._still_crop = still_crop
+        self._prepare: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+            fields.ENCODED_PICTURE: self._still_from_jpeg,
+            fields.PICTURE_PIXELS: self._still_from_pixels,
+            fields.ENCODED_FRAMES: self._clip_from_jpeg,
+            fields.FRAME_PIXELS: self._clip_from_frames,
+            fields.WAVEFORM: self._sound_from_waveform,
+            fields.WAV_FILE: self._sound_from_wav,
+        }
 
     @property
     def module(self) -> tf.Module:
@@ -75,20 +95,14 @@ class MediaSignatures(Signatures):
     @property
     def default_name(self) -> str:
         """The signature behind `serving_default`: the first one."""
-        return next(iter(self._specs()))
-
-    @property
-    def input_config(self) -> Any:
-        """What a batch of the run holds."""
-        return self._input
+        return next(iter(self._served()))
 
     @abc.abstractmethod
-    def _specs(self) -> dict[str, list[tf.TensorSpec]]:
-        """Input signatures by name; the order of the specs is that of the function's arguments."""
+    def _served(self) -> dict[str, ServedFunction]:
+        """The signatures by name."""
 
-    @abc.abstractmethod
-    def _batch_function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
-        """A function of positional tensors in the order of the signature's specs."""
+    def docs(self) -> dict[str, SignatureDoc]:
+        return {name: served.doc for name, served in self._served().items()}
 
     def apply(self, options: ExportOptions) -> None:
         if options.decoding or options.jit_compile:
@@ -101,23 +115,23 @@ class MediaSignatures(Signatures):
     def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         functions = {
             name: tf.function(
-                self._sized_function(name),
-                input_signature=[self._sized(spec) for spec in specs],
+                self._sized_function(served.function),
+                input_signature=[self._spec(*item) for item in served.doc.inputs.items()],
                 autograph=False,
             )
-            for name, specs in self._specs().items()
+            for name, served in self._served().items()
         }
         functions[layout.DEFAULT_SIGNATURE] = functions[self.default_name]
         return functions
 
-    def _sized(self, spec: tf.TensorSpec) -> tf.TensorSpec:
-        """The spec with the number of rows that the options say."""
-        rows = self._info.batch_size or FREE
-        return tf.TensorSpec([rows, *spec.shape[1:]], spec.dtype, spec.name)
+    def _spec(self, name: str, field: Field) -> tf.TensorSpec:
+        """The input with the number of rows that the options say."""
+        rows = self._info.batch_size or None
+        return tf.TensorSpec([rows, *field.lengths[1:]], field.dtype, name)
 
-    def _sized_function(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
-        """`_batch_function` whose outputs are known to have as many rows as the options say."""
-        function, rows = self._batch_function(name), self._info.batch_size
+    def _sized_function(self, function: Answer) -> Answer:
+        """The function with outputs that are known to have as many rows as the options say."""
+        rows = self._info.batch_size
         if not rows:
             return function
 
@@ -130,29 +144,63 @@ class MediaSignatures(Signatures):
     def examples(self) -> dict[str, list[Arrays]]:
         sizes = (self._info.batch_size,) if self._info.batch_size else (1, 2)
         return {
-            name: [self._example(name, num_rows) for num_rows in sizes] for name in self._specs()
+            name: [self._example(doc, num_rows) for num_rows in sizes]
+            for name, doc in self.docs().items()
         }
 
     def reference(self, name: str, inputs: Arrays) -> Arrays:
-        if name == layout.DEFAULT_SIGNATURE:
-            name = self.default_name
-        function = self._batch_function(name)
-        values = [inputs[spec.name] for spec in self._specs()[name]]
+        served = self._served()[self.default_name if name == layout.DEFAULT_SIGNATURE else name]
+        values = [inputs[key] for key in served.doc.inputs]
         rows = [
-            function(*(tf.constant(value[row : row + 1]) for value in values))
+            served.function(*(tf.constant(value[row : row + 1]) for value in values))
             for row in range(len(values[0]))
         ]
         return {key: np.concatenate([row[key].numpy() for row in rows]) for key in rows[0]}
 
+    def _of_media(
+        self,
+        kind: str,
+        summary: str,
+        answer: Answer,
+        outputs: Mapping[str, Field],
+        words: Mapping[str, Field] | None = None,
+    ) -> ServedFunction:
+        """A signature that takes media.
+
+        Args:
+            kind: form in which they are sent.
+            summary: one line.
+            answer: function of what the model takes of them, and of the words.
+            outputs: of the function.
+            words: inputs behind the media.
+        """
+        prepare = self._prepare[kind]
+        inputs = {INPUT_NAMES[kind][0]: media_field(kind, self._info), **(words or {})}
+        return ServedFunction(
+            SignatureDoc(summary, inputs, outputs),
+            lambda sent, *strings: answer(prepare(sent), *strings),
+        )
+
+    def _in_each_form(
+        self, name: str, medium: str, summary: str, answer: Answer, outputs: Mapping[str, Field]
+    ) -> dict[str, ServedFunction]:
+        """A signature for each form in which a medium may be sent."""
+        return {
+            f"{name}{INPUT_NAMES[kind][1]}": self._of_media(kind, summary, answer, outputs)
+            for kind in fields.MEDIA[medium]
+        }
+
     def example_files(self) -> dict[str, bytes]:
         files = {}
-        if "video" in self._modalities and self._info.num_frames:
-            for index, encoded in enumerate(samples.jpeg_frames(self._frames(row=0))):
+        if "video" in self._media and self._info.num_frames:
+            for index, encoded in enumerate(media_files.jpeg_frames(self._frames(row=0))):
                 files[f"frame-{index:02d}.jpg"] = encoded
         if self._info.image_height:
-            files["image.jpg"] = samples.jpeg_frames(self._image(row=0)[None])[0]
+            files["image.jpg"] = media_files.jpeg_frames(self._image(row=0)[None])[0]
         if self._info.num_samples:
-            files["sound.wav"] = samples.wav_file(self._waveform(row=0), self._info.sample_rate_hz)
+            files["sound.wav"] = media_files.wav_file(
+                self._waveform(row=0), self._info.sample_rate_hz
+            )
         return files
 
     def _clip_from_jpeg(self, frames_jpeg: tf.Tensor) -> tf.Tensor:
@@ -190,26 +238,29 @@ class MediaSignatures(Signatures):
     def _still_size(self) -> tuple[int, int, int, str]:
         return (1, self._info.image_height, self._info.image_width, self._still_crop)
 
-    def _example(self, name: str, num_rows: int) -> Arrays:
+    def _example(self, doc: SignatureDoc, num_rows: int) -> Arrays:
+        return {
+            name: _stack([self._example_value(field.kind, row) for row in range(num_rows)])
+            for name, field in doc.inputs.items()
+        }
+
+    def _example_value(self, kind: str, row: int) -> Any:
         makers = {
-            "frames_jpeg": lambda row: object_array(samples.jpeg_frames(self._frames(row))),
-            "frames": self._frames,
-            "image_jpeg": lambda row: samples.jpeg_frames(self._image(row)[None])[0],
-            "image": self._image,
-            "waveform": self._waveform,
-            "wav_bytes": lambda row: samples.wav_file(
+            fields.ENCODED_PICTURE: lambda: media_files.jpeg_frames(self._image(row)[None])[0],
+            fields.PICTURE_PIXELS: lambda: self._image(row),
+            fields.ENCODED_FRAMES: lambda: object_array(media_files.jpeg_frames(self._frames(row))),
+            fields.FRAME_PIXELS: lambda: self._frames(row),
+            fields.WAVEFORM: lambda: self._waveform(row),
+            fields.WAV_FILE: lambda: media_files.wav_file(
                 self._waveform(row), self._info.sample_rate_hz
             ),
-            "text": lambda row: samples.TEXTS[row % 3].encode(),
-            "texts": lambda row: object_array([text.encode() for text in samples.TEXTS]),
-            "prompt": lambda row: samples.PROMPTS[row % 2].encode(),
-            "labels": lambda row: object_array([label.encode() for label in samples.LABELS]),
-            "seed": np.int32,
+            fields.SENTENCE: lambda: samples.TEXTS[row % 3].encode(),
+            fields.SENTENCES: lambda: text_array(samples.TEXTS),
+            fields.CLASS_NAMES: lambda: text_array(samples.LABELS),
+            fields.PROMPT: lambda: samples.PROMPTS[row % 2].encode(),
+            fields.SEED: lambda: np.int32(row),
         }
-        return {
-            spec.name: _stack([makers[spec.name](row) for row in range(num_rows)])
-            for spec in self._specs()[name]
-        }
+        return makers[kind]()
 
     def _frames(self, row: int) -> np.ndarray:
         # Neither the model's size nor its aspect, so that the resizing inside the graph is
@@ -226,22 +277,21 @@ class MediaSignatures(Signatures):
         return samples.chirp(int(0.75 * self._info.num_samples), rate, row)
 
 
-def input_docs(info: ModelInfo) -> dict[str, str]:
-    """What each input of media holds, by its name."""
-    rate = f"{info.frame_rate_hz:g} frames per second"
-    fitted = f"of any size; the central {info.num_frames} are used, fewer go round"
-    return {
-        "frames_jpeg": f"string[batch, frames]: JPEG files at {rate}, {fitted}",
-        "frames": f"uint8[batch, frames, height, width, 3]: RGB at {rate}, {fitted}",
-        "image_jpeg": f"string[batch]: JPEG files, seen at {info.image_height} x "
-        f"{info.image_width} pixels; of any size",
-        "image": f"uint8[batch, height, width, 3]: RGB, seen at {info.image_height} x "
-        f"{info.image_width} pixels; of any size",
-        "waveform": f"float32[batch, samples]: mono in [-1, 1] at {info.sample_rate_hz} Hz; "
-        f"the central {info.num_samples} samples are used, fewer go round",
-        "wav_bytes": f"string[batch]: 16-bit PCM WAV files at {info.sample_rate_hz} Hz; channels "
-        "are averaged",
+def media_field(kind: str, info: ModelInfo) -> Field:
+    """An input of media, as the model sees it."""
+    rate = f"at {info.frame_rate_hz:g} frames per second"
+    clips = f"of any size; the central {info.num_frames} are used, fewer go round"
+    stills = f"seen at {info.image_height} x {info.image_width} pixels; of any size"
+    sounds = f"the central {info.num_samples} samples are used, fewer go round"
+    meanings = {
+        fields.ENCODED_PICTURE: f"JPEG files, {stills}",
+        fields.PICTURE_PIXELS: f"RGB, {stills}",
+        fields.ENCODED_FRAMES: f"JPEG files {rate}, {clips}",
+        fields.FRAME_PIXELS: f"RGB {rate}, {clips}",
+        fields.WAVEFORM: f"mono in [-1, 1] at {info.sample_rate_hz} Hz; {sounds}",
+        fields.WAV_FILE: f"16-bit PCM WAV files at {info.sample_rate_hz} Hz; channels are averaged",
     }
+    return fields.input_field(kind, meanings[kind])
 
 
 def widest_input(streams: Mapping[str, Any]) -> Any:

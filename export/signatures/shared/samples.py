@@ -1,9 +1,5 @@
 """Small made-up media for warm-up requests, documentation examples and the export's proof."""
 
-import io
-import struct
-import wave
-
 import numpy as np
 
 TEXTS = ("a square moves to the right", "a sound that rises", "nothing at all, said twice; twice!")
@@ -38,33 +34,9 @@ def moving_square(num_frames: int, height: int, width: int, row: int = 0) -> np.
     return frames.astype(np.uint8)
 
 
-def jpeg_frames(frames: np.ndarray) -> list[bytes]:
-    """Encodes uint8[frames, height, width, 3]."""
-    from PIL import Image
-
-    encoded = []
-    for frame in frames:
-        stream = io.BytesIO()
-        Image.fromarray(frame).save(stream, "JPEG", quality=90)
-        encoded.append(stream.getvalue())
-    return encoded
-
-
 def chirp(num_samples: int, sample_rate_hz: int, row: int = 0) -> np.ndarray:
     """A rising tone: float32[num_samples] in [-0.5, 0.5]."""
     seconds = np.arange(num_samples) / sample_rate_hz
     return (0.5 * np.sin(2 * np.pi * (200 + 100 * row + 150 * seconds) * seconds)).astype(
         np.float32
     )
-
-
-def wav_file(waveform: np.ndarray, sample_rate_hz: int) -> bytes:
-    """A mono 16-bit PCM WAV file of float32[samples] in [-1, 1]."""
-    integers = np.clip(np.round(waveform * 32767), -32768, 32767).astype(int)
-    stream = io.BytesIO()
-    with wave.open(stream, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate_hz)
-        file.writeframes(struct.pack(f"<{len(integers)}h", *integers))
-    return stream.getvalue()

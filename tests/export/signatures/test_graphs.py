@@ -93,14 +93,14 @@ def test_models_without_text(variant, kind, spaces):
     )
     info = ModelInfo(
         *("vatt", "x", 0, "latest", 8.0, 4, 16, 16, 8000, 1024, 0),
-        outputs={},
+        signatures={},
         tensorflow_version=tf.__version__,
     )
     signatures = VattSignatures(model, inputs, 0.07, info)
-    names = {"embed_video_jpeg", "embed_video_frames", "embed_audio", "embed_audio_wav"}
+    names = {"encode_video", "encode_video_pixels", "encode_audio", "encode_audio_wav"}
     assert set(signatures.docs()) == names
-    assert signatures.default_name == "embed_video_jpeg"
-    for modality, signature in (("video", "embed_video_frames"), ("audio", "embed_audio")):
+    assert signatures.default_name == "encode_video"
+    for modality, signature in (("video", "encode_video_pixels"), ("audio", "encode_audio")):
         outputs = signatures.reference(signature, signatures.examples()[signature][0])
         assert sorted(outputs) == sorted(signatures.docs()[signature].outputs) == spaces[modality]
 

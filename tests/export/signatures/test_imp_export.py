@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 import mmstack
+from export import media_files
 from export.client.protocols import RestClient
 from export.client.string_arrays import object_array
 from export.server.embedded import EmbeddedServer
@@ -66,7 +67,7 @@ def version(export_dir):
 def media(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     Image.fromarray(samples.moving_square(3, 40, 60)[1]).save(folder / "still.png")
-    (folder / "sound.wav").write_bytes(samples.wav_file(samples.chirp(4000, RATE_HZ), RATE_HZ))
+    (folder / "sound.wav").write_bytes(media_files.wav_file(samples.chirp(4000, RATE_HZ), RATE_HZ))
     return folder
 
 
@@ -93,8 +94,8 @@ def test_battery(signatures, version):
     names |= {f"classify_{kind}_with_labels" for kind in ("image", "video", "audio")}
     assert set(signatures.docs()) == {
         *names,
-        "classify_image_as_digits",
-        "classify_audio_as_digits",
+        "classify_image",
+        "classify_audio",
     }
     check_export(signatures, version)
 
@@ -126,7 +127,7 @@ def test_embeddings_against_the_model_itself(run, version):
 
 def test_labels_are_means_of_their_sentences(run, version):
     image = pixels(2, 24, 24)
-    jpeg = object_array([samples.jpeg_frames(row[None])[0] for row in image])
+    jpeg = object_array([media_files.jpeg_frames(row[None])[0] for row in image])
     labels = ["three", "a seven", "nine"]
     encoded = object_array([label.encode() for label in labels])
     request = {"image_jpeg": jpeg, "labels": np.stack([encoded, encoded[::-1]])}
@@ -151,7 +152,7 @@ def test_labels_are_means_of_their_sentences(run, version):
 
 def test_trained_classifiers(run, version):
     waveform = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 4096)).astype(np.float32)
-    answer = version.run(version.signature("classify_audio_as_digits"), {"waveform": waveform})
+    answer = version.run(version.signature("classify_audio"), {"waveform": waveform})
     pooled = run.model.encode({"audio": tf.constant(waveform)}).pooled["audio"]
     logits = run.model.classify(pooled, "digits").numpy()
     np.testing.assert_allclose(answer["probability"], 1 / (1 + np.exp(-logits)), atol=1e-5)
@@ -228,9 +229,9 @@ def _check_served(model_dir, rest_port, media, capsys):
     asked = [f"--text={text}" for text in TEXTS]
     expected = {
         "still.png": {"encode_image.video_to_text", "similarity_image.probability",
-                      "classify_image_as_digits.top_class"},
+                      "classify_image.top_class"},
         "sound.wav": {"encode_audio.audio_to_video", "similarity_audio.similarity",
-                      "classify_audio_as_digits.probability"},
+                      "classify_audio.probability"},
     }  # fmt: skip
     for name, keys in expected.items():
         found = []

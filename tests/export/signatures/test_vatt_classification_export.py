@@ -106,7 +106,7 @@ def _check_numbers(run, version, modality):
     if modality == "video":
         frames = rng.integers(0, 256, (2, 6, 16, 22, 3), dtype=np.uint8)
         kept = frames[:, 1:5, :, 3:19].astype(np.float32) * 2 / 255 - 1
-        name, request = "classify_video_frames", {"frames": frames}
+        name, request = "classify_video_pixels", {"frames": frames}
     else:
         waveform = rng.uniform(-0.5, 0.5, (2, 1000)).astype(np.float32)
         kept = np.concatenate([waveform, waveform[:, :24]], axis=1)
@@ -127,7 +127,7 @@ def _check_numbers(run, version, modality):
 
 def _check_media(modality, model_dir, port, media, capsys):
     """One file through `predict`, and posted to the server by `query`: the same classes."""
-    signature = "classify_video_jpeg" if modality == "video" else "classify_audio"
+    signature = "classify_video" if modality == "video" else "classify_audio"
     commands = {
         "predict": ["predict", f"--model_dir={model_dir}"],
         "query": ["query", f"--address=127.0.0.1:{port}", "--name=classifier"],

@@ -14,6 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 import mmstack
+from export import media_files
 from export.client.protocols import GrpcClient, RequestFailed, RestClient
 from export.client.string_arrays import object_array
 from export.doctor.export_folder import check_export as check_export_folder
@@ -104,7 +105,7 @@ def test_embeddings_against_the_model_itself(run, version):
     outputs = model({"video": tf.constant(kept)}, training=False)
     expected = outputs["video_vt"].numpy()
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    answer = version.run(version.signature("embed_video_frames"), {"frames": frames})
+    answer = version.run(version.signature("encode_video_pixels"), {"frames": frames})
     np.testing.assert_allclose(answer["video_vt"], expected, atol=1e-5)
     unit_length(answer)
 
@@ -112,7 +113,7 @@ def test_embeddings_against_the_model_itself(run, version):
     cyclic = np.concatenate([waveform, waveform[:, :100]], axis=1)
     outputs = model({"audio": tf.constant(cyclic)}, training=False)["audio_va"].numpy()
     outputs /= np.linalg.norm(outputs, axis=1, keepdims=True)
-    answer = version.run(version.signature("embed_audio"), {"waveform": waveform})
+    answer = version.run(version.signature("encode_audio"), {"waveform": waveform})
     np.testing.assert_allclose(answer["audio_va"], outputs, atol=1e-5)
 
     tokenizer = build_tokenizer("word", inputs.text.vocabulary)
@@ -122,16 +123,16 @@ def test_embeddings_against_the_model_itself(run, version):
     outputs = model({"text": ids[:, None]}, training=False)["text_vt"].numpy()[:, 0]
     outputs /= np.linalg.norm(outputs, axis=1, keepdims=True)
     texts = object_array([b"A green digit!", b"nobody knows"])
-    answer = version.run(version.signature("embed_text"), {"text": texts})
+    answer = version.run(version.signature("encode_text"), {"text": texts})
     np.testing.assert_allclose(answer["text_vt"], outputs, atol=1e-5)
 
 
 def test_similarity_is_the_dot_product_and_probability_its_softmax(run, signatures):
-    request = signatures.examples()["similarity"][1]
-    answer = signatures.reference("similarity", request)
-    video = signatures.reference("embed_video_jpeg", {"frames_jpeg": request["frames_jpeg"]})
+    request = signatures.examples()["similarity_video"][1]
+    answer = signatures.reference("similarity_video", request)
+    video = signatures.reference("encode_video", {"frames_jpeg": request["frames_jpeg"]})
     for row, texts in enumerate(request["texts"]):
-        text = signatures.reference("embed_text", {"text": texts})
+        text = signatures.reference("encode_text", {"text": texts})
         expected = text["text_vt"] @ video["video_vt"][row]
         np.testing.assert_allclose(answer["similarity"][row], expected, atol=1e-5)
         scores = np.exp(expected / run.config.task.temperature)
@@ -141,28 +142,28 @@ def test_similarity_is_the_dot_product_and_probability_its_softmax(run, signatur
 def test_frames_of_any_size_and_number_and_grey_ones(version):
     stream = io.BytesIO()
     Image.new("L", (31, 90), 120).save(stream, "JPEG")
-    frames = samples.jpeg_frames(samples.moving_square(1, 40, 17))
+    frames = media_files.jpeg_frames(samples.moving_square(1, 40, 17))
     mixed = object_array([*frames, stream.getvalue()])[None]
-    answer = version.run(version.signature("embed_video_jpeg"), {"frames_jpeg": mixed})
+    answer = version.run(version.signature("encode_video"), {"frames_jpeg": mixed})
     unit_length(answer)
-    wav = object_array([samples.wav_file(samples.chirp(77, 8000), 8000)])
-    unit_length(version.run(version.signature("embed_audio_wav"), {"wav_bytes": wav}))
+    wav = object_array([media_files.wav_file(samples.chirp(77, 8000), 8000)])
+    unit_length(version.run(version.signature("encode_audio_wav"), {"wav_bytes": wav}))
     unit_length(
-        version.run(version.signature("embed_text"), {"text": object_array([b"", b"\xff"])})
+        version.run(version.signature("encode_text"), {"text": object_array([b"", b"\xff"])})
     )
 
 
 def test_contents_that_cannot_be_decoded_are_refused(clients, signatures):
-    frames = samples.jpeg_frames(samples.moving_square(4, 16, 16))
+    frames = media_files.jpeg_frames(samples.moving_square(4, 16, 16))
     cut = object_array([frames[0][:200], *frames[1:]])[None]
-    wrong_rate = object_array([samples.wav_file(samples.chirp(100, 8000), 16000)])
+    wrong_rate = object_array([media_files.wav_file(samples.chirp(100, 8000), 16000)])
     for client in clients:
         with pytest.raises(RequestFailed, match="(?i)jpeg"):
-            client.predict({"frames_jpeg": cut}, "embed_video_jpeg")
+            client.predict({"frames_jpeg": cut}, "encode_video")
         with pytest.raises(RequestFailed, match="8000 Hz"):
-            client.predict({"wav_bytes": wrong_rate}, "embed_audio_wav")
+            client.predict({"wav_bytes": wrong_rate}, "encode_audio_wav")
         with pytest.raises(RequestFailed, match="(?i)wav"):
-            client.predict({"wav_bytes": object_array([b"RIFF?"])}, "embed_audio_wav")
+            client.predict({"wav_bytes": object_array([b"RIFF?"])}, "encode_audio_wav")
 
 
 def test_documented_examples_run(version, vatt_server, monkeypatch, capsys):
@@ -199,10 +200,16 @@ def test_versions_are_numbered_and_never_overwritten(export_dir, version):
         saved_model.check_target(os.path.join(version.path, "saved_model.pb", "x"), None)
 
 
-def test_model_info(version):
+def test_model_info(version, signatures):
     info = read_model_info(version.path)
     assert (info.system, info.step, info.frame_rate_hz) == ("vatt", 7, 8.0)
-    assert info.outputs["embed_video_jpeg"] == ["video_va", "video_vt"]
+    encode = info.signatures["encode_video"]
+    assert [field.kind for field in encode.inputs.values()] == ["encoded_frames"]
+    assert {name: field.kind for name, field in encode.outputs.items()} == {
+        "video_va": "embedding",
+        "video_vt": "embedding",
+    }
+    assert info.signatures == signatures.docs()
     assert info.op_libraries == []
 
 
@@ -252,7 +259,7 @@ def test_query_predict_and_posted_media_agree(clip, export_dir, model_dir, vatt_
     over_grpc = _answers(capsys, "query", *common, *by_grpc)
     there = _answers(capsys, "query", *common, rest, "--name=vatt")
     without = _answers(capsys, "predict", *common, f"--model_dir={model_dir}")
-    expected = {"embed_video_jpeg.video_vt", "similarity.probability", "embed_audio.audio_va"}
+    expected = {"encode_video.video_vt", "similarity_video.probability", "encode_audio.audio_va"}
     assert expected | {"similarity_audio.similarity"} <= set(here)
     for other in (over_grpc, there, without):
         assert set(other) == set(here)
