@@ -39,9 +39,11 @@ class BeaconModel(keras.Model):
     def synthesize(self, pitch: tf.Tensor) -> tf.Tensor:
         """float32[batch, samples] in [-0.5, 0.5] of `pitch: float32[batch]`."""
         config = self.config
-        hertz = config.lowest_hz + (config.highest_hz - config.lowest_hz) * pitch
-        seconds = tf.range(config.num_samples, dtype=tf.float32) / config.sample_rate_hz
-        return 0.5 * tf.sin(2 * math.pi * hertz[:, None] * seconds)
+        hertz = tf.round(config.lowest_hz + (config.highest_hz - config.lowest_hz) * pitch)
+        # Whole numbers, so that every machine hears the same phase after thousands of radians.
+        samples = tf.range(config.num_samples, dtype=tf.float32)
+        phase = tf.math.floormod(hertz[:, None] * samples, config.sample_rate_hz)
+        return 0.5 * tf.sin(2 * math.pi * phase / config.sample_rate_hz)
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
