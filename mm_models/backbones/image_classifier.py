@@ -16,8 +16,8 @@ from mm_models.errors import UserError
 class ImageClassifier(keras.Model):
     """A vision transformer with a classifier, whose backbone other models start from.
 
-    The transformer is the part `vision`, as in PaLI; its pooling and classifier have no place
-    there.
+    The transformer is the part `vision`, as in the models that start from it; its pooling and
+    classifier have no place there.
 
     Args:
         config: VitConfig with a pooling and classes, or the dict of one.

@@ -7,8 +7,8 @@ from mm_models import checks, config_tools
 from mm_models.errors import UserError
 
 SHAPE_FIELDS = ("width", "depth", "mlp_dim", "num_heads", "patch_size", "image_size")
-# `giant` and `e` are PaLI's ViT-G/14 and ViT-e/14. The numbers are big_vision's, which leaves patch
-# and image size to its experiments: here stand the usual ones.
+# `giant` and `e` are ViT-G/14 and ViT-e/14 (PaLI, section 3.1). The numbers are big_vision's, which
+# leaves patch and image size to its experiments: here stand the usual ones.
 SIZES = {
     "tiny": (192, 12, 768, 3, 16, 224),
     "small": (384, 12, 1536, 6, 16, 224),

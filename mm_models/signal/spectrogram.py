@@ -9,7 +9,7 @@ from mm_models.signal import tfio_audio
 
 @dataclasses.dataclass
 class LogMelConfig:
-    """The spectrogram of VATT's spectrogram towers.
+    """A log-mel spectrogram (VATT, appendix on inputs).
 
     Attributes:
         sample_rate_hz: rate of the waveform.

@@ -1,6 +1,6 @@
 """Prompt templates: data files that say how a task's input and target are worded.
 
-A file has four parts (see `configs/pali/templates.yaml`): `languages` (code to the name a prompt
+A file has four parts: `languages` (code to the name a prompt
 uses), `words` (yes, no and none by language), `inputs_end` (whether inputs are closed by the end
 id) and `tasks`. A task has `inputs` and `targets`, or several wordings under `variants`, each with
 a share; or `corrupt`, a text that becomes input and target by span corruption. What stands in

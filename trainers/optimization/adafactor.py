@@ -13,7 +13,7 @@ class Adafactor(keras.optimizers.Optimizer):
     over the two largest axes where both have at least `min_factored_size`; `u = g / sqrt(v)`,
     divided by `max(1, rms(u) / clip_threshold)`; `p -= rate * max(rms(p), 1e-3) * u`.
 
-    Rates are therefore shares of a parameter's size: T5 and PaLI peak at 1e-2, which would diverge
+    Rates are therefore shares of a parameter's size: those of T5 peak at 1e-2, which would diverge
     with Adam. Keras' own Adafactor keeps the whole second moment beside the factors, always factors
     the last two axes, and caps the rate at `1 / sqrt(t)`.
 

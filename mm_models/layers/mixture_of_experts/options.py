@@ -18,12 +18,13 @@ class ExpertOptions:
 
     Attributes:
         num_experts: feed-forward networks side by side.
-        router: `experts_choose`: every expert takes the tokens it likes best (IMP);
+        router: `experts_choose`: every expert takes the tokens it likes best;
             `tokens_choose`: every token asks for its best experts, which take as many as they can.
         top_k: experts that a token asks for (`tokens_choose`).
         capacity_factor: tokens that the experts take together, relative to what is there: the
             tokens (`experts_choose`), or the tokens times `top_k` (`tokens_choose`).
-        capacity_rounding: `half_even` (IMP) or `ceil_multiple_of_4` (V-MoE).
+        capacity_rounding: `half_even`, as in the released IMP code, or `ceil_multiple_of_4`
+            (V-MoE).
         min_capacity: least tokens of an expert in a group. 0 lets small groups go without experts.
         group_size: most tokens that compete with each other.
         eval_group: who competes outside training: the tokens of one `example`, so that features do

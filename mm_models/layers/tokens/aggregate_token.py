@@ -9,7 +9,7 @@ class AggregateToken(keras.layers.Layer):
     """Puts one learned vector in front of every sequence, so that row 0 can pool the others (AGG).
 
     Args:
-        initializer: of the vector; None: Glorot normal, as VATT has it.
+        initializer: of the vector; None: Glorot normal.
         has_position: add a learned position to it, as some checkpoints keep one beside it.
 
     Call arguments:

@@ -24,7 +24,7 @@ class WordEmbedding(keras.layers.Layer):
     Args:
         vocabulary_size: rows.
         dim: width of a vector.
-        trainable: whether the table is learned; VATT's stays as loaded.
+        trainable: whether the table is learned, or stays as loaded.
         initial_stddev: of the vectors at the start; null takes the root of 1 / dim.
         truncated: draw those again that are farther than two deviations from 0.
 
