@@ -56,8 +56,8 @@ def mentions(source: str) -> list[tuple[int, str]]:
     found, comment = [], []
 
     def look(line: int, text: str) -> None:
-        if MENTION.search(text):
-            found.append((line, text))
+        if mention := MENTION.search(text):
+            found.append((line, text[max(mention.start() - 30, 0) : mention.end() + 30]))
 
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         line = token.start[0]
@@ -77,7 +77,7 @@ def mentions(source: str) -> list[tuple[int, str]]:
 def test_no_shared_file_names_a_system():
     assert len(source_tree.SYSTEMS) >= 3
     wrong = [
-        f"{source_tree.name_of(path)}:{line} {text[:100]}"
+        f"{source_tree.name_of(path)}:{line} {text}"
         for path in source_tree.shared_sources()
         for line, text in mentions(path.read_text(encoding="utf-8"))
     ]
