@@ -1,8 +1,7 @@
 """Loads an export as a stranger would and compares its answers with the stored ones.
 
-Run as a script in an isolated interpreter: imports TensorFlow, NumPy and the operation libraries it
-    is
-told, and refuses to import anything of this repository. Prints one line of JSON.
+Run as a script in an isolated interpreter: imports TensorFlow, NumPy and the operation libraries
+that it is told, and refuses to import anything of this repository. Prints one line of JSON.
 """
 
 import base64
@@ -35,9 +34,9 @@ def main(version_path: str, libraries: list[str]) -> int:
     loaded = tf.saved_model.load(version_path)
     differences: dict[str, float] = {}
     with tf.io.gfile.GFile(f"{version_path}/assets.extra/golden.npz", "rb") as file:
-        stored = dict(np.load(file, allow_pickle=False))
-    for name, number in sorted({tuple(key.split("|")[:2]) for key in stored}):
-        inputs, expected = (_arrays(stored, name, number, side) for side in ("in", "out"))
+        golden = dict(np.load(file, allow_pickle=False))
+    for name, number in sorted({tuple(key.split("|")[:2]) for key in golden}):
+        inputs, expected = (_arrays(golden, name, number, side) for side in ("in", "out"))
         outputs = loaded.signatures[name](**{k: tf.constant(v) for k, v in inputs.items()})
         if set(outputs) != set(expected):
             raise SystemExit(f"{name} answers {sorted(outputs)}, expected {sorted(expected)}")
@@ -51,11 +50,11 @@ def main(version_path: str, libraries: list[str]) -> int:
     return 0
 
 
-def _arrays(stored: dict, name: str, number: str, side: str) -> dict[str, np.ndarray]:
+def _arrays(golden: dict, name: str, number: str, side: str) -> dict[str, np.ndarray]:
     prefix = f"{name}|{number}|{side}|"
     return {
         key.removeprefix(prefix): _decoded(array)
-        for key, array in stored.items()
+        for key, array in golden.items()
         if key.startswith(prefix)
     }
 

@@ -99,7 +99,9 @@ class Place:
     @staticmethod
     def _addresses(process: subprocess.Popen, log: pathlib.Path) -> dict[str, str]:
         for _ in range(300):
-            found = re.findall(r"(REST|gRPC) (?:http://)?([\d.]+:\d+)", log.read_text(encoding="utf-8"))
+            found = re.findall(
+                r"(REST|gRPC) (?:http://)?([\d.]+:\d+)", log.read_text(encoding="utf-8")
+            )
             if len(dict(found)) == 2:
                 return {kind.lower(): address for kind, address in found}
             assert process.poll() is None, log.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """A classifier as served functions: stills, clips or sounds to classes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import tensorflow as tf
 
@@ -17,6 +17,7 @@ from export.version.model_info import ModelInfo
 from export.version.run_facts import model_info
 from mm_models.contracts import Classifies
 from trainers.runs import Run
+from trainers.tasks.classification.task import ClassificationTask
 
 
 class ClassificationSignatures(MediaSignatures):
@@ -56,7 +57,8 @@ class ClassificationSignatures(MediaSignatures):
         has_stills = modality == "video" and config.video.num_frames == 1
         still, seen = (config.video, ()) if has_stills else (None, (modality,))
         info = model_info(run, config, frame_rate_hz, checkpoint, seen, still=still)
-        return cls(run.model, config, run.task.class_names, run.task.is_multi_label, info)
+        task = cast(ClassificationTask, run.task)
+        return cls(run.model, config, task.class_names, task.is_multi_label, info)
 
     @property
     def caution(self) -> str:

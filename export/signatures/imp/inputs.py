@@ -65,7 +65,7 @@ def largest_inputs(task: Any, streams: Mapping[str, Any]) -> ImpInputs:
     _check_equal(inputs, "audio", ("sample_rate_hz",))
     _check_equal(inputs, "text", ("tokenizer", "vocabulary"))
     config = dataclasses.replace(
-        inputs[clip or still or sound or text],
+        inputs[clip or still or sound or text or next(iter(inputs))],
         video=inputs[clip].video if clip else None,
         audio=inputs[sound].audio if sound else None,
         text=inputs[text].text if text else None,

@@ -16,6 +16,7 @@ from export.signatures.shared.media import NOUNS, ServedFunction
 from export.version.model_info import ModelInfo
 from export.version.run_facts import model_info
 from mm_models.imp.model import ImpModel
+from mm_models.imp.tokens import DEFAULT_PATCH
 from mm_models.text import label_prompts
 from trainers.runs import Run
 
@@ -98,11 +99,10 @@ class ImpSignatures(EmbeddingSignatures):
 
     def _pooled(self, medium: str, inputs: tf.Tensor) -> tf.Tensor:
         """float[batch, dim], text float[batch, candidates, dim]."""
-        patch = {"patch": self.patch(medium)} if self.patch(medium) else {}
-        modality = self.modality(medium)
+        modality, patch = self.modality(medium), self.patch(medium) or DEFAULT_PATCH
 
         def encode(rows: tf.Tensor) -> tf.Tensor:
-            return self._model.encode({modality: rows}, training=False, **patch).pooled[modality]
+            return self._model.encode({modality: rows}, patch=patch).pooled[modality]
 
         return self._once(medium, encode)(inputs)
 

@@ -97,7 +97,7 @@ class PaliSignatures(MediaSignatures):
                 "--jit_compile compiles for one number of rows, and would compile again in the "
                 "midst of serving for any other; give --batch_size too"
             )
-        decoding = DecodingConfig(**{**self._info.decoding, **options.decoding})
+        decoding = DecodingConfig(**{**(self._info.decoding or {}), **options.decoding})
         decoding.check("--decoding")
         self._info = dataclasses.replace(
             self._info,
@@ -109,7 +109,7 @@ class PaliSignatures(MediaSignatures):
     @property
     def decoding(self) -> DecodingConfig:
         """How texts are written; `generate_beams` searches with its beams, whatever its method."""
-        return DecodingConfig(**self._info.decoding)
+        return DecodingConfig(**(self._info.decoding or {}))
 
     @property
     def caution(self) -> str:

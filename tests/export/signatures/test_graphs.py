@@ -1,6 +1,9 @@
 """Tokenizers that need operation libraries, models with fewer modalities, and remote folders."""
 
+import types
+
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -9,6 +12,7 @@ from export.server.loaded import LoadedVersion, read_saved_model
 from export.server.models import ModelConfig, Models
 from export.server.protocols.metrics import Metrics
 from export.server.requests.limits import Limits
+from export.signatures.classification.signatures import ClassificationSignatures
 from export.signatures.vatt.signatures import VattSignatures
 from export.version import op_policy, saved_model
 from export.version.model_info import ModelInfo
@@ -16,6 +20,8 @@ from mm_models.text.tokenizers import build_tokenizer
 from mm_models.vatt.config import HeadConfig, VattConfig, named_config
 from mm_models.vatt.model import VattModel
 from tests.export.tiny_model import write_tiny_model
+from trainers import runs
+from trainers.config.schema import ExperimentConfig, StreamConfig
 from trainers.data.config import InputConfig
 from trainers.data.parts.audio.config import AudioInputConfig
 from trainers.data.parts.video.config import VideoInputConfig
@@ -103,6 +109,32 @@ def test_models_without_text(variant, kind, spaces):
     for modality, signature in (("video", "encode_video_pixels"), ("audio", "encode_audio")):
         outputs = signatures.reference(signature, signatures.examples()[signature][0])
         assert sorted(outputs) == sorted(signatures.docs()[signature].outputs) == spaces[modality]
+
+
+def test_a_classifier_of_stills_takes_pictures():
+    """No frame rate is needed, and a picture is one row."""
+
+    class Mean(keras.Model):
+        modality = "video"
+
+        def call(self, inputs, training=False):
+            # [batch, 1, height, width, 3] → one class for each colour
+            return tf.reduce_mean(inputs["video"], axis=[1, 2, 3])
+
+    video = VideoInputConfig(num_frames=1, height=8, width=8, crop="resize")
+    config = ExperimentConfig(streams={"stills": StreamConfig(input=InputConfig(video=video))})
+    config.task = types.SimpleNamespace(name="stills")
+    task = types.SimpleNamespace(class_names=["red", "green", "blue"], is_multi_label=False)
+    run = runs.Run(config=config, task=task, model=Mean(), step=1, checkpoint="none")
+    signatures = ClassificationSignatures.from_run(run, None, "latest")
+    assert set(signatures.docs()) == {"classify_image", "classify_image_pixels"}
+    assert (signatures.info.num_frames, signatures.info.image_height) == (0, 8)
+    green = np.zeros([1, 12, 20, 3], np.uint8)
+    green[..., 1] = 255
+    answer = signatures.functions()["classify_image_pixels"](tf.constant(green))
+    assert answer["top_class"].numpy()[0, 0] == b"green"
+    powers = np.exp([-1.0, 1.0, -1.0])
+    np.testing.assert_allclose(answer["probability"][0], powers / powers.sum(), atol=1e-5)
 
 
 def test_remote_folders(tmp_path):

@@ -18,7 +18,7 @@ from export.server.embedded import EmbeddedServer
 from export.server.loaded import LoadedVersion
 from export.server.models import ModelConfig
 from export.signatures.imp import signatures as imp
-from export.signatures.imp.inputs import class_heads, largest_inputs
+from export.signatures.imp.inputs import ClassHead, class_heads, largest_inputs
 from export.signatures.shared import samples
 from export.version import layout
 from export.version.model_info import read_model_info
@@ -216,6 +216,9 @@ def test_a_model_of_sounds_alone(run):
     }  # fmt: skip
     assert exported.compared("waveform", "waveform") == ("waveform_to_text",) * 2
     assert "trained to agree: audio-text;" in exported.caution
+    heads = [ClassHead(name, "audio", ("a", "b"), False) for name in ("digits", "birds")]
+    several = set(imp.ImpSignatures(raw, inputs, heads, info).docs()) - set(exported.docs())
+    assert several == {"classify_audio_as_digits", "classify_audio_as_birds"}
 
 
 @pytest.mark.slow
