@@ -86,8 +86,10 @@ def write_files(files: Mapping[str, bytes], output_dir: str) -> dict[str, str]:
     """Writes files, each of which appears whole; their paths by name."""
     paths = {}
     for name, content in files.items():
-        paths[name] = os.path.join(output_dir, name)
-        temporary = os.path.join(output_dir, f".tmp-{name}")
+        # The name may come from a server, and must not lead out of the folder.
+        inside = name.replace("/", "_")
+        paths[name] = os.path.join(output_dir, inside)
+        temporary = os.path.join(output_dir, f".tmp-{inside}")
         with open(temporary, "wb") as file:
             file.write(content)
         os.replace(temporary, paths[name])

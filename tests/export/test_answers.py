@@ -244,6 +244,12 @@ def test_every_kind_is_shown_and_an_unknown_one_as_values(capsys):
     assert order == sorted(order) and "class 1" not in text
 
 
+def test_names_of_files_lead_out_of_no_folder(tmp_path):
+    paths = answers.write_files({"../s.sound.wav": b"x"}, str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [".._s.sound.wav"]
+    assert pathlib.Path(paths["../s.sound.wav"]).read_bytes() == b"x"
+
+
 def test_a_heat_map_without_a_picture_is_a_picture_itself():
     doc = SignatureDoc("Looks.", {}, {"map": output_field(fields.HEAT_MAP, "1 is most")})
     found = answers.collect({"s": doc}, {"s": {"map": np.eye(3, dtype=np.float32)}}, None)
