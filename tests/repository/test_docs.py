@@ -62,3 +62,13 @@ def test_the_data_guide_works_as_written(workplace):
     words = (workplace / "my_vocabulary.txt").read_text().split()
     assert words[:4] == ["<pad>", "<bos>", "<eos>", "<unk>"]
     assert len(words) > 5
+
+
+@pytest.mark.parametrize("document", ["architecture.md", "add_a_system.md"])
+def test_files_that_a_guide_names_are_there(document):
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+/\w+\.(?:py|yaml|md))`", text))
+    # A journey names files from the room on that it goes through.
+    rooms = [ROOT, *(ROOT / room for room in ("mm_models", "beam_pipelines", "trainers", "export"))]
+    missing = sorted(name for name in named if not any((room / name).is_file() for room in rooms))
+    assert len(named) > 5 and not missing, missing
