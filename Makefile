@@ -32,7 +32,7 @@ SHELL := bash
 WITH_PIPELINES := $(addprefix tests/trainers/,data evaluation optimization planning study tasks) \
 	$(addprefix tests/mm_models/,checkpoints metrics text)
 test-pipelines: $(INSTALLED)
-	$(PYTHON) -u -m pytest tests/beam_pipelines tests/repository tests/export $(WITH_PIPELINES) \
+	$(PYTHON) -u -m pytest tests/beam_pipelines tests/repository tests/export tests/proof $(WITH_PIPELINES) \
 		| sed -u 's/^/pipelines  /'
 
 test-models: $(INSTALLED)

@@ -32,8 +32,8 @@ def test_a_checkout_gets_its_folders_and_the_registry_entry(checkout, capsys):
         f"export/signatures/{name}/__init__.py",
         f"export/signatures/{name}/signatures.py",
         f"configs/{name}/digits_debug.yaml",
-        f"tests/{name}/__init__.py",
-        f"tests/{name}/test_{name}.py",
+        f"tests/trainers/tasks/{name}/__init__.py",
+        f"tests/trainers/tasks/{name}/test_{name}.py",
     }
     printed = capsys.readouterr().out
     entry = printed.partition("registry.py:\n")[2].partition("then fill")[0]

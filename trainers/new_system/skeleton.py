@@ -37,6 +37,7 @@ def write_in_checkout(name: str) -> Written:
     """
     if not (ROOT / "configs").is_dir():
         raise UserError(f"{ROOT} is no checkout of mmstack; give --output for a package of its own")
+    tests = f"tests/trainers/tasks/{name}"
     modules = {
         "config": f"mm_models.{name}.config",
         "model": f"mm_models.{name}.model",
@@ -47,18 +48,18 @@ def write_in_checkout(name: str) -> Written:
     places |= {
         "README.md": f"mm_models/{name}/README.md",
         "debug.yaml": f"configs/{name}/digits_debug.yaml",
-        "test.py": f"tests/{name}/test_{name}.py",
+        "test.py": f"{tests}/test_{name}.py",
     }
     packages = [f"mm_models/{name}", f"trainers/tasks/{name}", f"export/signatures/{name}"]
-    files = _render(name, modules, places, configs=f"configs/{name}", levels=2)
-    files |= {f"{folder}/__init__.py": "" for folder in [*packages, f"tests/{name}"]}
+    files = _render(name, modules, places, configs=f"configs/{name}", levels=4)
+    files |= {f"{folder}/__init__.py": "" for folder in [*packages, tests]}
     _write(ROOT, files)
     return Written(
         sorted(files),
         [
             "add to SYSTEMS in trainers/registry.py:",
             *(f"    {line}" for line in _registry_entry(name, modules)),
-            f"then fill the files until `python -m pytest tests/{name}` passes",
+            f"then fill the files until `python -m pytest {tests}` passes",
         ],
     )
 
