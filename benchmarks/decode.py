@@ -85,8 +85,7 @@ def _case(name: str, path: str, frame_rate_hz: float | None, threads: int) -> di
     )
     num_frames = bare_decoding(path, threads)
     ours, bare = alternate(
-        functools.partial(_ours, path, request),
-        functools.partial(bare_decoding, path, threads),
+        functools.partial(_ours, path, request), functools.partial(bare_decoding, path, threads)
     )
     ratio = bare / ours
     return {

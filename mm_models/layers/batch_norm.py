@@ -59,11 +59,7 @@ class SyncBatchNorm(keras.layers.Layer):
 
         def weight(name, initializer, trainable=True):
             return self.add_weight(
-                name=name,
-                shape=shape,
-                initializer=initializer,
-                trainable=trainable,
-                autocast=False,
+                name=name, shape=shape, initializer=initializer, trainable=trainable, autocast=False
             )
 
         self.gamma = weight("gamma", "ones")

@@ -67,10 +67,7 @@ class PaliModel(keras.Model):
         self.vision = Vit(config.vision, name="vision", dtype=policy)
         self.language = T5(config.language, name="language", dtype=policy)
         self.projection = keras.layers.Dense(
-            config.language.width,
-            use_bias=config.projection_bias,
-            name="projection",
-            dtype=policy,
+            config.language.width, use_bias=config.projection_bias, name="projection", dtype=policy
         )
         self.projection.build((None, None, config.vision.width))
         self.built = True

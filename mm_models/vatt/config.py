@@ -240,9 +240,7 @@ def _fill(config, names, values):
 
 def _fill_encoder(config, where: str):
     config = _fill(
-        config,
-        sizes.ENCODER_FIELDS,
-        checks.choose(sizes.ENCODERS, config.size, f"{where}.size"),
+        config, sizes.ENCODER_FIELDS, checks.choose(sizes.ENCODERS, config.size, f"{where}.size")
     )
     counts = ("num_layers", "dim", "mlp_dim", "num_heads", "head_dim")
     checks.check_fields(config, 1, counts, where)

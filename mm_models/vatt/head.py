@@ -132,11 +132,7 @@ class Head(keras.layers.Layer):
         return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
 
     def _joint(self, pooled, training):
-        spaces = {
-            "video": ("video_va", "video_vt"),
-            "audio": ("audio_va",),
-            "text": ("text_vt",),
-        }
+        spaces = {"video": ("video_va", "video_vt"), "audio": ("audio_va",), "text": ("text_vt",)}
         outputs = {}
         for modality, rows in pooled.items():
             joint = getattr(self, f"{modality}_to_joint")(rows, training=training)

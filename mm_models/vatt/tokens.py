@@ -91,10 +91,7 @@ class PatchTokens(keras.layers.Layer):
         self.pre_projection = None
         if pre_projection:
             self.pre_projection = keras.layers.Dense(
-                dim,
-                activation=activation_function("gelu"),
-                name="pre_projection",
-                dtype=policy,
+                dim, activation=activation_function("gelu"), name="pre_projection", dtype=policy
             )
         self.positions = AxisPositions(
             axes, dim, position_layer_norm, name="positions", dtype=policy
