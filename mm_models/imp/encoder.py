@@ -1,6 +1,5 @@
 """The encoder: tokens of one modality in, one pooled row an example out."""
 
-import dataclasses
 from typing import NamedTuple
 
 import keras
@@ -12,6 +11,7 @@ from mm_models.imp.config import ImpConfig
 from mm_models.imp.tokens import DEFAULT_PATCH, make_tokens, text_mask
 from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.aggregate_token import AggregateToken, extend_mask
 from mm_models.layers.transformer.block_inputs import BlockInputs
 from mm_models.layers.transformer.block_options import BlockOptions
@@ -97,7 +97,7 @@ def pool(rows: tf.Tensor, mask: tf.Tensor | None, kind: str) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class ImpEncoder(keras.layers.Layer):
+class ImpEncoder(SavedLayer):
     """One transformer for several modalities, one at a time, with each one's own maps around it.
 
     Nothing inside the blocks, and no embedding, tells modalities apart.
@@ -176,10 +176,3 @@ class ImpEncoder(keras.layers.Layer):
         )
         rows = getattr(self, f"{modality}_post_projection")(outputs.tokens)
         return PooledRows(pool(rows, tokens.mask, self.config.pooling), outputs.routings)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "config": dataclasses.asdict(self.config),
-            "modalities": self.modalities,
-        }

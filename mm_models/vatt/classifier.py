@@ -77,11 +77,3 @@ class VattClassifier(VattEncoders):
         )
         logits = tf.cast(self.classifier(pooled), tf.float32)
         return tf.reduce_mean(logits, axis=1) if logits.shape.rank == 3 else logits
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "modality": self.modality,
-            "num_classes": self.num_classes,
-            "head_dropout_rate": self.head_dropout_rate,
-        }

@@ -1,12 +1,11 @@
 """Encoders of the two variants: a tower per modality, or one encoder for all."""
 
-import dataclasses
-
 import keras
 import tensorflow as tf
 
 from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.aggregate_token import extend_mask
 from mm_models.layers.transformer.block_inputs import BlockInputs
 from mm_models.layers.transformer.block_options import BlockOptions
@@ -85,7 +84,7 @@ def make_stack(config: VattConfig, modality: str, *, dtype) -> TransformerStack:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class Tower(keras.layers.Layer):
+class Tower(SavedLayer):
     """One modality's tokens and its own transformer stack (modality-specific variant).
 
     Call arguments:
@@ -144,16 +143,9 @@ class Tower(keras.layers.Layer):
         )
         return run_stack(self.stack, block_inputs)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "modality": self.modality,
-            "config": dataclasses.asdict(self.config),
-        }
-
 
 @keras.saving.register_keras_serializable("mmstack")
-class SharedEncoder(keras.layers.Layer):
+class SharedEncoder(SavedLayer):
     """One transformer stack for every modality, with each modality's own maps around it.
 
     Call arguments: those of `Tower`, and `modality`, the name of the one whose inputs are given.
@@ -213,9 +205,6 @@ class SharedEncoder(keras.layers.Layer):
         )
         rows = run_stack(self.stack, block_inputs)
         return getattr(self, f"{modality}_post_projection")(rows)
-
-    def get_config(self):
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
 
 
 def text_mask(ids: tf.Tensor) -> tf.Tensor:
