@@ -214,9 +214,7 @@ class T5(SavedLayer, keras.Model):
     def _run(self, side, embedded, mask, bias, *, training, seed, **memory):
         seed = randomness.fold_in_optional(seed, Purpose(side))
         embedded = tf.cast(embedded, self.compute_dtype)
-        dropped = self.dropout(
-            embedded, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDED)
-        )
+        dropped = self.dropout(embedded, **randomness.drawing(Purpose.EMBEDDED, training, seed))
         inputs = BlockInputs(dropped, mask, bias, training=training, seed=seed, **memory)
         return getattr(self, side).forward(inputs).tokens
 

@@ -127,12 +127,8 @@ class Vit(SavedLayer, keras.Model):
         tokens = self.positions(self.patches(images[:, None]), grid=grid)
         if self.config.pool == "cls":
             tokens = self.class_token(tokens)
-        tokens = self.dropout(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDINGS)
-        )
-        return self.stack(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.STACK)
-        )
+        tokens = self.dropout(tokens, **randomness.drawing(Purpose.EMBEDDINGS, training, seed))
+        return self.stack(tokens, **randomness.drawing(Purpose.STACK, training, seed))
 
     def pool(self, tokens):
         """One row for each image, before the representation and the classifier.

@@ -153,7 +153,7 @@ class ImpEncoder(SavedLayer):
         self, inputs, modality, patch=DEFAULT_PATCH, drop_rate=0.0, training=False, seed=None
     ) -> Tokens:
         """What the blocks see of a modality; arguments as for `call`."""
-        options = {"training": training, "seed": randomness.fold_in_optional(seed, Purpose.TOKENS)}
+        options = randomness.drawing(Purpose.TOKENS, training, seed)
         if modality != "text":
             options["drop_rate"] = drop_rate
         if modality == "video":

@@ -150,8 +150,7 @@ class ImpModel(SavedLayer, keras.Model):
                 modality=modality,
                 patch=patch,
                 drop_rate=drop_token.get(modality, 0.0),
-                training=training,
-                seed=randomness.fold_in_optional(seed, Purpose(modality)),
+                **randomness.drawing(Purpose(modality), training, seed),
             )
             pooled[modality] = instances.unfold(outputs.pooled, extra)
             routings[modality] = tuple(outputs.routings)

@@ -179,9 +179,7 @@ class GridTokens(SavedLayer):
                 seed=randomness.fold_in(randomness.required(seed, self.name), Purpose.DROP_TOKEN),
             )
         rows = self.positions(embedding(prepared, kept=kept), grid=grid, kept=kept)
-        return self.dropout(
-            rows, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
-        )
+        return self.dropout(rows, **randomness.drawing(Purpose.EMBEDDING, training, seed))
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -238,9 +236,7 @@ class TextTokens(SavedLayer):
 
     def call(self, ids, training=False, seed=None):
         rows = self.positions(self.words(ids), grid=(ids.shape[1],))
-        return self.dropout(
-            rows, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
-        )
+        return self.dropout(rows, **randomness.drawing(Purpose.EMBEDDING, training, seed))
 
 
 def make_tokens(config: ImpConfig, modality: str, *, dtype) -> keras.layers.Layer:

@@ -87,8 +87,7 @@ class PaliModel(SavedLayer, keras.Model):
             memory.tokens,
             memory.mask,
             segments=segments,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.DECODER),
+            **randomness.drawing(Purpose.DECODER, training, seed),
         )
 
     def encode(self, inputs: Mapping[str, tf.Tensor], training=False, seed=None) -> Memory:
@@ -107,8 +106,7 @@ class PaliModel(SavedLayer, keras.Model):
             tokens,
             seen,
             self._bias(num_visual, text.shape[1]),
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.ENCODER),
+            **randomness.drawing(Purpose.ENCODER, training, seed),
         )
         return Memory(encoded, mask)
 

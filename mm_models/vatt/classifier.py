@@ -71,9 +71,7 @@ class VattClassifier(VattEncoders):
             seed = tf.cast(self.seed_generator.next(), tf.int32)
         pooled = self.encode(inputs, training=training, seed=seed)[self.modality]
         pooled = self.dropout(
-            pooled,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.CLASSIFIER_INPUT),
+            pooled, **randomness.drawing(Purpose.CLASSIFIER_INPUT, training, seed)
         )
         logits = tf.cast(self.classifier(pooled), tf.float32)
         return tf.reduce_mean(logits, axis=1) if logits.shape.rank == 3 else logits

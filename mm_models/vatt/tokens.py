@@ -130,16 +130,13 @@ class PatchTokens(keras.layers.Layer):
         kept = self.drop_token.choose(
             tf.shape(inputs)[0],
             num_tokens,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.DROP_TOKEN),
+            **randomness.drawing(Purpose.DROP_TOKEN, training, seed),
         )
         tokens = self.patches(inputs, kept=kept)
         if self.pre_projection is not None:
             tokens = self.pre_projection(tokens)
         tokens = self.positions(tokens, grid=grid, kept=kept)
-        tokens = self.dropout(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
-        )
+        tokens = self.dropout(tokens, **randomness.drawing(Purpose.EMBEDDING, training, seed))
         return self.aggregate(tokens)
 
     def get_config(self):
@@ -236,7 +233,5 @@ class WordTokens(SavedLayer):
         else:
             tokens = self.pre_projection(tokens)
             tokens = self.positions(tokens, grid=(ids.shape[1],))
-        tokens = self.dropout(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
-        )
+        tokens = self.dropout(tokens, **randomness.drawing(Purpose.EMBEDDING, training, seed))
         return tokens if self.positions is None else self.aggregate(tokens)

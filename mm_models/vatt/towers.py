@@ -130,16 +130,13 @@ class Tower(SavedLayer):
         self.built = True
 
     def call(self, inputs, pooled_only=False, training=False, seed=None, run_stack=run_stack):
-        tokens = self.tokens(
-            inputs, training=training, seed=randomness.fold_in_optional(seed, Purpose.TOKENS)
-        )
+        tokens = self.tokens(inputs, **randomness.drawing(Purpose.TOKENS, training, seed))
         block_inputs = BlockInputs(
             tokens,
             attention_mask=text_mask(inputs) if self.modality == "text" else None,
             bias=None if self.relative_bias is None else self.relative_bias(tokens),
             num_outputs=1 if pooled_only else None,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.STACK),
+            **randomness.drawing(Purpose.STACK, training, seed),
         )
         return run_stack(self.stack, block_inputs)
 
@@ -194,14 +191,13 @@ class SharedEncoder(SavedLayer):
         run_stack=run_stack,
     ):
         tokens = getattr(self, f"{modality}_tokens")(
-            inputs, training=training, seed=randomness.fold_in_optional(seed, Purpose.TOKENS)
+            inputs, **randomness.drawing(Purpose.TOKENS, training, seed)
         )
         block_inputs = BlockInputs(
             tokens,
             attention_mask=text_mask(inputs) if modality == "text" else None,
             num_outputs=1 if pooled_only else None,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.STACK),
+            **randomness.drawing(Purpose.STACK, training, seed),
         )
         rows = run_stack(self.stack, block_inputs)
         return getattr(self, f"{modality}_post_projection")(rows)

@@ -158,9 +158,7 @@ class MixtureOfExperts(SavedLayer):
         implementation = _DISPATCH[self.experts.dispatch]
         taken = implementation.dispatch(tokens, assignment)
         hidden = self.dropout(
-            self._activate(self.wi(taken)),
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.MLP_HIDDEN),
+            self._activate(self.wi(taken)), **randomness.drawing(Purpose.MLP_HIDDEN, training, seed)
         )
         return implementation.combine(self.wo(hidden), assignment, tokens.shape[1])
 

@@ -247,6 +247,5 @@ class MultiHeadAttention(SavedLayer):
             values,
             attention_mask=attention_mask,
             bias=bias,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.ATTENTION_WEIGHTS),
+            **randomness.drawing(Purpose.ATTENTION_WEIGHTS, training, seed),
         )

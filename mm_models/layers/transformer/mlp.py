@@ -106,6 +106,4 @@ class Mlp(SavedLayer):
         hidden = self._activate(first)
         for gate in gates:
             hidden *= gate
-        return self.dropout(
-            hidden, training=training, seed=randomness.fold_in_optional(seed, Purpose.MLP_HIDDEN)
-        )
+        return self.dropout(hidden, **randomness.drawing(Purpose.MLP_HIDDEN, training, seed))
