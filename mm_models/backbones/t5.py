@@ -105,11 +105,8 @@ class T5(SavedLayer, keras.Model):
             dtype=policy,
         )
         self.dropout = StatelessDropout(config.dropout_rate, name="dropout", dtype=policy)
-        for side, num_layers in (
-            ("encoder", config.num_encoder_layers),
-            ("decoder", config.num_decoder_layers),
-        ):
-            self._add_stack(side, num_layers)
+        self._add_stack("encoder", config.num_encoder_layers)
+        self._add_stack("decoder", config.num_decoder_layers)
         if not config.tie_logits:
             self.logits_dense = keras.layers.Dense(
                 config.vocabulary_size,

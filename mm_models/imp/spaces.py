@@ -15,10 +15,6 @@ from mm_models.layers.transformer.mlp import activation_function
 RELU_OFFSET = 1e-6
 
 
-def _as_config(config, kind):
-    return config_tools.from_dict(config, kind) if isinstance(config, dict) else config
-
-
 @keras.saving.register_keras_serializable("mmstack")
 class SpaceMap(SavedLayer):
     """Dense, tanh GELU, Dense, layer norm.
@@ -77,7 +73,7 @@ class Spaces(SavedLayer):
 
     def __init__(self, config: SpaceConfig | dict, modalities, input_dim: int, **kwargs):
         super().__init__(**kwargs)
-        self.config = config = _as_config(config, SpaceConfig)
+        self.config = config = config_tools.as_config(config, SpaceConfig)
         self.modalities = list(modalities)
         self.input_dim = input_dim
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
@@ -128,7 +124,7 @@ class Temperatures(SavedLayer):
 
     def __init__(self, config: TemperatureConfig | dict, modalities, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.config = _as_config(config, TemperatureConfig)
+        self.config = config_tools.as_config(config, TemperatureConfig)
         self.modalities = list(modalities)
 
     @property

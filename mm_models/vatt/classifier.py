@@ -6,6 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
+from mm_models import config_tools
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.random_purposes import Purpose
@@ -44,11 +45,8 @@ class VattClassifier(VattEncoders):
         head_dropout_rate: float = 0.0,
         **kwargs,
     ):
-        if isinstance(config, dict):
-            config = {**config, "modalities": [modality]}
-        else:
-            config = dataclasses.replace(config, modalities=[modality])
-        super().__init__(config, **kwargs)
+        config = config_tools.as_config(config, VattConfig)
+        super().__init__(dataclasses.replace(config, modalities=[modality]), **kwargs)
         self.modality = modality
         self.num_classes = num_classes
         self.head_dropout_rate = head_dropout_rate

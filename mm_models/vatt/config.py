@@ -336,6 +336,6 @@ def resolve(config: VattConfig) -> VattConfig:
     )
 
 
-def from_dict(values: dict[str, Any], kind: type = VattConfig) -> Any:
-    """The inverse of `dataclasses.asdict` for these configs."""
-    return config_tools.from_dict(values, kind)
+def as_resolved(config: VattConfig | dict[str, Any]) -> VattConfig:
+    """`resolve` of a config or of its `dataclasses.asdict`."""
+    return resolve(config_tools.as_config(config, VattConfig))

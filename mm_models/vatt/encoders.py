@@ -32,9 +32,7 @@ class VattEncoders(SavedLayer, keras.Model):
 
     def __init__(self, config: VattConfig | dict, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        if isinstance(config, dict):
-            config = vatt_config.from_dict(config)
-        self.config = config = vatt_config.resolve(config)
+        self.config = config = vatt_config.as_resolved(config)
         self.seed_generator = keras.random.SeedGenerator()
         if config.variant == "agnostic":
             self.encoder = SharedEncoder(config, name="encoder", dtype=self.dtype_policy)

@@ -3,10 +3,10 @@
 import keras
 import tensorflow as tf
 
+from mm_models import config_tools
 from mm_models.errors import UserError
 from mm_models.layers.batch_norm import SyncBatchNorm
 from mm_models.layers.saved_layer import SavedLayer
-from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import HeadConfig
 
 
@@ -66,9 +66,8 @@ class Head(SavedLayer):
 
     def __init__(self, config: HeadConfig | dict, input_dims: dict[str, int], **kwargs):
         super().__init__(**kwargs)
-        if isinstance(config, dict):
-            config = vatt_config.from_dict(config, HeadConfig)
-        self.config, self.input_dims = config, dict(input_dims)
+        self.config = config = config_tools.as_config(config, HeadConfig)
+        self.input_dims = dict(input_dims)
         maps = self._joint_maps() if config.kind == "mlp_joint" else self._fac_maps()
         self._map_names = tuple(maps)
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.

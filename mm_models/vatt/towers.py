@@ -104,7 +104,7 @@ class Tower(SavedLayer):
     def __init__(self, modality: str, config: VattConfig | dict, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.modality = modality
-        self.config = config = _as_config(config)
+        self.config = config = vatt_config.as_resolved(config)
         self.tokens = make_tokens(config, modality, dtype=self.dtype_policy)
         self.stack = make_stack(config, modality, dtype=self.dtype_policy)
         self.relative_bias = None
@@ -152,7 +152,7 @@ class SharedEncoder(SavedLayer):
 
     def __init__(self, config: VattConfig | dict, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.config = config = _as_config(config)
+        self.config = config = vatt_config.as_resolved(config)
         policy = self.dtype_policy
         self.stack = make_stack(config, "shared", dtype=policy)
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
@@ -206,9 +206,3 @@ class SharedEncoder(SavedLayer):
 def text_mask(ids: tf.Tensor) -> tf.Tensor:
     """float32[batch, 1 + tokens]: 1 at the aggregate token and wherever a caption has a word."""
     return extend_mask(tf.cast(ids != PAD_ID, tf.float32))
-
-
-def _as_config(config: VattConfig | dict) -> VattConfig:
-    if isinstance(config, dict):
-        config = vatt_config.from_dict(config)
-    return vatt_config.resolve(config)
