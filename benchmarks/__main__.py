@@ -15,15 +15,8 @@ import sys
 import time
 
 MODULES = (
-    "decode",
-    "decoding",
-    "preprocess",
-    "input",
-    "train_step",
-    "drop_token",
-    "harmonization",
-    "mixture_of_experts",
-    "serving",
+    *("decode", "decoding", "preprocess", "input", "train_step", "drop_token", "harmonization"),
+    *("mixture_of_experts", "serving"),
 )
 ROW = "{name:<58} {ours:>12} {alternative:>12} {ratio:>7} {aim:>8} {met:>4}"
 

@@ -1,12 +1,11 @@
 """Decoding and resizing against bare decoding of the same file by PyAV.
 
-`python -m benchmarks.decode` prints one JSON line per case. Rates are source frames a second;
-both sides use the same number of decoder threads and alternate, and medians are compared.
-Aim: at least 0.85. `10 Hz` keeps frames at the pipeline's usual rate, `every frame` all of them.
+Rates are source frames a second; both sides use the same number of decoder threads and alternate,
+and medians are compared. `10 Hz` keeps frames at the pipeline's usual rate, `every frame` keeps all
+of them.
 """
 
 import functools
-import json
 import os
 import pathlib
 import statistics
@@ -20,6 +19,7 @@ from PIL import Image, ImageFilter
 
 from beam_pipelines.media import decode
 from beam_pipelines.media.decode_contract import DecodedMedia, DecodeRequest
+from benchmarks.results import result
 
 AIM = 0.85
 REPEATS = 7
@@ -85,20 +85,12 @@ def _case(name: str, path: str, frame_rate_hz: float | None, threads: int) -> di
     )
     num_frames = bare_decoding(path, threads)
     ours, bare = alternate(
-        functools.partial(_ours, path, request),
-        functools.partial(bare_decoding, path, threads),
+        functools.partial(_ours, path, request), functools.partial(bare_decoding, path, threads)
     )
-    ratio = bare / ours
-    return {
-        "stage": "decode",
-        "name": f"decode+resize ÷ PyAV decode: {name}",
-        "ours": round(num_frames / ours, 1),
-        "alternative": round(num_frames / bare, 1),
-        "ratio": round(ratio, 3),
-        "aim": AIM,
-        "met": ratio >= AIM,
-        "unit": "frames/s",
-    }
+    rates = (num_frames / ours, num_frames / bare)
+    return result(
+        f"decode+resize ÷ PyAV decode: {name}", *rates, bare / ours, "frames/s", least=AIM
+    )
 
 
 def alternate(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
@@ -111,8 +103,3 @@ def alternate(first: Callable[[], object], second: Callable[[], object]) -> tupl
             function()
             column.append(time.perf_counter() - start)
     return statistics.median(times[0]), statistics.median(times[1])
-
-
-if __name__ == "__main__":
-    for line in run():
-        print(json.dumps(line, ensure_ascii=False))

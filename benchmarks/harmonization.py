@@ -5,9 +5,9 @@ conflict by the last Dense in closed form, realignment of the video's pooled row
 compares and projects the gradients of all shared parameters, of the batch and of every sample.
 """
 
-import statistics
 from typing import Any
 
+from benchmarks.results import compare
 from benchmarks.vatt_step import VattStep
 
 AIM = 1.35
@@ -47,25 +47,11 @@ def _compare(
     ours: VattStep,
     plain: VattStep,
     *,
-    aim: float = 0.0,
+    aim: float | None = None,
     rounds: int = ROUNDS,
     steps: int = STEPS,
 ) -> dict[str, Any]:
     ours.steps(1)
     plain.steps(2)
     pairs = [(ours.steps(steps), plain.steps(steps)) for _ in range(rounds)]
-    ratio = statistics.median(left / right for left, right in pairs)
-    return {
-        "name": name,
-        "ours": statistics.median(left for left, _ in pairs),
-        "alternative": statistics.median(right for _, right in pairs),
-        "ratio": ratio,
-        "aim": f"<= {aim}" if aim else "",
-        "met": ratio <= aim if aim else True,
-        "unit": "seconds per step, against the plain step",
-    }
-
-
-if __name__ == "__main__":
-    for result in run():
-        print(result)
+    return compare(name, pairs, "seconds per step, against the plain step", most=aim)

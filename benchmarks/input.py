@@ -4,13 +4,13 @@ import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
 import tensorflow as tf
 
 from beam_pipelines.record import contract
 from benchmarks.digits_records import SAMPLE_RATE_HZ, write_digits_records
+from benchmarks.results import compare, result
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parts.audio.config import AudioInputConfig
 from trainers.data.parts.video.config import VideoInputConfig
@@ -50,10 +50,11 @@ def _throughput(folder: str) -> dict:
         batch = next(iterator)
         assert batch["video"].shape == (BATCH_SIZE, NUM_FRAMES, SIDE, SIDE, 3)
         assert batch["audio"].shape == (BATCH_SIZE, NUM_SAMPLES)
-    rates = _alternate(lambda: _rate(ours), lambda: _rate(plain))
-    return _row(
-        "input examples/s ÷ plain tf.data that decodes every frame", *rates, 1.5, "examples/s"
-    )
+    pairs = [(_rate(ours), _rate(plain)) for _ in range(ROUNDS)]
+    ratio = statistics.median(left / right for left, right in pairs)
+    medians = map(statistics.median, zip(*pairs, strict=True))
+    name = "input examples/s ÷ plain tf.data that decodes every frame"
+    return result(name, *medians, ratio, "examples/s", least=1.5)
 
 
 def _rate(iterator: Iterator) -> float:
@@ -109,34 +110,11 @@ def _plain_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 def _resume(folder: str) -> dict:
     config = _config(folder)
     _first_batch_seconds(config, 0)
-    late, early = _alternate(
-        lambda: _first_batch_seconds(config, LATE_STEP), lambda: _first_batch_seconds(config, 0)
-    )
-    return _row(f"first batch at step {LATE_STEP:,} ÷ at step 0", late, early, -1.1, "s")
+    pairs = [[_first_batch_seconds(config, step) for step in (LATE_STEP, 0)] for _ in range(ROUNDS)]
+    return compare(f"first batch at step {LATE_STEP:,} ÷ at step 0", pairs, "s", most=1.1)
 
 
 def _first_batch_seconds(config: InputConfig, step: int) -> float:
     start = time.perf_counter()
     next(iter(build_train_dataset(config, seed=0, start_step=step)))
     return time.perf_counter() - start
-
-
-def _alternate(
-    first: Callable[[], float], second: Callable[[], float]
-) -> tuple[list[float], list[float]]:
-    pairs = [(first(), second()) for _ in range(ROUNDS)]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-
-
-def _row(name: str, ours: list[float], alternative: list[float], aim: float, unit: str) -> dict:
-    """A result; a negative aim is an upper bound."""
-    ratio = statistics.median(np.divide(ours, alternative).tolist())
-    return {
-        "name": name,
-        "ours": statistics.median(ours),
-        "alternative": statistics.median(alternative),
-        "ratio": ratio,
-        "aim": f"≥ {aim}" if aim > 0 else f"≤ {-aim}",
-        "met": ratio >= aim if aim > 0 else ratio <= -aim,
-        "unit": unit,
-    }

@@ -10,10 +10,11 @@ The two whole layers cannot be four times apart at this size, since both hold th
 products of one-hot dispatch are 64 GFLOP beside the experts' 29, a ratio of 3.2 at equal speed.
 """
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
+
+from benchmarks.results import compare
 
 BATCH, TOKENS, DIM, HIDDEN, EXPERTS = 32, 128, 384, 1536, 16
 ROUNDS = 9
@@ -25,33 +26,14 @@ def run() -> list[dict]:
     alone = {kind: _dispatch_step(kind) for kind in ("indexed", "einsum")}
     layers, moves = _rounds(steps), _rounds(alone)
     return [
-        _row("indexed experts / dense layer of equal FLOPs", layers, "indexed", "dense", most=1.5),
-        _row("one-hot / indexed experts, whole layer", layers, "indexed", "einsum", least=4.0),
-        _row(
-            "one-hot / indexed experts, dispatch and combination",
-            moves,
-            "indexed",
-            "einsum",
-            least=4.0,
-        ),
+        _row("indexed experts / dense layer of equal FLOPs", layers, "dense", most=1.5),
+        _row("one-hot / indexed experts, whole layer", layers, "einsum", least=4.0),
+        _row("one-hot / indexed experts, dispatch and combination", moves, "einsum", least=4.0),
     ]
 
 
-def _row(name, rounds, ours, alternative, *, most=None, least=None) -> dict:
-    pairs = [(times[ours], times[alternative]) for times in rounds]
-    if most is not None:
-        ratio = statistics.median(left / right for left, right in pairs)
-    else:
-        ratio = statistics.median(right / left for left, right in pairs)
-    return {
-        "name": name,
-        "ours": statistics.median(left for left, _ in pairs),
-        "alternative": statistics.median(right for _, right in pairs),
-        "ratio": ratio,
-        "aim": f"<= {most}" if least is None else f">= {least}",
-        "met": ratio <= most if least is None else ratio >= least,
-        "unit": "s",
-    }
+def _row(name: str, rounds: list[dict[str, float]], alternative: str, **aim: float) -> dict:
+    return compare(name, [(times["indexed"], times[alternative]) for times in rounds], "s", **aim)
 
 
 def _rounds(steps: dict[str, Callable[[], float]]) -> list[dict[str, float]]:
@@ -124,8 +106,3 @@ def _timed(call: Callable, weights: list, *inputs: Any) -> Callable[[], float]:
         return time.perf_counter() - start
 
     return seconds
-
-
-if __name__ == "__main__":
-    for result in run():
-        print(result)

@@ -21,6 +21,8 @@ import av
 import numpy as np
 import psutil
 
+from benchmarks.results import result
+
 ROUNDS = 3
 NUM_ITEMS = 1600
 NUM_FILES, NUM_FRAMES, SIDE = 24, 17, 64
@@ -46,9 +48,8 @@ def _wall(folder: pathlib.Path) -> dict:
         beam_seconds.append(_timed(_run_beam, manifest, folder / f"beam-{number}"))
         pool_seconds.append(_timed(_run_pool, manifest, folder / f"pool-{number}"))
     ours, alternative = statistics.median(beam_seconds), statistics.median(pool_seconds)
-    return _row(
-        f"preprocess {NUM_ITEMS} clips: Beam / process pool", ours, alternative, WALL_AIM, "s"
-    )
+    name = f"preprocess {NUM_ITEMS} clips: Beam / process pool"
+    return result(name, ours, alternative, ours / alternative, "s", most=WALL_AIM)
 
 
 def _memory(folder: pathlib.Path) -> dict:
@@ -57,20 +58,7 @@ def _memory(folder: pathlib.Path) -> dict:
         manifest = _write_manifest(folder, num_items)
         peaks.append(_peak_mib(_beam_command(manifest, folder / f"memory-{num_items}")))
     name = f"peak memory of preprocessing: {MANY_ITEMS} / {FEW_ITEMS} clips"
-    return _row(name, *peaks, MEMORY_AIM, "MiB")
-
-
-def _row(name: str, ours: float, alternative: float, aim: float, unit: str) -> dict:
-    ratio = ours / alternative
-    return {
-        "name": name,
-        "ours": ours,
-        "alternative": alternative,
-        "ratio": ratio,
-        "aim": f"<= {aim}",
-        "met": ratio <= aim,
-        "unit": unit,
-    }
+    return result(name, *peaks, peaks[0] / peaks[1], "MiB", most=MEMORY_AIM)
 
 
 def _timed(function, *arguments) -> float:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from benchmarks.digits_records import run_command, write_digits_records
+from benchmarks.results import compare
 
 CONFIG = "configs/vatt/demo.yaml"
 SIGNATURE = "encode_video"
@@ -91,46 +92,30 @@ def _latency_rows(export_dir: str, request: dict[str, np.ndarray]) -> list[dict]
         rounds = [
             {name: _median_ms(call) for name, call in calls.items()} for _ in range(NUM_ROUNDS)
         ]
-    aims = {"gRPC": 1.3, "REST": 1.6}
-    return [_latency_row(name, rounds, aim) for name, aim in aims.items()]
-
-
-def _latency_row(name: str, rounds: list[dict[str, float]], aim: float) -> dict:
-    ratio = statistics.median(times[name] / times["in process"] for times in rounds)
-    return {
-        "name": f"request with {NUM_FRAMES} JPEG frames by {name} / same call in process",
-        "ours": statistics.median(times[name] for times in rounds),
-        "alternative": statistics.median(times["in process"] for times in rounds),
-        "ratio": ratio,
-        "aim": f"<= {aim}",
-        "met": ratio <= aim,
-        "unit": "ms",
-    }
+    return [
+        compare(
+            f"request with {NUM_FRAMES} JPEG frames by {name} / same call in process",
+            [(times[name], times["in process"]) for times in rounds],
+            "ms",
+            most=aim,
+        )
+        for name, aim in (("gRPC", 1.3), ("REST", 1.6))
+    ]
 
 
 def _first_request_row(export_dir: str, request: dict[str, np.ndarray]) -> dict:
     from export.client.protocols import GrpcClient
 
-    firsts, medians = [], []
+    pairs = []
     for _ in range(NUM_STARTS):
         with _server(export_dir) as (address, _), GrpcClient(address, "vatt") as client:
             client.status()
-            firsts.append(_time_ms(lambda client=client: client.predict(request, SIGNATURE)))
-            times = [
+            first, *others = (
                 _time_ms(lambda client=client: client.predict(request, SIGNATURE))
-                for _ in range(50)
-            ]
-            medians.append(statistics.median(times))
-    ratio = statistics.median(f / m for f, m in zip(firsts, medians, strict=True))
-    return {
-        "name": "first request after start / median request (gRPC)",
-        "ours": statistics.median(firsts),
-        "alternative": statistics.median(medians),
-        "ratio": ratio,
-        "aim": "<= 1.5",
-        "met": ratio <= 1.5,
-        "unit": "ms",
-    }
+                for _ in range(51)
+            )
+            pairs.append((first, statistics.median(others)))
+    return compare("first request after start / median request (gRPC)", pairs, "ms", most=1.5)
 
 
 @contextlib.contextmanager

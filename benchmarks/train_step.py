@@ -5,10 +5,11 @@ bare one is what one would write by hand for one device. Rounds alternate; media
 """
 
 import dataclasses
-import statistics
 import tempfile
 import time
 from typing import Any
+
+from benchmarks.results import compare
 
 AIM = 1.05
 ROUNDS = 9
@@ -21,22 +22,9 @@ def run() -> list[dict]:
     ours, bare = _Ours(), _Bare()
     ours.steps(STEPS)
     bare.steps(STEPS)
-    pairs = []
-    for _ in range(ROUNDS):
-        left, right = ours.steps(STEPS), bare.steps(STEPS)
-        pairs.append((left, right))
-    ratio = statistics.median(left / right for left, right in pairs)
-    return [
-        {
-            "name": "train step, loop included",
-            "ours": statistics.median(left for left, _ in pairs),
-            "alternative": statistics.median(right for _, right in pairs),
-            "ratio": ratio,
-            "aim": f"<= {AIM}",
-            "met": ratio <= AIM,
-            "unit": "seconds per step, against a bare compiled forward, backward and update",
-        }
-    ]
+    pairs = [(ours.steps(STEPS), bare.steps(STEPS)) for _ in range(ROUNDS)]
+    unit = "seconds per step, against a bare compiled forward, backward and update"
+    return [compare("train step, loop included", pairs, unit, most=AIM)]
 
 
 def _model() -> Any:
@@ -176,8 +164,3 @@ class _Inputs:
 
     def describe(self, example_ids, input_config):
         return []
-
-
-if __name__ == "__main__":
-    for result in run():
-        print(result)

@@ -43,7 +43,7 @@ class VattStep:
             jit_compile=config.runtime.jit_compile,
         )
         self._step = TrainStep(STREAM, parts, accumulation_steps=1)
-        self._batch = _batch(config.streams[STREAM].input)
+        self._batch = constant_batch(config.streams[STREAM].input)
 
     def steps(self, count: int) -> float:
         """Trains `count` steps and returns the seconds per step."""
@@ -54,7 +54,8 @@ class VattStep:
         return (time.perf_counter() - start) / count
 
 
-def _batch(inputs: Any) -> dict[str, Any]:
+def constant_batch(inputs: Any) -> dict[str, Any]:
+    """Random media of the input's shapes, with every modality and caption there."""
     import tensorflow as tf
 
     size, video, text = inputs.batch_size, inputs.video, inputs.text

@@ -15,13 +15,15 @@ def fill(config: Any, values: Mapping[str, Any]) -> Any:
     return dataclasses.replace(config, **missing)
 
 
-def from_dict(values: Mapping[str, Any], kind: type) -> Any:
-    """The inverse of `dataclasses.asdict` for a config class whose fields may be configs."""
+def as_config(config: Any, kind: type) -> Any:
+    """A config of a class whose fields may be configs: itself, or of its `dataclasses.asdict`."""
+    if not isinstance(config, Mapping):
+        return config
     kinds = typing.get_type_hints(kind)
     return kind(
         **{
-            name: from_dict(value, kinds[name]) if dataclasses.is_dataclass(kinds[name]) else value
-            for name, value in values.items()
+            name: as_config(value, kinds[name]) if dataclasses.is_dataclass(kinds[name]) else value
+            for name, value in config.items()
         }
     )
 

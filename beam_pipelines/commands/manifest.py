@@ -186,12 +186,7 @@ def _nlvr_items(args: argparse.Namespace):
     return args.images, read_nlvr(args.examples, args.images, shares)
 
 
-_SOURCES = {
-    "folder": _folder_items,
-    "csv": _table_items,
-    "coco": _coco_items,
-    "nlvr": _nlvr_items,
-}
+_SOURCES = {"folder": _folder_items, "csv": _table_items, "coco": _coco_items, "nlvr": _nlvr_items}
 
 
 def _pairs(flag: str, pieces: list[str]) -> dict[str, str]:

@@ -174,8 +174,7 @@ _OBJECT = record(
 _RELATION = record({"subject_id": integer, "predicate": text, "object_id": integer})
 _PHONEME = record({"symbol": text, **_INTERVAL})
 _UTTERANCE = record(
-    {"text": text, **_INTERVAL},
-    {"voice": text, "language": text, "phonemes": list_of(_PHONEME)},
+    {"text": text, **_INTERVAL}, {"voice": text, "language": text, "phonemes": list_of(_PHONEME)}
 )
 _QUESTION = record({"text": text, "answer": text}, {"kind": text, "language": text})
 

@@ -28,9 +28,9 @@ from beam_pipelines.media.decode_contract import (
 from beam_pipelines.media.file_pass import (
     DecodedClip,
     DecodePlan,
+    FilePass,
     SeekMissed,
     image_clips,
-    media_clips,
 )
 from beam_pipelines.media.frames import encode_jpeg
 from beam_pipelines.rejects import Reject, RejectCode
@@ -133,5 +133,5 @@ def _open_and_decode(path: str, plan: DecodePlan) -> list[DecodedClip | Reject]:
     note = structure.length_warning(path)
     for may_seek in (True, False):
         with contextlib.suppress(SeekMissed), open_source(path) as source:
-            return media_clips(source, plan, [note] if note else [], may_seek=may_seek)
+            return FilePass(source, plan, [note] if note else []).run(may_seek=may_seek)
     raise AssertionError("reading without a seek cannot miss")

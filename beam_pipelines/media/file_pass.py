@@ -11,6 +11,7 @@ from PIL import Image
 from beam_pipelines.media import image as images
 from beam_pipelines.media.container import Rejection, Source, packets_of, reason_of
 from beam_pipelines.media.decode_contract import DecodeRequest, MediaInfo
+from beam_pipelines.media.frames import check_pixels
 from beam_pipelines.media.probe import media_info
 from beam_pipelines.media.tracks import SoundTrack, Track, VideoTrack
 from beam_pipelines.media.windows import FrameGrid, SourceFrame, WindowFrames
@@ -116,20 +117,8 @@ class SeekMissed(Exception):
     """The seek led behind the first window: the file must be read from its start."""
 
 
-def media_clips(
-    source: Source, plan: DecodePlan, warnings: list[str], *, may_seek: bool
-) -> list[DecodedClip | Reject]:
-    """Clips of an open container, which is read from the first window's key frame if `may_seek`.
-
-    Raises:
-        Rejection: the whole file is rejected.
-        SeekMissed: call again with a newly opened file and `may_seek=False`.
-    """
-    return _Pass(source, plan, warnings).run(may_seek)
-
-
-class _Pass:
-    """One run through the packets of a file."""
+class FilePass:
+    """One run through the packets of an open container."""
 
     def __init__(self, source: Source, plan: DecodePlan, warnings: list[str]):
         self._source, self._plan, self._warnings = source, plan, warnings
@@ -138,7 +127,7 @@ class _Pass:
         self._video = self._sound = None
         if source.video is not None and request.want_video:
             context = source.video.codec_context
-            _check_stated_pixels(context.width, context.height, request.max_pixels)
+            check_pixels(context.width, context.height, request.max_pixels)
             self._video = VideoTrack(source, request, self._windows, plan.finish)
         if source.audio is not None and request.want_audio:
             self._sound = SoundTrack(source, request, list(plan.windows))
@@ -147,7 +136,13 @@ class _Pass:
             raise Rejection(RejectCode.NO_STREAMS, "no stream of a kind that is wanted")
         self._reached_end = False
 
-    def run(self, may_seek: bool) -> list[DecodedClip | Reject]:
+    def run(self, *, may_seek: bool) -> list[DecodedClip | Reject]:
+        """The windows' clips; the file is read from the first one's key frame if `may_seek`.
+
+        Raises:
+            Rejection: the whole file is rejected.
+            SeekMissed: run another pass over the file, newly opened, with `may_seek=False`.
+        """
         if self._source.states_length:
             self._plan.check_length(self._source.stated_duration_seconds())
         sought = may_seek and self._seek()
@@ -340,12 +335,6 @@ class _Pass:
     def _info(self) -> MediaInfo:
         scaler = self._video.scaler if self._video is not None else None
         return media_info(self._source, scaler.orientation if scaler else None)
-
-
-def _check_stated_pixels(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        detail = f"{width}x{height} pixels, the limit is {max_pixels}"
-        raise Rejection(RejectCode.TOO_MANY_PIXELS, detail)
 
 
 def _nothing_decoded(track: Track) -> Rejection:

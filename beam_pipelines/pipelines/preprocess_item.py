@@ -99,8 +99,7 @@ class ItemProcessor:
         self._config = config
         self._manifest_path = manifest_path
         self._decoder = IsolatedDecoder(
-            timeout_seconds=config.decode_timeout_seconds,
-            memory_bytes=config.decode_memory_bytes,
+            timeout_seconds=config.decode_timeout_seconds, memory_bytes=config.decode_memory_bytes
         )
 
     def __enter__(self) -> "ItemProcessor":

@@ -200,13 +200,6 @@ def _sentence(text: str) -> list[str]:
 _UNITS = {"word": _words, "wordpiece": _wordpiece_words, "sentencepiece": _sentence}
 
 
-def _rank(kind: str) -> Callable[[tuple[str, int]], tuple]:
-    """Which units to keep when there are too many: the most frequent words, any sentences."""
-    if kind == "sentencepiece":
-        return _hash_rank
-    return _frequency_rank
-
-
 def _hash_rank(counted: tuple[str, int]) -> tuple:
     return manifest.stable_hash(counted[0], "vocabulary"), counted[0]
 
@@ -252,12 +245,12 @@ def _count(
 def _write_counts(config: VocabularyConfig, counts: beam.PCollection, result: str) -> None:
     """((language, unit), count) → a file of [language, all its units, the kept ones]."""
     keep = config.size if config.kind == "word" else MAX_TRAINING_SENTENCES
+    rank = _frequency_rank
     if config.kind == "sentencepiece":
         keep //= max(1, len(config.languages))
+        rank = _hash_rank  # any sentences, where words are kept by how frequent they are
     by_language = counts | "ByLanguage" >> beam.MapTuple(lambda key, n: (key[0], (key[1], n)))
-    best = by_language | "Best" >> beam.combiners.Top.PerKey(
-        keep, key=_rank(config.kind), reverse=True
-    )
+    best = by_language | "Best" >> beam.combiners.Top.PerKey(keep, key=rank, reverse=True)
     numbers = by_language | "Numbers" >> beam.MapTuple(lambda language, pair: (language, pair[1]))
     total = numbers | "Total" >> beam.CombinePerKey(sum)
     _ = (

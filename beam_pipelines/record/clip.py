@@ -10,7 +10,6 @@ from beam_pipelines.items.tracks import reach_seconds, resample_track
 from beam_pipelines.record import contract
 from beam_pipelines.record.serialize import ContextValues, SequenceValues, pcm16
 
-AUDIO_ENCODINGS = ("floats", "pcm16")
 _NO_TIME = -1
 
 

@@ -15,11 +15,7 @@ NO_DETAILS = CocoDetails()
 
 
 def read_coco(
-    captions_path: str,
-    images_folder: str,
-    details: CocoDetails = NO_DETAILS,
-    *,
-    check_files: bool = True,
+    captions_path: str, images_folder: str, details: CocoDetails = NO_DETAILS
 ) -> Iterator[dict[str, Any] | tuple[str, Reject]]:
     """Yields an item for each picture in the order of the file, with all of its captions.
 
@@ -30,7 +26,6 @@ def read_coco(
             `caption`); local or URL.
         images_folder: folder that file names are relative to.
         details: boxes, questions and captions in other languages.
-        check_files: reject pictures whose local file is absent.
 
     Raises:
         UserError: the file cannot be read, or is no such annotation file.
@@ -44,7 +39,7 @@ def read_coco(
     for image in images:
         name = str(image["id"])
         texts = [text for text in captions.get(image["id"], []) if text]
-        reject = unusable(images_folder, image["file_name"], check_files=check_files)
+        reject = unusable(images_folder, image["file_name"])
         if not texts:
             reject = Reject(RejectCode.BAD_CAPTIONS, f"{image['file_name']} has no caption")
         if reject is not None:

@@ -7,7 +7,7 @@ from beam_pipelines import files
 from beam_pipelines.rejects import Reject, RejectCode
 
 
-def unusable(folder: str, media: str, *, check_files: bool) -> Reject | None:
+def unusable(folder: str, media: str, *, check_files: bool = True) -> Reject | None:
     """Why `media` cannot be used, or None.
 
     Args:

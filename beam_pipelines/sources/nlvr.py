@@ -15,7 +15,7 @@ STYLES = {"false": "false_sentence", "true": "true_sentence"}
 
 
 def read_nlvr(
-    examples_path: str, images_folder: str, shares: dict[str, float], *, check_files: bool = True
+    examples_path: str, images_folder: str, shares: dict[str, float]
 ) -> Iterator[dict[str, Any] | tuple[str, Reject]]:
     """Yields an item for each example: the sentence as caption, and whether it is true as label.
 
@@ -27,7 +27,6 @@ def read_nlvr(
         examples_path: a line holds `identifier`, `image`, `sentence` and `label`; local or URL.
         images_folder: folder that file names are relative to.
         shares: split → share of the sentences, summing to 1; a hash of the sentence draws.
-        check_files: reject pictures whose local file is absent.
 
     Raises:
         UserError: the file cannot be read, or a line is no such example.
@@ -41,7 +40,7 @@ def read_nlvr(
         example = _example(examples_path, number, line)
         group = example["identifier"].partition("-")[0]
         sentence = sentences.setdefault(group, _plain(example["sentence"]))
-        reject = unusable(images_folder, example["image"], check_files=check_files)
+        reject = unusable(images_folder, example["image"])
         if reject is not None:
             yield example["identifier"], reject
         else:

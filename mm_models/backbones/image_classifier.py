@@ -1,6 +1,5 @@
 """Classes of images by a vision transformer."""
 
-import dataclasses
 import math
 
 import keras
@@ -10,10 +9,11 @@ from mm_models.backbones import vit_config
 from mm_models.backbones.vit import Vit
 from mm_models.backbones.vit_config import VitConfig
 from mm_models.errors import UserError
+from mm_models.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class ImageClassifier(keras.Model):
+class ImageClassifier(SavedLayer, keras.Model):
     """A vision transformer with a classifier, whose backbone other models start from.
 
     The transformer is the part `vision`, as in models of pictures and text; its pooling and
@@ -55,10 +55,3 @@ class ImageClassifier(keras.Model):
         images = tf.reshape(video, [-1, *video.shape[-3:]])
         logits = self.vision.classify(self.vision(images, training=training, seed=seed))
         return tf.reduce_mean(tf.reshape(logits, [-1, num_images, logits.shape[1]]), axis=1)
-
-    def get_config(self):
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)

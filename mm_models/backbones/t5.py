@@ -1,6 +1,5 @@
 """T5, mT5 and umT5: an encoder-decoder that reads vectors or text and writes text."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import keras
@@ -14,6 +13,7 @@ from mm_models.errors import UserError
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.word_embedding import WordEmbedding
 from mm_models.layers.transformer.attention import leading_shape
 from mm_models.layers.transformer.block_inputs import BlockInputs
@@ -62,7 +62,7 @@ def _block_options(config: T5Config, *, cross_attention: bool) -> BlockOptions:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class T5(keras.Model):
+class T5(SavedLayer, keras.Model):
     """Encoder and decoder of pre-norm blocks without biases, over one table of tokens.
 
     Attention scores are not scaled; relative positions add a learned bias to self-attention.
@@ -105,11 +105,8 @@ class T5(keras.Model):
             dtype=policy,
         )
         self.dropout = StatelessDropout(config.dropout_rate, name="dropout", dtype=policy)
-        for side, num_layers in (
-            ("encoder", config.num_encoder_layers),
-            ("decoder", config.num_decoder_layers),
-        ):
-            self._add_stack(side, num_layers)
+        self._add_stack("encoder", config.num_encoder_layers)
+        self._add_stack("decoder", config.num_decoder_layers)
         if not config.tie_logits:
             self.logits_dense = keras.layers.Dense(
                 config.vocabulary_size,
@@ -214,9 +211,7 @@ class T5(keras.Model):
     def _run(self, side, embedded, mask, bias, *, training, seed, **memory):
         seed = randomness.fold_in_optional(seed, Purpose(side))
         embedded = tf.cast(embedded, self.compute_dtype)
-        dropped = self.dropout(
-            embedded, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDED)
-        )
+        dropped = self.dropout(embedded, **randomness.drawing(Purpose.EMBEDDED, training, seed))
         inputs = BlockInputs(dropped, mask, bias, training=training, seed=seed, **memory)
         return getattr(self, side).forward(inputs).tokens
 
@@ -343,10 +338,3 @@ class T5(keras.Model):
             memory_mask=state.memory["mask"],
         )
         return self.logits(hidden), DecoderState(cache, state.memory)
-
-    def get_config(self):
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)

@@ -125,6 +125,4 @@ def resolve(config: T5Config) -> T5Config:
 
 def as_resolved(config: T5Config | dict[str, Any]) -> T5Config:
     """`resolve` of a config or of its `dataclasses.asdict`."""
-    if isinstance(config, dict):
-        config = config_tools.from_dict(config, T5Config)
-    return resolve(config)
+    return resolve(config_tools.as_config(config, T5Config))

@@ -1,7 +1,5 @@
 """Vision transformers (ViT) with big_vision's mathematics."""
 
-import dataclasses
-
 import keras
 import tensorflow as tf
 
@@ -12,6 +10,7 @@ from mm_models.backbones.vit_positions import PatchPositions
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.aggregate_token import AggregateToken
 from mm_models.layers.tokens.patches import PatchEmbedding
 from mm_models.layers.transformer.block_options import BlockOptions
@@ -19,7 +18,7 @@ from mm_models.layers.transformer.stack import TransformerStack
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class Vit(keras.Model):
+class Vit(SavedLayer, keras.Model):
     """Images to tokens, one for each patch; and, where there is a pooling, to rows and classes.
 
     Every weight exists once the constructor returns.
@@ -128,12 +127,8 @@ class Vit(keras.Model):
         tokens = self.positions(self.patches(images[:, None]), grid=grid)
         if self.config.pool == "cls":
             tokens = self.class_token(tokens)
-        tokens = self.dropout(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDINGS)
-        )
-        return self.stack(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.STACK)
-        )
+        tokens = self.dropout(tokens, **randomness.drawing(Purpose.EMBEDDINGS, training, seed))
+        return self.stack(tokens, **randomness.drawing(Purpose.STACK, training, seed))
 
     def pool(self, tokens):
         """One row for each image, before the representation and the classifier.
@@ -176,6 +171,3 @@ class Vit(keras.Model):
         if not self.config.num_classes:
             raise ValueError(f"{self.name} has num_classes 0, and no classifier")
         return tf.cast(self.head(self.represent(tokens)), tf.float32)
-
-    def get_config(self):
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}

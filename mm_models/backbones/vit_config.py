@@ -148,6 +148,4 @@ def _check_head(config: VitConfig) -> None:
 
 def as_resolved(config: VitConfig | dict[str, Any]) -> VitConfig:
     """`resolve` of a config or of its `dataclasses.asdict`."""
-    if isinstance(config, dict):
-        config = config_tools.from_dict(config, VitConfig)
-    return resolve(config)
+    return resolve(config_tools.as_config(config, VitConfig))

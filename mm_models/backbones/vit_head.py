@@ -3,13 +3,14 @@
 import keras
 import tensorflow as tf
 
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.transformer import normalization
 from mm_models.layers.transformer.attention import MultiHeadAttention
 from mm_models.layers.transformer.mlp import Mlp
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class MapHead(keras.layers.Layer):
+class MapHead(SavedLayer):
     """x = attention(probe, tokens), then x + mlp(norm(x)).
 
     Args:
@@ -60,12 +61,3 @@ class MapHead(keras.layers.Layer):
         probes = tf.tile(probe, [tf.shape(tokens)[0], 1, 1])
         pooled = self.attention(probes, memory=tokens)
         return (pooled + self.mlp(self.norm(pooled)))[:, 0]
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "mlp_dim": self.mlp_dim,
-            "num_heads": self.num_heads,
-            "activation": self.activation,
-            "epsilon": self.epsilon,
-        }

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.layers.saved_layer import SavedLayer
 
 # Of the cubic convolution kernel, as torch has it.
 _CUBIC = -0.75
@@ -101,7 +102,7 @@ def resample_positions(
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class PatchPositions(keras.layers.Layer):
+class PatchPositions(SavedLayer):
     """Adds one learned row to the token of each patch.
 
     Args:
@@ -159,11 +160,3 @@ class PatchPositions(keras.layers.Layer):
 
     def call(self, tokens, grid=None):
         return tokens + tf.cast(self.rows(grid), tokens.dtype)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "grid": list(self.grid),
-            "dim": self.dim,
-            "method": self.method,
-        }

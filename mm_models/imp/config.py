@@ -270,6 +270,4 @@ def resolve(config: ImpConfig) -> ImpConfig:
 
 def as_resolved(config: ImpConfig | dict[str, Any]) -> ImpConfig:
     """`resolve` of a config or of its `dataclasses.asdict`."""
-    if isinstance(config, dict):
-        config = config_tools.from_dict(config, ImpConfig)
-    return resolve(config)
+    return resolve(config_tools.as_config(config, ImpConfig))

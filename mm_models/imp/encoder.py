@@ -1,6 +1,5 @@
 """The encoder: tokens of one modality in, one pooled row an example out."""
 
-import dataclasses
 from typing import NamedTuple
 
 import keras
@@ -12,6 +11,7 @@ from mm_models.imp.config import ImpConfig
 from mm_models.imp.tokens import DEFAULT_PATCH, make_tokens, text_mask
 from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.aggregate_token import AggregateToken, extend_mask
 from mm_models.layers.transformer.block_inputs import BlockInputs
 from mm_models.layers.transformer.block_options import BlockOptions
@@ -97,7 +97,7 @@ def pool(rows: tf.Tensor, mask: tf.Tensor | None, kind: str) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class ImpEncoder(keras.layers.Layer):
+class ImpEncoder(SavedLayer):
     """One transformer for several modalities, one at a time, with each one's own maps around it.
 
     Nothing inside the blocks, and no embedding, tells modalities apart.
@@ -153,7 +153,7 @@ class ImpEncoder(keras.layers.Layer):
         self, inputs, modality, patch=DEFAULT_PATCH, drop_rate=0.0, training=False, seed=None
     ) -> Tokens:
         """What the blocks see of a modality; arguments as for `call`."""
-        options = {"training": training, "seed": randomness.fold_in_optional(seed, Purpose.TOKENS)}
+        options = randomness.drawing(Purpose.TOKENS, training, seed)
         if modality != "text":
             options["drop_rate"] = drop_rate
         if modality == "video":
@@ -176,10 +176,3 @@ class ImpEncoder(keras.layers.Layer):
         )
         rows = getattr(self, f"{modality}_post_projection")(outputs.tokens)
         return PooledRows(pool(rows, tokens.mask, self.config.pooling), outputs.routings)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "config": dataclasses.asdict(self.config),
-            "modalities": self.modalities,
-        }

@@ -1,6 +1,5 @@
 """IMP: one encoder for images, videos, sounds and text."""
 
-import dataclasses
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from mm_models.imp.spaces import Spaces, Temperatures
 from mm_models.imp.tokens import DEFAULT_PATCH
 from mm_models.layers import instances, randomness
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 
 # Axes of one example's input, without instances.
 EXAMPLE_RANKS = {"video": 4, "audio": 1, "waveform": 1, "text": 1}
@@ -35,7 +35,7 @@ class Encoded(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class ImpModel(keras.Model):
+class ImpModel(SavedLayer, keras.Model):
     """One encoder for all modalities (or one each), common spaces and classifiers behind it.
 
     Every weight exists once the constructor returns.
@@ -150,8 +150,7 @@ class ImpModel(keras.Model):
                 modality=modality,
                 patch=patch,
                 drop_rate=drop_token.get(modality, 0.0),
-                training=training,
-                seed=randomness.fold_in_optional(seed, Purpose(modality)),
+                **randomness.drawing(Purpose(modality), training, seed),
             )
             pooled[modality] = instances.unfold(outputs.pooled, extra)
             routings[modality] = tuple(outputs.routings)
@@ -208,10 +207,3 @@ class ImpModel(keras.Model):
     def call(self, inputs, training=False, seed=None):
         pooled = self.encode(inputs, training=training, seed=seed).pooled
         return {**pooled, **self.project(pooled, training=training)}
-
-    def get_config(self):
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)

@@ -1,6 +1,5 @@
 """The common spaces in which modalities are compared, and the temperatures of the comparison."""
 
-import dataclasses
 import itertools
 
 import keras
@@ -9,18 +8,15 @@ import tensorflow as tf
 from mm_models import config_tools
 from mm_models.errors import UserError
 from mm_models.imp.config import SpaceConfig, TemperatureConfig
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.transformer import normalization
 from mm_models.layers.transformer.mlp import activation_function
 
 RELU_OFFSET = 1e-6
 
 
-def _as_config(config, kind):
-    return config_tools.from_dict(config, kind) if isinstance(config, dict) else config
-
-
 @keras.saving.register_keras_serializable("mmstack")
-class SpaceMap(keras.layers.Layer):
+class SpaceMap(SavedLayer):
     """Dense, tanh GELU, Dense, layer norm.
 
     Args:
@@ -52,12 +48,9 @@ class SpaceMap(keras.layers.Layer):
     def call(self, inputs):
         return self.layer_norm(self.dense(self.hidden(inputs)))
 
-    def get_config(self):
-        return {**super().get_config(), "hidden_dim": self.hidden_dim, "dim": self.dim}
-
 
 @keras.saving.register_keras_serializable("mmstack")
-class Spaces(keras.layers.Layer):
+class Spaces(SavedLayer):
     """Maps of pooled rows into the common spaces.
 
     `disjoint`: every ordered pair of modalities, one with itself included, has a map of its own,
@@ -80,7 +73,7 @@ class Spaces(keras.layers.Layer):
 
     def __init__(self, config: SpaceConfig | dict, modalities, input_dim: int, **kwargs):
         super().__init__(**kwargs)
-        self.config = config = _as_config(config, SpaceConfig)
+        self.config = config = config_tools.as_config(config, SpaceConfig)
         self.modalities = list(modalities)
         self.input_dim = input_dim
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
@@ -117,17 +110,9 @@ class Spaces(keras.layers.Layer):
             for name in self.names_of(modality)
         }
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "config": dataclasses.asdict(self.config),
-            "modalities": self.modalities,
-            "input_dim": self.input_dim,
-        }
-
 
 @keras.saving.register_keras_serializable("mmstack")
-class Temperatures(keras.layers.Layer):
+class Temperatures(SavedLayer):
     """One learned temperature for every unordered pair of modalities, one with itself included.
 
     Args:
@@ -139,7 +124,7 @@ class Temperatures(keras.layers.Layer):
 
     def __init__(self, config: TemperatureConfig | dict, modalities, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.config = _as_config(config, TemperatureConfig)
+        self.config = config_tools.as_config(config, TemperatureConfig)
         self.modalities = list(modalities)
 
     @property
@@ -173,10 +158,3 @@ class Temperatures(keras.layers.Layer):
         # The gradient passes as if nothing were clipped, so that a temperature that has come down
         # to the floor can rise again.
         return value + tf.stop_gradient(tf.maximum(value, self.config.floor) - value)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "config": dataclasses.asdict(self.config),
-            "modalities": self.modalities,
-        }

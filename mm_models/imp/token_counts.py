@@ -113,11 +113,7 @@ def tokens_per_example(
     return sum(
         num_instances(modality, shape)
         * num_tokens(
-            config,
-            modality,
-            shape,
-            drop_rate=(drop_token or {}).get(modality, 0.0),
-            patch=patch,
+            config, modality, shape, drop_rate=(drop_token or {}).get(modality, 0.0), patch=patch
         )
         for modality, shape in shapes.items()
     )

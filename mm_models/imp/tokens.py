@@ -1,6 +1,5 @@
 """From raw inputs of one modality to the tokens an encoder takes."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +12,7 @@ from mm_models.imp.config import ImpConfig
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens import drop_token
 from mm_models.layers.tokens.patches import PatchEmbedding
 from mm_models.layers.tokens.positions import IndexedPositions
@@ -67,7 +67,7 @@ def num_dropped_to(num_tokens: int, drop_rate: float, modality: str) -> int:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class GridTokens(keras.layers.Layer):
+class GridTokens(SavedLayer):
     """Patches mapped to tokens, with positions: videos and images, spectrograms, waveforms.
 
     Which tokens stay is drawn before the map, for every example apart, so that what is dropped is
@@ -179,24 +179,11 @@ class GridTokens(keras.layers.Layer):
                 seed=randomness.fold_in(randomness.required(seed, self.name), Purpose.DROP_TOKEN),
             )
         rows = self.positions(embedding(prepared, kept=kept), grid=grid, kept=kept)
-        return self.dropout(
-            rows, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
-        )
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "modality": self.modality,
-            "patches": self.patches,
-            "table_rows": self.table_rows,
-            "dim": self.dim,
-            "log_mel": None if self.log_mel is None else dataclasses.asdict(self.log_mel),
-            "dropout_rate": self.dropout_rate,
-        }
+        return self.dropout(rows, **randomness.drawing(Purpose.EMBEDDING, training, seed))
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class TextTokens(keras.layers.Layer):
+class TextTokens(SavedLayer):
     """Rows of a learned table, with positions; word i stands at row i of the position table.
 
     Args:
@@ -230,13 +217,11 @@ class TextTokens(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self._arguments = {
-            "vocabulary_size": vocabulary_size,
-            "max_tokens": max_tokens,
-            "dim": dim,
-            "initial_stddev": initial_stddev,
-            "dropout_rate": dropout_rate,
-        }
+        self.vocabulary_size = vocabulary_size
+        self.max_tokens = max_tokens
+        self.dim = dim
+        self.initial_stddev = initial_stddev
+        self.dropout_rate = dropout_rate
         policy = self.dtype_policy
         self.words = WordEmbedding(vocabulary_size, dim, initial_stddev, name="words", dtype=policy)
         self.positions = IndexedPositions(
@@ -251,12 +236,7 @@ class TextTokens(keras.layers.Layer):
 
     def call(self, ids, training=False, seed=None):
         rows = self.positions(self.words(ids), grid=(ids.shape[1],))
-        return self.dropout(
-            rows, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
-        )
-
-    def get_config(self):
-        return {**super().get_config(), **self._arguments}
+        return self.dropout(rows, **randomness.drawing(Purpose.EMBEDDING, training, seed))
 
 
 def make_tokens(config: ImpConfig, modality: str, *, dtype) -> keras.layers.Layer:

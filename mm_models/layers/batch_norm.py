@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from mm_models.layers.saved_layer import SavedLayer
+
 
 def _sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
@@ -32,7 +34,7 @@ def global_moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class SyncBatchNorm(keras.layers.Layer):
+class SyncBatchNorm(SavedLayer):
     """Normalises each feature by the statistics of the global batch, then scales and shifts.
 
     Works alone, under a strategy and inside a compiled step of one device. The arithmetic is
@@ -59,11 +61,7 @@ class SyncBatchNorm(keras.layers.Layer):
 
         def weight(name, initializer, trainable=True):
             return self.add_weight(
-                name=name,
-                shape=shape,
-                initializer=initializer,
-                trainable=trainable,
-                autocast=False,
+                name=name, shape=shape, initializer=initializer, trainable=trainable, autocast=False
             )
 
         self.gamma = weight("gamma", "ones")
@@ -88,6 +86,3 @@ class SyncBatchNorm(keras.layers.Layer):
     def _move(self, variable, value):
         moved = variable.value * self.momentum + tf.stop_gradient(value) * (1.0 - self.momentum)
         variable.assign(moved)
-
-    def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}

@@ -4,10 +4,11 @@ import keras
 import tensorflow as tf
 
 from mm_models.layers import randomness
+from mm_models.layers.saved_layer import SavedLayer
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class StatelessDropout(keras.layers.Layer):
+class StatelessDropout(SavedLayer):
     """Zeroes a share of the values in training and scales the rest so that the mean stays.
 
     Call arguments:
@@ -33,6 +34,3 @@ class StatelessDropout(keras.layers.Layer):
         kept = randomness.keep_mask(tf.shape(inputs), seed, self.rate)
         scaled = inputs * tf.cast(1.0 / (1.0 - self.rate), inputs.dtype)
         return tf.where(kept, scaled, tf.zeros_like(scaled))
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate}

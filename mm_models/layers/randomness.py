@@ -30,6 +30,11 @@ def fold_in_optional(seed: tf.Tensor | None, purpose: str | int) -> tf.Tensor | 
     return None if seed is None else fold_in(seed, purpose)
 
 
+def drawing(purpose: str | int, training, seed: tf.Tensor | None) -> dict:
+    """The arguments `training` and `seed` of what draws for one purpose."""
+    return {"training": training, "seed": fold_in_optional(seed, purpose)}
+
+
 def _bits(shape, seed: tf.Tensor) -> tf.Tensor:
     # Whole integers: eager and compiled code agree on them, but not on how they become fractions.
     return tf.random.stateless_uniform(

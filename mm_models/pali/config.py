@@ -69,6 +69,4 @@ def _sized(part: VitConfig | T5Config, size: str) -> Any:
 
 def as_resolved(config: PaliConfig | dict[str, Any]) -> PaliConfig:
     """`resolve` of a config or of its `dataclasses.asdict`."""
-    if isinstance(config, dict):
-        config = config_tools.from_dict(config, PaliConfig)
-    return resolve(config)
+    return resolve(config_tools.as_config(config, PaliConfig))

@@ -1,6 +1,5 @@
 """PaLI: visual tokens and text in, text out."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from mm_models.decoding.scoring import score_labels
 from mm_models.decoding.state import DecoderState
 from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.transformer.masks import segment_mask
 from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
@@ -32,7 +32,7 @@ class Memory(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class PaliModel(keras.Model):
+class PaliModel(SavedLayer, keras.Model):
     """A vision transformer whose tokens stand in front of the text that an encoder-decoder reads.
 
     All visual tokens after the final normalisation are mapped to the width of the text and put
@@ -67,10 +67,7 @@ class PaliModel(keras.Model):
         self.vision = Vit(config.vision, name="vision", dtype=policy)
         self.language = T5(config.language, name="language", dtype=policy)
         self.projection = keras.layers.Dense(
-            config.language.width,
-            use_bias=config.projection_bias,
-            name="projection",
-            dtype=policy,
+            config.language.width, use_bias=config.projection_bias, name="projection", dtype=policy
         )
         self.projection.build((None, None, config.vision.width))
         self.built = True
@@ -90,8 +87,7 @@ class PaliModel(keras.Model):
             memory.tokens,
             memory.mask,
             segments=segments,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.DECODER),
+            **randomness.drawing(Purpose.DECODER, training, seed),
         )
 
     def encode(self, inputs: Mapping[str, tf.Tensor], training=False, seed=None) -> Memory:
@@ -110,8 +106,7 @@ class PaliModel(keras.Model):
             tokens,
             seen,
             self._bias(num_visual, text.shape[1]),
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.ENCODER),
+            **randomness.drawing(Purpose.ENCODER, training, seed),
         )
         return Memory(encoded, mask)
 
@@ -176,13 +171,6 @@ class PaliModel(keras.Model):
             start_id=START_ID,
             labels_per_call=labels_per_call,
         )
-
-    def get_config(self):
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
 
 
 def _behind(bias: tf.Tensor, num_visual: int) -> tf.Tensor:

@@ -36,10 +36,7 @@ class SentencePieceTokenizer(Tokenizer):
     """
 
     def __init__(
-        self,
-        vocabulary_path: str,
-        num_sentinels: int = 0,
-        name: str = "sentencepiece_tokenizer",
+        self, vocabulary_path: str, num_sentinels: int = 0, name: str = "sentencepiece_tokenizer"
     ):
         super().__init__(name=name)
         self._path = vocabulary_path

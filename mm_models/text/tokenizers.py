@@ -130,13 +130,10 @@ def word_indices(vocabulary_path: str) -> dict[str, int]:
 
 
 def _checked_indices(lines: list[str], path: str) -> dict[str, int]:
-    indices = _indexed_words(lines, path) if _is_indexed(lines) else _words(lines)
+    words = {word: index for index, word in enumerate(lines)}
+    indices = _indexed_words(lines, path) if _is_indexed(lines) else words
     _check_words(indices, len(lines), path)
     return indices
-
-
-def _words(lines: list[str]) -> dict[str, int]:
-    return {word: index for index, word in enumerate(lines)}
 
 
 def _indexed_words(lines: list[str], path: str) -> dict[str, int]:

@@ -6,6 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
+from mm_models import config_tools
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.random_purposes import Purpose
@@ -44,11 +45,8 @@ class VattClassifier(VattEncoders):
         head_dropout_rate: float = 0.0,
         **kwargs,
     ):
-        if isinstance(config, dict):
-            config = {**config, "modalities": [modality]}
-        else:
-            config = dataclasses.replace(config, modalities=[modality])
-        super().__init__(config, **kwargs)
+        config = config_tools.as_config(config, VattConfig)
+        super().__init__(dataclasses.replace(config, modalities=[modality]), **kwargs)
         self.modality = modality
         self.num_classes = num_classes
         self.head_dropout_rate = head_dropout_rate
@@ -71,17 +69,7 @@ class VattClassifier(VattEncoders):
             seed = tf.cast(self.seed_generator.next(), tf.int32)
         pooled = self.encode(inputs, training=training, seed=seed)[self.modality]
         pooled = self.dropout(
-            pooled,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.CLASSIFIER_INPUT),
+            pooled, **randomness.drawing(Purpose.CLASSIFIER_INPUT, training, seed)
         )
         logits = tf.cast(self.classifier(pooled), tf.float32)
         return tf.reduce_mean(logits, axis=1) if logits.shape.rank == 3 else logits
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "modality": self.modality,
-            "num_classes": self.num_classes,
-            "head_dropout_rate": self.head_dropout_rate,
-        }

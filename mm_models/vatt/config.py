@@ -240,9 +240,7 @@ def _fill(config, names, values):
 
 def _fill_encoder(config, where: str):
     config = _fill(
-        config,
-        sizes.ENCODER_FIELDS,
-        checks.choose(sizes.ENCODERS, config.size, f"{where}.size"),
+        config, sizes.ENCODER_FIELDS, checks.choose(sizes.ENCODERS, config.size, f"{where}.size")
     )
     counts = ("num_layers", "dim", "mlp_dim", "num_heads", "head_dim")
     checks.check_fields(config, 1, counts, where)
@@ -338,6 +336,6 @@ def resolve(config: VattConfig) -> VattConfig:
     )
 
 
-def from_dict(values: dict[str, Any], kind: type = VattConfig) -> Any:
-    """The inverse of `dataclasses.asdict` for these configs."""
-    return config_tools.from_dict(values, kind)
+def as_resolved(config: VattConfig | dict[str, Any]) -> VattConfig:
+    """`resolve` of a config or of its `dataclasses.asdict`."""
+    return resolve(config_tools.as_config(config, VattConfig))

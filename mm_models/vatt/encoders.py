@@ -1,13 +1,12 @@
 """The encoders of the configured modalities, without a head."""
 
-import dataclasses
-
 import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.layers import instances, randomness
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.transformer.stack import StackRunner, run_stack
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt.config import MODALITIES, VattConfig
@@ -17,7 +16,7 @@ from mm_models.vatt.towers import SharedEncoder, Tower
 _EXAMPLE_RANKS = {"video": 4, "audio": 1, "text": 1}
 
 
-class VattEncoders(keras.Model):
+class VattEncoders(SavedLayer, keras.Model):
     """A tower per modality, or one encoder for all: what `VattModel` and `VattClassifier` share.
 
     Every weight of the encoders exists once the constructor returns.
@@ -33,9 +32,7 @@ class VattEncoders(keras.Model):
 
     def __init__(self, config: VattConfig | dict, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        if isinstance(config, dict):
-            config = vatt_config.from_dict(config)
-        self.config = config = vatt_config.resolve(config)
+        self.config = config = vatt_config.as_resolved(config)
         self.seed_generator = keras.random.SeedGenerator()
         if config.variant == "agnostic":
             self.encoder = SharedEncoder(config, name="encoder", dtype=self.dtype_policy)
@@ -144,10 +141,3 @@ class VattEncoders(keras.Model):
         if self.config.variant == "agnostic":
             return self.encoder.text_tokens.words.embeddings
         return self.text_tower.tokens.words.embeddings
-
-    def get_config(self):
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)

@@ -1,18 +1,17 @@
 """Maps from pooled tower outputs into the spaces where modalities are compared."""
 
-import dataclasses
-
 import keras
 import tensorflow as tf
 
+from mm_models import config_tools
 from mm_models.errors import UserError
 from mm_models.layers.batch_norm import SyncBatchNorm
-from mm_models.vatt import config as vatt_config
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.vatt.config import HeadConfig
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class LinearNorm(keras.layers.Layer):
+class LinearNorm(SavedLayer):
     """Optional ReLU, Dense, optional batch norm over all replicas (else the Dense has a bias).
 
     Call arguments:
@@ -40,17 +39,9 @@ class LinearNorm(keras.layers.Layer):
         values = self.dense(tf.nn.relu(inputs) if self.relu else inputs)
         return values if self.norm is None else self.norm(values, training=training)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "relu": self.relu,
-            "batch_norm": self.batch_norm,
-        }
-
 
 @keras.saving.register_keras_serializable("mmstack")
-class Head(keras.layers.Layer):
+class Head(SavedLayer):
     """The fine-and-coarse head (`fac`), or one space for all (`mlp_joint`).
 
     `fac` maps video and audio into a fine space, and the video's place there and text into a coarse
@@ -75,9 +66,8 @@ class Head(keras.layers.Layer):
 
     def __init__(self, config: HeadConfig | dict, input_dims: dict[str, int], **kwargs):
         super().__init__(**kwargs)
-        if isinstance(config, dict):
-            config = vatt_config.from_dict(config, HeadConfig)
-        self.config, self.input_dims = config, dict(input_dims)
+        self.config = config = config_tools.as_config(config, HeadConfig)
+        self.input_dims = dict(input_dims)
         maps = self._joint_maps() if config.kind == "mlp_joint" else self._fac_maps()
         self._map_names = tuple(maps)
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
@@ -132,11 +122,7 @@ class Head(keras.layers.Layer):
         return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
 
     def _joint(self, pooled, training):
-        spaces = {
-            "video": ("video_va", "video_vt"),
-            "audio": ("audio_va",),
-            "text": ("text_vt",),
-        }
+        spaces = {"video": ("video_va", "video_vt"), "audio": ("audio_va",), "text": ("text_vt",)}
         outputs = {}
         for modality, rows in pooled.items():
             joint = getattr(self, f"{modality}_to_joint")(rows, training=training)
@@ -157,10 +143,3 @@ class Head(keras.layers.Layer):
         if "text" in pooled:
             outputs["text_vt"] = apply("text_to_vt", pooled["text"])
         return outputs
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "config": dataclasses.asdict(self.config),
-            "input_dims": self.input_dims,
-        }

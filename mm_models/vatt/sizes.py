@@ -33,11 +33,7 @@ VIDEOS = {
     "debug": (4, 16, 16, 2, 8, 8, 0.5),
 }
 AUDIO_FIELDS = ("num_samples", "patch_samples", "drop_token_rate")
-AUDIOS = {
-    "paper": (153600, 128, 0.5),
-    "digits": (32000, 256, 0.5),
-    "debug": (1024, 128, 0.5),
-}
+AUDIOS = {"paper": (153600, 128, 0.5), "digits": (32000, 256, 0.5), "debug": (1024, 128, 0.5)}
 TEXT_FIELDS = ("num_tokens", "vocabulary_size", "embedding_dim", "trainable_embeddings")
 TEXTS = {
     "paper": (16, 65536, 300, False),

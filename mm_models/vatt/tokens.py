@@ -8,6 +8,7 @@ import tensorflow as tf
 from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens import drop_token
 from mm_models.layers.tokens.aggregate_token import AggregateToken
 from mm_models.layers.tokens.drop_token import DropToken
@@ -91,10 +92,7 @@ class PatchTokens(keras.layers.Layer):
         self.pre_projection = None
         if pre_projection:
             self.pre_projection = keras.layers.Dense(
-                dim,
-                activation=activation_function("gelu"),
-                name="pre_projection",
-                dtype=policy,
+                dim, activation=activation_function("gelu"), name="pre_projection", dtype=policy
             )
         self.positions = AxisPositions(
             axes, dim, position_layer_norm, name="positions", dtype=policy
@@ -132,16 +130,13 @@ class PatchTokens(keras.layers.Layer):
         kept = self.drop_token.choose(
             tf.shape(inputs)[0],
             num_tokens,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.DROP_TOKEN),
+            **randomness.drawing(Purpose.DROP_TOKEN, training, seed),
         )
         tokens = self.patches(inputs, kept=kept)
         if self.pre_projection is not None:
             tokens = self.pre_projection(tokens)
         tokens = self.positions(tokens, grid=grid, kept=kept)
-        tokens = self.dropout(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
-        )
+        tokens = self.dropout(tokens, **randomness.drawing(Purpose.EMBEDDING, training, seed))
         return self.aggregate(tokens)
 
     def get_config(self):
@@ -149,7 +144,7 @@ class PatchTokens(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class WordTokens(keras.layers.Layer):
+class WordTokens(SavedLayer):
     """Word vectors mapped to the encoder's width, with the aggregate token in front.
 
     With relative positions (the T5 tower) the aggregate vector lives among the word vectors and
@@ -187,15 +182,13 @@ class WordTokens(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self._arguments = {
-            "vocabulary_size": vocabulary_size,
-            "embedding_dim": embedding_dim,
-            "dim": dim,
-            "trainable_embeddings": trainable_embeddings,
-            "num_positions": num_positions,
-            "dropout_rate": dropout_rate,
-            "position_layer_norm": position_layer_norm,
-        }
+        self.vocabulary_size = vocabulary_size
+        self.embedding_dim = embedding_dim
+        self.dim = dim
+        self.trainable_embeddings = trainable_embeddings
+        self.num_positions = num_positions
+        self.dropout_rate = dropout_rate
+        self.position_layer_norm = position_layer_norm
         policy = self.dtype_policy
         self.words = WordEmbedding(
             vocabulary_size,
@@ -224,12 +217,13 @@ class WordTokens(keras.layers.Layer):
         self.aggregate = AggregateToken(name="aggregate", dtype=policy)
 
     def build(self, input_shape=None):
-        word_dim, dim = self._arguments["embedding_dim"], self._arguments["dim"]
         self.words.build()
-        self.pre_projection.build((None, None, word_dim))
+        self.pre_projection.build((None, None, self.embedding_dim))
         if self.positions is not None:
             self.positions.build()
-        self.aggregate.build((None, None, dim if self.positions is not None else word_dim))
+        self.aggregate.build(
+            (None, None, self.embedding_dim if self.positions is None else self.dim)
+        )
         self.built = True
 
     def call(self, ids, training=False, seed=None):
@@ -239,10 +233,5 @@ class WordTokens(keras.layers.Layer):
         else:
             tokens = self.pre_projection(tokens)
             tokens = self.positions(tokens, grid=(ids.shape[1],))
-        tokens = self.dropout(
-            tokens, training=training, seed=randomness.fold_in_optional(seed, Purpose.EMBEDDING)
-        )
+        tokens = self.dropout(tokens, **randomness.drawing(Purpose.EMBEDDING, training, seed))
         return tokens if self.positions is None else self.aggregate(tokens)
-
-    def get_config(self):
-        return {**super().get_config(), **self._arguments}

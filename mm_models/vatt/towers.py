@@ -1,12 +1,11 @@
 """Encoders of the two variants: a tower per modality, or one encoder for all."""
 
-import dataclasses
-
 import keras
 import tensorflow as tf
 
 from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.aggregate_token import extend_mask
 from mm_models.layers.transformer.block_inputs import BlockInputs
 from mm_models.layers.transformer.block_options import BlockOptions
@@ -85,7 +84,7 @@ def make_stack(config: VattConfig, modality: str, *, dtype) -> TransformerStack:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class Tower(keras.layers.Layer):
+class Tower(SavedLayer):
     """One modality's tokens and its own transformer stack (modality-specific variant).
 
     Call arguments:
@@ -105,7 +104,7 @@ class Tower(keras.layers.Layer):
     def __init__(self, modality: str, config: VattConfig | dict, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.modality = modality
-        self.config = config = _as_config(config)
+        self.config = config = vatt_config.as_resolved(config)
         self.tokens = make_tokens(config, modality, dtype=self.dtype_policy)
         self.stack = make_stack(config, modality, dtype=self.dtype_policy)
         self.relative_bias = None
@@ -131,29 +130,19 @@ class Tower(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, pooled_only=False, training=False, seed=None, run_stack=run_stack):
-        tokens = self.tokens(
-            inputs, training=training, seed=randomness.fold_in_optional(seed, Purpose.TOKENS)
-        )
+        tokens = self.tokens(inputs, **randomness.drawing(Purpose.TOKENS, training, seed))
         block_inputs = BlockInputs(
             tokens,
             attention_mask=text_mask(inputs) if self.modality == "text" else None,
             bias=None if self.relative_bias is None else self.relative_bias(tokens),
             num_outputs=1 if pooled_only else None,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.STACK),
+            **randomness.drawing(Purpose.STACK, training, seed),
         )
         return run_stack(self.stack, block_inputs)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "modality": self.modality,
-            "config": dataclasses.asdict(self.config),
-        }
-
 
 @keras.saving.register_keras_serializable("mmstack")
-class SharedEncoder(keras.layers.Layer):
+class SharedEncoder(SavedLayer):
     """One transformer stack for every modality, with each modality's own maps around it.
 
     Call arguments: those of `Tower`, and `modality`, the name of the one whose inputs are given.
@@ -163,7 +152,7 @@ class SharedEncoder(keras.layers.Layer):
 
     def __init__(self, config: VattConfig | dict, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.config = config = _as_config(config)
+        self.config = config = vatt_config.as_resolved(config)
         policy = self.dtype_policy
         self.stack = make_stack(config, "shared", dtype=policy)
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
@@ -202,28 +191,18 @@ class SharedEncoder(keras.layers.Layer):
         run_stack=run_stack,
     ):
         tokens = getattr(self, f"{modality}_tokens")(
-            inputs, training=training, seed=randomness.fold_in_optional(seed, Purpose.TOKENS)
+            inputs, **randomness.drawing(Purpose.TOKENS, training, seed)
         )
         block_inputs = BlockInputs(
             tokens,
             attention_mask=text_mask(inputs) if modality == "text" else None,
             num_outputs=1 if pooled_only else None,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.STACK),
+            **randomness.drawing(Purpose.STACK, training, seed),
         )
         rows = run_stack(self.stack, block_inputs)
         return getattr(self, f"{modality}_post_projection")(rows)
-
-    def get_config(self):
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
 
 
 def text_mask(ids: tf.Tensor) -> tf.Tensor:
     """float32[batch, 1 + tokens]: 1 at the aggregate token and wherever a caption has a word."""
     return extend_mask(tf.cast(ids != PAD_ID, tf.float32))
-
-
-def _as_config(config: VattConfig | dict) -> VattConfig:
-    if isinstance(config, dict):
-        config = vatt_config.from_dict(config)
-    return vatt_config.resolve(config)

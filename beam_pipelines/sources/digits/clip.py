@@ -75,10 +75,7 @@ def plan_clip(config: DigitsConfig, split: str, index: int) -> DigitsClipPlan:
 def describe_clip(config: DigitsConfig, split: str, index: int, plan: DigitsClipPlan) -> dict:
     """The manifest's line of a planned clip."""
     truth = GroundTruth(
-        config,
-        plan.objects,
-        plan.sightings,
-        split_into_moments(plan.timeline, config.clip_seconds),
+        config, plan.objects, plan.sightings, split_into_moments(plan.timeline, config.clip_seconds)
     )
     written = captions.write_captions(
         clip_random(config.seed, split, index, "captions"),

@@ -159,11 +159,7 @@ PRESETS: dict[str, dict] = {
         "wrong_caption_share": 0.3,
         "wrong_audio_share": 0.1,
     },
-    "debug": {
-        "num_train": 12,
-        "num_val": 4,
-        "num_test": 6,
-    },
+    "debug": {"num_train": 12, "num_val": 4, "num_test": 6},
 }
 
 

@@ -42,10 +42,7 @@ class Part:
 
 
 def generate_corpus(
-    config: DigitsConfig,
-    output: str | os.PathLike,
-    num_workers: int,
-    stream: TextIO | None = None,
+    config: DigitsConfig, output: str | os.PathLike, num_workers: int, stream: TextIO | None = None
 ) -> bool:
     """Writes `output` with `manifest.jsonl`, `corpus.json` and `media/<split>/<index>.mp4`.
 

@@ -1,6 +1,5 @@
 """A feed-forward half of which every expert holds a copy of its own."""
 
-import dataclasses
 import math
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from mm_models.layers.mixture_of_experts import (
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
 from mm_models.layers.mixture_of_experts.statistics import Routing
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.transformer.mlp import activation_function
 
 ROUTER_STANDARD_DEVIATION = 0.02
@@ -39,7 +39,7 @@ class ExpertOutputs(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class ExpertDense(keras.layers.Layer):
+class ExpertDense(SavedLayer):
     """A Dense per expert; each starts as a Dense of its own would.
 
     Call arguments:
@@ -75,17 +75,9 @@ class ExpertDense(keras.layers.Layer):
         outputs = tf.matmul(inputs, self.kernel)
         return outputs + self.bias[:, tf.newaxis] if self.use_bias else outputs
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_experts": self.num_experts,
-            "units": self.units,
-            "use_bias": self.use_bias,
-        }
-
 
 @keras.saving.register_keras_serializable("mmstack")
-class MixtureOfExperts(keras.layers.Layer):
+class MixtureOfExperts(SavedLayer):
     """A router, and experts of the form of `Mlp`, whose outputs the router's gates weigh.
 
     The tokens of a call are cut into equal consecutive groups (`groups.count_groups`); those of a
@@ -166,9 +158,7 @@ class MixtureOfExperts(keras.layers.Layer):
         implementation = _DISPATCH[self.experts.dispatch]
         taken = implementation.dispatch(tokens, assignment)
         hidden = self.dropout(
-            self._activate(self.wi(taken)),
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.MLP_HIDDEN),
+            self._activate(self.wi(taken)), **randomness.drawing(Purpose.MLP_HIDDEN, training, seed)
         )
         return implementation.combine(self.wo(hidden), assignment, tokens.shape[1])
 
@@ -199,13 +189,3 @@ class MixtureOfExperts(keras.layers.Layer):
         )
         # An expert takes a token once.
         return min(capacity, num_tokens)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "experts": dataclasses.asdict(self.experts),
-            "hidden_dim": self.hidden_dim,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "dropout_rate": self.dropout_rate,
-        }

@@ -3,9 +3,11 @@
 import keras
 import tensorflow as tf
 
+from mm_models.layers.saved_layer import SavedLayer
+
 
 @keras.saving.register_keras_serializable("mmstack")
-class AggregateToken(keras.layers.Layer):
+class AggregateToken(SavedLayer):
     """Puts one learned vector in front of every sequence, so that row 0 can pool the others (AGG).
 
     Args:
@@ -47,13 +49,6 @@ class AggregateToken(keras.layers.Layer):
             row += tf.convert_to_tensor(self.position)
         row = tf.cast(row, tokens.dtype)[None, None]
         return tf.concat([tf.tile(row, [tf.shape(tokens)[0], 1, 1]), tokens], axis=1)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "initializer": self.initializer,
-            "has_position": self.has_position,
-        }
 
 
 def extend_mask(mask):

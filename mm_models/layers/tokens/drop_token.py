@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.layers import randomness
+from mm_models.layers.saved_layer import SavedLayer
 
 
 def num_kept(num_tokens: int, drop_rate: float) -> int:
@@ -48,7 +49,7 @@ def take_tokens(tokens: tf.Tensor, kept: tf.Tensor | None) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class DropToken(keras.layers.Layer):
+class DropToken(SavedLayer):
     """Keeps `num_kept` random tokens in training, in random order, unscaled; all at inference.
 
     One permutation serves the whole batch, as in the reference; `per_sample` draws one per row.
@@ -79,6 +80,3 @@ class DropToken(keras.layers.Layer):
     def call(self, tokens, training=False, seed=None):
         kept = self.choose(tf.shape(tokens)[0], tokens.shape[1], training=training, seed=seed)
         return take_tokens(tokens, kept)
-
-    def get_config(self):
-        return {**super().get_config(), "num_kept": self.num_kept, "per_sample": self.per_sample}

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.drop_token import take_tokens
 
 
@@ -65,7 +66,7 @@ def split_spectrogram(spectrogram: tf.Tensor, patch_shape: tuple[int, int]) -> t
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class PatchEmbedding(keras.layers.Layer):
+class PatchEmbedding(SavedLayer):
     """The linear map from patches of one kind to tokens.
 
     Args:
@@ -120,12 +121,3 @@ class PatchEmbedding(keras.layers.Layer):
 
     def call(self, inputs, kept=None):
         return self.projection(take_tokens(self.split(inputs), kept))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "kind": self.kind,
-            "patch_shape": self.patch_shape,
-            "dim": self.dim,
-            "num_channels": self.num_channels,
-        }

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.word_embedding import look_up
 from mm_models.layers.transformer import normalization
 
@@ -50,7 +51,7 @@ def resample_table(table: np.ndarray, num_rows: int) -> np.ndarray:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class AxisPositions(keras.layers.Layer):
+class AxisPositions(SavedLayer):
     """Adds to each token the (normalised) sum of one learned row per axis.
 
     Args:
@@ -122,14 +123,6 @@ class AxisPositions(keras.layers.Layer):
         rows = rows if kept is None else tf.gather(rows, kept)
         return tokens + tf.cast(rows, tokens.dtype)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "axes": self.axes,
-            "dim": self.dim,
-            "use_layer_norm": self.use_layer_norm,
-        }
-
 
 def position_ids(num_patches: int, num_rows: int) -> np.ndarray:
     """Rows of a table that patches along one axis take: int32[num_patches], (i * rows) // patches.
@@ -144,7 +137,7 @@ def position_ids(num_patches: int, num_rows: int) -> np.ndarray:
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class IndexedPositions(keras.layers.Layer):
+class IndexedPositions(SavedLayer):
     """Adds to each token the normalised sum of one learned row per axis; grids spread over tables.
 
     Args:
@@ -216,6 +209,3 @@ class IndexedPositions(keras.layers.Layer):
         rows = self.layer_norm(self.rows(grid))
         rows = rows if kept is None else tf.gather(rows, kept)
         return tokens + tf.cast(rows, tokens.dtype)
-
-    def get_config(self):
-        return {**super().get_config(), "axes": self.axes, "dim": self.dim, "spread": self.spread}

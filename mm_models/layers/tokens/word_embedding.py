@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from mm_models.layers.saved_layer import SavedLayer
+
 
 @tf.custom_gradient
 def look_up(table, ids):
@@ -18,7 +20,7 @@ def look_up(table, ids):
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class WordEmbedding(keras.layers.Layer):
+class WordEmbedding(SavedLayer):
     """A table of word vectors; only the rows that are read are cast to the compute type.
 
     Args:
@@ -67,12 +69,3 @@ class WordEmbedding(keras.layers.Layer):
         table = tf.convert_to_tensor(self.embeddings.value)
         vectors = look_up(table, ids) if self.trainable else tf.gather(table, ids)
         return tf.cast(vectors, self.compute_dtype)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "dim": self.dim,
-            "initial_stddev": self.initial_stddev,
-            "truncated": self.truncated,
-        }

@@ -9,6 +9,7 @@ from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.initializers import kernel_initializer
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.transformer import normalization
 
 MASKED_SCORE = -1e9
@@ -44,7 +45,7 @@ def write_at(cache: tf.Tensor, values: tf.Tensor, position: tf.Tensor) -> tf.Ten
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class MultiHeadAttention(keras.layers.Layer):
+class MultiHeadAttention(SavedLayer):
     """Scaled (or unscaled) dot-product attention over several heads.
 
     `project_queries`, `project_memory` and `attend` are separate, so that a decoder can keep keys
@@ -246,18 +247,5 @@ class MultiHeadAttention(keras.layers.Layer):
             values,
             attention_mask=attention_mask,
             bias=bias,
-            training=training,
-            seed=randomness.fold_in_optional(seed, Purpose.ATTENTION_WEIGHTS),
+            **randomness.drawing(Purpose.ATTENTION_WEIGHTS, training, seed),
         )
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "head_dim": self.head_dim,
-            "use_bias": self.use_bias,
-            "scale_scores": self.scale_scores,
-            "qk_norm": self.qk_norm,
-            "dropout_rate": self.dropout_rate,
-            "initialization": self.initialization,
-        }

@@ -46,10 +46,7 @@ class TransformerBlock(keras.layers.Layer):
     """
 
     def __init__(
-        self,
-        options: BlockOptions | dict,
-        experts: ExpertOptions | dict | None = None,
-        **kwargs,
+        self, options: BlockOptions | dict, experts: ExpertOptions | dict | None = None, **kwargs
     ):
         super().__init__(**kwargs)
         self.options = options = as_block_options(options)

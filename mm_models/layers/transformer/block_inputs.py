@@ -42,8 +42,7 @@ class BlockInputs:
 
     def drawing(self, purpose: str | int) -> dict:
         """`training` and `seed` of one layer that drops values, by name."""
-        seed = randomness.fold_in_optional(self.seed, purpose)
-        return {"training": self.training, "seed": seed}
+        return randomness.drawing(purpose, self.training, self.seed)
 
 
 class OpenRows(NamedTuple):

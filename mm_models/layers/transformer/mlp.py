@@ -7,6 +7,7 @@ from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.initializers import kernel_initializer
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.saved_layer import SavedLayer
 
 ACTIVATIONS = {
     "gelu": lambda values: tf.nn.gelu(values, approximate=False),
@@ -27,7 +28,7 @@ def activation_function(name: str):
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class Mlp(keras.layers.Layer):
+class Mlp(SavedLayer):
     """Dense to `hidden_dim`, activation, dropout, Dense back to the input's width.
 
     Args:
@@ -105,17 +106,4 @@ class Mlp(keras.layers.Layer):
         hidden = self._activate(first)
         for gate in gates:
             hidden *= gate
-        return self.dropout(
-            hidden, training=training, seed=randomness.fold_in_optional(seed, Purpose.MLP_HIDDEN)
-        )
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "dropout_rate": self.dropout_rate,
-            "gated": self.gated,
-            "initialization": self.initialization,
-        }
+        return self.dropout(hidden, **randomness.drawing(Purpose.MLP_HIDDEN, training, seed))

@@ -3,11 +3,13 @@
 import keras
 import tensorflow as tf
 
+from mm_models.layers.saved_layer import SavedLayer
+
 EPSILON = 1e-6
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class RmsNorm(keras.layers.Layer):
+class RmsNorm(SavedLayer):
     """Divides by the root mean square over the last axis and scales; no mean, no offset (T5).
 
     Call arguments:
@@ -29,9 +31,6 @@ class RmsNorm(keras.layers.Layer):
         mean_square = tf.reduce_mean(tf.square(values), axis=-1, keepdims=True)
         normalized = values * tf.math.rsqrt(mean_square + self.epsilon)
         return tf.cast(normalized * tf.cast(self.scale, tf.float32), inputs.dtype)
-
-    def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon}
 
 
 def make_norm(kind: str, *, name: str, dtype, epsilon: float = EPSILON) -> keras.layers.Layer:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.word_embedding import look_up
 
 
@@ -38,7 +39,7 @@ def relative_buckets(
 
 
 @keras.saving.register_keras_serializable("mmstack")
-class RelativeBias(keras.layers.Layer):
+class RelativeBias(SavedLayer):
     """One table [buckets, heads], added to the attention scores of a layer or of a whole stack.
 
     Args:
@@ -145,13 +146,3 @@ class RelativeBias(keras.layers.Layer):
         return relative_buckets(
             relative_positions, self.num_buckets, self.max_distance, self.causal
         )
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "num_buckets": self.num_buckets,
-            "max_distance": self.max_distance,
-            "causal": self.causal,
-            "initialization": self.initialization,
-        }

@@ -149,7 +149,7 @@ def test_the_scaling_of_spectrograms_matters():
 def test_named_configs_resolve_once_and_survive_dicts(name):
     config = resolve(named_config(name))
     assert resolve(config) == config
-    assert vatt_config.from_dict(dataclasses.asdict(config)) == config
+    assert vatt_config.as_resolved(dataclasses.asdict(config)) == config
 
 
 @pytest.mark.parametrize(
