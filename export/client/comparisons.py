@@ -35,9 +35,7 @@ class Neighbour:
 
 
 def class_embeddings(
-    labels: Sequence[str],
-    prompts: Sequence[str],
-    embed_text: Callable[[list[str]], np.ndarray],
+    labels: Sequence[str], prompts: Sequence[str], embed_text: Callable[[list[str]], np.ndarray]
 ) -> np.ndarray:
     """Each class's place: the mean of its prompts' embeddings, of length 1.
 

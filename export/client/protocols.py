@@ -154,10 +154,7 @@ class GrpcClient:
         self._make_ndarray, self._array_to_proto = make_ndarray, array_to_proto
         self.address = address
         self._model, self._version, self._timeout_seconds = model, version, timeout_seconds
-        options = [
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-        ]
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self.channel = grpc.insecure_channel(address, options)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self.channel)

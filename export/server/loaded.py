@@ -157,9 +157,7 @@ def _read_batching(path: str) -> BatchingParameters | None:
         return BatchingParameters.from_text(stream.read(), file)
 
 
-def _signature_defs(
-    proto: saved_model_pb2.SavedModel,
-) -> get_model_metadata_pb2.SignatureDefMap:
+def _signature_defs(proto: saved_model_pb2.SavedModel) -> get_model_metadata_pb2.SignatureDefMap:
     serving = [graph for graph in proto.meta_graphs if "serve" in graph.meta_info_def.tags]
     definitions = get_model_metadata_pb2.SignatureDefMap()
     for name, definition in serving[0].signature_def.items() if serving else ():

@@ -110,9 +110,7 @@ class GrpcServices:
         return model_status(self._core, request.model_spec)
 
     def handle_reload_config(
-        self,
-        request: model_management_pb2.ReloadConfigRequest,
-        context: grpc.ServicerContext,
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
         """Replaces version policies and labels, or drops models; base paths must be known ones."""
         if request.config.WhichOneof("config") != "model_config_list":

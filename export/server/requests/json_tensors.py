@@ -200,8 +200,7 @@ def _check_depth(body: bytes, limits: Limits) -> None:
             depth += 1
             if depth > limits.max_nesting_depth:
                 raise RequestError(
-                    Code.INVALID_ARGUMENT,
-                    f"JSON is nested deeper than {limits.max_nesting_depth}",
+                    Code.INVALID_ARGUMENT, f"JSON is nested deeper than {limits.max_nesting_depth}"
                 )
         elif token in (b"]", b"}"):
             depth -= 1
