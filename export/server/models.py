@@ -137,14 +137,6 @@ class Models:
                 number: dataclasses.replace(state) for number, state in self._states[name].items()
             }
 
-    def resolve_label(self, name: str, label: str) -> int:
-        """The version a label names. Raises RequestError."""
-        return self.get(name, label=label).number
-
-    def configs(self) -> dict[str, ModelConfig]:
-        """The present configurations by name."""
-        return dict(self._configs)
-
     def reconfigure(self, configs: list[ModelConfig]) -> None:
         """Replaces the configuration and polls once; models left out are unloaded."""
         with self._poll_lock, self._table_lock:
@@ -152,8 +144,7 @@ class Models:
             for name in self._configs:
                 self._loaded.setdefault(name, {})
                 self._states.setdefault(name, {})
-            gone = [name for name in self._loaded if name not in self._configs]
-            for name in gone:
+            for name in self._loaded.keys() - self._configs.keys():
                 self._retired += self._loaded.pop(name).values()
                 self._states.pop(name)
         self.poll()

@@ -1,6 +1,7 @@
 """A signature of a SavedModel and the check of a request's tensors against it."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -151,9 +152,7 @@ def check_shape(field: FieldSpec, shape: tuple[int, ...], limits: Limits) -> Non
                     f"input {field.name!r} has length {length} on axis {axis}, "
                     f"expected {expected}: {field.describe()}"
                 )
-    num_elements = 1
-    for length in shape:
-        num_elements *= length
+    num_elements = math.prod(shape)
     if num_elements == 0:
         raise invalid(f"input {field.name!r} is empty: its shape is {list(shape)}")
     if num_elements > limits.max_elements:
