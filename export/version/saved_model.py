@@ -161,8 +161,7 @@ def publish(source: str, base_path: str, version: int) -> None:
 
     Args:
         source: local version directory.
-        base_path: URL of the folder of versions.
-        version: number there.
+        base_path, version: URL of the folder of versions, and the number there.
     """
     target = os.path.join(base_path, str(version))
     for file in sorted(_files(source), key=lambda file: file.name == "saved_model.pb"):

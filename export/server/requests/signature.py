@@ -108,9 +108,8 @@ class Signature:
         num_rows = next(iter(rows.values()))
         most = min(limits.max_rows, self.filled_rows or limits.max_rows)
         if num_rows > most:
-            raise RequestError(
-                Code.TOO_LARGE, f"request has {num_rows} rows, the limit is {most}; send fewer"
-            )
+            message = f"request has {num_rows} rows, the limit is {most}; send fewer"
+            raise RequestError(Code.TOO_LARGE, message)
         return num_rows
 
 

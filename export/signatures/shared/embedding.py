@@ -219,15 +219,7 @@ class EmbeddingSignatures(MediaSignatures, ComparingSignatures):
 
 
 def fill(template: str, words: tf.Tensor) -> tf.Tensor:
-    """The template with each word in all its places.
-
-    Args:
-        template: `{}` is a place.
-        words: string[any].
-
-    Returns:
-        string[any].
-    """
+    """string[any]: the template with each of `words`, string[any], in all its places `{}`."""
     parts = template.split("{}")
     pieces: list[Any] = [parts[0]]
     for part in parts[1:]:
