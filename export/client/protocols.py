@@ -73,8 +73,7 @@ class RestClient(contextlib.AbstractContextManager):
         body = json.dumps({"signature_name": signature_name, "inputs": columns})
         outputs = self.request("POST", f"{self._base}:predict", body.encode())["outputs"]
         if not isinstance(outputs, dict):
-            definitions = self.metadata()["metadata"]["signature_def"]["signature_def"]
-            outputs = dict.fromkeys(definitions[signature_name]["outputs"], outputs)
+            outputs = dict.fromkeys(self.output_names(signature_name), outputs)
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def predict_media(
@@ -95,6 +94,11 @@ class RestClient(contextlib.AbstractContextManager):
         fields += [(name, value) for name, value in single.items() if value]
         query = urllib.parse.urlencode(fields)
         return self.request("POST", f"{self._base}:predict_media?{query}", media)
+
+    def output_names(self, signature_name: str) -> list[str]:
+        """Sorted output names of a signature. Raises as `predict`."""
+        definitions = self.metadata()["metadata"]["signature_def"]["signature_def"]
+        return sorted(definitions[signature_name]["outputs"])
 
     def metadata(self) -> dict[str, Any]:
         """Signatures of the model. Raises as `predict`."""

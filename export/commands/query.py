@@ -144,8 +144,8 @@ def newest_info_path(export_dir: str, version: int | None) -> str:
     from export.commands.serve import check_export_dir
 
     check_export_dir(export_dir)
-    numbers = {layout.version_number(name): name for name in os.listdir(export_dir)}
-    numbers.pop(None, None)
+    names = [name for name in os.listdir(export_dir) if layout.version_number(name) is not None]
+    numbers = {int(name): name for name in names}
     chosen = max(numbers) if version is None else version
     if chosen not in numbers:
         raise UserError(
