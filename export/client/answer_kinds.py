@@ -66,14 +66,14 @@ class Values:
         array = np.asarray(value)
         if array.ndim == 0:
             return f"{value:.4f}" if isinstance(value, float) else str(value)
-        start = ", ".join(_cell(entry) for entry in array.ravel()[:NUM_SHOWN].tolist())
+        start = ", ".join(self.cell(entry) for entry in array.ravel()[:NUM_SHOWN].tolist())
         more = ", ..." if array.size > NUM_SHOWN else ""
         size = " x ".join(map(str, array.shape))
         return f"{size} {'texts' if array.dtype.kind == 'U' else 'numbers'}: {start}{more}"
 
     def cell(self, entry: Any) -> str:
         """One entry of a column."""
-        return _cell(entry)
+        return f"{entry:.4f}" if isinstance(entry, float) else str(entry)
 
     def notes(self, value: Any, field: Field, question: Question) -> list[str]:
         """What a person should be told, of the JSON value."""
@@ -226,9 +226,8 @@ class Video(Values):
     def json_value(self, value: np.ndarray, field: Field) -> Any:
         num_frames, height, width = value.shape[:3]
         rate = field.properties["frame_rate_hz"]
-        return {
-            "frame_rate_hz": rate, "num_frames": num_frames, "height": height, "width": width
-        }  # fmt: skip
+        size = {"num_frames": num_frames, "height": height, "width": width}
+        return {"frame_rate_hz": rate, **size}
 
     def line(self, value: Any, field: Field) -> str:
         size = f"{value['height']} x {value['width']} pixels"
@@ -259,12 +258,11 @@ ANSWER_KINDS: dict[str, Values] = {
     fields.VIDEO: Video(),
     fields.TOKENS: Values(),
 }
-_PLAIN_VALUES = Values()
 
 
 def answer_kind(field: Field) -> Values:
     """How an output is shown."""
-    return ANSWER_KINDS.get(field.kind, _PLAIN_VALUES)
+    return ANSWER_KINDS.get(field.kind, Values())
 
 
 def plain(value: Any) -> Any:
@@ -279,7 +277,3 @@ def plain(value: Any) -> Any:
 def _box_title(box: Mapping[str, Any]) -> str:
     score = f"{box['score']:.2f}" if "score" in box else ""
     return f"{box.get('words', '')} {score}".strip()
-
-
-def _cell(entry: Any) -> str:
-    return f"{entry:.4f}" if isinstance(entry, float) else str(entry)

@@ -10,15 +10,12 @@ HEAT_OPACITY = 0.7
 
 
 def with_boxes(picture: np.ndarray, boxes: np.ndarray, titles: Sequence[str]) -> np.ndarray:
-    """The picture with a frame and a title for each box.
+    """The picture, of the same shape, with a frame and a title for each box.
 
     Args:
         picture: uint8[height, width, 3].
         boxes: float[boxes, 4] top, left, bottom and right as shares of the picture.
         titles: one for each box, written inside it.
-
-    Returns:
-        uint8[height, width, 3].
     """
     from PIL import Image, ImageDraw
 
@@ -40,9 +37,6 @@ def with_heat(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Args:
         picture: uint8[height, width, 3].
         heat: float[rows, columns] in [0, 1].
-
-    Returns:
-        uint8[height, width, 3].
     """
     from PIL import Image
 

@@ -35,19 +35,14 @@ class Neighbour:
 
 
 def class_embeddings(
-    labels: Sequence[str],
-    prompts: Sequence[str],
-    embed_text: Callable[[list[str]], np.ndarray],
+    labels: Sequence[str], prompts: Sequence[str], embed_text: Callable[[list[str]], np.ndarray]
 ) -> np.ndarray:
-    """Each class's place: the mean of its prompts' embeddings, of length 1.
+    """Each class's place, float32[classes, dim]: its prompts' mean embedding, of length 1.
 
     Args:
         labels: class names.
         prompts: templates in which `{}` stands for the name.
         embed_text: sentences to float32[sentences, dim] of length 1.
-
-    Returns:
-        float32[classes, dim].
     """
     sentences = [prompt.replace("{}", label) for label in labels for prompt in prompts]
     embedded = embed_text(sentences).reshape(len(labels), len(prompts), -1)

@@ -1,6 +1,7 @@
 """Clients of a served model, for TensorFlow Serving and the embedded server alike."""
 
 import base64
+import contextlib
 import http.client
 import json
 import urllib.parse
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from export.client.string_arrays import object_array
 from mm_models.errors import UserError
 
 
@@ -24,7 +26,7 @@ class RequestFailed(UserError):
         self.status = status
 
 
-class RestClient:
+class RestClient(contextlib.AbstractContextManager):
     """REST over one kept connection; needs no TensorFlow. Not thread-safe.
 
     Args:
@@ -43,9 +45,6 @@ class RestClient:
         if version is not None:
             self._base += f"/versions/{version}"
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
-
-    def __enter__(self) -> "RestClient":
-        return self
 
     def __exit__(self, *exception) -> None:
         self.close()
@@ -74,8 +73,7 @@ class RestClient:
         body = json.dumps({"signature_name": signature_name, "inputs": columns})
         outputs = self.request("POST", f"{self._base}:predict", body.encode())["outputs"]
         if not isinstance(outputs, dict):
-            only = self.output_names(signature_name)[0]
-            outputs = {only: outputs}
+            outputs = dict.fromkeys(self.output_names(signature_name), outputs)
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def predict_media(
@@ -131,7 +129,7 @@ class RestClient:
         return parsed
 
 
-class GrpcClient:
+class GrpcClient(contextlib.AbstractContextManager):
     """gRPC PredictionService and ModelService; imports TensorFlow's protobufs. Thread-safe.
 
     Args:
@@ -154,16 +152,10 @@ class GrpcClient:
         self._make_ndarray, self._array_to_proto = make_ndarray, array_to_proto
         self.address = address
         self._model, self._version, self._timeout_seconds = model, version, timeout_seconds
-        options = [
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-        ]
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self.channel = grpc.insecure_channel(address, options)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self.channel)
-
-    def __enter__(self) -> "GrpcClient":
-        return self
 
     def __exit__(self, *exception) -> None:
         self.close()
@@ -176,11 +168,6 @@ class GrpcClient:
         self, inputs: Mapping[str, Any], signature_name: str = "serving_default"
     ) -> dict[str, np.ndarray]:
         """Calls a signature as `RestClient.predict` does; dtypes are the signature's."""
-        request = self.make_request(inputs, signature_name)
-        return self.decode(self._call(self._prediction.Predict, request))
-
-    def make_request(self, inputs: Mapping[str, Any], signature_name: str = "serving_default"):
-        """The PredictRequest for `inputs`."""
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest()
@@ -188,10 +175,7 @@ class GrpcClient:
         request.model_spec.signature_name = signature_name
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(self._array_to_proto(np.asarray(value)))
-        return request
-
-    def decode(self, response) -> dict[str, np.ndarray]:
-        """Arrays by output name of a PredictResponse."""
+        response = self._call(self._prediction.Predict, request)
         return {name: self._make_ndarray(proto) for name, proto in response.outputs.items()}
 
     def status(self):
@@ -231,6 +215,5 @@ def split_address(address: str) -> tuple[str, int]:
 def _to_json(array: np.ndarray) -> Any:
     if array.dtype != object:
         return array.tolist()
-    flat = np.empty(array.size, dtype=object)
-    flat[:] = [{"b64": base64.b64encode(value).decode()} for value in array.ravel()]
-    return flat.reshape(array.shape).tolist()
+    values = [{"b64": base64.b64encode(value).decode()} for value in array.ravel()]
+    return object_array(values).reshape(array.shape).tolist()

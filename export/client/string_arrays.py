@@ -1,11 +1,12 @@
 """Arrays of strings."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 
-def object_array(values: Sequence[bytes]) -> np.ndarray:
+def object_array(values: Sequence[Any]) -> np.ndarray:
     """object[len(values)] without NumPy looking inside the values."""
     array = np.empty(len(values), dtype=object)
     array[:] = list(values)

@@ -26,10 +26,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _findings(args: argparse.Namespace):
-    from export.doctor import data_folder, export_folder, machine, run_folder
+    from export.doctor import machine
 
     yield from machine.check_machine()
     yield from machine.check_versions()
+    # These need a TensorFlow that loads, which the lines before may have found missing.
+    from export.doctor import data_folder, export_folder, run_folder
+
     for folder in args.data:
         yield from data_folder.check_data(folder, hashes=not args.quick)
     if args.model_dir:

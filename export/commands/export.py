@@ -4,25 +4,16 @@ import argparse
 import os
 
 from export.version.batching_parameters import BatchingParameters
-from export.version.options import ExportOptions, add_decoding_argument, decoding_fields
-from mm_models.errors import UserError
+from export.version.options import ExportOptions, add_run_arguments, decoding_fields
+from mm_models.checks import check_at_least, check_positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument("--model_dir", required=True, help="run folder of `mmstack train`")
+    add_run_arguments(parser)
     parser.add_argument("--output", required=True, help="folder of numbered versions")
-    parser.add_argument(
-        "--checkpoint", default="latest", help="`latest`, `best`, or a checkpoint's path"
-    )
     parser.add_argument("--version", type=int, default=None, help="default: the next number")
     parser.add_argument("--name", default="", help="model name; default: the output folder's")
-    parser.add_argument(
-        "--frame_rate_hz",
-        type=float,
-        default=None,
-        help="rate of the stored frames; default: what dataset_info.json of the records says",
-    )
     parser.add_argument(
         "--max_batch_size", type=int, default=32, help="rows a server may merge into one call"
     )
@@ -32,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="rows of every call, as accelerators and --jit_compile want it; default: any number",
     )
-    add_decoding_argument(parser)
     parser.add_argument(
         "--jit_compile",
         action="store_true",
@@ -46,12 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exports and prints the comparison with the checkpoint."""
-    if args.frame_rate_hz is not None and not args.frame_rate_hz > 0:
-        raise UserError(f"--frame_rate_hz={args.frame_rate_hz:g} must be above 0")
-    if args.max_batch_size < 1:
-        raise UserError(f"--max_batch_size={args.max_batch_size} must be at least 1")
-    if args.batch_size < 0:
-        raise UserError(f"--batch_size={args.batch_size} must not be negative")
+    if args.frame_rate_hz is not None:
+        check_positive(args.frame_rate_hz, "--frame_rate_hz")
+    check_at_least(args.max_batch_size, 1, "--max_batch_size")
+    check_at_least(args.batch_size, 0, "--batch_size")
     options = ExportOptions(args.batch_size, args.jit_compile, decoding_fields(args.decoding))
     from export.server.loaded import model_name_of
     from export.signatures.build import build_signatures
@@ -63,32 +51,21 @@ def run(args: argparse.Namespace) -> int:
     saved_model.check_target(output, args.version)
     loaded = runs.load_run(args.model_dir, args.checkpoint, use_ema=not args.no_ema)
     signatures = build_signatures(loaded, args.frame_rate_hz, args.checkpoint, options)
-    mixed = loaded.config.runtime.mixed_precision
+    mixed, rows = loaded.config.runtime.mixed_precision, args.batch_size or args.max_batch_size
     exported = saved_model.export_version(
         signatures,
         output,
         name=args.name or model_name_of(output),
         version=args.version,
-        batching=_batching(args),
+        batching=BatchingParameters(rows, allowed_batch_sizes=(rows,) if args.batch_size else ()),
         tolerance=validate.BFLOAT16_TOLERANCE if mixed else validate.TOLERANCE,
     )
-    print(
-        f"wrote {exported.path} ({exported.size_bytes / 2**20:.1f} MiB, step {exported.info.step})"
-    )
+    size = f"{exported.size_bytes / 2**20:.1f} MiB"
+    print(f"wrote {exported.path} ({size}, step {exported.info.step})")
     print(f"signatures: {', '.join(exported.info.signatures)}")
     libraries = ", ".join(exported.info.op_libraries) or "none"
     print(f"operation libraries a server needs beyond TensorFlow: {libraries}")
-    print(
-        f"a fresh process without this code differs from the checkpoint by at most\n"
-        f"{exported.proof.table()}"
-    )
+    print("a fresh process without this code differs from the checkpoint by at most")
+    print(exported.proof.table())
     print(f"largest difference: {exported.proof.largest:.2e}")
     return 0
-
-
-def _batching(args: argparse.Namespace) -> BatchingParameters:
-    if not args.batch_size:
-        return BatchingParameters(max_batch_size=args.max_batch_size)
-    return BatchingParameters(
-        max_batch_size=args.batch_size, allowed_batch_sizes=(args.batch_size,)
-    )

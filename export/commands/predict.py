@@ -5,21 +5,16 @@ from typing import Any
 
 from export.client.answers import Answers, check_output_dir, print_answers
 from export.client.questions import Question, answers_prompts, question_for
-from export.commands.query import (
-    add_question_arguments,
-    decode_file,
-    media_path,
-    question_arguments,
-)
-from export.version.options import ExportOptions, add_decoding_argument, decoding_fields
+from export.commands import query
+from export.version.options import ExportOptions, add_run_arguments, decoding_fields
+from mm_models.checks import check_at_least, check_positive
 from mm_models.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
-    parser.add_argument("--model_dir", required=True, help="run folder of `mmstack train`")
-    add_question_arguments(parser)
-    add_decoding_argument(parser)
+    add_run_arguments(parser)
+    query.add_question_arguments(parser)
     parser.add_argument(
         "--top", type=int, default=5, help="labels, and neighbours of each query, to show"
     )
@@ -36,21 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max_records", type=int, default=0, help="only the first so many; 0 for all"
     )
-    parser.add_argument(
-        "--checkpoint", default="latest", help="`latest`, `best`, or a checkpoint's path"
-    )
-    parser.add_argument(
-        "--frame_rate_hz",
-        type=float,
-        default=None,
-        help="rate of the stored frames; default: what dataset_info.json of the records says",
-    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def run(args: argparse.Namespace) -> int:
     """Decodes, runs the checkpoint's model, compares, prints."""
-    path = media_path(args)
+    path = query.media_path(args)
     _check_flags(args, path)
     check_output_dir(args.output_dir)
     options = ExportOptions(decoding=decoding_fields(args.decoding))
@@ -65,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     question = question_for(predictor.info, texts=args.text, language=args.language)
     answers, warnings = Answers({}, {}, {}), ()
     if path:
-        clip = decode_file(path, predictor.info, args)
+        clip = query.decode_file(path, predictor.info, args)
         answers, warnings = predictor.ask(clip, question), clip.warnings
     predictor.read_texts(args.text)
     labels = predictor.labels(args.label, args.prompt or ["{}"])
@@ -82,8 +68,8 @@ def _ask_only(args: argparse.Namespace, predictor: Any, path: str) -> int:
     """Asks a model without common spaces; the answers of its signatures are all there is."""
     if args.records:
         raise UserError("this run's model compares nothing: leave --records out")
-    question = question_for(predictor.info, **question_arguments(args))
-    clip = decode_file(path, predictor.info, args) if path else None
+    question = question_for(predictor.info, **query.question_arguments(args))
+    clip = query.decode_file(path, predictor.info, args) if path else None
     answers, warnings = predictor.ask(clip, question), clip.warnings if clip else ()
     print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
@@ -95,12 +81,10 @@ def _check_flags(args: argparse.Namespace, path: str) -> None:
         raise UserError("give --image, --video, --prompt, or sentences with --text")
     if args.label and not path and not asks_writer:
         raise UserError("--label ranks classes for a media file; give --image or --video too")
-    if args.frame_rate_hz is not None and not args.frame_rate_hz > 0:
-        raise UserError(f"--frame_rate_hz={args.frame_rate_hz:g} must be above 0")
-    if args.top < 1:
-        raise UserError(f"--top={args.top} must be at least 1")
-    if args.max_records < 0:
-        raise UserError(f"--max_records={args.max_records} must not be negative")
+    if args.frame_rate_hz is not None:
+        check_positive(args.frame_rate_hz, "--frame_rate_hz")
+    check_at_least(args.top, 1, "--top")
+    check_at_least(args.max_records, 0, "--max_records")
     if args.text:
         _check_templates(args)
 

@@ -67,9 +67,9 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decodes here, asks there, prints."""
-    from export.client.protocols import split_address
+    from export.client import protocols
 
-    split_address(args.address)
+    protocols.split_address(args.address)
     path = media_path(args)
     if not path and not (args.prompt or args.language or args.text):
         raise UserError("give --image or --video, a --prompt or a --text")
@@ -88,11 +88,10 @@ def run(args: argparse.Namespace) -> int:
         info = parse_model_info(file.read(), info_path)
     question = question_for(info, **asked)
     clip = decode_file(path, info, args) if path else None
-    rows = {}
-    with _client(args, name) as client:
-        for signature, arrays in media_requests.requests_for(
-            clip, question, info.signatures
-        ).items():
+    requests, rows = media_requests.requests_for(clip, question, info.signatures), {}
+    kind = protocols.GrpcClient if args.protocol == "grpc" else protocols.RestClient
+    with kind(args.address, name, args.version) as client:
+        for signature, arrays in requests.items():
             answer = client.predict(arrays, signature)
             rows[signature] = {key: value[0] for key, value in answer.items()}
     answers = collect(info.signatures, rows, clip.picture if clip else None)
@@ -145,11 +144,8 @@ def newest_info_path(export_dir: str, version: int | None) -> str:
     from export.commands.serve import check_export_dir
 
     check_export_dir(export_dir)
-    numbers = {
-        number: name
-        for name in os.listdir(export_dir)
-        if (number := layout.version_number(name)) is not None
-    }
+    names = [name for name in os.listdir(export_dir) if layout.version_number(name) is not None]
+    numbers = {int(name): name for name in names}
     chosen = max(numbers) if version is None else version
     if chosen not in numbers:
         raise UserError(
@@ -177,10 +173,3 @@ def _ask_server_to_decode(
     answers, warnings = from_reply(reply), reply["warnings"]
     print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
-
-
-def _client(args: argparse.Namespace, name: str):
-    from export.client import protocols
-
-    kind = protocols.GrpcClient if args.protocol == "grpc" else protocols.RestClient
-    return kind(args.address, name, args.version)

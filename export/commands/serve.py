@@ -8,6 +8,7 @@ import signal
 import threading
 
 from export.version import layout
+from mm_models.checks import check_at_least, check_positive
 from mm_models.errors import UserError
 
 SERVER_BINARY = "tensorflow_model_server"
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from export.server.protocols.ports import check_port
 
     check_export_dir(args.export_dir)
-    _check_positive(args)
+    _check_numbers(args)
     check_port(args.host, args.grpc_port, "--grpc_port")
     check_port(args.host, args.rest_port, "--rest_port")
     if args.grpc_port and args.grpc_port == args.rest_port:
@@ -140,16 +141,13 @@ def _serve_embedded(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_positive(args: argparse.Namespace) -> None:
-    for flag in (
-        *("max_waiting", "num_graph_threads", "timeout_seconds", "max_body_mib"),
-        *("max_rows", "max_elements"),
-    ):
-        if not getattr(args, flag) > 0:
-            raise UserError(f"--{flag}={getattr(args, flag)} must be above 0")
+def _check_numbers(args: argparse.Namespace) -> None:
+    for flag in ("max_waiting", "num_graph_threads", "max_rows", "max_elements"):
+        check_at_least(getattr(args, flag), 1, f"--{flag}")
+    for flag in ("timeout_seconds", "max_body_mib"):
+        check_positive(getattr(args, flag), f"--{flag}")
     for flag in ("poll_seconds", "num_latest", "grace_seconds"):
-        if getattr(args, flag) < 0:
-            raise UserError(f"--{flag}={getattr(args, flag)} must not be negative")
+        check_at_least(getattr(args, flag), 0, f"--{flag}")
 
 
 def _name(args: argparse.Namespace) -> str:

@@ -15,51 +15,26 @@ from mm_models.errors import UserError
 DATA = pathlib.Path("data")
 
 
-@dataclasses.dataclass(frozen=True)
 class DemoPaths:
-    """Where the demo keeps what its stages hand on: data under `data/`, the rest under `root`."""
+    """Where the demo keeps what its stages hand on: data under `data/`, the rest under `root`.
 
-    root: pathlib.Path
+    Attributes:
+        stamps: folder of one JSON file per finished stage.
+        raw: the generated clips and their manifest.
+        new_clip: a clip of another seed, which no stage has read.
+        records: the record folder.
+        vocabulary: the word table.
+        run: the training run.
+        evaluation: the evaluation's results.
+        exported: the folder of numbered SavedModel versions.
+    """
 
-    @property
-    def stamps(self) -> pathlib.Path:
-        """Folder of one JSON file per finished stage."""
-        return self.root / "stages"
-
-    @property
-    def raw(self) -> pathlib.Path:
-        """The generated clips and their manifest."""
-        return DATA / "digits-single-raw"
-
-    @property
-    def new_clip(self) -> pathlib.Path:
-        """A clip of another seed, which no stage has read."""
-        return self.root / "new-clip"
-
-    @property
-    def records(self) -> pathlib.Path:
-        """The record folder."""
-        return DATA / "digits-single"
-
-    @property
-    def vocabulary(self) -> pathlib.Path:
-        """The word table."""
-        return self.records / "vocabulary.txt"
-
-    @property
-    def run(self) -> pathlib.Path:
-        """The training run."""
-        return self.root / "run"
-
-    @property
-    def evaluation(self) -> pathlib.Path:
-        """The evaluation's results."""
-        return self.root / "evaluation.json"
-
-    @property
-    def exported(self) -> pathlib.Path:
-        """The folder of numbered SavedModel versions."""
-        return self.root / "exported" / "digits"
+    def __init__(self, root: pathlib.Path):
+        self.root, self.stamps, self.new_clip = root, root / "stages", root / "new-clip"
+        self.raw, self.records = DATA / "digits-single-raw", DATA / "digits-single"
+        self.vocabulary = self.records / "vocabulary.txt"
+        self.run, self.evaluation = root / "run", root / "evaluation.json"
+        self.exported = root / "exported" / "digits"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,78 +44,46 @@ class Stage:
     Attributes:
         name: shown while it runs.
         arguments: the words after `mmstack`.
-        outputs: files or folders that must exist afterwards; another command's are removed.
+        output: file or folder that must exist afterwards; another command's is removed.
         resumable: keep what an interrupted run left (training goes on from its checkpoint).
     """
 
     name: str
     arguments: tuple[str, ...]
-    outputs: tuple[pathlib.Path, ...]
+    output: pathlib.Path
     resumable: bool = False
 
 
 def build_stages(paths: DemoPaths, args: argparse.Namespace) -> list[Stage]:
     """Every stage up to the exported model."""
+    overrides = [f"--set={override}" for override in args.set]
+    train = ("train", f"--config_file={args.config_file}", f"--model_dir={paths.run}")
+    evaluate = ("eval", f"--model_dir={paths.run}", f"--output={paths.evaluation}")
+    export = ("export", f"--model_dir={paths.run}", f"--output={paths.exported}")
     return [
         *_data_stages(paths, args),
-        Stage("train", _train_arguments(paths, args), (paths.run,), resumable=True),
-        Stage(
-            "evaluate",
-            ("eval", f"--model_dir={paths.run}", f"--output={paths.evaluation}"),
-            (paths.evaluation,),
-        ),
-        Stage(
-            "export",
-            ("export", f"--model_dir={paths.run}", f"--output={paths.exported}"),
-            (paths.exported,),
-        ),
+        Stage("train", (*train, "--mode=train", *overrides), paths.run, resumable=True),
+        Stage("evaluate", evaluate, paths.evaluation),
+        Stage("export", export, paths.exported),
     ]
 
 
 def _data_stages(paths: DemoPaths, args: argparse.Namespace) -> list[Stage]:
-    manifest = paths.raw / "manifest.jsonl"
+    manifest = f"--manifest={paths.raw / 'manifest.jsonl'}"
     sizes = [f"--num_{split}={getattr(args, f'num_{split}')}" for split in ("train", "val", "test")]
     single = ("corpus", "digits", "--preset=single")
+    one_clip = ("--seed=1000", "--num_train=0", "--num_val=0", "--num_test=1")
+    frames = ("--frame_rate_hz=8", "--short_side=32")
+    sound = ("--sample_rate_hz=16000", "--audio_encoding=pcm16")
+    preprocess = ("preprocess", manifest, f"--output={paths.records}", *frames, *sound)
+    vocabulary = ("vocabulary", manifest, "--kind=word", f"--output={paths.vocabulary}")
+    new_clip = (*single, f"--output={paths.new_clip}", *one_clip)
     return [
-        Stage("generate spoken digits", (*single, f"--output={paths.raw}", *sizes), (paths.raw,)),
-        Stage(
-            "generate a new clip",
-            (*single, f"--output={paths.new_clip}", "--seed=1000", *_one_test_clip()),
-            (paths.new_clip,),
-        ),
-        Stage(
-            "preprocess",
-            (
-                "preprocess",
-                f"--manifest={manifest}",
-                f"--output={paths.records}",
-                "--frame_rate_hz=8",
-                "--short_side=32",
-                "--sample_rate_hz=16000",
-                "--audio_encoding=pcm16",
-            ),
-            (paths.records,),
-        ),
-        Stage(
-            "build the vocabulary",
-            ("vocabulary", f"--manifest={manifest}", "--kind=word", f"--output={paths.vocabulary}"),
-            (paths.vocabulary,),
-        ),
+        Stage("generate spoken digits", (*single, f"--output={paths.raw}", *sizes), paths.raw),
+        Stage("generate a new clip", new_clip, paths.new_clip),
+        Stage("preprocess", preprocess, paths.records),
+        Stage("build the vocabulary", vocabulary, paths.vocabulary),
     ]
-
-
-def _one_test_clip() -> tuple[str, ...]:
-    return ("--num_train=0", "--num_val=0", "--num_test=1")
-
-
-def _train_arguments(paths: DemoPaths, args: argparse.Namespace) -> tuple[str, ...]:
-    return (
-        "train",
-        f"--config_file={args.config_file}",
-        f"--model_dir={paths.run}",
-        "--mode=train",
-        *(f"--set={override}" for override in args.set),
-    )
 
 
 def run_stages(stages: list[Stage], paths: DemoPaths) -> None:
@@ -153,11 +96,11 @@ def run_stages(stages: list[Stage], paths: DemoPaths) -> None:
     for number, stage in enumerate(stages, 1):
         label = f"[{number}/{len(stages) + 1}] {stage.name}"
         stamp = _read_stamp(stage, paths)
-        if not renewed and stamp.get("done") and all(path.exists() for path in stage.outputs):
+        if not renewed and stamp.get("done") and stage.output.exists():
             print(f"{label}: done before, skipped", flush=True)
             continue
         if renewed or not stage.resumable or not stamp:
-            _remove(stage.outputs)
+            _remove(stage.output)
         seconds = _run_stage(stage, label, paths)
         print(f"{label}: {seconds:.0f} s", flush=True)
         renewed = True
@@ -197,9 +140,8 @@ def _write_stamp(stage: Stage, paths: DemoPaths, *, done: bool, seconds: float) 
     temporary.replace(path)
 
 
-def _remove(outputs: tuple[pathlib.Path, ...]) -> None:
-    for output in outputs:
-        if output.is_dir():
-            shutil.rmtree(output)
-        else:
-            output.unlink(missing_ok=True)
+def _remove(output: pathlib.Path) -> None:
+    if output.is_dir():
+        shutil.rmtree(output)
+    else:
+        output.unlink(missing_ok=True)

@@ -8,14 +8,11 @@ from export.demo.stages import DemoPaths
 
 def print_summary(paths: DemoPaths, answers: dict) -> None:
     """Prints counts, rejects, scores against chance, the served answer and where to look next."""
+    answer = f"{answers['answer']} (probability {answers['probability']:.2f})"
     rows = [
         *_data_rows(paths.records),
         *_score_rows(paths),
-        (
-            "served answer for a new clip",
-            f"{answers['answer']} (probability {answers['probability']:.2f}), "
-            f"the clip shows {answers['truth']}",
-        ),
+        ("served answer for a new clip", f"{answer}, the clip shows {answers['truth']}"),
         ("stages", _stage_times(paths)),
     ]
     width = max(len(name) for name, _ in rows)

@@ -7,7 +7,9 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from export.doctor.findings import Finding, note, ok, problem
+import tensorflow as tf
+
+from export.doctor.findings import Finding, left_over, note, ok, problem
 
 DATASET_INFO = "dataset_info.json"
 INDEX_SUFFIX = ".index"
@@ -22,17 +24,14 @@ def check_data(folder: str, *, hashes: bool = True) -> Iterator[Finding]:
         folder: written by `mmstack preprocess`.
         hashes: also read every byte and compare SHA-256.
     """
-    import tensorflow as tf
-
     file = posixpath.join(folder, DATASET_INFO)
     try:
         with tf.io.gfile.GFile(file) as stream:
             info = json.load(stream)
         splits = dict(info["splits"])
     except tf.errors.OpError:
-        yield problem(
-            folder, f"no {DATASET_INFO}", "give the --output of `mmstack preprocess`, or run it"
-        )
+        remedy = "give the --output of `mmstack preprocess`, or run it"
+        yield problem(folder, f"no {DATASET_INFO}", remedy)
         return
     except (ValueError, KeyError, TypeError) as error:
         yield problem(file, f"damaged ({type(error).__name__}: {error})", PREPROCESS_AGAIN)
@@ -43,7 +42,8 @@ def check_data(folder: str, *, hashes: bool = True) -> Iterator[Finding]:
     for split, description in splits.items():
         yield from _check_split(folder, split, description, hashes)
     yield from _check_counts(file, info, splits)
-    yield from _check_leftovers(folder)
+    names = tf.io.gfile.listdir(folder)
+    yield from left_over(folder, (name for name in names if name.startswith(".tmp-")))
 
 
 def _check_split(folder: str, split: str, description: Any, hashes: bool) -> Iterator[Finding]:
@@ -58,11 +58,8 @@ def _check_split(folder: str, split: str, description: Any, hashes: bool) -> Ite
     yield from findings
     in_shards = sum(int(shard.get("num_records", 0)) for shard in shards)
     if in_shards != num_records:
-        yield problem(
-            f"{folder} {split}",
-            f"{num_records} records promised, its shards list {in_shards}",
-            PREPROCESS_AGAIN,
-        )
+        message = f"{num_records} records promised, its shards list {in_shards}"
+        yield problem(f"{folder} {split}", message, PREPROCESS_AGAIN)
     elif not findings:
         how = "sizes, hashes and indexes" if hashes else "sizes and indexes"
         message = f"{num_records} records in {len(shards)} shards, {how} as described"
@@ -70,8 +67,6 @@ def _check_split(folder: str, split: str, description: Any, hashes: bool) -> Ite
 
 
 def _check_shard(folder: str, shard: dict[str, Any], hashes: bool) -> Iterator[Finding]:
-    import tensorflow as tf
-
     path = posixpath.join(folder, str(shard.get("file")))
     try:
         size_bytes = tf.io.gfile.stat(path).length
@@ -79,17 +74,14 @@ def _check_shard(folder: str, shard: dict[str, Any], hashes: bool) -> Iterator[F
         yield problem(path, "missing", PREPROCESS_AGAIN)
         return
     if size_bytes != shard.get("size_bytes"):
-        yield problem(
-            path, f"{size_bytes} bytes, expected {shard.get('size_bytes')}", PREPROCESS_AGAIN
-        )
+        message = f"{size_bytes} bytes, expected {shard.get('size_bytes')}"
+        yield problem(path, message, PREPROCESS_AGAIN)
     elif hashes and _sha256(path) != shard.get("sha256"):
         yield problem(path, "its SHA-256 is not the one described", PREPROCESS_AGAIN)
     yield from _check_index(path, int(shard.get("num_records", 0)), size_bytes)
 
 
 def _check_index(path: str, num_records: int, size_bytes: int) -> Iterator[Finding]:
-    import tensorflow as tf
-
     file = f"{path}{INDEX_SUFFIX}"
     try:
         with tf.io.gfile.GFile(file, "rb") as stream:
@@ -117,24 +109,11 @@ def _check_counts(file: str, info: dict[str, Any], splits: dict[str, Any]) -> It
         yield problem(file, "counts are missing or unreadable", PREPROCESS_AGAIN)
         return
     if counts["rejected_items"]:
-        yield note(
-            file,
-            f"{counts['rejected_items']} of {counts['items']} items were rejected",
-            "read rejects.jsonl",
-        )
-
-
-def _check_leftovers(folder: str) -> Iterator[Finding]:
-    import tensorflow as tf
-
-    leftovers = [name for name in tf.io.gfile.listdir(folder) if name.startswith(".tmp-")]
-    if leftovers:
-        yield note(folder, f"left-over temporary files {sorted(leftovers)[:3]}", "delete them")
+        message = f"{counts['rejected_items']} of {counts['items']} items were rejected"
+        yield note(file, message, "read rejects.jsonl")
 
 
 def _sha256(path: str) -> str:
-    import tensorflow as tf
-
     digest = hashlib.sha256()
     with tf.io.gfile.GFile(path, "rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):

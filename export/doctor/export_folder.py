@@ -3,8 +3,12 @@
 import posixpath
 from collections.abc import Iterator
 
-from export.doctor.findings import Finding, note, ok, problem
-from export.version import layout
+import tensorflow as tf
+
+from export.doctor.findings import Finding, left_over, note, ok, problem
+from export.server.loaded import LoadedVersion
+from export.version import layout, validate
+from export.version.model_info import read_model_info
 from mm_models.errors import UserError
 
 EXPORT_AGAIN = "run `mmstack export` again"
@@ -17,8 +21,6 @@ def check_export(export_dir: str, *, proof: bool = True) -> Iterator[Finding]:
         export_dir: written by `mmstack export`.
         proof: also run the stored requests in a fresh process (local folders only).
     """
-    import tensorflow as tf
-
     try:
         names = [name.rstrip("/") for name in tf.io.gfile.listdir(export_dir)]
     except tf.errors.OpError:
@@ -29,18 +31,11 @@ def check_export(export_dir: str, *, proof: bool = True) -> Iterator[Finding]:
         return
     for name in sorted(versions, key=layout.version_number):
         yield from _check_version(posixpath.join(export_dir, name), proof)
-    leftovers = sorted(name for name in names if name.startswith(layout.TEMPORARY_PREFIX))
-    if leftovers:
-        yield note(export_dir, f"left-over temporary folders {leftovers[:3]}", "delete them")
+    unfinished = [name for name in names if name.startswith(layout.TEMPORARY_PREFIX)]
+    yield from left_over(export_dir, unfinished, "folders")
 
 
 def _check_version(path: str, proof: bool) -> Iterator[Finding]:
-    import tensorflow as tf
-
-    from export.server.loaded import LoadedVersion
-    from export.version import validate
-    from export.version.model_info import read_model_info
-
     try:
         version = LoadedVersion("model", 0, path)
         info = read_model_info(path)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import enum
+import functools
+from collections.abc import Iterable, Iterator
 
 
 class Level(enum.StrEnum):
@@ -34,16 +36,19 @@ class Finding:
         return f"{text} → {self.remedy}" if self.remedy else text
 
 
-def ok(subject: str, message: str) -> Finding:
-    """Nothing to do."""
-    return Finding(Level.OK, subject, message)
+# Nothing to do; worth knowing; something is wrong.
+ok = functools.partial(Finding, Level.OK)
+note = functools.partial(Finding, Level.NOTE)
+problem = functools.partial(Finding, Level.PROBLEM)
 
 
-def note(subject: str, message: str, remedy: str) -> Finding:
-    """Worth knowing."""
-    return Finding(Level.NOTE, subject, message, remedy)
+def left_over(folder: str, names: Iterable[str], what: str = "files") -> Iterator[Finding]:
+    """A note about temporary files or folders that an interrupted command left, if there are any.
 
-
-def problem(subject: str, message: str, remedy: str) -> Finding:
-    """Something is wrong."""
-    return Finding(Level.PROBLEM, subject, message, remedy)
+    Args:
+        folder: where they are.
+        names: of them.
+        what: `files` or `folders`.
+    """
+    if found := sorted(names):
+        yield note(folder, f"left-over temporary {what} {found[:3]}", "delete them")

@@ -17,6 +17,8 @@ REINSTALL = "install with `pip install -c constraints.txt -e .[dev,corpus]` in a
 
 def check_machine(work_dir: str = ".") -> Iterator[Finding]:
     """Findings about Python, cores, memory, disk and accelerators."""
+    import psutil
+
     version = platform.python_version()
     if sys.version_info[:2] == (3, 11):
         yield ok("python", version)
@@ -24,7 +26,8 @@ def check_machine(work_dir: str = ".") -> Iterator[Finding]:
         remedy = "make the environment with Python 3.11"
         yield problem("python", f"{version}, expected 3.11", remedy)
     yield ok("cores", str(len(os.sched_getaffinity(0))))
-    yield _amount("memory", _memory_gib(), MIN_MEMORY_GIB, "use a smaller batch, close programs")
+    memory_gib = psutil.virtual_memory().available / 2**30
+    yield _amount("memory", memory_gib, MIN_MEMORY_GIB, "use a smaller batch, close programs")
     free_gib = shutil.disk_usage(work_dir).free / 2**30
     yield _amount("disk", free_gib, MIN_DISK_GIB, "free some space, or work on another disk")
     if shutil.which("nvidia-smi"):
@@ -57,10 +60,9 @@ def _check_requirement(requirement) -> Finding:
         expected = str(requirement.specifier)
         return problem(requirement.name, f"{installed}, expected {expected}", REINSTALL)
     if requirement.name == "tensorflow-io":
-        return ok(
-            requirement.name,
-            f"{installed}; its native libraries do not load beside this TensorFlow and are not "
-            "used, its spectrogram operations are plain TensorFlow",
+        installed += (
+            "; its native libraries do not load beside this TensorFlow and are not used, its "
+            "spectrogram operations are plain TensorFlow"
         )
     return ok(requirement.name, installed)
 
@@ -79,9 +81,3 @@ def _amount(subject: str, gib: float, minimum_gib: float, remedy: str) -> Findin
     if gib >= minimum_gib:
         return ok(subject, f"{gib:.1f} GiB free")
     return note(subject, f"{gib:.1f} GiB free, {minimum_gib:g} GiB are comfortable", remedy)
-
-
-def _memory_gib() -> float:
-    import psutil
-
-    return psutil.virtual_memory().available / 2**30

@@ -4,18 +4,17 @@ import json
 import posixpath
 from collections.abc import Iterator
 
-from export.doctor.findings import Finding, note, ok, problem
+import tensorflow as tf
+
+from export.doctor.findings import Finding, left_over, note, ok, problem
 from mm_models.errors import UserError
+from trainers.config.loading import load_config
 
 FOLDERS = ("checkpoints", "best")
 
 
 def check_run(model_dir: str) -> Iterator[Finding]:
     """Findings about `model_dir`, which may be a remote URL."""
-    import tensorflow as tf
-
-    from trainers.config.loading import load_config
-
     config_file = posixpath.join(model_dir, "config.yaml")
     if not tf.io.gfile.exists(config_file):
         yield problem(model_dir, "no config.yaml", "give the --model_dir of `mmstack train`")
@@ -32,8 +31,6 @@ def check_run(model_dir: str) -> Iterator[Finding]:
 
 
 def _check_checkpoints(folder: str, role: str) -> Iterator[Finding]:
-    import tensorflow as tf
-
     names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
     indexes = sorted(name for name in names if name.endswith(".index"))
     if not indexes:
@@ -50,15 +47,12 @@ def _check_checkpoints(folder: str, role: str) -> Iterator[Finding]:
             yield problem(path, f"damaged: {reason}", "delete it; training goes on from another")
     if damaged < len(indexes):
         yield ok(folder, f"{len(indexes) - damaged} of {len(indexes)} checkpoints are readable")
-    leftovers = [name for name in names if name.startswith(".tmp-") or "_temp" in name]
-    if leftovers:
-        yield note(folder, f"left-over temporary files {sorted(leftovers)[:3]}", "delete them")
+    unfinished = [name for name in names if name.startswith(".tmp-") or "_temp" in name]
+    yield from left_over(folder, unfinished)
 
 
 def _damage(path: str) -> str:
     """Why a checkpoint cannot be read, every tensor included; empty when it can."""
-    import tensorflow as tf
-
     try:
         reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():
@@ -69,8 +63,6 @@ def _damage(path: str) -> str:
 
 
 def _check_metrics(file: str) -> Iterator[Finding]:
-    import tensorflow as tf
-
     if not tf.io.gfile.exists(file):
         yield note(file, "missing", "nothing was logged yet")
         return

@@ -1,6 +1,7 @@
 """What both protocols share: find the model, check the request, run it."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, TimeoutError
@@ -44,7 +45,7 @@ class Core:
         version: LoadedVersion,
         signature_name: str,
         decode: Decode,
-        timeout_seconds: float | None = None,
+        timeout_seconds: float = math.inf,
         *,
         may_block: bool = False,
     ) -> tuple[Signature, Future]:
@@ -66,10 +67,7 @@ class Core:
         signature = version.signature(signature_name)
         arrays = decode(signature)
         num_rows = signature.check(arrays, self.limits)
-        seconds = self.limits.timeout_seconds
-        if timeout_seconds is not None:
-            seconds = min(seconds, timeout_seconds)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + min(self.limits.timeout_seconds, timeout_seconds)
         future = self.executor.submit(
             version, signature, arrays, num_rows, deadline, may_block=may_block
         )
@@ -77,13 +75,10 @@ class Core:
             raise deadline_error()
         return signature, future
 
-    def wait(self, future: Future, timeout_seconds: float | None = None) -> dict[str, np.ndarray]:
+    def wait(self, future: Future, timeout_seconds: float = math.inf) -> dict[str, np.ndarray]:
         """The outputs of a submitted request. Raises RequestError."""
-        seconds = self.limits.timeout_seconds
-        if timeout_seconds is not None:
-            seconds = min(seconds, timeout_seconds)
         try:
-            return future.result(seconds)
+            return future.result(min(self.limits.timeout_seconds, timeout_seconds))
         except TimeoutError:
             future.cancel()
             raise deadline_error() from None

@@ -100,9 +100,8 @@ class EmbeddedServer:
             return
         self.core.draining = True
         grpc_stopped = self._grpc.stop(self.config.grace_seconds)
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(
-            self.config.grace_seconds + 5
-        )
+        rest_stopped = asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop)
+        rest_stopped.result(self.config.grace_seconds + 5)
         grpc_stopped.wait()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._rest_thread.join()
@@ -139,9 +138,8 @@ class EmbeddedServer:
     def _start_rest(self) -> None:
         self._media = MediaPrediction(self.core)
         self._loop = asyncio.new_event_loop()
-        self._rest_thread = threading.Thread(
-            target=self._loop.run_forever, name="rest", daemon=True
-        )
+        run = self._loop.run_forever
+        self._rest_thread = threading.Thread(target=run, name="rest", daemon=True)
         self._rest_thread.start()
         try:
             asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
@@ -153,9 +151,8 @@ class EmbeddedServer:
 
     async def _listen(self) -> None:
         app = RestApplication(self.core, self._media).build()
-        self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=self.config.grace_seconds
-        )
+        seconds = self.config.grace_seconds
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=seconds)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.config.host, self.config.rest_port)
         await site.start()

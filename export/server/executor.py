@@ -39,10 +39,9 @@ class Executor:
     """Worker threads that call the graph.
 
     A free worker starts at once with whatever waits: company is gathered while all workers are
-        busy, and
-    for at most `batch_timeout_micros` beyond. Rows are independent in a signature whose inputs and
-    outputs all have a free axis 0, and the version's batching parameters file says so; other
-    requests go alone.
+    busy, and for at most `batch_timeout_micros` beyond. Rows are independent in a signature whose
+    inputs and outputs all have a free axis 0, and the version's batching parameters file says so;
+    other requests go alone.
 
     Args:
         metrics: where batches and the queue are counted.
@@ -128,10 +127,7 @@ class Executor:
         return not patient and not self._waiting and self._num_running < self._num_threads
 
     def _work(self) -> None:
-        while True:
-            batch = self._take()
-            if batch is None:
-                return
+        while (batch := self._take()) is not None:
             self._run_counted(batch)
 
     def _take(self) -> list[_Work] | None:
@@ -214,10 +210,8 @@ class Executor:
             self._metrics.batch_rows.labels(*labels).observe(num_rows)
             for name, output in outputs.items():
                 if output.shape[:1] != (num_rows,):
-                    raise RequestError(
-                        Code.INTERNAL,
-                        f"output {name!r} has shape {list(output.shape)} for {num_rows} rows",
-                    )
+                    message = f"{name!r} has shape {list(output.shape)} for {num_rows} rows"
+                    raise RequestError(Code.INTERNAL, f"output {message}")
         return outputs
 
 
@@ -225,8 +219,7 @@ def _still_wanted(work: _Work) -> bool:
     if not work.future.set_running_or_notify_cancel():
         return False
     if time.monotonic() >= work.deadline:
-        work.future.set_exception(
-            RequestError(Code.DEADLINE_EXCEEDED, "the request waited past its deadline")
-        )
+        error = RequestError(Code.DEADLINE_EXCEEDED, "the request waited past its deadline")
+        work.future.set_exception(error)
         return False
     return True

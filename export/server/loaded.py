@@ -49,7 +49,9 @@ class LoadedVersion:
         self.batching = _read_batching(path)
         sizes = self.batching.allowed_batch_sizes if self.batching is not None else ()
         self.signatures = {
-            name: with_filled_rows(_signature(name, definition), sizes)
+            name: with_filled_rows(
+                Signature(name, _fields(definition.inputs), _fields(definition.outputs)), sizes
+            )
             for name, definition in self.signature_def_map.signature_def.items()
         }
         if not self.signatures:
@@ -84,9 +86,8 @@ class LoadedVersion:
             outputs = self._functions[signature.name](**tensors)
             answers = {name: output.numpy() for name, output in outputs.items()}
         except _REQUEST_FAULTS as error:
-            raise invalid(
-                f"signature {signature.name!r}: {graph_error_sentence(error.message)}"
-            ) from error
+            sentence = graph_error_sentence(error.message)
+            raise invalid(f"signature {signature.name!r}: {sentence}") from error
         except tf.errors.ResourceExhaustedError as error:
             raise RequestError(
                 Code.QUEUE_FULL, "not enough memory for this request; send fewer rows"
@@ -157,9 +158,7 @@ def _read_batching(path: str) -> BatchingParameters | None:
         return BatchingParameters.from_text(stream.read(), file)
 
 
-def _signature_defs(
-    proto: saved_model_pb2.SavedModel,
-) -> get_model_metadata_pb2.SignatureDefMap:
+def _signature_defs(proto: saved_model_pb2.SavedModel) -> get_model_metadata_pb2.SignatureDefMap:
     serving = [graph for graph in proto.meta_graphs if "serve" in graph.meta_info_def.tags]
     definitions = get_model_metadata_pb2.SignatureDefMap()
     for name, definition in serving[0].signature_def.items() if serving else ():
@@ -168,19 +167,14 @@ def _signature_defs(
     return definitions
 
 
-def _signature(name: str, definition: meta_graph_pb2.SignatureDef) -> Signature:
-    return Signature(
-        name,
-        {key: _field(key, info) for key, info in sorted(definition.inputs.items())},
-        {key: _field(key, info) for key, info in sorted(definition.outputs.items())},
-    )
+def _fields(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, FieldSpec]:
+    return {key: _field(key, info) for key, info in sorted(infos.items())}
 
 
 def _field(name: str, info: meta_graph_pb2.TensorInfo) -> FieldSpec:
     if info.dtype not in NUMPY_DTYPES:
-        raise UserError(
-            f"signature field {name!r} is {dtype_name(info.dtype)}, which cannot be served"
-        )
+        found = dtype_name(info.dtype)
+        raise UserError(f"signature field {name!r} is {found}, which cannot be served")
     shape = None
     if not info.tensor_shape.unknown_rank:
         shape = tuple(dim.size if dim.size >= 0 else None for dim in info.tensor_shape.dim)

@@ -107,10 +107,7 @@ class Models:
                 loaded.
         """
         with self._table_lock:
-            if name not in self._loaded:
-                raise RequestError(
-                    Code.NOT_FOUND, f"no model {name[:80]!r}; served are {sorted(self._loaded)}"
-                )
+            self._check_known(name)
             versions = self._loaded[name]
             if label:
                 version = self._configs[name].labels.get(label, -1)
@@ -120,30 +117,21 @@ class Models:
                 return versions[max(versions)]
             if version not in versions:
                 asked = f"label {label[:80]!r}" if label else f"version {version}"
-                raise RequestError(
-                    Code.NOT_FOUND,
-                    f"model {name!r} does not serve {asked}; it serves {sorted(versions)}",
-                )
+                message = f"model {name!r} does not serve {asked}; it serves {sorted(versions)}"
+                raise RequestError(Code.NOT_FOUND, message)
             return versions[version]
 
     def states(self, name: str) -> dict[int, VersionState]:
         """Copies of the states of all versions seen, by number. Raises RequestError."""
         with self._table_lock:
-            if name not in self._states:
-                raise RequestError(
-                    Code.NOT_FOUND, f"no model {name[:80]!r}; served are {sorted(self._states)}"
-                )
-            return {
-                number: dataclasses.replace(state) for number, state in self._states[name].items()
-            }
+            self._check_known(name)
+            states = self._states[name].items()
+            return {number: dataclasses.replace(state) for number, state in states}
 
-    def resolve_label(self, name: str, label: str) -> int:
-        """The version a label names. Raises RequestError."""
-        return self.get(name, label=label).number
-
-    def configs(self) -> dict[str, ModelConfig]:
-        """The present configurations by name."""
-        return dict(self._configs)
+    def _check_known(self, name: str) -> None:
+        if name not in self._loaded:
+            message = f"no model {name[:80]!r}; served are {sorted(self._loaded)}"
+            raise RequestError(Code.NOT_FOUND, message)
 
     def reconfigure(self, configs: list[ModelConfig]) -> None:
         """Replaces the configuration and polls once; models left out are unloaded."""
@@ -152,8 +140,7 @@ class Models:
             for name in self._configs:
                 self._loaded.setdefault(name, {})
                 self._states.setdefault(name, {})
-            gone = [name for name in self._loaded if name not in self._configs]
-            for name in gone:
+            for name in self._loaded.keys() - self._configs.keys():
                 self._retired += self._loaded.pop(name).values()
                 self._states.pop(name)
         self.poll()

@@ -12,9 +12,7 @@ def build_signatures(
     """A run's model as served functions.
 
     Args:
-        run: from `trainers.runs.load_run`.
-        frame_rate_hz: rate of the stored frames, where no record folder tells it.
-        checkpoint: what was asked for.
+        run, frame_rate_hz, checkpoint: see `Signatures.from_run`.
         options: beyond what the run says.
 
     Raises:

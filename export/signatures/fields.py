@@ -129,7 +129,7 @@ class SignatureDoc:
 
 def input_field(kind: str, meaning: str) -> Field:
     """An input of a kind of this module. Raises ValueError for another kind."""
-    return _field(INPUT_KINDS, kind, meaning, None, {})
+    return _field(INPUT_KINDS, kind, meaning)
 
 
 def output_field(
@@ -146,15 +146,15 @@ def output_field(
     Raises:
         ValueError: another kind, or one that lacks a property.
     """
-    return _field(OUTPUT_KINDS, kind, meaning, axes, properties)
+    return _field(OUTPUT_KINDS, kind, meaning, axes, **properties)
 
 
 def _field(
     kinds: Mapping[str, tuple[str, tuple[str, ...]]],
     kind: str,
     meaning: str,
-    axes: tuple[str, ...] | None,
-    properties: Mapping[str, Any],
+    axes: tuple[str, ...] | None = None,
+    **properties: Any,
 ) -> Field:
     if kind not in kinds:
         raise ValueError(f"{kind!r} is no kind of field here; it must be one of {sorted(kinds)}")

@@ -41,10 +41,8 @@ def main(version_path: str, libraries: list[str]) -> int:
         if set(outputs) != set(expected):
             raise SystemExit(f"{name} answers {sorted(outputs)}, expected {sorted(expected)}")
         for key, value in expected.items():
-            label = f"{name}.{key}"
-            differences[label] = max(
-                differences.get(label, 0.0), _difference(outputs[key].numpy(), value)
-            )
+            label, difference = f"{name}.{key}", _difference(outputs[key].numpy(), value)
+            differences[label] = max(differences.get(label, 0.0), difference)
     ours = sorted(module for module in sys.modules if module.partition(".")[0] in OURS)
     print(json.dumps({"differences": differences, "imported": ours}))
     return 0

@@ -67,13 +67,13 @@ def as_json(value):
 
 
 inputs_json = {key: as_json(value) for key, value in inputs.items()}"""
-_SETTING = """```python
+_SETTING = f"""```python
 import pathlib
 
 VERSION = pathlib.Path(".")  # the version directory, which holds saved_model.pb
-REST_ADDRESS = "localhost:{rest_port}"
-GRPC_ADDRESS = "localhost:{grpc_port}"
-EXAMPLES = VERSION / "{extra}" / "{folder}"
+REST_ADDRESS = "localhost:{layout.DEFAULT_REST_PORT}"
+GRPC_ADDRESS = "localhost:{layout.DEFAULT_GRPC_PORT}"
+EXAMPLES = VERSION / "{layout.ASSETS_EXTRA}" / "{layout.EXAMPLE_FOLDER}"
 ```
 """
 
@@ -113,19 +113,8 @@ def model_card(name: str, info: ModelInfo, signatures: Signatures) -> str:
 
 
 def signature_docs(name: str, info: ModelInfo, signatures: Signatures) -> str:
-    """Markdown with every signature's inputs and outputs, and examples that run.
-
-    Args:
-        name: model name in requests.
-        info: facts of the export.
-        signatures: what is exported.
-    """
-    setting = _SETTING.format(
-        rest_port=layout.DEFAULT_REST_PORT,
-        grpc_port=layout.DEFAULT_GRPC_PORT,
-        extra=layout.ASSETS_EXTRA,
-        folder=layout.EXAMPLE_FOLDER,
-    )
+    """Markdown with every signature's inputs and outputs, and examples that run; arguments as of
+    `model_card`."""
     parts = [
         f"# Signatures of {name}",
         'Over REST, bytes are sent as `{"b64": "..."}`, rows as `instances`, columns as `inputs`.',
@@ -133,7 +122,7 @@ def signature_docs(name: str, info: ModelInfo, signatures: Signatures) -> str:
         "## Examples",
         "They run one after the other from the version directory, beside a server "
         f"(`mmstack serve --export_dir ... --name {name}`).",
-        setting,
+        _SETTING,
         _example_inputs(signatures.docs()[signatures.default_name].inputs, info.batch_size),
         "REST, with nothing but Python's library:",
         _REST_EXAMPLE.format(name=name, signature=signatures.default_name),
@@ -156,10 +145,8 @@ def _media_lines(info: ModelInfo) -> str:
             f"{info.height} x {info.width} pixels; any size may be sent."
         )
     if info.image_height:
-        lines.append(
-            f"- Stills: seen at {info.image_height} x {info.image_width} pixels; any size may be "
-            "sent."
-        )
+        size = f"{info.image_height} x {info.image_width} pixels"
+        lines.append(f"- Stills: seen at {size}; any size may be sent.")
     if info.region is not None:
         top, left, height, width = info.region
         lines.append(

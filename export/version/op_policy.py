@@ -8,23 +8,11 @@ from mm_models.errors import UserError
 # They run Python, or touch files at the request's will. The loader's own save and restore functions
 # and table initialisers read assets by other operations.
 REFUSED_OPS = frozenset(
-    {
-        "PyFunc",
-        "PyFuncStateless",
-        "EagerPyFunc",
-        "NumpyFunction",
-        "ReadFile",
-        "WriteFile",
-        "MatchingFiles",
-        "WholeFileReader",
-        "WholeFileReaderV2",
-        "PrintV2",
-        "Save",
-        "SaveSlices",
-        "TFRecordDataset",
-        "TextLineDataset",
-        "FixedLengthRecordDataset",
-    }
+    (
+        *("PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction", "PrintV2"),
+        *("ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "WholeFileReaderV2"),
+        *("Save", "SaveSlices", "TFRecordDataset", "TextLineDataset", "FixedLengthRecordDataset"),
+    )
 )
 # These appear only in the function that restores variables.
 _RESTORE_OPS = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"})
@@ -35,12 +23,10 @@ class OpReport:
     """What a graph holds.
 
     Attributes:
-        ops: names of all operations.
-        custom_ops: those that TensorFlow itself does not have.
+        custom_ops: operations that TensorFlow itself does not have.
         libraries: Python packages (or the server builds of their ops) that provide the custom ones.
     """
 
-    ops: tuple[str, ...]
     custom_ops: tuple[str, ...]
     libraries: tuple[str, ...]
 
@@ -74,7 +60,7 @@ def check_ops(saved_model, where: str) -> OpReport:
     if custom:
         _check_text_ops(custom, where)
     _check_restore_ops(saved_model, where)
-    return OpReport(tuple(sorted(ops)), tuple(custom), ("tensorflow_text",) if custom else ())
+    return OpReport(tuple(custom), ("tensorflow_text",) if custom else ())
 
 
 def import_libraries(report: OpReport) -> None:

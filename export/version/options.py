@@ -27,8 +27,18 @@ class ExportOptions:
     decoding: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def add_decoding_argument(parser: Any) -> None:
-    """Adds `--decoding`, which `decoding_fields` reads."""
+def add_run_arguments(parser: Any) -> None:
+    """Adds the flags that say which run's checkpoint is taken and how it writes, the last of which
+    `decoding_fields` reads."""
+    parser.add_argument("--model_dir", required=True, help="run folder of `mmstack train`")
+    parser.add_argument(
+        "--checkpoint", default="latest", help="`latest`, `best`, or a checkpoint's path"
+    )
+    parser.add_argument(
+        "--frame_rate_hz",
+        type=float,
+        help="rate of the stored frames; default: what dataset_info.json of the records says",
+    )
     parser.add_argument(
         "--decoding",
         action="append",

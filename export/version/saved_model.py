@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -23,14 +24,12 @@ class Exported:
 
     Attributes:
         path: version directory.
-        version: its number.
         info: facts, operation libraries included.
         proof: differences from the checkpoint.
         size_bytes: of all files.
     """
 
     path: str
-    version: int
     info: ModelInfo
     proof: validate.Proof
     size_bytes: int
@@ -65,7 +64,7 @@ def export_version(
     try:
         info = _write(signatures, work, name, batching or BatchingParameters())
         proof = validate.prove(work, info.op_libraries, tolerance)
-        size_bytes = _size_bytes(work)
+        size_bytes = sum(file.stat().st_size for file in _files(work))
         target = os.path.join(base_path, str(version))
         if remote:
             publish(work, base_path, version)
@@ -73,7 +72,7 @@ def export_version(
             os.rename(work, target)
     finally:
         shutil.rmtree(parent if remote else work, ignore_errors=True)
-    return Exported(target, version, info, proof, size_bytes)
+    return Exported(target, info, proof, size_bytes)
 
 
 def check_target(base_path: str, version: int | None) -> int:
@@ -116,20 +115,16 @@ def _write(signatures: Signatures, path: str, name: str, batching: BatchingParam
     # The default signature is a call of its own in a server, and has its own first time.
     default = {layout.DEFAULT_SIGNATURE: examples[signatures.default_name]}
     warmup.write_warmup_requests(path, name, examples | default)
-    extra = os.path.join(path, layout.ASSETS_EXTRA)
-    _write_text(os.path.join(path, layout.BATCHING_FILE), batching.to_text())
-    _write_text(os.path.join(extra, layout.MODEL_INFO_FILE), info.to_json())
-    _write_text(
-        os.path.join(extra, layout.MODEL_CARD_FILE), model_card.model_card(name, info, signatures)
-    )
-    _write_text(
-        os.path.join(extra, layout.SIGNATURE_DOCS_FILE),
-        model_card.signature_docs(name, info, signatures),
-    )
-    os.makedirs(os.path.join(extra, layout.EXAMPLE_FOLDER))
+    extra = pathlib.Path(path, layout.ASSETS_EXTRA)
+    pathlib.Path(path, layout.BATCHING_FILE).write_text(batching.to_text(), "utf-8")
+    (extra / layout.MODEL_INFO_FILE).write_text(info.to_json(), "utf-8")
+    card = model_card.model_card(name, info, signatures)
+    (extra / layout.MODEL_CARD_FILE).write_text(card, "utf-8")
+    documentation = model_card.signature_docs(name, info, signatures)
+    (extra / layout.SIGNATURE_DOCS_FILE).write_text(documentation, "utf-8")
+    (extra / layout.EXAMPLE_FOLDER).mkdir()
     for file_name, content in signatures.example_files().items():
-        with open(os.path.join(extra, layout.EXAMPLE_FOLDER, file_name), "wb") as file:
-            file.write(content)
+        (extra / layout.EXAMPLE_FOLDER / file_name).write_bytes(content)
     return info
 
 
@@ -154,18 +149,8 @@ def _checked_info(signatures: Signatures, path: str) -> ModelInfo:
     )
 
 
-def _write_text(path: str, text: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _size_bytes(path: str) -> int:
-    return sum(
-        os.path.getsize(os.path.join(folder, name))
-        for folder, _, names in os.walk(path)
-        for name in names
-    )
+def _files(path: str) -> list[pathlib.Path]:
+    return [found for found in pathlib.Path(path).rglob("*") if found.is_file()]
 
 
 def publish(source: str, base_path: str, version: int) -> None:
@@ -176,15 +161,10 @@ def publish(source: str, base_path: str, version: int) -> None:
 
     Args:
         source: local version directory.
-        base_path: URL of the folder of versions.
-        version: number there.
+        base_path, version: URL of the folder of versions, and the number there.
     """
     target = os.path.join(base_path, str(version))
-    files = [
-        os.path.relpath(os.path.join(folder, name), source)
-        for folder, _, names in os.walk(source)
-        for name in names
-    ]
-    for file in sorted(files, key=lambda file: file == "saved_model.pb"):
-        tf.io.gfile.makedirs(os.path.dirname(os.path.join(target, file)))
-        tf.io.gfile.copy(os.path.join(source, file), os.path.join(target, file), overwrite=True)
+    for file in sorted(_files(source), key=lambda file: file.name == "saved_model.pb"):
+        copy = os.path.join(target, file.relative_to(source))
+        tf.io.gfile.makedirs(os.path.dirname(copy))
+        tf.io.gfile.copy(str(file), copy, overwrite=True)

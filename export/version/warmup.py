@@ -13,28 +13,20 @@ from export.version import layout
 
 def write_warmup_requests(
     version_path: str, model_name: str, examples: Mapping[str, list[Arrays]]
-) -> int:
+) -> None:
     """Writes one PredictionLog per example request.
 
     Args:
         version_path: directory of the SavedModel.
         model_name: name written in the requests; servers do not compare it.
         examples: requests by signature name.
-
-    Returns:
-        How many were written.
     """
     folder = f"{version_path}/{layout.ASSETS_EXTRA}"
     tf.io.gfile.makedirs(folder)
-    logs = [
-        _prediction_log(model_name, name, arrays)
-        for name, requests in examples.items()
-        for arrays in requests
-    ]
     with tf.io.TFRecordWriter(f"{folder}/{layout.WARMUP_FILE}") as writer:
-        for log in logs:
-            writer.write(log.SerializeToString())
-    return len(logs)
+        for name, requests in examples.items():
+            for arrays in requests:
+                writer.write(_prediction_log(model_name, name, arrays).SerializeToString())
 
 
 def _prediction_log(model_name: str, signature_name: str, arrays: Arrays) -> Any:

@@ -29,7 +29,7 @@ def test_serve_checks_its_flags(tmp_path, tiny_path, capsys):
     inside = _refused(capsys, "serve", f"--export_dir={tiny_path}/1")
     assert f"give {tiny_path}" in inside
     good = f"--export_dir={tiny_path}"
-    assert "--max_rows=0" in _refused(capsys, "serve", good, "--max_rows=0")
+    assert "--max_rows is 0" in _refused(capsys, "serve", good, "--max_rows=0")
     assert "must differ" in _refused(
         capsys, "serve", good, "--grpc_port=51999", "--rest_port=51999"
     )
@@ -81,8 +81,8 @@ def test_query_and_predict_check_their_flags(tmp_path, capsys):
 def test_export_checks_its_flags(tmp_path, capsys):
     flags = [f"--model_dir={tmp_path}", f"--output={tmp_path}/out"]
     assert re.search("no (config.yaml|checkpoint)", _refused(capsys, "export", *flags))
-    assert "--max_batch_size=0" in _refused(capsys, "export", *flags, "--max_batch_size=0")
-    assert "--batch_size=-1" in _refused(capsys, "export", *flags, "--batch_size=-1")
+    assert "--max_batch_size is 0" in _refused(capsys, "export", *flags, "--max_batch_size=0")
+    assert "--batch_size is -1" in _refused(capsys, "export", *flags, "--batch_size=-1")
     assert "names none of" in _refused(capsys, "export", *flags, "--decoding=beams=2")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "ckpt-1.index").touch()

@@ -110,8 +110,8 @@ def test_sentences_alone_find_records(model_dir, capsys):
         (["--text=x", "--decoding=num_beams=0"], "num_beams is 0"),
         (["--text=x", "--decoding=top_k=3"], "matters to sampling alone"),
         (["--text=x", "--prompt={}"], "give --label too"),
-        (["--text=x", "--top=0"], "--top=0"),
-        (["--text=x", "--max_records=-1"], "--max_records=-1"),
+        (["--text=x", "--top=0"], "--top is 0"),
+        (["--text=x", "--max_records=-1"], "--max_records is -1"),
     ],
 )
 def test_mistakes_are_told_before_the_run_is_loaded(flags, words, capsys):

@@ -4,6 +4,8 @@ The methods take raw bytes and parse them here, so that a message that is no pro
 client's INVALID_ARGUMENT and not an internal error.
 """
 
+import functools
+import math
 import time
 from collections.abc import Callable
 
@@ -50,9 +52,12 @@ class GrpcServices:
             ),
         }
         for name in ("Classify", "Regress", "MultiInference"):
-            prediction[name] = (self._unimplemented(name), None)
+            prediction[name] = (functools.partial(_refuse, name), None)
         model = {
-            "GetModelStatus": (self.get_model_status, get_model_status_pb2.GetModelStatusRequest),
+            "GetModelStatus": (
+                lambda request, context: model_status(self._core, request.model_spec),
+                get_model_status_pb2.GetModelStatusRequest,
+            ),
             "HandleReloadConfigRequest": (
                 self.handle_reload_config,
                 model_management_pb2.ReloadConfigRequest,
@@ -73,9 +78,7 @@ class GrpcServices:
         unknown = sorted(set(wanted) - set(outputs_of))
         if unknown:
             raise invalid(f"output_filter names {unknown[:5]}, outputs are {list(outputs_of)}")
-        time_remaining = context.time_remaining()
-        # gRPC reports years where the client set no deadline.
-        timeout = time_remaining if time_remaining and time_remaining < 1e6 else None
+        timeout = context.time_remaining() or math.inf
         signature, future = self._core.submit(
             version,
             request.model_spec.signature_name,
@@ -103,16 +106,8 @@ class GrpcServices:
         response.metadata[SIGNATURE_DEF].Pack(version.signature_def_map)
         return response
 
-    def get_model_status(
-        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        """State of every version seen, or of the one asked for."""
-        return model_status(self._core, request.model_spec)
-
     def handle_reload_config(
-        self,
-        request: model_management_pb2.ReloadConfigRequest,
-        context: grpc.ServicerContext,
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
         """Replaces version policies and labels, or drops models; base paths must be known ones."""
         if request.config.WhichOneof("config") != "model_config_list":
@@ -153,25 +148,15 @@ class GrpcServices:
             for name, proto in request.inputs.items()
         }
 
-    def _unimplemented(self, name: str) -> Callable:
-        def refuse(request: bytes, context: grpc.ServicerContext) -> Message:
-            raise RequestError(
-                Code.UNIMPLEMENTED, f"{name} takes tf.Example; use Predict with named tensors"
-            )
-
-        return refuse
-
     def _service(self, name: str, methods: dict[str, tuple]) -> grpc.GenericRpcHandler:
-        return grpc.method_handlers_generic_handler(
-            name,
-            {
-                method: grpc.unary_unary_rpc_method_handler(
-                    self._guarded(method, handler, request_class),
-                    response_serializer=lambda message: message.SerializeToString(),
-                )
-                for method, (handler, request_class) in methods.items()
-            },
-        )
+        handlers = {
+            method: grpc.unary_unary_rpc_method_handler(
+                self._guarded(method, handler, request_class),
+                response_serializer=lambda message: message.SerializeToString(),
+            )
+            for method, (handler, request_class) in methods.items()
+        }
+        return grpc.method_handlers_generic_handler(name, handlers)
 
     def _guarded(self, method: str, handler: Callable, request_class: type | None) -> Callable:
         def handle(body: bytes, context: grpc.ServicerContext) -> Message:
@@ -200,7 +185,7 @@ def model_status(
     if spec.WhichOneof("version_choice") == "version":
         number = spec.version.value
     elif spec.version_label:
-        number = core.models.resolve_label(spec.name, spec.version_label)
+        number = core.models.get(spec.name, label=spec.version_label).number
     if number is not None and number not in states:
         raise RequestError(Code.NOT_FOUND, f"model {spec.name!r} has no version {number}")
     response = get_model_status_pb2.GetModelStatusResponse()
@@ -211,6 +196,11 @@ def model_status(
             status.status.error_code = Code.INTERNAL.number
             status.status.error_message = "the version failed to load; see the server's log"
     return response
+
+
+def _refuse(name: str, request: bytes, context: grpc.ServicerContext) -> Message:
+    message = f"{name} takes tf.Example; use Predict with named tensors"
+    raise RequestError(Code.UNIMPLEMENTED, message)
 
 
 def _parse(body: bytes, request_class: type | None) -> Message | bytes:

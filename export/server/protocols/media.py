@@ -9,7 +9,7 @@ import numpy as np
 
 from export.client import answers, media_requests
 from export.client.questions import question_for
-from export.server.core import Core, Decode
+from export.server.core import Core
 from export.server.loaded import LoadedVersion
 from export.server.requests.errors import invalid
 from export.version.model_info import ModelInfo, read_model_info
@@ -91,15 +91,10 @@ class MediaPrediction:
         """One row of every output by signature."""
         rows = {}
         for signature_name, arrays in requests.items():
-            _, future = self._core.submit(version, signature_name, _sent(arrays))
+            _, future = self._core.submit(version, signature_name, lambda _, sent=arrays: sent)
             outputs = self._core.wait(future)
             rows[signature_name] = {name: array[0] for name, array in outputs.items()}
         return rows
-
-
-def _sent(arrays: Mapping[str, np.ndarray]) -> Decode:
-    """What is sent to any signature."""
-    return lambda signature: arrays
 
 
 def question_arguments(query: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Prometheus metrics of one server, in a registry of its own."""
 
+import functools
+
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -15,48 +17,25 @@ class Metrics:
 
     def __init__(self):
         self.registry = CollectorRegistry()
+        gauge = functools.partial(Gauge, registry=self.registry)
+        histogram = functools.partial(Histogram, registry=self.registry)
+        seconds = functools.partial(histogram, buckets=_LATENCY_BUCKETS_SECONDS)
+        of_request, of_call = ["protocol", "method"], ["model", "signature"]
+        of_version = ["model", "version"]
         self.requests = Counter(
-            "mmstack_requests",
-            "Requests answered",
-            ["protocol", "method", "code"],
-            registry=self.registry,
+            "mmstack_requests", "Requests answered", [*of_request, "code"], registry=self.registry
         )
-        self.latency_seconds = Histogram(
-            "mmstack_request_latency_seconds",
-            "Time from the whole request read to the reply made",
-            ["protocol", "method"],
-            buckets=_LATENCY_BUCKETS_SECONDS,
-            registry=self.registry,
-        )
-        self.graph_seconds = Histogram(
-            "mmstack_graph_seconds",
-            "Time of one call of the graph",
-            ["model", "signature"],
-            buckets=_LATENCY_BUCKETS_SECONDS,
-            registry=self.registry,
-        )
-        self.batch_rows = Histogram(
-            "mmstack_batch_rows",
-            "Rows in one call of the graph",
-            ["model", "signature"],
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
-            registry=self.registry,
-        )
-        self.queue_length = Gauge(
-            "mmstack_queue_length", "Requests waiting for the graph", registry=self.registry
-        )
-        self.version_available = Gauge(
-            "mmstack_model_version_available",
-            "1 while a version answers requests",
-            ["model", "version"],
-            registry=self.registry,
-        )
-        self.load_seconds = Gauge(
-            "mmstack_model_load_seconds",
-            "Time to load and warm a version",
-            ["model", "version"],
-            registry=self.registry,
-        )
+        meaning = "Time from the whole request read to the reply made"
+        self.latency_seconds = seconds("mmstack_request_latency_seconds", meaning, of_request)
+        meaning = "Time of one call of the graph"
+        self.graph_seconds = seconds("mmstack_graph_seconds", meaning, of_call)
+        sizes, meaning = (1, 2, 4, 8, 16, 32, 64, 128, 256), "Rows in one call of the graph"
+        self.batch_rows = histogram("mmstack_batch_rows", meaning, of_call, buckets=sizes)
+        self.queue_length = gauge("mmstack_queue_length", "Requests waiting for the graph")
+        meaning = "1 while a version answers requests"
+        self.version_available = gauge("mmstack_model_version_available", meaning, of_version)
+        meaning = "Time to load and warm a version"
+        self.load_seconds = gauge("mmstack_model_load_seconds", meaning, of_version)
 
     def observe(self, protocol: str, method: str, code: str, seconds: float) -> None:
         """Counts one answered request."""

@@ -16,12 +16,8 @@ from export.server.loaded import LoadedVersion
 from export.server.protocols import metrics as metrics_page
 from export.server.protocols.grpc_services import SIGNATURE_DEF, model_status
 from export.server.protocols.media import MediaPrediction, question_arguments
+from export.server.requests import json_tensors
 from export.server.requests.errors import Code, RequestError, invalid
-from export.server.requests.json_tensors import (
-    arrays_from_request,
-    parse_body,
-    response_from_arrays,
-)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Larger bodies are parsed in a thread, so that they do not hold up other connections.
@@ -52,9 +48,8 @@ class RestApplication:
             app.router.add_get(base, self._guarded("status", self._status))
             app.router.add_get(f"{base}/metadata", self._guarded("metadata", self._metadata))
             app.router.add_post(f"{base}:predict", self._guarded("predict", self._predict))
-            app.router.add_post(
-                f"{base}:predict_media", self._guarded("predict_media", self._predict_media)
-            )
+            media = self._guarded("predict_media", self._predict_media)
+            app.router.add_post(f"{base}:predict_media", media)
             app.router.add_post(f"{base}:{{verb}}", self._guarded("other", self._refuse))
         app.router.add_route("*", "/{path:.*}", self._guarded("other", self._nowhere))
         return app
@@ -64,9 +59,7 @@ class RestApplication:
 
     async def _readyz(self, request: web.Request) -> web.Response:
         ready = self._core.ready
-        return web.Response(
-            text="ready\n" if ready else "not ready\n", status=200 if ready else 503
-        )
+        return web.Response(text=f"{'' if ready else 'not '}ready\n", status=200 if ready else 503)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(
@@ -81,21 +74,17 @@ class RestApplication:
             rows, signature, future = decode()
         else:
             rows, signature, future = await asyncio.to_thread(decode)
+        seconds = self._core.limits.timeout_seconds
         try:
-            outputs = await asyncio.wait_for(
-                asyncio.wrap_future(future), self._core.limits.timeout_seconds
-            )
+            outputs = await asyncio.wait_for(asyncio.wrap_future(future), seconds)
         except TimeoutError:
             raise deadline_error() from None
-        return _json_response(response_from_arrays(outputs, signature, rows=rows))
+        return _json_response(json_tensors.response_from_arrays(outputs, signature, rows=rows))
 
     def _decode_and_submit(self, version: LoadedVersion, body: bytes):
-        parsed = parse_body(body, self._core.limits)
-        signature, future = self._core.submit(
-            version,
-            parsed.get("signature_name", ""),
-            functools.partial(arrays_from_request, parsed),
-        )
+        parsed = json_tensors.parse_body(body, self._core.limits)
+        decode = functools.partial(json_tensors.arrays_from_request, parsed)
+        signature, future = self._core.submit(version, parsed.get("signature_name", ""), decode)
         return "instances" in parsed, signature, future
 
     async def _predict_media(self, request: web.Request) -> web.Response:
@@ -111,13 +100,11 @@ class RestApplication:
             spec.version.value = version
         elif label:
             spec.version_label = label
-        status = json_format.MessageToDict(
-            model_status(self._core, spec), preserving_proto_field_name=True
-        )
+        found = model_status(self._core, spec)
+        status = json_format.MessageToDict(found, preserving_proto_field_name=True)
         for entry in status.get("model_version_status", ()):
-            error = entry.setdefault("status", {})
-            error.setdefault("error_code", "OK")
-            error.setdefault("error_message", "")
+            none = {"error_code": "OK", "error_message": ""}
+            entry["status"] = none | entry.get("status", {})
         return _json_response(status)
 
     async def _metadata(self, request: web.Request) -> web.Response:

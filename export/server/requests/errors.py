@@ -16,20 +16,8 @@ class Code(enum.Enum):
     UNAVAILABLE = ("UNAVAILABLE", 503, 14)
     INTERNAL = ("INTERNAL", 500, 13)
 
-    @property
-    def grpc_name(self) -> str:
-        """Name of the `grpc.StatusCode`."""
-        return self.value[0]
-
-    @property
-    def http_status(self) -> int:
-        """HTTP status."""
-        return self.value[1]
-
-    @property
-    def number(self) -> int:
-        """Canonical status number, as ModelService reports it."""
-        return self.value[2]
+    def __init__(self, grpc_name: str, http_status: int, number: int):
+        self.grpc_name, self.http_status, self.number = grpc_name, http_status, number
 
 
 class RequestError(Exception):

@@ -2,6 +2,8 @@
 
 import struct
 
+# What files start with, and as what and where they hold width and height.
+_SIZES = ((b"\x89PNG\r\n\x1a\n", ">II", 16), (b"GIF8", "<HH", 6), (b"BM", "<ii", 18))
 _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 _NOT_FRAME_HEADERS = frozenset({0xC4, 0xC8, 0xCC})
 _MAX_JPEG_SEGMENTS = 512
@@ -11,15 +13,10 @@ def encoded_image_pixels(encoded: bytes) -> int | None:
     """Height times width of a JPEG, PNG, GIF or BMP; None for anything else or a broken header."""
     if encoded[:2] == b"\xff\xd8":
         return _jpeg_pixels(encoded)
-    if encoded[:8] == b"\x89PNG\r\n\x1a\n" and len(encoded) >= 24:
-        width, height = struct.unpack(">II", encoded[16:24])
-        return width * height
-    if encoded[:4] == b"GIF8" and len(encoded) >= 10:
-        width, height = struct.unpack("<HH", encoded[6:10])
-        return width * height
-    if encoded[:2] == b"BM" and len(encoded) >= 26:
-        width, height = struct.unpack("<ii", encoded[18:26])
-        return abs(width * height)
+    for magic, two_numbers, position in _SIZES:
+        if encoded.startswith(magic) and len(encoded) >= position + struct.calcsize(two_numbers):
+            width, height = struct.unpack_from(two_numbers, encoded, position)
+            return abs(width * height)
     return None
 
 

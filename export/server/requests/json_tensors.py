@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from export.server.requests.errors import Code, RequestError, invalid
+from export.client.string_arrays import object_array
+from export.server.requests.errors import invalid
 from export.server.requests.limits import Limits
 from export.server.requests.signature import FieldSpec, Signature
 
@@ -102,9 +103,7 @@ def _cast(array: np.ndarray, field: FieldSpec) -> np.ndarray:
 def _strings(value: Any, field: FieldSpec) -> np.ndarray:
     flat: list[bytes] = []
     shape = _flatten(value, field, flat, depth=0)
-    array = np.empty(len(flat), dtype=object)
-    array[:] = flat
-    return array.reshape(shape)
+    return object_array(flat).reshape(shape)
 
 
 def _flatten(value: Any, field: FieldSpec, flat: list[bytes], depth: int) -> tuple[int, ...]:
@@ -173,9 +172,7 @@ def to_json(name: str, array: np.ndarray) -> Any:
     if array.dtype != object:
         return array.tolist()
     encode = _base64_object if name.endswith("_bytes") else _text_or_base64
-    flat = np.empty(array.size, dtype=object)
-    flat[:] = [encode(value) for value in array.ravel()]
-    return flat.reshape(array.shape).tolist()
+    return object_array([encode(value) for value in array.ravel()]).reshape(array.shape).tolist()
 
 
 def _base64_object(value: bytes) -> dict[str, str]:
@@ -199,10 +196,7 @@ def _check_depth(body: bytes, limits: Limits) -> None:
         if token in (b"[", b"{"):
             depth += 1
             if depth > limits.max_nesting_depth:
-                raise RequestError(
-                    Code.INVALID_ARGUMENT,
-                    f"JSON is nested deeper than {limits.max_nesting_depth}",
-                )
+                raise invalid(f"JSON is nested deeper than {limits.max_nesting_depth}")
         elif token in (b"]", b"}"):
             depth -= 1
 

@@ -1,6 +1,7 @@
 """A signature of a SavedModel and the check of a request's tensors against it."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -107,9 +108,8 @@ class Signature:
         num_rows = next(iter(rows.values()))
         most = min(limits.max_rows, self.filled_rows or limits.max_rows)
         if num_rows > most:
-            raise RequestError(
-                Code.TOO_LARGE, f"request has {num_rows} rows, the limit is {most}; send fewer"
-            )
+            message = f"request has {num_rows} rows, the limit is {most}; send fewer"
+            raise RequestError(Code.TOO_LARGE, message)
         return num_rows
 
 
@@ -151,9 +151,7 @@ def check_shape(field: FieldSpec, shape: tuple[int, ...], limits: Limits) -> Non
                     f"input {field.name!r} has length {length} on axis {axis}, "
                     f"expected {expected}: {field.describe()}"
                 )
-    num_elements = 1
-    for length in shape:
-        num_elements *= length
+    num_elements = math.prod(shape)
     if num_elements == 0:
         raise invalid(f"input {field.name!r} is empty: its shape is {list(shape)}")
     if num_elements > limits.max_elements:

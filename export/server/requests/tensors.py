@@ -1,8 +1,10 @@
 """TensorProto ↔ NumPy with every size checked before memory is taken."""
 
 import numpy as np
+import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
+from export.client.string_arrays import object_array
 from export.server.requests.errors import invalid
 from export.server.requests.limits import Limits
 from export.server.requests.signature import FieldSpec, check_shape
@@ -10,41 +12,24 @@ from export.server.requests.signature import FieldSpec, check_shape
 _VALUE_FIELDS = {
     types_pb2.DT_FLOAT: "float_val",
     types_pb2.DT_DOUBLE: "double_val",
-    types_pb2.DT_INT32: "int_val",
-    types_pb2.DT_INT16: "int_val",
-    types_pb2.DT_INT8: "int_val",
-    types_pb2.DT_UINT8: "int_val",
-    types_pb2.DT_UINT16: "int_val",
+    **dict.fromkeys((types_pb2.DT_INT8, types_pb2.DT_INT16, types_pb2.DT_INT32), "int_val"),
+    **dict.fromkeys((types_pb2.DT_UINT8, types_pb2.DT_UINT16), "int_val"),
     types_pb2.DT_INT64: "int64_val",
     types_pb2.DT_UINT32: "uint32_val",
     types_pb2.DT_UINT64: "uint64_val",
     types_pb2.DT_BOOL: "bool_val",
     types_pb2.DT_STRING: "string_val",
 }
-NUMPY_DTYPES = {
-    types_pb2.DT_FLOAT: np.dtype("float32"),
-    types_pb2.DT_DOUBLE: np.dtype("float64"),
-    types_pb2.DT_INT32: np.dtype("int32"),
-    types_pb2.DT_INT16: np.dtype("int16"),
-    types_pb2.DT_INT8: np.dtype("int8"),
-    types_pb2.DT_UINT8: np.dtype("uint8"),
-    types_pb2.DT_UINT16: np.dtype("uint16"),
-    types_pb2.DT_INT64: np.dtype("int64"),
-    types_pb2.DT_UINT32: np.dtype("uint32"),
-    types_pb2.DT_UINT64: np.dtype("uint64"),
-    types_pb2.DT_BOOL: np.dtype("bool"),
-    types_pb2.DT_STRING: np.dtype("object"),
-}
+NUMPY_DTYPES = {number: np.dtype(tf.as_dtype(number).as_numpy_dtype) for number in _VALUE_FIELDS}
 _ENUM_BY_DTYPE = {dtype: number for number, dtype in NUMPY_DTYPES.items()}
 
 
 def dtype_name(number: int) -> str:
     """TensorFlow's name of a `DataType` number, such as `uint8` or `string`."""
     try:
-        name = types_pb2.DataType.Name(number)
-    except ValueError:
+        return tf.as_dtype(number).name
+    except TypeError:
         return f"dtype number {number}"
-    return {"DT_DOUBLE": "float64", "DT_FLOAT": "float32"}.get(name, name[3:].lower())
 
 
 def array_from_proto(proto: tensor_pb2.TensorProto, field: FieldSpec, limits: Limits) -> np.ndarray:
@@ -101,8 +86,7 @@ def _from_values(
             f"its shape {list(shape)} needs {num_elements}"
         )
     if field.dtype == object:
-        flat = np.empty(len(values), dtype=object)
-        flat[:] = list(values)
+        flat = object_array(values)
     else:
         wide = np.asarray(values)
         flat = wide.astype(field.dtype)

@@ -124,9 +124,8 @@ class PaliSignatures(MediaSignatures):
             suffix, given = GIVEN[medium]
             for name, (summary, words, outputs) in self._answers().items():
                 inputs = self._media_inputs(medium) | words
-                doc = SignatureDoc(
-                    " ".join(f"{summary.format(given)}.".split()), inputs, outputs | CUT
-                )
+                sentence = " ".join(f"{summary.format(given)}.".split())
+                doc = SignatureDoc(sentence, inputs, outputs | CUT)
                 function = functools.partial(self._answer, name, tuple(inputs))
                 served[f"{name}{suffix}"] = ServedFunction(doc, function)
         return served
@@ -200,9 +199,8 @@ class PaliSignatures(MediaSignatures):
 
     def _prepared(self, given: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """What the model takes, of media and prompts, and which prompts are cut."""
-        ids, cut = self._tokens(
-            given["prompt"], self._inputs.num_input_tokens, end=self._inputs_end
-        )
+        most = self._inputs.num_input_tokens
+        ids, cut = self._tokens(given["prompt"], most, end=self._inputs_end)
         inputs = {"inputs": ids}
         for kind in (fields.ENCODED_PICTURE, fields.ENCODED_FRAMES):
             if INPUT_NAMES[kind][0] in given:

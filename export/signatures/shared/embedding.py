@@ -10,12 +10,7 @@ import tensorflow as tf
 from export.signatures import fields
 from export.signatures.base import ComparingSignatures
 from export.signatures.fields import Field, SignatureDoc
-from export.signatures.shared.media import (
-    NOUNS,
-    MediaSignatures,
-    ServedFunction,
-    ServedModule,
-)
+from export.signatures.shared.media import NOUNS, MediaSignatures, ServedFunction, ServedModule
 from export.version.model_info import ModelInfo
 from mm_models.contracts import Embeds
 from mm_models.text.tokenizers import build_tokenizer
@@ -189,11 +184,7 @@ class EmbeddingSignatures(MediaSignatures, ComparingSignatures):
         return {name: tf.reshape(e, [-1, e.shape[-1]]) for name, e in embedded.items()}
 
     def _compare(
-        self,
-        medium: str,
-        inputs: tf.Tensor,
-        texts: tf.Tensor,
-        templates: Sequence[str] = ("{}",),
+        self, medium: str, inputs: tf.Tensor, texts: tf.Tensor, templates: Sequence[str] = ("{}",)
     ) -> dict[str, tf.Tensor]:
         """Cosine similarity and probability: float32[batch, texts].
 
@@ -228,15 +219,7 @@ class EmbeddingSignatures(MediaSignatures, ComparingSignatures):
 
 
 def fill(template: str, words: tf.Tensor) -> tf.Tensor:
-    """The template with each word in all its places.
-
-    Args:
-        template: `{}` is a place.
-        words: string[any].
-
-    Returns:
-        string[any].
-    """
+    """string[any]: the template with each of `words`, string[any], in all its places `{}`."""
     parts = template.split("{}")
     pieces: list[Any] = [parts[0]]
     for part in parts[1:]:

@@ -19,7 +19,6 @@ from export.version.model_info import ModelInfo
 from export.version.options import ExportOptions
 from mm_models.errors import UserError
 
-MODALITIES = ("video", "audio", "text")
 # What inputs of media are called, and what the names of signatures that take them end in.
 INPUT_NAMES = {
     fields.ENCODED_PICTURE: ("image_jpeg", ""),
@@ -75,14 +74,7 @@ class MediaSignatures(Signatures):
         self._module = module
         self._input, self._media, self._info = input_config, media, info
         self._still_crop = still_crop
-        self._prepare: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-            fields.ENCODED_PICTURE: self._still_from_jpeg,
-            fields.PICTURE_PIXELS: self._still_from_pixels,
-            fields.ENCODED_FRAMES: self._clip_from_jpeg,
-            fields.FRAME_PIXELS: self._clip_from_frames,
-            fields.WAVEFORM: self._sound_from_waveform,
-            fields.WAV_FILE: self._sound_from_wav,
-        }
+        self._prepare = self._preparations()
 
     @property
     def module(self) -> tf.Module:
@@ -198,45 +190,25 @@ class MediaSignatures(Signatures):
         if self._info.image_height:
             files["image.jpg"] = media_files.jpeg_frames(self._image(row=0)[None])[0]
         if self._info.num_samples:
-            files["sound.wav"] = media_files.wav_file(
-                self._waveform(row=0), self._info.sample_rate_hz
-            )
+            files["sound.wav"] = self._wav_file(row=0)
         return files
 
-    def _clip_from_jpeg(self, frames_jpeg: tf.Tensor) -> tf.Tensor:
-        """float32[batch, frames, height, width, 3] of `string[batch, frames]`."""
-        return preprocessing.video_from_jpeg(frames_jpeg, *self._video_size)
-
-    def _clip_from_frames(self, frames: tf.Tensor) -> tf.Tensor:
-        """float32[batch, frames, height, width, 3] of `uint8[batch, frames, any, any, 3]`."""
-        return preprocessing.video_from_frames(frames, *self._video_size)
-
-    def _still_from_jpeg(self, image_jpeg: tf.Tensor) -> tf.Tensor:
-        """float32[batch, 1, height, width, 3] of `string[batch]`: clips of one frame."""
-        return preprocessing.video_from_jpeg(image_jpeg[:, tf.newaxis], *self._still_size)
-
-    def _still_from_pixels(self, image: tf.Tensor) -> tf.Tensor:
-        """float32[batch, 1, height, width, 3] of `uint8[batch, any, any, 3]`."""
-        return preprocessing.video_from_frames(image[:, tf.newaxis], *self._still_size)
-
-    def _sound_from_waveform(self, waveform: tf.Tensor) -> tf.Tensor:
-        """float32[batch, samples] of the model's length."""
-        return preprocessing.audio_from_waveform(waveform, self._info.num_samples)
-
-    def _sound_from_wav(self, wav_bytes: tf.Tensor) -> tf.Tensor:
-        """float32[batch, samples] of `string[batch]` WAV files."""
-        return preprocessing.audio_from_wav(
-            wav_bytes, self._info.num_samples, self._info.sample_rate_hz
-        )
-
-    @property
-    def _video_size(self) -> tuple[int, int, int, str]:
+    def _preparations(self) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
+        """What makes float32[batch, frames, height, width, 3] or float32[batch, samples], as the
+        model takes them, of what is sent, by kind; a still is a clip of one frame."""
+        info, row, ops = self._info, (slice(None), tf.newaxis), preprocessing
         crop = self._input.video.crop if self._input.video is not None else ""
-        return (self._info.num_frames, self._info.height, self._info.width, crop)
-
-    @property
-    def _still_size(self) -> tuple[int, int, int, str]:
-        return (1, self._info.image_height, self._info.image_width, self._still_crop)
+        clip = (info.num_frames, info.height, info.width, crop)
+        still = (1, info.image_height, info.image_width, self._still_crop)
+        sound = (info.num_samples, info.sample_rate_hz)
+        return {
+            fields.ENCODED_PICTURE: lambda sent: ops.video_from_jpeg(sent[row], *still),
+            fields.PICTURE_PIXELS: lambda sent: ops.video_from_frames(sent[row], *still),
+            fields.ENCODED_FRAMES: lambda sent: ops.video_from_jpeg(sent, *clip),
+            fields.FRAME_PIXELS: lambda sent: ops.video_from_frames(sent, *clip),
+            fields.WAVEFORM: lambda sent: ops.audio_from_waveform(sent, info.num_samples),
+            fields.WAV_FILE: lambda sent: ops.audio_from_wav(sent, *sound),
+        }
 
     def _example(self, doc: SignatureDoc, num_rows: int) -> Arrays:
         return {
@@ -251,9 +223,7 @@ class MediaSignatures(Signatures):
             fields.ENCODED_FRAMES: lambda: object_array(media_files.jpeg_frames(self._frames(row))),
             fields.FRAME_PIXELS: lambda: self._frames(row),
             fields.WAVEFORM: lambda: self._waveform(row),
-            fields.WAV_FILE: lambda: media_files.wav_file(
-                self._waveform(row), self._info.sample_rate_hz
-            ),
+            fields.WAV_FILE: lambda: self._wav_file(row),
             fields.SENTENCE: lambda: samples.TEXTS[row % 3].encode(),
             fields.SENTENCES: lambda: text_array(samples.TEXTS),
             fields.CLASS_NAMES: lambda: text_array(samples.LABELS),
@@ -275,6 +245,9 @@ class MediaSignatures(Signatures):
     def _waveform(self, row: int) -> np.ndarray:
         rate = self._info.sample_rate_hz
         return samples.chirp(int(0.75 * self._info.num_samples), rate, row)
+
+    def _wav_file(self, row: int) -> bytes:
+        return media_files.wav_file(self._waveform(row), self._info.sample_rate_hz)
 
 
 def media_field(kind: str, info: ModelInfo) -> Field:
@@ -303,11 +276,7 @@ def widest_input(streams: Mapping[str, Any]) -> Any:
     if not streams:
         raise UserError("the run's config has no streams, so nothing says what its inputs are")
     inputs = [stream.input for stream in streams.values()]
-    return max(inputs, key=lambda config: sum(_has(config, name) for name in MODALITIES))
-
-
-def _has(input_config: Any, modality: str) -> bool:
-    return getattr(input_config, modality, None) is not None
+    return max(inputs, key=lambda one: sum(bool(p) for p in (one.video, one.audio, one.text)))
 
 
 def _stack(rows: list) -> np.ndarray:

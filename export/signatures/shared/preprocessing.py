@@ -8,15 +8,8 @@ from mm_models.signal import windows
 
 
 def central_frames(sequence: tf.Tensor, num_frames: int) -> tf.Tensor:
-    """The central frames of each row; a shorter row goes round to its start.
-
-    Args:
-        sequence: any[batch, frames, ...].
-        num_frames: frames to keep.
-
-    Returns:
-        any[batch, num_frames, ...].
-    """
+    """any[batch, num_frames, ...]: the central frames of each row of any[batch, frames, ...]; a
+    shorter row goes round to its start."""
     length = tf.shape(sequence)[1]
     offset = windows.central_offset(length, num_frames, 1)
     return tf.gather(sequence, windows.window_indices(length, offset, num_frames), axis=1)
@@ -44,14 +37,11 @@ def fit_frames(frames: tf.Tensor, height: int, width: int, crop: str) -> tf.Tens
 def video_from_frames(
     frames: tf.Tensor, num_frames: int, height: int, width: int, crop: str
 ) -> tf.Tensor:
-    """Clips from pixels.
+    """Clips, float32[batch, num_frames, height, width, 3] in [-1, 1], from pixels.
 
     Args:
         frames: uint8[batch, frames, any, any, 3].
-        num_frames, height, width, crop: what the model takes.
-
-    Returns:
-        float32[batch, num_frames, height, width, 3] in [-1, 1].
+        num_frames, height, width, crop: what the model takes; see `fit_frames`.
     """
     chosen = central_frames(frames, num_frames)
     # [batch, num_frames, h, w, 3] → [batch * num_frames, h, w, 3]
@@ -63,53 +53,32 @@ def video_from_frames(
 def video_from_jpeg(
     frames_jpeg: tf.Tensor, num_frames: int, height: int, width: int, crop: str
 ) -> tf.Tensor:
-    """Clips from encoded frames, which may differ in size; only the chosen ones are decoded.
-
-    Args:
-        frames_jpeg: string[batch, frames].
-        num_frames, height, width, crop: what the model takes.
-
-    Returns:
-        float32[batch, num_frames, height, width, 3] in [-1, 1].
-    """
+    """The same of `frames_jpeg`, string[batch, frames] that may differ in size, of which only the
+    chosen ones are decoded."""
     chosen = central_frames(frames_jpeg, num_frames)
 
     def decode(encoded: tf.Tensor) -> tf.Tensor:
         frame = frame_ops.decode_jpeg(encoded)
         return fit_frames(frame[tf.newaxis], height, width, crop)[0]
 
-    fitted = tf.map_fn(
-        decode,
-        tf.reshape(chosen, [-1]),
-        fn_output_signature=tf.TensorSpec([height, width, 3], tf.float32),
-    )
+    frame_spec = tf.TensorSpec([height, width, 3], tf.float32)
+    fitted = tf.map_fn(decode, tf.reshape(chosen, [-1]), fn_output_signature=frame_spec)
     return tf.reshape(fitted, [-1, num_frames, height, width, 3])
 
 
 def audio_from_waveform(waveform: tf.Tensor, num_samples: int) -> tf.Tensor:
-    """Central samples of each row; a shorter row is repeated.
-
-    Args:
-        waveform: float32[batch, samples] in [-1, 1], at the model's rate.
-        num_samples: samples wanted.
-
-    Returns:
-        float32[batch, num_samples].
-    """
-    fitted = central_frames(waveform, num_samples)
-    return tf.ensure_shape(fitted, [None, num_samples])
+    """float32[batch, num_samples]: central samples of each row of float32[batch, samples] in
+    [-1, 1] at the model's rate; a shorter row is repeated."""
+    return tf.ensure_shape(central_frames(waveform, num_samples), [None, num_samples])
 
 
 def audio_from_wav(wav_bytes: tf.Tensor, num_samples: int, sample_rate_hz: int) -> tf.Tensor:
-    """Waveforms from WAV files, each of its own length.
+    """Waveforms, float32[batch, num_samples], from WAV files, each of its own length.
 
     Args:
         wav_bytes: string[batch] 16-bit PCM WAV files.
         num_samples: samples wanted.
         sample_rate_hz: rate that the files must have.
-
-    Returns:
-        float32[batch, num_samples].
 
     Raises:
         tf.errors.InvalidArgumentError: a file of another rate, or no WAV file.

@@ -12,15 +12,8 @@ LABELS = ("square", "dog", "rain")
 
 
 def moving_square(num_frames: int, height: int, width: int, row: int = 0) -> np.ndarray:
-    """A bright square that crosses a gradient.
-
-    Args:
-        num_frames, height, width: size.
-        row: varies colour and path.
-
-    Returns:
-        uint8[num_frames, height, width, 3].
-    """
+    """A bright square that crosses a gradient: uint8[num_frames, height, width, 3]; `row` varies
+    colour and path."""
     vertical, horizontal = np.mgrid[0:height, 0:width]
     gradient = (horizontal * 100 // max(width, 1) + 20 * row) % 256
     frames = np.repeat(gradient[None, :, :, None], num_frames, axis=0).repeat(3, axis=3)
@@ -37,6 +30,5 @@ def moving_square(num_frames: int, height: int, width: int, row: int = 0) -> np.
 def chirp(num_samples: int, sample_rate_hz: int, row: int = 0) -> np.ndarray:
     """A rising tone: float32[num_samples] in [-0.5, 0.5]."""
     seconds = np.arange(num_samples) / sample_rate_hz
-    return (0.5 * np.sin(2 * np.pi * (200 + 100 * row + 150 * seconds) * seconds)).astype(
-        np.float32
-    )
+    phase = 2 * np.pi * (200 + 100 * row + 150 * seconds) * seconds
+    return (0.5 * np.sin(phase)).astype(np.float32)

@@ -31,11 +31,7 @@ class VattSignatures(EmbeddingSignatures):
     _model: VattModel
 
     def __init__(self, model: VattModel, input_config: Any, temperature: float, info: ModelInfo):
-        media = [
-            name
-            for name in model.config.modalities
-            if getattr(input_config, name, None) is not None
-        ]
+        media = [name for name in model.config.modalities if getattr(input_config, name)]
         super().__init__("vatt", model, input_config, media, info)
         self._temperature = temperature
 
