@@ -42,13 +42,7 @@ from trainers.loop.trainer import Trainer
 class Training:
     """Restores, trains with Orbit's Controller, logs, evaluates and saves."""
 
-    def __init__(
-        self,
-        assembly: Assembly,
-        evaluators: Mapping[str, Evaluator],
-        *,
-        model_dir: str,
-    ):
+    def __init__(self, assembly: Assembly, evaluators: Mapping[str, Evaluator], *, model_dir: str):
         """Restores the newest good checkpoint of `model_dir`; writes nothing but what it cleans."""
         config = assembly.config
         self._assembly, self._config, self._model_dir = assembly, config, model_dir
@@ -177,10 +171,7 @@ class Training:
         intervals = [self._config.trainer.checkpoint.interval_steps, *self._evaluation.intervals()]
         if self._config.trainer.alternation.warm_up:
             warm_up(
-                self._streams,
-                self._assembly,
-                say=self._progress.say,
-                check=self._stop.check_here,
+                self._streams, self._assembly, say=self._progress.say, check=self._stop.check_here
             )
         self._progress.start(self.step)
         self._trainer.throughput.reset()

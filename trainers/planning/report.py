@@ -108,10 +108,7 @@ def _costs(config: ExperimentConfig, stream: str, traced: dict[bool, GraphCosts]
     rows = [(f"an example of {stream}", "blocks kept", "blocks computed again")]
     rows += [
         ("GFLOP, forward and backward", *(_number(one.flops / 1e9) for one in traced.values())),
-        (
-            "activations kept, MiB",
-            *(_number(_per_example(one) / 2**20) for one in traced.values()),
-        ),
+        ("activations kept, MiB", *(_number(_per_example(one) / 2**20) for one in traced.values())),
         (
             f"PFLOP of a step of {batch:,}",
             *(_number(one.flops * batch / 1e15) for one in traced.values()),

@@ -13,11 +13,7 @@ from trainers.loop.assembly import Assembly, replica_batch_spec
 
 
 def warm_up(
-    streams: Streams,
-    assembly: Assembly,
-    *,
-    say: Callable[[str], None],
-    check: Callable[[], None],
+    streams: Streams, assembly: Assembly, *, say: Callable[[str], None], check: Callable[[], None]
 ) -> None:
     """Runs each block once on zeros of its streams' declared shapes, then puts every variable back.
 

@@ -20,10 +20,7 @@ class PromptProcessor:
     """Makes `inputs`, `targets` and what goes with them."""
 
     def __init__(
-        self,
-        config: PromptedInputConfig,
-        templates: Templates,
-        tokenizer: SentencePieceTokenizer,
+        self, config: PromptedInputConfig, templates: Templates, tokenizer: SentencePieceTokenizer
     ):
         """Takes an opened input."""
         self._config = config
@@ -58,11 +55,7 @@ class PromptProcessor:
         )
         texts = tf.reshape(prompts.inputs, [-1]), tf.reshape(prompts.targets, [-1])
         inputs, targets = self._examples(*texts, task, seeds)
-        batch = {
-            "task": prompts.task,
-            "language": prompts.language,
-            "example_item": prompts.item,
-        }
+        batch = {"task": prompts.task, "language": prompts.language, "example_item": prompts.item}
         if count == 1:
             return {"inputs": inputs, "targets": targets} | batch
         rows = [tf.reshape(ids, [-1, count, ids.shape[1]]) for ids in (inputs, targets)]
