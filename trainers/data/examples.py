@@ -46,40 +46,28 @@ class ExampleInfo:
     utterance_languages: tuple[str, ...] = ()
 
 
-class ExampleCatalog:
-    """Looks examples up by id; opens the data sets once."""
-
-    def __init__(self, input_config: InputConfig):
-        """Raises UserError where a data set cannot be opened."""
-        self._datasets = list(input_config.datasets.items())
-        self._indexes = open_indexes(input_config)
-
-    def describe(self, example_ids: Iterable[int]) -> list[ExampleInfo]:
-        """Reads the records of `example_ids`.
-
-        Raises:
-            CorruptRecord: a record fails its checksum.
-        """
-        return [self._describe(int(example_id)) for example_id in np.asarray(example_ids).ravel()]
-
-    def _describe(self, example_id: int) -> ExampleInfo:
-        if example_id < 0:
-            return ExampleInfo(example_id)
-        dataset, number = divmod(example_id, EXAMPLE_ID_STRIDE)
-        name, config = self._datasets[dataset]
-        content = self._indexes[dataset].read_one(number)
-        context = tf.train.SequenceExample.FromString(content).context.feature
-        return _info(example_id, name, config, context)
-
-
 def describe(example_ids: Iterable[int], input_config: InputConfig) -> list[ExampleInfo]:
-    """Describes a few examples; use `ExampleCatalog` to do so repeatedly.
+    """Reads the records of a few examples.
 
     Args:
         example_ids: ids as in a batch's `example_id`.
         input_config: the input the batch was read with.
+
+    Raises:
+        UserError: a data set cannot be opened.
+        CorruptRecord: a record fails its checksum.
     """
-    return ExampleCatalog(input_config).describe(example_ids)
+    datasets, indexes = list(input_config.datasets.items()), open_indexes(input_config)
+    found = []
+    for example_id in np.asarray(example_ids).ravel().tolist():
+        if example_id < 0:
+            found.append(ExampleInfo(example_id))
+            continue
+        dataset, number = divmod(example_id, EXAMPLE_ID_STRIDE)
+        content = indexes[dataset].read_one(number)
+        context = tf.train.SequenceExample.FromString(content).context.feature
+        found.append(_info(example_id, *datasets[dataset], context))
+    return found
 
 
 def _info(example_id: int, name: str, config: DatasetConfig, context) -> ExampleInfo:

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from trainers import distribution
 from trainers.config.schema import StreamConfig
+from trainers.data import examples, pipeline
+from trainers.data.plan import input_fingerprint, plan
 from trainers.data.reading.errors import user_errors
 
 
@@ -16,8 +18,8 @@ class Inputs(Protocol):
     """What the loop asks of a data source; records are one (RecordInputs), tests bring their
     own."""
 
-    def plan(self, input_config: Any, field: str) -> Any:
-        """What will be read, as `str` shows it. Raises UserError naming `field` where it cannot."""
+    def plan(self, input_config: Any, name: str) -> Any:
+        """What will be read, as `str` shows it. Raises UserError naming `name` where it cannot."""
 
     def build_train_dataset(
         self,
@@ -40,39 +42,13 @@ class Inputs(Protocol):
 
 
 class RecordInputs:
-    """Records, through trainers/data."""
+    """Records, through the functions of trainers/data."""
 
-    def plan(self, input_config, field) -> Any:
-        """See `trainers.data.pipeline.plan`."""
-        from trainers.data import pipeline
-
-        return pipeline.plan(input_config, field)
-
-    def build_train_dataset(self, input_config, *, seed, start_step, input_context):
-        """See `trainers.data.pipeline.build_train_dataset`."""
-        from trainers.data import pipeline
-
-        return pipeline.build_train_dataset(
-            input_config, seed=seed, start_step=start_step, input_context=input_context
-        )
-
-    def fingerprint(self, input_config) -> str:
-        """See `trainers.data.pipeline.input_fingerprint`."""
-        from trainers.data import pipeline
-
-        return pipeline.input_fingerprint(input_config)
-
-    def batch_facts(self, input_config, seed) -> list[str]:
-        """See `trainers.data.pipeline.batch_facts`."""
-        from trainers.data import pipeline
-
-        return pipeline.batch_facts(input_config, seed)
-
-    def describe(self, example_ids, input_config) -> list[Any]:
-        """See `trainers.data.examples.describe`."""
-        from trainers.data import examples
-
-        return examples.describe(example_ids, input_config)
+    plan = staticmethod(plan)
+    build_train_dataset = staticmethod(pipeline.build_train_dataset)
+    fingerprint = staticmethod(input_fingerprint)
+    batch_facts = staticmethod(pipeline.batch_facts)
+    describe = staticmethod(examples.describe)
 
 
 def data_seeds(streams: Mapping[str, StreamConfig], seed: int) -> dict[str, int]:

@@ -62,19 +62,12 @@ class Training:
         restored = self._checkpoints.restore_latest(identity, setting_defaults(config))
         if restored:
             self._progress.say(f"resumed from {restored}")
-        for source in () if restored else assembly.initialized.values():
-            self._progress.say(str(source))
-        for note in () if restored else assembly.notes:
-            self._progress.say(note)
+        for line in () if restored else (*assembly.initialized.values(), *assembly.notes):
+            self._progress.say(str(line))
         self._log = MetricsLog(model_dir, enabled=self._chief)
         self._log.resume(self.step)
         self._evaluation = Evaluation(
-            assembly,
-            evaluators,
-            model_dir=model_dir,
-            state=self._state,
-            checkpoints=self._checkpoints,
-            log=self._log,
+            assembly, evaluators, model_dir, self._state, self._checkpoints, self._log
         )
         self._profiler = ProfilerWindow(config.trainer.summaries, model_dir, enabled=self._chief)
         self._stop = StopSignal(assembly.strategy)
@@ -130,10 +123,9 @@ class Training:
         self._progress.say(stream_plan.table(self._streams.plans))
         trainer = Trainer(
             self._streams,
-            multi_step=self._config.trainer.alternation.multi_step,
+            self._config.trainer,
             stop=self._stop,
             progress=self._progress,
-            stop_on_nan=self._config.trainer.nan_gradients == "stop",
             start_step=self.step,
         )
         trainer.meter.state = self._state.meter
@@ -180,7 +172,7 @@ class Training:
             step = self.step
             target = min(total, *(step + interval - step % interval for interval in intervals))
             controller.train(steps=target, checkpoint_at_completion=False)
-            with self._trainer.pause():
+            with self._trainer.throughput.pause():
                 self._evaluate(target, final=target == total)
                 stopping = self._evaluation.should_stop()
                 if target == total or stopping or not target % intervals[0]:
@@ -200,7 +192,7 @@ class Training:
         if step % summaries.log_interval_steps == 0 or step == self._config.trainer.train_steps:
             self._log_scalars(step)
         if summaries.panel_interval_steps and step % summaries.panel_interval_steps == 0:
-            with self._trainer.pause():
+            with self._trainer.throughput.pause():
                 self._show_panels(step)
 
     def _log_scalars(self, step: int) -> None:

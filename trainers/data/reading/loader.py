@@ -23,10 +23,10 @@ class RecordLoader:
         datasets: list[DatasetConfig],
         decode: Callable[[bytes, int], None] | None = None,
     ):
-        """Takes opened data sets, and what reads all that a batch may take of a record.
+        """Takes opened data sets and `decode`, which reads all that a batch may take of a record.
 
-        `decode` gets a record's content and its data set's number, and raises a TensorFlow error
-        for what no batch can be made of; None where batches take nothing of records.
+        It gets the content and the data set's number, and raises a TensorFlow error for what no
+        batch can be made of; None where batches take nothing of records.
         """
         self._indexes = indexes
         self._datasets = datasets

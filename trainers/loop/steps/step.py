@@ -37,8 +37,8 @@ class TrainStep(CompiledStep):
         if parts.jit_compile and not parts.is_single and not on_tpu:
             self._forward = tf.function(self._forward, jit_compile=True)
 
-    def reduced(self, batch: Batch) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        terms, gradients = self.reduced_gradients(batch)
+    def reduced(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        terms, gradients = self.reduced_gradients(*batches)
         return {f"term/{name}": tf.stack(term) for name, term in terms.items()}, gradients
 
     def reduced_gradients(self, batch: Batch) -> tuple[dict[str, Term], dict[str, tf.Tensor]]:

@@ -37,7 +37,7 @@ class PromptedCatalog:
 
     @classmethod
     def open(cls, config: InputConfig, name: str = "input") -> "PromptedCatalog":
-        """The catalog of an input. Raises UserError as `trainers.data.pipeline.plan` does."""
+        """The catalog of an input. Raises UserError as `trainers.data.plan.plan` does."""
         validate(config, name)
         indexes = open_indexes(config, name)
         loader = RecordLoader(indexes, list(config.datasets.values()))

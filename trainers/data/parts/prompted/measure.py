@@ -89,23 +89,14 @@ def measure(sources: PromptedSources, indexes: list[RecordIndex]) -> PromptedPla
     weights = [source.weight for source in sources.sources]
     sizes = [source.num_records for source in sources.sources]
     order = TrainingOrder(sizes, MixtureBlock(weights), MEASURED_ROWS, seed=0)
-    reader = PromptBatchReader(
-        sources,
-        indexes,
-        RecordLoader(indexes, datasets),
-        order,
-        Slice(0, 1, MEASURED_ROWS),
-        0,
-        None,
-    )
-    raw = reader.read(0)
-    batch = PromptProcessor(config, sources.templates, sources.tokenizer)(
-        RawPrompts(*map(tf.constant, raw.extra)), tf.constant(raw.seeds)
-    )
+    loader, rows = RecordLoader(indexes, datasets), Slice(0, 1, MEASURED_ROWS)
+    raw = PromptBatchReader(sources, indexes, loader, order, rows, seed=0).read(0)
+    process = PromptProcessor(config, sources.templates, sources.tokenizer)
+    batch = process(RawPrompts(*map(tf.constant, raw.extra)), tf.constant(raw.seeds))
     inputs, targets = batch["inputs"].numpy(), batch["targets"].numpy()
     return PromptedPlan(
         sources.tokenizer.vocabulary_size,
-        _fills(sources, raw, batch),
+        _fills(sources, raw, batch, _cut(sources, raw, process.longest_text)),
         len(inputs),
         inputs.shape[1],
         targets.shape[1],
@@ -115,7 +106,7 @@ def measure(sources: PromptedSources, indexes: list[RecordIndex]) -> PromptedPla
     )
 
 
-def _fills(sources: PromptedSources, raw: RawBatch, batch: dict) -> list[TaskFill]:
+def _fills(sources: PromptedSources, raw: RawBatch, batch: dict, cut: np.ndarray) -> list[TaskFill]:
     shares = np.zeros(len(sources.builders))
     for source in sources.sources:
         shares[source.task] += source.weight
@@ -124,7 +115,6 @@ def _fills(sources: PromptedSources, raw: RawBatch, batch: dict) -> list[TaskFil
     if "input_segments" in batch:
         starts = batch["input_positions"].numpy() == 0
         examples = (starts & (batch["inputs"].numpy() != 0)).sum(axis=1)
-    cut = _cut(sources, raw)
     fills = []
     for number, builder in enumerate(sources.builders):
         rows = raw.extra.task == number
@@ -136,15 +126,14 @@ def _fills(sources: PromptedSources, raw: RawBatch, batch: dict) -> list[TaskFil
     return fills
 
 
-def _cut(sources: PromptedSources, raw: RawBatch) -> np.ndarray:
+def _cut(sources: PromptedSources, raw: RawBatch, longest_text: int) -> np.ndarray:
     """float64[rows]: share of each row's examples that are longer than a row."""
     config = sources.config.prompted
     limits = (config.num_input_tokens - 1, config.num_target_tokens - 1)
-    corrupted = PromptProcessor(config, sources.templates, sources.tokenizer).longest_text
     too_long = np.zeros(raw.extra.inputs.shape, bool)
     corrupts = np.array([builder.template.corrupts for builder in sources.builders])
     for texts, limit in zip((raw.extra.inputs, raw.extra.targets), limits, strict=True):
         lengths = sources.tokenizer.ragged(tf.constant(texts.ravel())).row_lengths().numpy()
-        allowed = np.where(corrupts[raw.extra.task], corrupted, limit)
+        allowed = np.where(corrupts[raw.extra.task], longest_text, limit)
         too_long |= lengths.reshape(texts.shape) > allowed[:, np.newaxis]
     return too_long.mean(axis=1)

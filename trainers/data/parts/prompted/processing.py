@@ -65,12 +65,10 @@ class PromptProcessor:
         """int32[examples, num_input_tokens] and int32[examples, num_target_tokens]."""
         if all(self._corrupts):
             return self._corrupted(inputs, seeds)
-        plain = (
-            self._inputs(inputs, task),
-            self._tokenizer.tokenize(targets, self._sizes[1], end=True),
-        )
+        answers = self._tokenizer.tokenize(targets, self._sizes[1], end=True)
         # Padding has no words, and not even an end.
-        plain = [tf.where((inputs != "")[:, tf.newaxis], ids, 0) for ids in plain]
+        present = (inputs != "")[:, tf.newaxis]
+        plain = [tf.where(present, ids, 0) for ids in (self._inputs(inputs, task), answers)]
         if not any(self._corrupts):
             return tuple(plain)
         chosen = tf.gather(self._corrupts, task)[:, tf.newaxis]

@@ -66,7 +66,7 @@ class PromptBatchReader:
         order: TrainingOrder | EvaluationOrder,
         host_slice: Slice,
         seed: int,
-        catalog: PromptedCatalog | None,
+        catalog: PromptedCatalog | None = None,
     ):
         """Takes opened sources and the order to read them in; a catalog evaluates."""
         self._sources = sources
