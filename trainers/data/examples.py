@@ -20,28 +20,21 @@ class ExampleInfo:
         example_id: as in the batch; -1 is padding, with nothing else filled in.
         dataset: name of its data set.
         key: unique key of the clip.
-        media: media file the clip was cut from.
-        start_seconds, end_seconds: place of the clip in that file.
         captions, languages, styles, relations: one entry per caption, in stored order, unfiltered;
             empty strings where the record does not say.
         label_indices, label_texts: one entry per label.
-        voices: speakers heard.
         utterances, utterance_languages: what is said, one entry per utterance.
     """
 
     example_id: int
     dataset: str = ""
     key: str = ""
-    media: str = ""
-    start_seconds: float = 0.0
-    end_seconds: float = 0.0
     captions: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     relations: tuple[str, ...] = ()
     label_indices: tuple[int, ...] = ()
     label_texts: tuple[str, ...] = ()
-    voices: tuple[str, ...] = ()
     utterances: tuple[str, ...] = ()
     utterance_languages: tuple[str, ...] = ()
 
@@ -64,9 +57,10 @@ def describe(example_ids: Iterable[int], input_config: InputConfig) -> list[Exam
             found.append(ExampleInfo(example_id))
             continue
         dataset, number = divmod(example_id, EXAMPLE_ID_STRIDE)
+        name, config = datasets[dataset]
         content = indexes[dataset].read_one(number)
         context = tf.train.SequenceExample.FromString(content).context.feature
-        found.append(_info(example_id, *datasets[dataset], context))
+        found.append(_info(example_id, name, config, context))
     return found
 
 
@@ -76,9 +70,6 @@ def _info(example_id: int, name: str, config: DatasetConfig, context) -> Example
 
     def texts(key: str) -> tuple[str, ...]:
         return tuple(text.decode("utf-8", "replace") for text in feature(key).bytes_list.value)
-
-    def integers(key: str) -> tuple[int, ...]:
-        return tuple(feature(key).int64_list.value)
 
     captions = texts(contract.CAPTION)
 
@@ -90,16 +81,12 @@ def _info(example_id: int, name: str, config: DatasetConfig, context) -> Example
         example_id=example_id,
         dataset=name,
         key="".join(texts(contract.CLIP_KEY)[:1]),
-        media="".join(texts(contract.MEDIA_FILENAME)[:1]),
-        start_seconds=sum(integers(contract.CLIP_START)[:1]) / 1e6,
-        end_seconds=sum(integers(contract.CLIP_END)[:1]) / 1e6,
         captions=captions,
         languages=per_caption(contract.CAPTION_LANGUAGE),
         styles=per_caption(contract.CAPTION_STYLE),
         relations=per_caption(contract.CAPTION_RELATION),
-        label_indices=integers(contract.LABEL_INDEX),
+        label_indices=tuple(feature(contract.LABEL_INDEX).int64_list.value),
         label_texts=texts(contract.LABEL_TEXT),
-        voices=texts(contract.UTTERANCE_VOICE),
         utterances=texts(contract.UTTERANCE_TEXT),
         utterance_languages=texts(contract.UTTERANCE_LANGUAGE),
     )

@@ -47,7 +47,7 @@ def _feistel(
     left, right = values >> half_bits, values & mask
     with np.errstate(over="ignore"):
         for number in range(_ROUNDS):
-            salt = splitmix(np.uint64(number))
+            salt = splitmix(np.asarray(number, np.uint64))
             left, right = right, left ^ (splitmix(splitmix(keys ^ salt) ^ right) & mask)
     return (left << half_bits) | right
 

@@ -26,7 +26,7 @@ def _as_uint64(value: int | np.ndarray) -> np.ndarray:
     return np.asarray(int(value) % 2**64, np.uint64)
 
 
-def splitmix(state: np.ndarray | np.uint64) -> np.ndarray:
+def splitmix(state: np.ndarray) -> np.ndarray:
     """One step of the SplitMix64 generator: uint64[...] to uint64[...], a bijection."""
     state = state + GOLDEN
     state = (state ^ (state >> np.uint64(30))) * _MIX_A
