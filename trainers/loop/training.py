@@ -115,7 +115,15 @@ class Training:
                 write_text(path, to_json(self._assembly.initialized))
         self._log.hyper_parameters(flatten(_shown(self._config)))
         self._trainer = self._build_trainer()
-        return self._build_controller()
+        # Orbit prints every inner loop to standard output, which would tear the line of progress.
+        orbit.controller._log = lambda message: None
+        return orbit.Controller(
+            global_step=self._assembly.step,
+            trainer=self._trainer,
+            strategy=self._assembly.strategy,
+            steps_per_loop=self._steps_to_boundary,
+            train_actions=[self._act],
+        )
 
     def _build_trainer(self) -> Trainer:
         assembly = self._assembly
@@ -136,17 +144,6 @@ class Training:
         # Virtual devices share one machine's peak.
         self._peak = peak if runtime.num_virtual_devices else peak * assembly.num_replicas
         return trainer
-
-    def _build_controller(self) -> orbit.Controller:
-        # Orbit prints every inner loop to standard output, which would tear the line of progress.
-        orbit.controller._log = lambda message: None
-        return orbit.Controller(
-            global_step=self._assembly.step,
-            trainer=self._trainer,
-            strategy=self._assembly.strategy,
-            steps_per_loop=self._steps_to_boundary,
-            train_actions=[self._act],
-        )
 
     def _steps_to_boundary(self, step: int) -> int:
         """Steps until somebody wants a look: the NaN guard, the log, pictures or the profiler."""

@@ -97,8 +97,7 @@ def collect(study: StudyConfig, runs: Sequence[PlannedRun]) -> Results:
     logged = {run.name: read_series(run.folder) for run in finished}
     groups: dict[tuple, list[PlannedRun]] = {}
     for run in runs:
-        members = groups.setdefault(key_of(run.levels), [])
-        members += [run] if run.finished else []
+        groups.setdefault(key_of(run.levels), []).extend([run] if run.finished else [])
     values = {
         (key, metric): _by_seed(members, logged, metric, config)
         for key, members in groups.items()

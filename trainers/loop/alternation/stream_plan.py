@@ -63,7 +63,7 @@ def size_of_step(plans: Mapping[str, StreamPlan], streams: Sequence[str]) -> dic
 def table(plans: Mapping[str, StreamPlan]) -> str:
     """The plans as aligned text, one stream a line."""
     total = sum(plan.steps * plan.flops for plan in plans.values())
-    rows = [_TITLES]
+    rows: list[tuple[str, ...]] = [_TITLES]
     for plan in plans.values():
         spent = plan.steps * plan.flops / total if total else 0.0
         counts = [f"{count:,}" for count in (plan.steps, plan.examples, plan.tokens)]
