@@ -1,7 +1,7 @@
 """Where a stream's batches come from, and how they reach the replicas."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -88,10 +88,8 @@ class StreamReader:
         """Opens every stream that has a position; reading starts with the first `next`."""
         self.wait_seconds = 0.0
         seeds = data_seeds(streams, seed)
-        self._iterators: dict[str, Iterator] = {
-            name: iter(
-                _open(streams[name], inputs, strategy, seed=seeds[name], start_step=position)
-            )
+        self._iterators = {
+            name: iter(_open(streams[name], inputs, strategy, seeds[name], position))
             for name, position in positions.items()
         }
 
@@ -112,7 +110,6 @@ def _open(
     stream: StreamConfig,
     inputs: Inputs,
     strategy: tf.distribute.Strategy,
-    *,
     seed: int,
     start_step: int,
 ) -> Any:

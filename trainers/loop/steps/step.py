@@ -22,12 +22,8 @@ class TrainStep(CompiledStep):
         """Takes the parts that each replica's batch is cut into; traces nothing."""
         super().__init__((stream,), parts)
         self.stream, self._accumulation_steps = stream, accumulation_steps
-        self._variables = [
-            variable
-            for optimizer in parts.optimizers.values()
-            for group in optimizer.groups
-            for variable in group.variables
-        ]
+        groups = [group for each in parts.optimizers.values() for group in each.groups]
+        self._variables = [variable for group in groups for variable in group.variables]
         # TPUs compile everything that a strategy runs; a second compilation inside is refused.
         on_tpu = isinstance(parts.strategy, tf.distribute.TPUStrategy)
         self._rule = parts.task.gradient_rule(
