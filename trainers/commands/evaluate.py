@@ -70,7 +70,11 @@ def run(args: argparse.Namespace) -> int:
     scores = {name: one.evaluate(loaded.model, context) for name, one in evaluators.items()}
     chance = {name: one.chance() for name, one in evaluators.items()}
     if writer is not None:
-        write_scalars(writer, scores, loaded.step)
+        with writer.as_default(step=loaded.step):
+            for name, metrics in scores.items():
+                for metric, value in metrics.items():
+                    tf.summary.scalar(f"eval/{name}/{metric}", value)
+        writer.flush()
     output = args.output or os.path.join(args.model_dir, "eval", f"scores-{loaded.step}.json")
     found = {"scores": scores, "chance": chance}
     write_json(output, {"checkpoint": loaded.checkpoint, "step": loaded.step, **found})
@@ -115,17 +119,6 @@ def table(scores: Mapping[str, Mapping], chance: Mapping[str, Mapping]) -> str:
         for row in rows
     ]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
-
-
-def write_scalars(writer: Any, scores: Mapping[str, Mapping], step: int) -> None:
-    """Scores as TensorBoard scalars `eval/<evaluator>/<metric>`."""
-    import tensorflow as tf
-
-    with writer.as_default(step=step):
-        for name, metrics in scores.items():
-            for metric, value in metrics.items():
-                tf.summary.scalar(f"eval/{name}/{metric}", value)
-    writer.flush()
 
 
 def write_json(path: str, content: Mapping[str, Any]) -> None:

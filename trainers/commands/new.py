@@ -30,10 +30,9 @@ def run(args: argparse.Namespace) -> int:
             f"{args.name!r} is no name of a system; use lower-case letters, digits and _, such as "
             "phrase_grounding"
         )
-    written = (
-        skeleton.write_package(args.name, args.output)
-        if args.output
-        else (skeleton.write_in_checkout(args.name))
-    )
+    if args.output:
+        written = skeleton.write_package(args.name, args.output)
+    else:
+        written = skeleton.write_in_checkout(args.name)
     print("\n".join(["wrote", *(f"  {path}" for path in written.files), *written.next_steps]))
     return 0

@@ -3,6 +3,7 @@
 import argparse
 import os
 
+from mm_models import checks
 from mm_models.errors import UserError
 from trainers.commands import flags
 
@@ -39,8 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from trainers.planning.report import Devices, report
 
     for name in ("num_devices", "model_parallel"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
+        checks.check_at_least(getattr(args, name), 1, f"--{name}")
     devices = Devices(args.num_devices, args.model_parallel, _sizes(args.device_memory_gib))
     config = load_config(args.config_file, args.overrides)
     print(report(config, devices, activations=not args.no_activations))

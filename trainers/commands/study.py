@@ -5,6 +5,7 @@ import os
 import pathlib
 import sys
 
+from mm_models import checks
 from trainers.commands import flags
 
 _EPILOG = (
@@ -54,23 +55,14 @@ def run(args: argparse.Namespace) -> int:
     """Prepares, trains and reports; raises UserError for mistakes."""
     from trainers.study import config, plan
 
-    check_numbers(args)
+    checks.check_at_least(args.parallel, 1, "--parallel")
+    checks.check_at_least(args.threads, 0, "--threads")
     study = config.load_study(args.study_file, args.levels, args.seeds, args.metrics)
     runs = plan.plan_runs(study, args.output_dir, args.overrides)
     code = 0 if args.report_only else train(study, runs, args)
     if not args.dry_run:
         report(study, runs, pathlib.Path(args.output_dir), args.report_name)
     return code
-
-
-def check_numbers(args: argparse.Namespace) -> None:
-    """Raises UserError for a number of processes or threads that cannot be."""
-    from mm_models.errors import UserError
-
-    if args.parallel < 1:
-        raise UserError(f"--parallel is {args.parallel}; give at least 1")
-    if args.threads < 0:
-        raise UserError(f"--threads is {args.threads}; give 0 or more")
 
 
 def train(study, runs: list, args: argparse.Namespace) -> int:

@@ -20,66 +20,48 @@ class ExampleInfo:
         example_id: as in the batch; -1 is padding, with nothing else filled in.
         dataset: name of its data set.
         key: unique key of the clip.
-        media: media file the clip was cut from.
-        start_seconds, end_seconds: place of the clip in that file.
         captions, languages, styles, relations: one entry per caption, in stored order, unfiltered;
             empty strings where the record does not say.
         label_indices, label_texts: one entry per label.
-        voices: speakers heard.
         utterances, utterance_languages: what is said, one entry per utterance.
     """
 
     example_id: int
     dataset: str = ""
     key: str = ""
-    media: str = ""
-    start_seconds: float = 0.0
-    end_seconds: float = 0.0
     captions: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     relations: tuple[str, ...] = ()
     label_indices: tuple[int, ...] = ()
     label_texts: tuple[str, ...] = ()
-    voices: tuple[str, ...] = ()
     utterances: tuple[str, ...] = ()
     utterance_languages: tuple[str, ...] = ()
 
 
-class ExampleCatalog:
-    """Looks examples up by id; opens the data sets once."""
-
-    def __init__(self, input_config: InputConfig):
-        """Raises UserError where a data set cannot be opened."""
-        self._datasets = list(input_config.datasets.items())
-        self._indexes = open_indexes(input_config)
-
-    def describe(self, example_ids: Iterable[int]) -> list[ExampleInfo]:
-        """Reads the records of `example_ids`.
-
-        Raises:
-            CorruptRecord: a record fails its checksum.
-        """
-        return [self._describe(int(example_id)) for example_id in np.asarray(example_ids).ravel()]
-
-    def _describe(self, example_id: int) -> ExampleInfo:
-        if example_id < 0:
-            return ExampleInfo(example_id)
-        dataset, number = divmod(example_id, EXAMPLE_ID_STRIDE)
-        name, config = self._datasets[dataset]
-        content = self._indexes[dataset].read_one(number)
-        context = tf.train.SequenceExample.FromString(content).context.feature
-        return _info(example_id, name, config, context)
-
-
 def describe(example_ids: Iterable[int], input_config: InputConfig) -> list[ExampleInfo]:
-    """Describes a few examples; use `ExampleCatalog` to do so repeatedly.
+    """Reads the records of a few examples.
 
     Args:
         example_ids: ids as in a batch's `example_id`.
         input_config: the input the batch was read with.
+
+    Raises:
+        UserError: a data set cannot be opened.
+        CorruptRecord: a record fails its checksum.
     """
-    return ExampleCatalog(input_config).describe(example_ids)
+    datasets, indexes = list(input_config.datasets.items()), open_indexes(input_config)
+    found = []
+    for example_id in np.asarray(example_ids).ravel().tolist():
+        if example_id < 0:
+            found.append(ExampleInfo(example_id))
+            continue
+        dataset, number = divmod(example_id, EXAMPLE_ID_STRIDE)
+        name, config = datasets[dataset]
+        content = indexes[dataset].read_one(number)
+        context = tf.train.SequenceExample.FromString(content).context.feature
+        found.append(_info(example_id, name, config, context))
+    return found
 
 
 def _info(example_id: int, name: str, config: DatasetConfig, context) -> ExampleInfo:
@@ -88,9 +70,6 @@ def _info(example_id: int, name: str, config: DatasetConfig, context) -> Example
 
     def texts(key: str) -> tuple[str, ...]:
         return tuple(text.decode("utf-8", "replace") for text in feature(key).bytes_list.value)
-
-    def integers(key: str) -> tuple[int, ...]:
-        return tuple(feature(key).int64_list.value)
 
     captions = texts(contract.CAPTION)
 
@@ -102,16 +81,12 @@ def _info(example_id: int, name: str, config: DatasetConfig, context) -> Example
         example_id=example_id,
         dataset=name,
         key="".join(texts(contract.CLIP_KEY)[:1]),
-        media="".join(texts(contract.MEDIA_FILENAME)[:1]),
-        start_seconds=sum(integers(contract.CLIP_START)[:1]) / 1e6,
-        end_seconds=sum(integers(contract.CLIP_END)[:1]) / 1e6,
         captions=captions,
         languages=per_caption(contract.CAPTION_LANGUAGE),
         styles=per_caption(contract.CAPTION_STYLE),
         relations=per_caption(contract.CAPTION_RELATION),
-        label_indices=integers(contract.LABEL_INDEX),
+        label_indices=tuple(feature(contract.LABEL_INDEX).int64_list.value),
         label_texts=texts(contract.LABEL_TEXT),
-        voices=texts(contract.UTTERANCE_VOICE),
         utterances=texts(contract.UTTERANCE_TEXT),
         utterance_languages=texts(contract.UTTERANCE_LANGUAGE),
     )

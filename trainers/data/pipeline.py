@@ -15,22 +15,12 @@ from trainers.data.opening import OpenedInput
 from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
 from trainers.data.order.mixture import MixtureBlock
 from trainers.data.parts.base import InputPart, build_parts
-from trainers.data.plan import input_fingerprint, plan
 from trainers.data.processing import BatchProcessor
 from trainers.data.reading.errors import user_errors
 from trainers.data.reading.example_source import ExampleSource, Reader
 from trainers.data.reading.loader import RecordLoader
 from trainers.data.reading.parse import Parser, Wanted
 from trainers.data.reading.reader import RawBatch, Slice
-
-__all__ = [
-    "batch_facts",
-    "build_eval_dataset",
-    "build_train_dataset",
-    "input_fingerprint",
-    "plan",
-    "slice_of",
-]
 
 _ENDLESS = 2**62
 _MAX_FACTS_ROWS = 32

@@ -119,15 +119,9 @@ def _dataset_plans(opened: OpenedInput) -> list[DatasetPlan]:
     source = opened.source
     records = opened.config.batch_size * source.records_per_row
     named = zip(opened.config.datasets.items(), opened.indexes, source.dataset_shares, strict=True)
-    return [
-        DatasetPlan(
-            name,
-            dataset.path,
-            dataset.split,
-            index.num_records,
-            len(index.shards),
-            share,
-            index.num_records / (records * share) if share else float("inf"),
-        )
-        for (name, dataset), index, share in named
-    ]
+    plans = []
+    for (name, dataset), index, share in named:
+        sizes = (index.num_records, len(index.shards))
+        steps = index.num_records / (records * share) if share else float("inf")
+        plans.append(DatasetPlan(name, dataset.path, dataset.split, *sizes, share, steps))
+    return plans

@@ -112,16 +112,8 @@ def assemble(
             train_steps=config.trainer.train_steps,
         )
         averages = runs.build_averages(task, model, config)
-    parts = StepParts(
-        task,
-        model,
-        optimizers,
-        averages,
-        step,
-        strategy,
-        config.trainer,
-        config.runtime.jit_compile,
-    )
+    settings = (strategy, config.trainer, config.runtime.jit_compile)
+    parts = StepParts(task, model, optimizers, averages, step, *settings)
     train_steps = {
         name: TrainStep(name, parts, accumulation_steps=accumulation_steps(config, name))
         for name, stream in config.streams.items()
@@ -156,8 +148,7 @@ def replica_batch_spec(assembly: Assembly, stream: str) -> dict[str, tf.TensorSp
     """Shapes of one replica's batch, from the data set's own declaration; reads no example."""
     context = None
     if not distribution.is_single(assembly.strategy):
-        replicas = assembly.num_replicas
-        context = tf.distribute.InputContext(1, 0, replicas)
+        context = tf.distribute.InputContext(1, 0, assembly.num_replicas)
     dataset = assembly.inputs.build_train_dataset(
         assembly.config.streams[stream].input,
         seed=assembly.config.trainer.seed,

@@ -1,5 +1,6 @@
 """What a run would do, without doing it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,11 +27,10 @@ def report(assembly: Assembly, evaluators: Mapping[str, Evaluator]) -> str:
     order, size = build_order(config), config.trainer.alternation.multi_step
     blocks = dispatched_blocks(order, size, 0, config.trainer.train_steps)
     plans = stream_plan.plan_streams(assembly, order)
-    largest = 0
+    batches = {name: _batch_bytes(assembly, name) for name in plans}
     for name, one in plans.items():
-        batch = _batch_bytes(assembly, name)
-        largest = max(largest, one.costs.activation_bytes + batch)
-        lines += _stream(assembly, one, batch)
+        lines += _stream(assembly, one, batches[name])
+    largest = max(one.costs.activation_bytes + batches[name] for name, one in plans.items())
     lines += stream_plan.table(plans).splitlines()
     lines += [f"{len(blocks)} different calls of {size} steps each"] if blocks else []
     lines.append(f"memory per replica, about: {_size(_state_bytes(assembly) + largest)}")
@@ -72,18 +72,9 @@ def _stream(assembly: Assembly, one: stream_plan.StreamPlan, batch_bytes: int) -
 
 def _state_bytes(assembly: Assembly) -> int:
     """Weights, one gradient each, optimizer slots and averages of one replica."""
-    trained = [
-        variable
-        for optimizer in assembly.optimizers.values()
-        for group in optimizer.groups
-        for variable in group.variables
-    ]
-    slots = [
-        variable
-        for optimizer in assembly.optimizers.values()
-        for group in optimizer.groups
-        for variable in group.optimizer.variables
-    ]
+    groups = [group for each in assembly.optimizers.values() for group in each.groups]
+    trained = [variable for group in groups for variable in group.variables]
+    slots = [variable for group in groups for variable in group.optimizer.variables]
     averages = assembly.averages.values if assembly.averages is not None else []
     return sum(_count(part) for part in (assembly.model.variables, trained, slots, averages)) * 4
 
@@ -94,14 +85,7 @@ def _batch_bytes(assembly: Assembly, stream: str) -> int:
 
 
 def _count(variables: Any) -> int:
-    return sum(int(_elements(variable)) for variable in variables)
-
-
-def _elements(variable: Any) -> int:
-    total = 1
-    for size in variable.shape:
-        total *= int(size)
-    return total
+    return sum(math.prod(variable.shape) for variable in variables)
 
 
 def _size(size_bytes: float) -> str:

@@ -26,7 +26,6 @@ class Evaluation:
         self,
         assembly: Assembly,
         evaluators: Mapping[str, Evaluator],
-        *,
         model_dir: str,
         state: RunState,
         checkpoints: Checkpoints,
@@ -49,11 +48,10 @@ class Evaluation:
         if step == self._state.last_evaluation_step:
             return []
         common = self._assembly.config.trainer.evaluation.interval_steps
-        return [
-            name
-            for name, one in self._evaluators.items()
-            if final or _divides(one.config.every_steps or common, step)
-        ]
+        intervals = {
+            name: one.config.every_steps or common for name, one in self._evaluators.items()
+        }
+        return [name for name, each in intervals.items() if final or (each > 0 and not step % each)]
 
     def run(self, step: int, names: list[str]) -> dict[str, float]:
         """Scores of the named evaluators, logged, with the best checkpoint kept up to date."""
@@ -132,7 +130,3 @@ def check_best_metric(config: ExperimentConfig, evaluators: Mapping[str, Evaluat
             f"trainer.checkpoint.best_metric is {metric!r}; write eval/<evaluator>/<metric> with "
             f"an evaluator among {sorted(evaluators)}"
         )
-
-
-def _divides(interval: int, step: int) -> bool:
-    return interval > 0 and step % interval == 0

@@ -70,10 +70,7 @@ def _start(source: InitializeConfig) -> str:
 def _alternation(config: ExperimentConfig) -> dict[str, Any]:
     """The settings that decide which stream a step takes."""
     sampler = config.trainer.alternation.sampler
-    settings: dict[str, Any] = {
-        "sampler": sampler,
-        "combine": config.trainer.alternation.combine,
-    }
+    settings: dict[str, Any] = {"sampler": sampler, "combine": config.trainer.alternation.combine}
     if sampler in ("loss", "uncertainty"):
         settings["refresh_steps"] = config.trainer.alternation.refresh_steps
         settings["floor_share"] = config.trainer.alternation.floor_share

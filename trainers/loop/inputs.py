@@ -1,7 +1,7 @@
 """Where a stream's batches come from, and how they reach the replicas."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from trainers import distribution
 from trainers.config.schema import StreamConfig
+from trainers.data import examples, pipeline
+from trainers.data.plan import input_fingerprint, plan
 from trainers.data.reading.errors import user_errors
 
 
@@ -16,8 +18,8 @@ class Inputs(Protocol):
     """What the loop asks of a data source; records are one (RecordInputs), tests bring their
     own."""
 
-    def plan(self, input_config: Any, field: str) -> Any:
-        """What will be read, as `str` shows it. Raises UserError naming `field` where it cannot."""
+    def plan(self, input_config: Any, name: str) -> Any:
+        """What will be read, as `str` shows it. Raises UserError naming `name` where it cannot."""
 
     def build_train_dataset(
         self,
@@ -40,39 +42,13 @@ class Inputs(Protocol):
 
 
 class RecordInputs:
-    """Records, through trainers/data."""
+    """Records, through the functions of trainers/data."""
 
-    def plan(self, input_config, field) -> Any:
-        """See `trainers.data.pipeline.plan`."""
-        from trainers.data import pipeline
-
-        return pipeline.plan(input_config, field)
-
-    def build_train_dataset(self, input_config, *, seed, start_step, input_context):
-        """See `trainers.data.pipeline.build_train_dataset`."""
-        from trainers.data import pipeline
-
-        return pipeline.build_train_dataset(
-            input_config, seed=seed, start_step=start_step, input_context=input_context
-        )
-
-    def fingerprint(self, input_config) -> str:
-        """See `trainers.data.pipeline.input_fingerprint`."""
-        from trainers.data import pipeline
-
-        return pipeline.input_fingerprint(input_config)
-
-    def batch_facts(self, input_config, seed) -> list[str]:
-        """See `trainers.data.pipeline.batch_facts`."""
-        from trainers.data import pipeline
-
-        return pipeline.batch_facts(input_config, seed)
-
-    def describe(self, example_ids, input_config) -> list[Any]:
-        """See `trainers.data.examples.describe`."""
-        from trainers.data import examples
-
-        return examples.describe(example_ids, input_config)
+    plan = staticmethod(plan)
+    build_train_dataset = staticmethod(pipeline.build_train_dataset)
+    fingerprint = staticmethod(input_fingerprint)
+    batch_facts = staticmethod(pipeline.batch_facts)
+    describe = staticmethod(examples.describe)
 
 
 def data_seeds(streams: Mapping[str, StreamConfig], seed: int) -> dict[str, int]:
@@ -112,10 +88,8 @@ class StreamReader:
         """Opens every stream that has a position; reading starts with the first `next`."""
         self.wait_seconds = 0.0
         seeds = data_seeds(streams, seed)
-        self._iterators: dict[str, Iterator] = {
-            name: iter(
-                _open(streams[name], inputs, strategy, seed=seeds[name], start_step=position)
-            )
+        self._iterators = {
+            name: iter(_open(streams[name], inputs, strategy, seeds[name], position))
             for name, position in positions.items()
         }
 
@@ -136,7 +110,6 @@ def _open(
     stream: StreamConfig,
     inputs: Inputs,
     strategy: tf.distribute.Strategy,
-    *,
     seed: int,
     start_step: int,
 ) -> Any:

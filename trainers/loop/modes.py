@@ -81,7 +81,7 @@ def _evaluate(
     context = evaluation_context(assembly, model_dir, log.writer("eval"))
     progress = ProgressBar(assembly.config.trainer.train_steps, "steps")
     if once:
-        steps = iter([_step_of(runs.find_checkpoint(model_dir, "latest"))])
+        steps = iter([int(runs.find_checkpoint(model_dir, "latest").rsplit("-", 1)[1])])
     else:
         steps = _new_steps(folder, assembly.config, done=log.steps())
     for step in steps:
@@ -100,10 +100,6 @@ def _evaluate(
         progress.table(f"evaluation at step {step}", scores)
     log.close()
     return 0
-
-
-def _step_of(path: str) -> int:
-    return int(path.rsplit("-", 1)[1])
 
 
 def _new_steps(folder: str, config: ExperimentConfig, *, done: set[int]) -> Iterator[int]:

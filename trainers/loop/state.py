@@ -34,25 +34,18 @@ class RunState(tf.train.experimental.PythonState):
         self.evaluations_since_best = 0
         self.last_evaluation_step = -1
 
-    _FIELDS = (
-        "identity",
-        "config_yaml",
-        "seed",
-        "positions",
-        "order",
-        "meter",
-        "best",
-        "evaluations_since_best",
-        "last_evaluation_step",
-    )
+    _OF_RUN = ("identity", "config_yaml")
+    _OF_STEP = ("seed", "positions", "order", "meter")
+    _OF_SCORES = ("best", "evaluations_since_best", "last_evaluation_step")
 
     def serialize(self) -> str:
         """JSON text; floats keep every bit."""
-        return json.dumps({name: getattr(self, name) for name in self._FIELDS}, sort_keys=True)
+        names = (*self._OF_RUN, *self._OF_STEP, *self._OF_SCORES)
+        return json.dumps({name: getattr(self, name) for name in names}, sort_keys=True)
 
     def deserialize(self, string_value: str) -> None:
         """Takes over what was saved, except what this run says of itself."""
         saved = json.loads(string_value)
-        for name in self._FIELDS[2:]:
+        for name in (*self._OF_STEP, *self._OF_SCORES):
             # Older checkpoints know fewer fields.
             setattr(self, name, saved.get(name, getattr(self, name)))

@@ -1,7 +1,6 @@
 """The inner loop under Orbit's Controller: so many steps, stream by stream."""
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import orbit
 import tensorflow as tf
 
 from mm_models.progress import ProgressBar
+from trainers.config.schema import TrainerConfig
 from trainers.loop.alternation.streams import Streams
 from trainers.loop.divergence import Diverged
 from trainers.loop.monitoring import meter
@@ -51,11 +51,10 @@ class Trainer(orbit.AbstractTrainer):
     def __init__(
         self,
         streams: Streams,
+        config: TrainerConfig,
         *,
-        multi_step: int,
         stop: StopSignal,
         progress: ProgressBar,
-        stop_on_nan: bool,
         start_step: int,
     ):
         """Starts at `start_step`, where the streams were opened."""
@@ -63,8 +62,7 @@ class Trainer(orbit.AbstractTrainer):
         self.throughput = meter.Throughput()
         self._dispatcher, self._sizes = streams.dispatcher, streams.sizes
         self._order, self._reader = streams.order, streams.reader
-        self._multi_step, self._stop, self._progress = multi_step, stop, progress
-        self._stop_on_nan = stop_on_nan
+        self._config, self._stop, self._progress = config, stop, progress
         self._position = _Position(start_step)
 
     @property
@@ -94,12 +92,13 @@ class Trainer(orbit.AbstractTrainer):
 
     def _dispatch(self, last: int) -> list[_Done]:
         """One call of a compiled function: `multi_step` steps where they fit, or one."""
-        first, size = self._position.step, self._multi_step
+        first, size = self._position.step, self._config.alternation.multi_step
         if first % size or first + size > last:
             size = 1
         block = tuple(self._order.streams(first + offset) for offset in range(size))
         batches = tuple(tuple(self._reader.next(name) for name in streams) for streams in block)
-        with self.pause() if self._dispatcher.is_new(block) else contextlib.nullcontext():
+        is_new = self._dispatcher.is_new(block)
+        with self.throughput.pause() if is_new else contextlib.nullcontext():
             outputs = self._dispatcher.run(block, batches)
         self._position.step = first + size
         self._position.batches = dict(zip(block[-1], batches[-1], strict=True))
@@ -116,7 +115,7 @@ class Trainer(orbit.AbstractTrainer):
         for step, example_ids, outputs in pending:
             values = {name: value.numpy() for name, value in outputs.items()}
             loss = self._position.loss = _mean(values["term/loss"])
-            if self._stop_on_nan and not meter.is_finite(values):
+            if self._config.nan_gradients == "stop" and not meter.is_finite(values):
                 stream = _blamed(list(example_ids), values)
                 raise Diverged(step, stream, loss, _flat_ids(example_ids[stream]))
             streams = tuple(example_ids)
@@ -125,24 +124,6 @@ class Trainer(orbit.AbstractTrainer):
             # The terms of a step on all streams have their names already.
             self.meter.add(streams[0] if several and len(streams) == 1 else None, values)
             self.throughput.add(**self._sizes[streams])
-
-    def pause(self) -> "Pause":
-        """A context whose duration counts as no step's."""
-        return Pause(self.throughput)
-
-
-class Pause:
-    """Takes time out of the throughput: evaluation, checkpoints, pictures."""
-
-    def __init__(self, throughput: meter.Throughput):
-        """Starts when entered."""
-        self._throughput = throughput
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._throughput.add_pause(time.perf_counter() - self._start)
 
 
 def _mean(term: np.ndarray) -> float:

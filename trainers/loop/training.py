@@ -42,13 +42,7 @@ from trainers.loop.trainer import Trainer
 class Training:
     """Restores, trains with Orbit's Controller, logs, evaluates and saves."""
 
-    def __init__(
-        self,
-        assembly: Assembly,
-        evaluators: Mapping[str, Evaluator],
-        *,
-        model_dir: str,
-    ):
+    def __init__(self, assembly: Assembly, evaluators: Mapping[str, Evaluator], *, model_dir: str):
         """Restores the newest good checkpoint of `model_dir`; writes nothing but what it cleans."""
         config = assembly.config
         self._assembly, self._config, self._model_dir = assembly, config, model_dir
@@ -68,19 +62,12 @@ class Training:
         restored = self._checkpoints.restore_latest(identity, setting_defaults(config))
         if restored:
             self._progress.say(f"resumed from {restored}")
-        for source in () if restored else assembly.initialized.values():
-            self._progress.say(str(source))
-        for note in () if restored else assembly.notes:
-            self._progress.say(note)
+        for line in () if restored else (*assembly.initialized.values(), *assembly.notes):
+            self._progress.say(str(line))
         self._log = MetricsLog(model_dir, enabled=self._chief)
         self._log.resume(self.step)
         self._evaluation = Evaluation(
-            assembly,
-            evaluators,
-            model_dir=model_dir,
-            state=self._state,
-            checkpoints=self._checkpoints,
-            log=self._log,
+            assembly, evaluators, model_dir, self._state, self._checkpoints, self._log
         )
         self._profiler = ProfilerWindow(config.trainer.summaries, model_dir, enabled=self._chief)
         self._stop = StopSignal(assembly.strategy)
@@ -128,7 +115,15 @@ class Training:
                 write_text(path, to_json(self._assembly.initialized))
         self._log.hyper_parameters(flatten(_shown(self._config)))
         self._trainer = self._build_trainer()
-        return self._build_controller()
+        # Orbit prints every inner loop to standard output, which would tear the line of progress.
+        orbit.controller._log = lambda message: None
+        return orbit.Controller(
+            global_step=self._assembly.step,
+            trainer=self._trainer,
+            strategy=self._assembly.strategy,
+            steps_per_loop=self._steps_to_boundary,
+            train_actions=[self._act],
+        )
 
     def _build_trainer(self) -> Trainer:
         assembly = self._assembly
@@ -136,10 +131,9 @@ class Training:
         self._progress.say(stream_plan.table(self._streams.plans))
         trainer = Trainer(
             self._streams,
-            multi_step=self._config.trainer.alternation.multi_step,
+            self._config.trainer,
             stop=self._stop,
             progress=self._progress,
-            stop_on_nan=self._config.trainer.nan_gradients == "stop",
             start_step=self.step,
         )
         trainer.meter.state = self._state.meter
@@ -150,17 +144,6 @@ class Training:
         # Virtual devices share one machine's peak.
         self._peak = peak if runtime.num_virtual_devices else peak * assembly.num_replicas
         return trainer
-
-    def _build_controller(self) -> orbit.Controller:
-        # Orbit prints every inner loop to standard output, which would tear the line of progress.
-        orbit.controller._log = lambda message: None
-        return orbit.Controller(
-            global_step=self._assembly.step,
-            trainer=self._trainer,
-            strategy=self._assembly.strategy,
-            steps_per_loop=self._steps_to_boundary,
-            train_actions=[self._act],
-        )
 
     def _steps_to_boundary(self, step: int) -> int:
         """Steps until somebody wants a look: the NaN guard, the log, pictures or the profiler."""
@@ -177,10 +160,7 @@ class Training:
         intervals = [self._config.trainer.checkpoint.interval_steps, *self._evaluation.intervals()]
         if self._config.trainer.alternation.warm_up:
             warm_up(
-                self._streams,
-                self._assembly,
-                say=self._progress.say,
-                check=self._stop.check_here,
+                self._streams, self._assembly, say=self._progress.say, check=self._stop.check_here
             )
         self._progress.start(self.step)
         self._trainer.throughput.reset()
@@ -189,7 +169,7 @@ class Training:
             step = self.step
             target = min(total, *(step + interval - step % interval for interval in intervals))
             controller.train(steps=target, checkpoint_at_completion=False)
-            with self._trainer.pause():
+            with self._trainer.throughput.pause():
                 self._evaluate(target, final=target == total)
                 stopping = self._evaluation.should_stop()
                 if target == total or stopping or not target % intervals[0]:
@@ -209,7 +189,7 @@ class Training:
         if step % summaries.log_interval_steps == 0 or step == self._config.trainer.train_steps:
             self._log_scalars(step)
         if summaries.panel_interval_steps and step % summaries.panel_interval_steps == 0:
-            with self._trainer.pause():
+            with self._trainer.throughput.pause():
                 self._show_panels(step)
 
     def _log_scalars(self, step: int) -> None:

@@ -10,7 +10,7 @@ from trainers.config.schema import ExperimentConfig
 from trainers.data.parts.base import batch_specs
 from trainers.loop.steps import costs
 from trainers.loop.steps.costs import GraphCosts
-from trainers.planning.weights import State, depth_groups, shallow_model
+from trainers.planning.weights import State, shallow_depths, shallow_model
 from trainers.tasks.base import Task
 
 
@@ -37,14 +37,11 @@ def example_costs(
     """
     config = dataclasses.replace(config, task=copy.deepcopy(config.task))
     _set_rematerialize(config.task.model, rematerialize)
-    groups = depth_groups(task)
-    ones = {field: 1 for fields in groups.values() for field in fields}
-    base = _trace(config, task, state, stream, ones)
+    deeper = shallow_depths(task)
+    base = _trace(config, task, state, stream, deeper.pop(1))
     total = dataclasses.astuple(base)
-    for depth, fields in groups.items():
-        if depth == 1:
-            continue
-        more = _trace(config, task, state, stream, {**ones, **dict.fromkeys(fields, 2)})
+    for depth, depths in deeper.items():
+        more = _trace(config, task, state, stream, depths)
         pairs = zip(total, dataclasses.astuple(base), dataclasses.astuple(more), strict=True)
         total = tuple(value + (depth - 1) * (two - one) for value, one, two in pairs)
     return GraphCosts(*total)

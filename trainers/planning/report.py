@@ -48,18 +48,16 @@ def report(config: ExperimentConfig, devices: Devices, *, activations: bool = Tr
     _check(config, task.config, devices)
     state = state_of(config, all_weights(config, task))
     stream = largest_stream(config, task)
-    lines = [_title(config, devices), *_components(state), ""]
-    traced = {}
+    size = f"{devices.number:,} devices, {config.trainer.train_steps:,} steps"
+    lines = [f"plan of {config.name}: {size}", *_components(state), ""]
+    traced = {
+        again: example_costs(config, task, state, stream, rematerialize=again)
+        for again in ((False, True) if activations else ())
+    }
     if activations:
-        traced = {
-            again: example_costs(config, task, state, stream, rematerialize=again)
-            for again in (False, True)
-        }
         lines += [*_costs(config, stream, traced), ""]
-    ways = sorted({1, devices.model_parallel})
-    lines += _memory(
-        config, devices, stream, {way: state_bytes(state, way) for way in ways}, traced
-    )
+    states = {way: state_bytes(state, way) for way in sorted({1, devices.model_parallel})}
+    lines += _memory(config, devices, stream, states, traced)
     return "\n".join([*lines, "", *_split(state, devices.model_parallel)])
 
 
@@ -81,12 +79,6 @@ def _check(config: ExperimentConfig, resolved: TaskConfig, devices: Devices) -> 
             )
 
 
-def _title(config: ExperimentConfig, devices: Devices) -> str:
-    return (
-        f"plan of {config.name}: {devices.number:,} devices, {config.trainer.train_steps:,} steps"
-    )
-
-
 def _components(state: State) -> list[str]:
     """Parameters of each part of the model, trained and frozen."""
     parts: dict[str, list[int]] = {}
@@ -105,13 +97,10 @@ def _components(state: State) -> list[str]:
 
 def _costs(config: ExperimentConfig, stream: str, traced: dict[bool, GraphCosts]) -> list[str]:
     batch = config.streams[stream].input.batch_size
-    rows = [(f"an example of {stream}", "blocks kept", "blocks computed again")]
-    rows += [
+    rows = [
+        (f"an example of {stream}", "blocks kept", "blocks computed again"),
         ("GFLOP, forward and backward", *(_number(one.flops / 1e9) for one in traced.values())),
-        (
-            "activations kept, MiB",
-            *(_number(_per_example(one) / 2**20) for one in traced.values()),
-        ),
+        ("activations kept, MiB", *(_number(_per_example(one) / 2**20) for one in traced.values())),
         (
             f"PFLOP of a step of {batch:,}",
             *(_number(one.flops * batch / 1e15) for one in traced.values()),
@@ -177,8 +166,7 @@ def _split(state: State, num_parts: int) -> list[str]:
     counts: dict[tuple[str, int | None], int] = {}
     for weight in state.weights:
         rule = rule_of(weight.path)
-        key = (rule.kind, rule.axis)
-        counts[key] = counts.get(key, 0) + weight.size
+        counts[rule.kind, rule.axis] = counts.get((rule.kind, rule.axis), 0) + weight.size
     rows = [("split", "axis", "parameters", f"a part of {num_parts}")]
     for (kind, axis), size in sorted(counts.items(), key=str):
         part = size if axis is None else size // num_parts

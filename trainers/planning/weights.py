@@ -73,12 +73,14 @@ def shallow_model(config: ExperimentConfig, depths: Mapping[str, int]) -> tuple[
         return task, runs.build_model(task, config)
 
 
-def depth_groups(task: Task) -> dict[int, list[str]]:
-    """Fields of the model's stacks by their depth: those of equal depth can grow together."""
-    groups: dict[int, list[str]] = {}
-    for field, depth in task.stack_depths().items():
-        groups.setdefault(depth, []).append(field)
-    return groups
+def shallow_depths(task: Task) -> dict[int, dict[str, int]]:
+    """Depths for `shallow_model` by depths of the model's stacks: two blocks in the stacks that are
+    so deep, which can grow together, and one in the others; under 1, one in every stack."""
+    depths = task.stack_depths()
+    return {
+        depth: {field: 2 if own == depth > 1 else 1 for field, own in depths.items()}
+        for depth in dict.fromkeys([1, *depths.values()])
+    }
 
 
 def all_weights(config: ExperimentConfig, task: Task) -> list[Weight]:
@@ -90,14 +92,11 @@ def all_weights(config: ExperimentConfig, task: Task) -> list[Weight]:
         config: of the experiment.
         task: built from it.
     """
-    groups = depth_groups(task)
-    ones = {field: 1 for fields in groups.values() for field in fields}
-    base = _weights(*shallow_model(config, ones))
+    deeper = shallow_depths(task)
+    base = _weights(*shallow_model(config, deeper.pop(1)))
     known = {weight.path for weight in base}
-    for depth, fields in groups.items():
-        if depth == 1:
-            continue
-        more = _weights(*shallow_model(config, {**ones, **dict.fromkeys(fields, 2)}))
+    for depth, depths in deeper.items():
+        more = _weights(*shallow_model(config, depths))
         second = [weight for weight in more if weight.path not in known]
         base += [_renumbered(weight, index) for index in range(1, depth) for weight in second]
     return base

@@ -11,6 +11,7 @@ import omegaconf
 import yaml
 from omegaconf import OmegaConf
 
+from mm_models import checks
 from mm_models.errors import UserError
 
 TAKES = ("last", "max", "min")
@@ -127,11 +128,8 @@ def load_study(
     _check(study, path)
     for choice in levels:
         _choose_levels(study, choice)
-    if study.report.control not in study.factors[study.report.rows].levels:
-        raise UserError(
-            f"{path}: report.control is {study.report.control!r}, which is no level of "
-            f"{study.report.rows}; choose one of {list(study.factors[study.report.rows].levels)}"
-        )
+    compared = study.factors[study.report.rows].levels
+    checks.check_choice(study.report.control, compared, f"{path}: report.control")
     return study
 
 
@@ -194,17 +192,11 @@ def _check(study: StudyConfig, path: str) -> None:
         for word in (name, *factor.levels):
             _check_name(word, f"{path}: factors.{name}")
     for name, metric in study.metrics.items():
-        if metric.take not in TAKES:
-            raise UserError(
-                f"{path}: metrics.{name}.take is {metric.take!r}; choose one of {TAKES}"
-            )
+        checks.check_choice(metric.take, TAKES, f"{path}: metrics.{name}.take")
     for name, step in study.preparations.items():
         if not step.run or not step.makes:
             raise UserError(f"{path}: preparations.{name} needs both `run` and `makes`")
-    if study.report.rows not in study.factors:
-        raise UserError(
-            f"{path}: report.rows is {study.report.rows!r}; choose one of {list(study.factors)}"
-        )
+    checks.check_choice(study.report.rows, study.factors, f"{path}: report.rows")
 
 
 def _check_name(word: str, where: str) -> None:

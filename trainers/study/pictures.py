@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.study.results import Results
+from trainers.study.results import Results, key_of
 from trainers.study.tables import fixed_levels, title
 
 _PANEL_INCHES = (4.0, 3.0)
@@ -21,12 +21,12 @@ def final_picture(results: Results) -> bytes:
     """
     figure, panels = _figure(1, len(results.study.metrics))
     groups, colors = fixed_levels(results.study), _colors(results)
-    cells = {(_key(cell.levels), cell.metric): cell for cell in results.cells}
+    cells = results.cells_by_key
     for axes, metric in zip(panels[0], results.study.metrics, strict=True):
         for place, level in enumerate(colors):
             offset = (place + 0.5) / len(colors) - 0.5
             for group, fixed in enumerate(groups):
-                cell = cells[_key({**fixed, results.study.report.rows: level}), metric]
+                cell = cells[key_of({**fixed, results.study.report.rows: level}), metric]
                 if cell.estimate is not None:
                     _draw_cell(axes, group + 0.8 * offset, cell, colors[level])
         names = [", ".join(f"{name} {level}" for name, level in fixed.items()) for fixed in groups]
@@ -45,7 +45,7 @@ def curves_picture(results: Results) -> bytes:
         for axes, metric in zip(row, results.study.metrics, strict=True):
             drawn = 0
             for level, color in colors.items():
-                key = _key({**fixed, results.study.report.rows: level})
+                key = key_of({**fixed, results.study.report.rows: level})
                 curve = results.curves[key, metric]
                 drawn += len(curve)
                 steps, means = [step for step, _ in curve], [value.mean for _, value in curve]
@@ -103,7 +103,3 @@ def _png(figure: Any, colors: Mapping[str, str]) -> bytes:
     # Without a date and a version the same results make the same bytes.
     figure.savefig(content, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return content.getvalue()
-
-
-def _key(levels: Mapping[str, str]) -> tuple:
-    return tuple(sorted(levels.items()))

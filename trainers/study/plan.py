@@ -149,12 +149,7 @@ def write_result(run: PlannedRun, exit_code: int, seconds: float) -> None:
     """Remembers how a run ended; a later one of the same run adds its time."""
     before = (read_result(run.folder) or {}).get("seconds", 0.0)
     result = {"exit_code": exit_code, "seconds": round(before + seconds, 1)}
-    write_text(run.folder / RESULT, json.dumps(result) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text file that appears by rename."""
-    write_bytes(path, text.encode())
+    write_bytes(run.folder / RESULT, (json.dumps(result) + "\n").encode())
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:

@@ -42,9 +42,7 @@ def _require_filled(step: PreparationConfig, values: dict) -> None:
 
 
 def prepare(
-    steps: Sequence[PreparationConfig],
-    say: Callable[[str], None],
-    command: Sequence[str] = COMMAND,
+    steps: Sequence[PreparationConfig], say: Callable[[str], None], command: Sequence[str] = COMMAND
 ) -> None:
     """Runs the commands one after the other; their output goes where this process's goes.
 

@@ -64,6 +64,11 @@ class Results:
     unfinished: Sequence[PlannedRun]
     curves: Mapping[tuple, Sequence[tuple[int, Estimate]]]
 
+    @property
+    def cells_by_key(self) -> dict[tuple, Cell]:
+        """Cells by levels and metric, as `curves` are."""
+        return {(key_of(cell.levels), cell.metric): cell for cell in self.cells}
+
 
 def estimate(values: Iterable[float]) -> Estimate | None:
     """Mean and its standard error, sqrt(sample variance / count)."""
@@ -92,8 +97,7 @@ def collect(study: StudyConfig, runs: Sequence[PlannedRun]) -> Results:
     logged = {run.name: read_series(run.folder) for run in finished}
     groups: dict[tuple, list[PlannedRun]] = {}
     for run in runs:
-        members = groups.setdefault(_key(run.levels), [])
-        members += [run] if run.finished else []
+        groups.setdefault(key_of(run.levels), []).extend([run] if run.finished else [])
     values = {
         (key, metric): _by_seed(members, logged, metric, config)
         for key, members in groups.items()
@@ -102,7 +106,7 @@ def collect(study: StudyConfig, runs: Sequence[PlannedRun]) -> Results:
     cells = []
     for key, metric in values:
         levels = dict(key)
-        control = _key({**levels, study.report.rows: study.report.control})
+        control = key_of({**levels, study.report.rows: study.report.control})
         own = values[key, metric]
         apart = None if control == key else difference(own, values.get((control, metric), {}))
         cells.append(Cell(levels, metric, own, estimate(own.values()), apart))
@@ -129,7 +133,8 @@ def read_series(folder: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
     return series
 
 
-def _key(levels: Mapping[str, str]) -> tuple:
+def key_of(levels: Mapping[str, str]) -> tuple:
+    """Levels by factor as the keys of `Results` have them."""
     return tuple(sorted(levels.items()))
 
 

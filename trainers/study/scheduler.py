@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from trainers.study.plan import CONFIG, METRICS, PlannedRun, write_result, write_text
+from trainers.study.plan import CONFIG, METRICS, PlannedRun, write_bytes, write_result
 
 TRAIN_COMMAND = (sys.executable, "-m", "mmstack", "train")
 LOG = "study.log"
@@ -110,7 +110,7 @@ class Scheduler:
                 self.skipped.append(job.run.name)
                 self._clock.drop(job)
                 return
-            write_text(folder / CONFIG, job.config)
+            write_bytes(folder / CONFIG, job.config.encode())
             arguments = [f"--config_file={folder / CONFIG}", f"--model_dir={folder}"]
             process = subprocess.Popen(
                 [*self._command, *arguments],

@@ -1,14 +1,14 @@
 """A study's results as Markdown, CSV and JSON."""
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from trainers.study.config import StudyConfig
-from trainers.study.results import Cell, Estimate, Results
+from trainers.study.results import Cell, Estimate, Results, key_of
 
 DIGITS = 3
 NOTE = (
@@ -20,7 +20,7 @@ NOTE = (
 def markdown(results: Results) -> str:
     """A table for each combination of the factors other than the rows, metrics side by side."""
     study = results.study
-    cells = {(_key(cell.levels), cell.metric): cell for cell in results.cells}
+    cells = results.cells_by_key
     parts = [f"# {study.name or 'study'}", "", NOTE.format(control=study.report.control), ""]
     for fixed in fixed_levels(study):
         if fixed:
@@ -47,31 +47,31 @@ def title(study: StudyConfig, metric: str) -> str:
 
 def comma_separated(results: Results) -> str:
     """CSV with a line per combination and metric."""
-    text = io.StringIO()
     factors = list(results.study.factors)
     columns = ("mean", "standard_error", "runs", "difference", "difference_standard_error")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*factors, "metric", *columns, "chance"])
+    rows: list[list] = [[*factors, "metric", *columns, "chance"]]
     for cell in results.cells:
-        apart = cell.difference or Estimate(None, None, 0)
-        own = cell.estimate or Estimate(None, None, 0)
-        numbers = (own.mean, own.standard_error, own.count, apart.mean, apart.standard_error)
+        own = dataclasses.astuple(cell.estimate) if cell.estimate else (None, None, 0)
+        apart = dataclasses.astuple(cell.difference)[:2] if cell.difference else (None, None)
+        numbers = (*own, *apart)
         chance = results.study.metrics[cell.metric].chance
-        writer.writerow([*(cell.levels[name] for name in factors), cell.metric, *numbers, chance])
-    return text.getvalue()
+        rows.append([*(cell.levels[name] for name in factors), cell.metric, *numbers, chance])
+    return _csv(rows)
 
 
 def curves_comma_separated(results: Results) -> str:
     """CSV with a line per combination, metric and step."""
-    text = io.StringIO()
     factors = list(results.study.factors)
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*factors, "metric", "step", "mean", "standard_error", "runs"])
+    rows: list[list] = [[*factors, "metric", "step", "mean", "standard_error", "runs"]]
     for (key, metric), curve in results.curves.items():
         levels = [dict(key)[name] for name in factors]
-        for step, value in curve:
-            numbers = (step, value.mean, value.standard_error, value.count)
-            writer.writerow([*levels, metric, *numbers])
+        rows += [[*levels, metric, step, *dataclasses.astuple(value)] for step, value in curve]
+    return _csv(rows)
+
+
+def _csv(rows: list[list]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
@@ -80,21 +80,11 @@ def as_json(results: Results) -> str:
     content = {
         "name": results.study.name,
         "control": {results.study.report.rows: results.study.report.control},
-        "cells": [_json_cell(cell) for cell in results.cells],
+        "cells": [dataclasses.asdict(cell) for cell in results.cells],
         "finished": [run.name for run in results.finished],
         "unfinished": [run.name for run in results.unfinished],
     }
     return json.dumps(content, indent=1) + "\n"
-
-
-def _json_cell(cell: Cell) -> dict[str, Any]:
-    return {
-        "levels": dict(cell.levels),
-        "metric": cell.metric,
-        "by_seed": {str(seed): value for seed, value in cell.by_seed.items()},
-        "estimate": vars(cell.estimate) if cell.estimate else None,
-        "difference": vars(cell.difference) if cell.difference else None,
-    }
 
 
 def _table(study: StudyConfig, fixed: Mapping[str, str], cells: Mapping) -> list[str]:
@@ -104,7 +94,7 @@ def _table(study: StudyConfig, fixed: Mapping[str, str], cells: Mapping) -> list
         _line(["---"] * (len(metrics) + 1)),
     ]
     for level in study.factors[rows].levels:
-        key = _key({**fixed, rows: level})
+        key = key_of({**fixed, rows: level})
         lines.append(_line([level, *(_content(cells[key, metric]) for metric in metrics)]))
     if any(study.metrics[metric].chance is not None for metric in metrics):
         chances = [study.metrics[metric].chance for metric in metrics]
@@ -127,7 +117,3 @@ def _number(value: Estimate, sign: str = "") -> str:
 
 def _line(columns: Sequence[str]) -> str:
     return "| " + " | ".join(columns) + " |"
-
-
-def _key(levels: Mapping[str, str]) -> tuple:
-    return tuple(sorted(levels.items()))

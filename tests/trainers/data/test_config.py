@@ -162,6 +162,6 @@ def test_examples_are_described(folder):
     )
     assert first.captions[:2] == ("three", "a green digit three moves")
     assert first.languages == ("en", "en", "de", "en") and first.styles[1] == "full"
-    assert first.relations[3] == "neighbour" and first.end_seconds == 0.5
+    assert first.relations[3] == "neighbour"
     assert (second.dataset, second.key) == ("more", "test/000001#0")
     assert padding == examples.ExampleInfo(-1)

@@ -11,7 +11,7 @@ from trainers.data.parts.audio.config import AudioInputConfig
 from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.data.parts.video.config import VideoInputConfig
 from trainers.data.pipeline import build_eval_dataset, build_train_dataset
-from trainers.data.reading.errors import as_user_error
+from trainers.data.reading.errors import user_errors
 
 NUM_RECORDS = 20
 RECIPE = Recipe(num_frames=4, splits={"train": NUM_RECORDS})
@@ -70,10 +70,9 @@ def test_a_corrupt_record_is_named(tmp_path, damage, reason):
     path, offsets = _write(tmp_path, {7: damage})
     batches = iter(build_eval_dataset(_input(path)))
     assert next(batches)["example_id"].numpy().tolist() == list(range(5))
-    with pytest.raises(tf.errors.OpError) as caught:
+    with pytest.raises(UserError) as caught, user_errors():
         next(batches)
-    error = as_user_error(caught.value)
-    assert isinstance(error, UserError)
+    error = caught.value
     assert f"at offset {offsets[7]} of {path}" in str(error) and reason in str(error)
     if reason != "arse":
         assert "'train/000007#0'" in str(error)
@@ -105,13 +104,15 @@ def test_skipping_keeps_batches_a_function_of_seed_and_step(tmp_path):
 
 def test_too_many_corrupt_records_end_the_run(tmp_path):
     path, _ = _write(tmp_path, {3: None, 8: None})
-    with pytest.raises(tf.errors.OpError) as caught:
+    with pytest.raises(UserError) as caught, user_errors():
         list(build_eval_dataset(_input(path, "skip", limit=0.05)))
-    message = str(as_user_error(caught.value))
+    message = str(caught.value)
     assert "2 of 20 records" in message and "corrupt_share_limit" in message
 
 
 def test_errors_that_are_not_the_users_stay_what_they_are():
-    assert as_user_error(ValueError("x")) is None
-    assert as_user_error(tf.errors.InternalError(None, None, "x")) is None
-    assert str(as_user_error(UserError("y"))) == "y"
+    others = (ValueError("x"), tf.errors.InternalError(None, None, "x"), UserError("y"))
+    for other in others:
+        with pytest.raises(type(other)) as caught, user_errors():
+            raise other
+        assert caught.value is other

@@ -11,7 +11,8 @@ from tests.trainers.record_factory import Recipe, write_record_folder
 from trainers.data.config import DatasetConfig
 from trainers.data.examples import describe
 from trainers.data.parts.labels.config import LabelsInputConfig
-from trainers.data.pipeline import build_eval_dataset, input_fingerprint, plan
+from trainers.data.pipeline import build_eval_dataset
+from trainers.data.plan import input_fingerprint, plan
 from trainers.data.reading.index import RecordIndex, choose_records
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from trainers.config.schema import AlternationConfig
 from trainers.loop.alternation.orders import IntervalOrder, ProportionalOrder, RandomOrder
 from trainers.loop.alternation.samplers import MeasuredOrder
 
@@ -93,10 +94,8 @@ def test_intervals_without_a_stream_in_every_pass(intervals):
 
 
 def _measured(statistic="loss", **options) -> MeasuredOrder:
-    options = {"refresh_steps": 10, "floor_share": 0.25, **options}
-    return MeasuredOrder(
-        {"a": 1.0, "b": 1.0, "c": 2.0, "z": 0.0}, 3, statistic=statistic, **options
-    )
+    options = {"sampler": statistic, "refresh_steps": 10, "floor_share": 0.25, **options}
+    return MeasuredOrder({"a": 1.0, "b": 1.0, "c": 2.0, "z": 0.0}, 3, AlternationConfig(**options))
 
 
 def _drive(order: MeasuredOrder, start: int, stop: int, losses) -> list[str]:

@@ -6,6 +6,7 @@ batch.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def _feistel(
     left, right = values >> half_bits, values & mask
     with np.errstate(over="ignore"):
         for number in range(_ROUNDS):
-            salt = splitmix(np.uint64(number))
+            salt = splitmix(np.asarray(number, np.uint64))
             left, right = right, left ^ (splitmix(splitmix(keys ^ salt) ^ right) & mask)
     return (left << half_bits) | right
 
@@ -70,7 +71,7 @@ class TrainingOrder:
     Each data set is walked epoch by epoch in a fresh permutation, no record twice in an epoch.
     """
 
-    def __init__(self, sizes: list[int], block: MixtureBlock, batch_size: int, seed: int):
+    def __init__(self, sizes: Sequence[int], block: MixtureBlock, batch_size: int, seed: int):
         """Takes records per data set, the mixture, the global batch size and the seed."""
         self._sizes = sizes
         self._block = block
@@ -108,9 +109,9 @@ class TrainingOrder:
 class EvaluationOrder:
     """Every record of every data set once, in stored order; padding after the last one."""
 
-    def __init__(self, sizes: list[int], batch_size: int):
+    def __init__(self, sizes: Sequence[int], batch_size: int):
         """Takes records per data set and the global batch size."""
-        self._ends = np.cumsum(sizes)
+        self._sizes, self._ends = sizes, np.cumsum(sizes)
         self._batch_size = batch_size
         self.num_examples = int(self._ends[-1])
         self.num_batches = -(-self.num_examples // batch_size)
@@ -125,5 +126,4 @@ class EvaluationOrder:
 
     def record(self, dataset: int, ordinals: np.ndarray, shift: int = 0) -> np.ndarray:
         """Record numbers: the ordinals themselves; a replacement is the next stored record."""
-        starts = np.concatenate([[0], self._ends])
-        return (ordinals + shift) % (self._ends[dataset] - starts[dataset])
+        return (ordinals + shift) % self._sizes[dataset]

@@ -1,6 +1,7 @@
 """Mixing several data sets by weight, with exact shares over long runs."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +16,7 @@ class MixtureBlock:
     them.
     """
 
-    def __init__(self, weights: list[float], length: int = 4096):
+    def __init__(self, weights: Sequence[float], length: int = 4096):
         """Takes positive weights, relative to each other."""
         self.length = length
         self.counts = _largest_remainder(np.asarray(weights, np.float64), self.length)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
 
@@ -28,7 +28,7 @@ def _as_uint64(value: int | np.ndarray) -> np.ndarray:
 
 def splitmix(state: np.ndarray) -> np.ndarray:
     """One step of the SplitMix64 generator: uint64[...] to uint64[...], a bijection."""
-    state = state + _GOLDEN
+    state = state + GOLDEN
     state = (state ^ (state >> np.uint64(30))) * _MIX_A
     state = (state ^ (state >> np.uint64(27))) * _MIX_B
     return state ^ (state >> np.uint64(31))

@@ -53,11 +53,10 @@ class RecordSource(ExampleSource):
 
     def __init__(self, indexes: list[RecordIndex], datasets: list[DatasetConfig]):
         """Takes opened data sets."""
-        self._indexes = indexes
         self.sizes = [index.num_records for index in indexes]
         self.weights = [dataset.weight for dataset in datasets]
         self.dataset_shares = [weight / sum(self.weights) for weight in self.weights]
 
     def reader(self, loader, order, host_slice, seed) -> Reader:
         """Reads the records themselves."""
-        return BatchReader(self._indexes, loader, order, host_slice, seed)
+        return BatchReader(loader, order, host_slice, seed)

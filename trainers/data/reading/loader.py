@@ -15,6 +15,9 @@ class RecordLoader:
     """Contents of records by number.
 
     A corrupt record either ends the run with a message that names it, or is counted and left out.
+
+    Attributes:
+        indexes: of the data sets.
     """
 
     def __init__(
@@ -23,12 +26,12 @@ class RecordLoader:
         datasets: list[DatasetConfig],
         decode: Callable[[bytes, int], None] | None = None,
     ):
-        """Takes opened data sets, and what reads all that a batch may take of a record.
+        """Takes opened data sets and `decode`, which reads all that a batch may take of a record.
 
-        `decode` gets a record's content and its data set's number, and raises a TensorFlow error
-        for what no batch can be made of; None where batches take nothing of records.
+        It gets the content and the data set's number, and raises a TensorFlow error for what no
+        batch can be made of; None where batches take nothing of records.
         """
-        self._indexes = indexes
+        self.indexes = indexes
         self._datasets = datasets
         self._decode = decode
         self._corrupt: set[tuple[int, int]] = set()
@@ -42,7 +45,7 @@ class RecordLoader:
     def load_all(self, dataset: int, numbers) -> list[bytes] | None:
         """Contents of `numbers`, or None where one of them is corrupt: then load one by one."""
         try:
-            return self._indexes[dataset].read(numbers)
+            return self.indexes[dataset].read(numbers)
         except CorruptRecord:
             return None
 
@@ -59,7 +62,7 @@ class RecordLoader:
             UserError: it is corrupt and the policy is to fail, or too many are.
         """
         try:
-            content = self._indexes[dataset].read_one(number)
+            content = self.indexes[dataset].read_one(number)
             if verify:
                 self._verify(dataset, number, content)
             return content
@@ -79,11 +82,11 @@ class RecordLoader:
             self._decode(content, dataset)
         except tf.errors.OpError as error:
             reason = error.message.splitlines()[0]
-            raise self._indexes[dataset].corrupt(number, content, reason) from error
+            raise self.indexes[dataset].corrupt(number, content, reason) from error
 
     def _note(self, dataset: int, number: int, corrupt: CorruptRecord) -> None:
         """Counts a corrupt record; raises where the policy does not allow it."""
-        config, total = self._datasets[dataset], self._indexes[dataset].num_records
+        config, total = self._datasets[dataset], self.indexes[dataset].num_records
         if config.corrupt_policy == "fail":
             raise UserError(
                 f"{corrupt}; preprocess again, or set corrupt_policy to skip"

@@ -21,11 +21,8 @@ class Wanted:
     either: frozenset[str] = frozenset()
 
     def __or__(self, other: "Wanted") -> "Wanted":
-        return Wanted(
-            {**self.context, **other.context},
-            {**self.lists, **other.lists},
-            self.either | other.either,
-        )
+        context, lists = {**self.context, **other.context}, {**self.lists, **other.lists}
+        return Wanted(context, lists, self.either | other.either)
 
     def __bool__(self) -> bool:
         return bool(self.context or self.lists or self.either)

@@ -8,7 +8,6 @@ import tensorflow as tf
 from trainers.data import draw_columns
 from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
 from trainers.data.order.randomness import example_draws, example_seeds
-from trainers.data.reading.index import RecordIndex
 from trainers.data.reading.loader import RecordLoader
 
 EXAMPLE_ID_STRIDE = 2**40
@@ -64,14 +63,12 @@ class BatchReader:
 
     def __init__(
         self,
-        indexes: list[RecordIndex],
         loader: RecordLoader,
         order: TrainingOrder | EvaluationOrder,
         host_slice: Slice,
         seed: int,
     ):
-        """Takes opened data sets and the order to read them in."""
-        self._indexes = indexes
+        """Takes what loads records and the order to read them in."""
         self._loader = loader
         self._order = order
         self._slice = host_slice
@@ -92,7 +89,7 @@ class BatchReader:
         serialized = np.empty(len(positions), object)
         serialized[:] = b""
         example_id = np.full(len(positions), PADDING_ID, np.int64)
-        for dataset in range(len(self._indexes)):
+        for dataset in range(len(self._loader.indexes)):
             rows = np.flatnonzero(draw.dataset == dataset)
             numbers = self._order.record(dataset, draw.ordinal[rows])
             contents = self._read_rows(dataset, draw.ordinal[rows], numbers, verify)
@@ -118,7 +115,7 @@ class BatchReader:
 
     def _read_row(self, dataset: int, ordinal: int, verify: bool) -> tuple[int, bytes]:
         """The record at an ordinal, or the next valid one of the order."""
-        for shift in range(self._indexes[dataset].num_records):
+        for shift in range(self._loader.indexes[dataset].num_records):
             number = int(self._order.record(dataset, np.asarray([ordinal]), shift)[0])
             content = self._loader.load(dataset, number, verify=verify or shift > 0)
             if content is not None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from trainers.data.order.randomness import GOLDEN, splitmix
+
 _CHUNK_STEPS = 1 << 20
 # The streams of each of several consecutive steps.
 Block = tuple[tuple[str, ...], ...]
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class StreamOrder(abc.ABC):
@@ -111,7 +112,9 @@ class ProportionalOrder(AlternatingOrder):
     def __init__(self, weights: Mapping[str, float], seed: int):
         """Takes weights by stream name; the order of the names does not matter."""
         super().__init__({name: weights[name] for name in sorted(weights)})
-        self._start = hash_of(seed)
+        # Where the points of an experiment's steps begin.
+        sequence = np.random.SeedSequence([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF])
+        self._start = sequence.generate_state(1, np.uint64)[0]
 
     def indices(self, start: int, stop: int) -> np.ndarray:
         return np.searchsorted(self._edges(), self._points(start, stop), side="right")
@@ -119,7 +122,7 @@ class ProportionalOrder(AlternatingOrder):
     def _points(self, start: int, stop: int) -> np.ndarray:
         """uint64[stop - start] point of each step."""
         with np.errstate(over="ignore"):
-            return self._start + np.arange(start, stop, dtype=np.uint64) * _GOLDEN
+            return self._start + np.arange(start, stop, dtype=np.uint64) * GOLDEN
 
     def _edges(self) -> np.ndarray:
         """uint64[names - 1] ends of the streams' parts of the range."""
@@ -133,11 +136,8 @@ class RandomOrder(ProportionalOrder):
 
     def _points(self, start: int, stop: int) -> np.ndarray:
         with np.errstate(over="ignore"):
-            points = super()._points(start, stop)
-            # The finishing rounds of the SplitMix64 generator, whose counter this is.
-            points = (points ^ (points >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            points = (points ^ (points >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            return points ^ (points >> np.uint64(31))
+            # The generator counts on before it hashes.
+            return splitmix(super()._points(start, stop) - GOLDEN)
 
 
 class EveryStream(StreamOrder):
@@ -205,9 +205,3 @@ class IntervalOrder(AlternatingOrder):
         """int[steps] streams that come in the passes after `first`, up to number `last`."""
         passes = np.arange(first + 1, last + 1)[:, np.newaxis]
         return np.nonzero(passes % np.array(self._intervals) == 0)[1]
-
-
-def hash_of(seed: int) -> np.uint64:
-    """Where the points of an experiment's steps begin."""
-    sequence = np.random.SeedSequence([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF])
-    return sequence.generate_state(1, np.uint64)[0]

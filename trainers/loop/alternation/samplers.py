@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trainers.config.schema import ExperimentConfig
+from trainers.config.schema import AlternationConfig, ExperimentConfig
 from trainers.loop.alternation.orders import (
     Block,
     EveryStream,
@@ -26,20 +26,12 @@ class MeasuredOrder(ProportionalOrder):
     count. Until a stream has been measured it counts as the mean of the others.
     """
 
-    def __init__(
-        self,
-        weights: Mapping[str, float],
-        seed: int,
-        *,
-        statistic: str,
-        refresh_steps: int,
-        floor_share: float,
-    ):
-        """Starts with the weights; takes the statistic, `loss` or `uncertainty`."""
+    def __init__(self, weights: Mapping[str, float], seed: int, config: AlternationConfig):
+        """Starts with the weights; takes a config of the sampler `loss` or `uncertainty`."""
         super().__init__(weights, seed)
-        self.refresh_steps = refresh_steps
+        self.refresh_steps = config.refresh_steps
         self._given = self.shares
-        self._statistic, self._floor = statistic, floor_share
+        self._statistic, self._floor = config.sampler, config.floor_share
         self._window_start = 0
         self._counts = dict.fromkeys(self.names, 0)
         self._moments = {name: [0.0, 0.0, 0.0] for name in self.names}
@@ -117,12 +109,6 @@ def build_order(config: ExperimentConfig) -> StreamOrder:
             {name: stream.interval for name, stream in config.streams.items() if stream.weight}
         )
     if alternation.sampler in ("loss", "uncertainty"):
-        return MeasuredOrder(
-            weights,
-            seed,
-            statistic=alternation.sampler,
-            refresh_steps=alternation.refresh_steps,
-            floor_share=alternation.floor_share,
-        )
+        return MeasuredOrder(weights, seed, alternation)
     kinds = {"proportional": ProportionalOrder, "random": RandomOrder}
     return kinds[alternation.sampler](weights, seed)

@@ -45,15 +45,10 @@ def plan_streams(assembly: Assembly, order: StreamOrder) -> dict[str, StreamPlan
         share = shares[name]
         examples = assembly.config.streams[name].input.batch_size
         costs = step_costs(assembly, name)
-        plans[name] = StreamPlan(
-            name=name,
-            share=share,
-            steps=counts.get(name, round(share * train_steps)),
-            examples=examples,
-            tokens=examples * assembly.task.tokens_per_example(name),
-            flops=costs.flops * assembly.num_replicas,
-            costs=costs,
-        )
+        steps = counts.get(name, round(share * train_steps))
+        tokens = examples * assembly.task.tokens_per_example(name)
+        flops = costs.flops * assembly.num_replicas
+        plans[name] = StreamPlan(name, share, steps, examples, tokens, flops, costs)
     return plans
 
 
@@ -68,18 +63,10 @@ def size_of_step(plans: Mapping[str, StreamPlan], streams: Sequence[str]) -> dic
 def table(plans: Mapping[str, StreamPlan]) -> str:
     """The plans as aligned text, one stream a line."""
     total = sum(plan.steps * plan.flops for plan in plans.values())
-    rows = [_TITLES]
+    rows: list[tuple[str, ...]] = [_TITLES]
     for plan in plans.values():
         spent = plan.steps * plan.flops / total if total else 0.0
-        rows.append(
-            (
-                plan.name,
-                f"{plan.share:.2%}",
-                f"{plan.steps:,}",
-                f"{plan.examples:,}",
-                f"{plan.tokens:,}",
-                f"{plan.flops / 1e9:,.3f}",
-                f"{spent:.2%}",
-            )
-        )
+        counts = [f"{count:,}" for count in (plan.steps, plan.examples, plan.tokens)]
+        gflop = f"{plan.flops / 1e9:,.3f}"
+        rows.append((plan.name, f"{plan.share:.2%}", *counts, gflop, f"{spent:.2%}"))
     return "\n".join(aligned(rows))

@@ -1,8 +1,9 @@
 """Averages between two log lines, exactly resumable, and the rates of this process."""
 
+import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -10,13 +11,14 @@ import numpy as np
 class Meter:
     """Weighted sums of a step's terms since the last log line.
 
-    `state` goes into the checkpoint, so that a resumed run logs the averages an uninterrupted one
-    would.
+    Attributes:
+        state: sums and weights by name; goes into the checkpoint, so that a resumed run logs the
+            averages an uninterrupted one would.
     """
 
     def __init__(self):
         """Starts empty."""
-        self._sums: dict[str, list[float]] = {}
+        self.state: dict[str, list[float]] = {}
 
     def add(self, stream: str | None, outputs: Mapping[str, np.ndarray]) -> None:
         """Adds a step's outputs, under `stream/…` too when the experiment has several streams."""
@@ -27,26 +29,17 @@ class Meter:
                 self._accumulate(f"train/{stream}/{key}", total, weight)
 
     def _accumulate(self, key: str, total: float, weight: float) -> None:
-        entry = self._sums.setdefault(key, [0.0, 0.0])
+        entry = self.state.setdefault(key, [0.0, 0.0])
         entry[0] += total
         entry[1] += weight
 
     def means(self) -> dict[str, float]:
         """Averages by name; terms that never had weight are left out."""
-        return {key: total / weight for key, (total, weight) in self._sums.items() if weight}
+        return {key: total / weight for key, (total, weight) in self.state.items() if weight}
 
     def reset(self) -> None:
         """Starts the next window."""
-        self._sums = {}
-
-    @property
-    def state(self) -> dict[str, list[float]]:
-        """Sums and weights by name, as JSON keeps them."""
-        return self._sums
-
-    @state.setter
-    def state(self, sums: Mapping[str, list[float]]) -> None:
-        self._sums = {key: list(entry) for key, entry in sums.items()}
+        self.state = {}
 
 
 def _entry(name: str, value: np.ndarray) -> tuple[str, float, float]:
@@ -76,13 +69,11 @@ class Throughput:
         """Starts the next window now."""
         self._start = time.perf_counter()
         self.steps = 0
-        self.examples = 0
-        self.tokens = 0
-        self.flops = 0.0
+        self.examples = self.tokens = self.flops = 0.0
         self._wait_seconds = 0.0
         self._paused_seconds = 0.0
 
-    def add(self, *, examples: int, tokens: int, flops: float) -> None:
+    def add(self, *, examples: float, tokens: float, flops: float) -> None:
         """Counts one step over all replicas."""
         self.steps += 1
         self.examples += examples
@@ -93,9 +84,14 @@ class Throughput:
         """Time spent waiting for input."""
         self._wait_seconds += seconds
 
-    def add_pause(self, seconds: float) -> None:
-        """Time that belongs to no step: evaluation, checkpoints, pictures."""
-        self._paused_seconds += seconds
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """A context whose time belongs to no step: evaluation, checkpoints, pictures."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._paused_seconds += time.perf_counter() - start
 
     def rates(self, peak_flops_per_second: float) -> dict[str, float]:
         """Rates by name; the peak is that of all devices together."""

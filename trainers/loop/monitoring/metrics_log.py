@@ -22,11 +22,9 @@ class MetricsLog:
         """With `enabled` false (workers that are not the chief) nothing is written."""
         self._path = os.path.join(model_dir, file_name)
         self._enabled = enabled
-        folders = {"train": "train", "eval": "eval"}
         self._writers = {
-            kind: tf.summary.create_file_writer(os.path.join(model_dir, folder))
-            for kind, folder in folders.items()
-            if enabled
+            kind: tf.summary.create_file_writer(os.path.join(model_dir, kind))
+            for kind in (("train", "eval") if enabled else ())
         }
 
     def resume(self, step: int) -> None:

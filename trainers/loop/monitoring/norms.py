@@ -25,9 +25,5 @@ class ParameterNorms:
         }
 
     def _norms(self) -> tf.Tensor:
-        return tf.stack(
-            [
-                tf.linalg.global_norm([variable.value.read_value() for variable in variables])
-                for variables in self._parts.values()
-            ]
-        )
+        parts = ([each.value.read_value() for each in part] for part in self._parts.values())
+        return tf.stack([tf.linalg.global_norm(values) for values in parts])

@@ -22,12 +22,8 @@ class TrainStep(CompiledStep):
         """Takes the parts that each replica's batch is cut into; traces nothing."""
         super().__init__((stream,), parts)
         self.stream, self._accumulation_steps = stream, accumulation_steps
-        self._variables = [
-            variable
-            for optimizer in parts.optimizers.values()
-            for group in optimizer.groups
-            for variable in group.variables
-        ]
+        groups = [group for each in parts.optimizers.values() for group in each.groups]
+        self._variables = [variable for group in groups for variable in group.variables]
         # TPUs compile everything that a strategy runs; a second compilation inside is refused.
         on_tpu = isinstance(parts.strategy, tf.distribute.TPUStrategy)
         self._rule = parts.task.gradient_rule(
@@ -37,8 +33,8 @@ class TrainStep(CompiledStep):
         if parts.jit_compile and not parts.is_single and not on_tpu:
             self._forward = tf.function(self._forward, jit_compile=True)
 
-    def reduced(self, batch: Batch) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        terms, gradients = self.reduced_gradients(batch)
+    def reduced(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        terms, gradients = self.reduced_gradients(*batches)
         return {f"term/{name}": tf.stack(term) for name, term in terms.items()}, gradients
 
     def reduced_gradients(self, batch: Batch) -> tuple[dict[str, Term], dict[str, tf.Tensor]]:

@@ -13,11 +13,7 @@ from trainers.loop.assembly import Assembly, replica_batch_spec
 
 
 def warm_up(
-    streams: Streams,
-    assembly: Assembly,
-    *,
-    say: Callable[[str], None],
-    check: Callable[[], None],
+    streams: Streams, assembly: Assembly, *, say: Callable[[str], None], check: Callable[[], None]
 ) -> None:
     """Runs each block once on zeros of its streams' declared shapes, then puts every variable back.
 
@@ -39,7 +35,8 @@ def warm_up(
                 tuple(_zeros(assembly, specs[name]) for name in names) for names in block
             )
             for outputs in streams.dispatcher.run(block, batches):
-                _wait(outputs)
+                # Waits for the device.
+                tf.nest.map_structure(lambda value: value.numpy(), outputs)
             shown = ", ".join(" + ".join(names) for names in block)
             seconds = time.perf_counter() - start
             say(f"compiled {number}/{len(streams.blocks)}: {shown} in {seconds:.1f} s")
@@ -73,8 +70,3 @@ def _zeros(assembly: Assembly, spec: Mapping[str, tf.TensorSpec]) -> Any:
     if distribution.is_single(assembly.strategy):
         return next(iter(build(None)))
     return next(iter(assembly.strategy.distribute_datasets_from_function(build)))
-
-
-def _wait(outputs: Mapping[str, tf.Tensor]) -> None:
-    for value in outputs.values():
-        value.numpy()

@@ -23,6 +23,7 @@ from tests.trainers.data.prompted_records import (
     write_folder,
 )
 from trainers.data import pipeline
+from trainers.data import plan as data_plan
 from trainers.data.config import DatasetConfig
 from trainers.data.order.example_order import TrainingOrder
 from trainers.data.order.mixture import MixtureBlock
@@ -192,7 +193,7 @@ def test_batches_are_functions_of_seed_and_step(folder, tokenizer):
     assert all(number % 3 for task, number in asked if task == 1)
     spec = pipeline.build_train_dataset(config, seed=0).element_spec
     found = {name: f"{each.dtype.name}{list(each.shape)}" for name, each in spec.items()}
-    assert pipeline.plan(config).shapes == found
+    assert data_plan.plan(config).shapes == found
 
 
 def test_shares_of_tasks_and_data_sets_over_many_draws(folder):
@@ -211,7 +212,7 @@ def test_shares_of_tasks_and_data_sets_over_many_draws(folder):
     ids = [batch["example_id"] // 2**40 + 2 * batch["task"] for batch in batches(config, 16)]
     shares = np.bincount(np.concatenate(ids), minlength=4) / 1024
     assert np.abs(shares - [0.1875, 0.0625, 0.0, 0.75]).max() < 0.01
-    plan = str(pipeline.plan(config))
+    plan = str(data_plan.plan(config))
     assert "data set two: 7 records" in plan and "81.2% of the examples" in plan
 
 
@@ -292,14 +293,14 @@ def test_packing_text_leaves_little_padding(folder):
     fields = {"num_input_tokens": 128, "num_target_tokens": 64}
     tasks = {"span_corruption": CANONICAL}
     packed, alone = (
-        pipeline.plan(input_config(folder, tasks, **fields, **more)).parts["prompted"]
+        data_plan.plan(input_config(folder, tasks, **fields, **more)).parts["prompted"]
         for more in ({"examples_per_row": 16}, {"examples_per_row": 1})
     )
     assert packed.input_waste < 0.06 < 0.5 < alone.input_waste
     assert packed.tasks[0].examples > 3
     assert "padding: " in str(packed) and "of the examples cut" in str(packed)
     small = {"num_input_tokens": 12, "num_target_tokens": 8}
-    cut = pipeline.plan(input_config(folder, {"captioning": CANONICAL}, **small)).parts["prompted"]
+    cut = data_plan.plan(input_config(folder, {"captioning": CANONICAL}, **small)).parts["prompted"]
     assert cut.tasks[0].cut_share > 0.5 and cut.input_waste == 0
 
 
@@ -325,13 +326,13 @@ def test_evaluation_pads_the_last_batch(folder):
 
 def test_fingerprint_follows_the_mixture(folder):
     base = input_config(folder, {"captioning": 1.0, "ocr": 1.0})
-    known = pipeline.input_fingerprint(base)
+    known = data_plan.input_fingerprint(base)
     other = [
         input_config(folder, {"captioning": 1.0, "ocr": 2.0}),
         input_config(folder, {"ocr": 1.0, "captioning": 1.0}),
         input_config(folder, {"captioning": 1.0, "ocr": 1.0}, examples_per_row=2),
         dataclasses.replace(base, prompted=None, labels=LabelsInputConfig(), video=video()),
     ]
-    assert known not in {pipeline.input_fingerprint(config) for config in other}
+    assert known not in {data_plan.input_fingerprint(config) for config in other}
     longer = input_config(folder, {"captioning": 1.0, "ocr": 1.0}, num_input_tokens=50)
-    assert pipeline.input_fingerprint(longer) == known
+    assert data_plan.input_fingerprint(longer) == known

@@ -13,6 +13,7 @@ from tests.trainers.data.prompted_records import (
     write_folder,
 )
 from trainers.data import pipeline
+from trainers.data import plan as data_plan
 from trainers.data.config import DatasetConfig
 from trainers.data.parts.audio.config import AudioInputConfig
 from trainers.data.parts.prompted.config import PromptedTaskConfig
@@ -84,7 +85,7 @@ RECORDS = [
 def test_tasks_that_nothing_can_serve(folder, tasks, fields, message):
     config = input_config(folder, tasks, **fields)
     with pytest.raises(UserError, match=message):
-        pipeline.plan(config, "streams.a.input")
+        data_plan.plan(config, "streams.a.input")
 
 
 def test_a_data_set_without_questions_is_named(folder, tmp_path):
@@ -102,11 +103,11 @@ def test_vocabularies_of_another_layout(folder, tmp_path):
     (tmp_path / "none.model").write_bytes(train())
     config = input_config(folder, {"captioning": 1.0}, vocabulary=str(tmp_path / "none.model"))
     with pytest.raises(UserError, match="captioning needs 1 sentinels and .* has 0"):
-        pipeline.plan(config)
+        data_plan.plan(config)
     (tmp_path / "old.model").write_bytes(train(pad_id=0, unk_id=1, bos_id=2, eos_id=3))
     config.prompted.vocabulary = str(tmp_path / "old.model")
     with pytest.raises(UserError, match="text to text models need 1 and 2"):
-        pipeline.plan(config)
+        data_plan.plan(config)
 
 
 def test_a_slot_that_there_is_not(folder, tmp_path):
@@ -115,4 +116,4 @@ def test_a_slot_that_there_is_not(folder, tmp_path):
     (tmp_path / "t.yaml").write_text(text)
     config = input_config(folder, {"captioning": 1.0}, templates=str(tmp_path / "t.yaml"))
     with pytest.raises(UserError, match="tasks.ocr has the slot {letters}, which there is not"):
-        pipeline.plan(config)
+        data_plan.plan(config)

@@ -6,12 +6,15 @@ import sys
 from mm_models.errors import UserError
 from trainers.config.loading import load_config
 from trainers.data import pipeline
+from trainers.data import plan as data_plan
 from trainers.data.parts.base import batch_specs
 
 
 def mistake(*overrides: str) -> str:
     try:
-        pipeline.plan(load_config(sys.argv[1:], list(overrides)).streams["main"].input, "streams.x")
+        data_plan.plan(
+            load_config(sys.argv[1:], list(overrides)).streams["main"].input, "streams.x"
+        )
     except UserError as error:
         return str(error)
     return ""
@@ -29,7 +32,7 @@ train = pipeline.build_train_dataset(given, seed=3)
 print(
     json.dumps(
         {
-            "plan": str(pipeline.plan(exact)),
+            "plan": str(data_plan.plan(exact)),
             "specs": batch_specs(given) == train.element_spec,
             "train": numbers(train.take(2)),
             "later": numbers(pipeline.build_train_dataset(given, seed=3, start_step=1).take(1)),

@@ -3,8 +3,6 @@
 Source of the noise: VATT, appendix A.2.1.
 """
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from mm_models.signal import waveform
@@ -15,20 +13,15 @@ NOISE_WINDOWS = 2**16
 
 
 def sound_windows(
-    audio: AudioInputConfig,
-    samples: tf.Tensor,
-    pcm16: tf.Tensor,
-    offsets: tf.Tensor,
-    add_noise: Callable[[tf.Tensor], tf.Tensor] | None,
+    audio: AudioInputConfig, samples: tf.Tensor, pcm16: tf.Tensor, offsets: tf.Tensor
 ) -> tf.Tensor:
-    """Cuts windows out of one waveform and adds the training noise.
+    """Cuts windows out of one waveform.
 
     Args:
         audio: window size and stride.
         samples: float32[any] stored as floats; empty where stored as PCM.
         pcm16: string[] stored as 16-bit integers; empty where stored as floats.
         offsets: int32[windows] first samples.
-        add_noise: applied to each window; None for no noise.
 
     Returns:
         float32[windows, samples].
@@ -38,8 +31,6 @@ def sound_windows(
         waveform.window(samples, offset, audio.num_samples, audio.sample_stride)
         for offset in tf.unstack(offsets)
     ]
-    if add_noise is not None:
-        cuts = [add_noise(cut) for cut in cuts]
     return tf.stack(cuts)
 
 

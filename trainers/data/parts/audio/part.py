@@ -1,6 +1,5 @@
 """Sound of an example: windows of its waveform."""
 
-import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -123,17 +122,11 @@ class AudioPart(InputPart):
         """Cuts the windows out and adds the training noise."""
         first, last = example["first"], example["first"] + example["count"]
         samples = parsed[contract.WAVEFORM_FLOATS].flat_values[first:last]
-        noise = None
+        windows = decode.sound_windows(self.config, samples, example["pcm16"], example["offsets"])
         if self._noise_bank is not None:
-            noise = functools.partial(
-                decode.audio_noise,
-                std_share=self.config.noise_std_share,
-                bank=self._noise_bank,
-                draws=draws,
-            )
-        windows = decode.sound_windows(
-            self.config, samples, example["pcm16"], example["offsets"], noise
-        )
+            share, bank = self.config.noise_std_share, self._noise_bank
+            sounds = tf.unstack(windows)
+            windows = tf.stack([decode.audio_noise(each, share, bank, draws) for each in sounds])
         return {"audio": tf.repeat(windows, self._num_crops, axis=0)}
 
     def decode_all(self, parsed: Parsed) -> list[tf.Tensor]:

@@ -161,16 +161,9 @@ class PromptBuilder:
         values = self._values(facts, scene, filters, option, random)
         prompt = text_templates.fill(option.variant.inputs, values)
         target = text_templates.fill(option.variant.targets, values)
-        return PromptedExample(
-            facts.key,
-            facts.media,
-            self.name,
-            option.variant.name,
-            option.language,
-            option.question.kind if option.question else "",
-            prompt,
-            (target,),
-        )
+        variant, kind = option.variant.name, option.question.kind if option.question else ""
+        about = (facts.key, facts.media, self.name, variant, option.language, kind)
+        return PromptedExample(*about, prompt, (target,))
 
     def _lacks(self, variant: Variant, facts: RecordFacts, scene: Scene, filters: Filters) -> bool:
         """Whether a record has no objects, boxes or labels where the wording needs them."""
@@ -250,7 +243,7 @@ class PromptBuilder:
             values |= self._presence(scene, filters, option.language, random)
         if "detections" in slots:
             form = self.template.detection
-            values["detections"] = form.write(scene.boxes_yxyx_norm, scene.box_names)
+            values["detections"] = form.write(scene.boxes_yxyx_norm.tolist(), scene.box_names)
         return values
 
     def _presence(

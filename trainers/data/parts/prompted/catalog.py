@@ -12,7 +12,6 @@ from trainers.data.order.randomness import hash64
 from trainers.data.parts.prompted.builder import PromptedExample
 from trainers.data.parts.prompted.scene import see
 from trainers.data.parts.prompted.sources import PromptedSources, open_sources
-from trainers.data.reading.index import RecordIndex
 from trainers.data.reading.loader import RecordLoader
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
 from trainers.data.validation import validate
@@ -28,26 +27,25 @@ class PromptedCatalog:
     captions, absent objects) follows from the record's key alone.
     """
 
-    def __init__(self, sources: PromptedSources, indexes: list[RecordIndex], loader: RecordLoader):
+    def __init__(self, sources: PromptedSources, loader: RecordLoader):
         """Takes opened sources; the first question about sizes or places reads every record once,
         and raises UserError for corrupt ones where the data set's policy is to fail."""
         self._sources = sources
-        self._indexes = indexes
         self._loader = loader
 
     @classmethod
     def open(cls, config: InputConfig, name: str = "input") -> "PromptedCatalog":
-        """The catalog of an input. Raises UserError as `trainers.data.pipeline.plan` does."""
+        """The catalog of an input. Raises UserError as `trainers.data.plan.plan` does."""
         validate(config, name)
         indexes = open_indexes(config, name)
         loader = RecordLoader(indexes, list(config.datasets.values()))
-        return cls(open_sources(config, indexes, name), indexes, loader)
+        return cls(open_sources(config, indexes, name), loader)
 
     @functools.cached_property
     def _places(self) -> list[np.ndarray]:
         """For every source, int64[examples, 2] record number and number of the example in it."""
         places: list[list[tuple[int, int]]] = [[] for _ in self._sources.sources]
-        for dataset, index in enumerate(self._indexes):
+        for dataset, index in enumerate(self._loader.indexes):
             mine = [
                 number
                 for number, source in enumerate(self._sources.sources)
@@ -111,4 +109,4 @@ class PromptedCatalog:
             for place, each in enumerate(self._sources.sources)
             if (each.task, each.dataset) == (task, dataset)
         )
-        return self.examples(source, self._indexes[dataset].read_one(number))[item]
+        return self.examples(source, self._loader.indexes[dataset].read_one(number))[item]

@@ -122,11 +122,9 @@ def _boxes(lists, names: dict[str, str], num_objects: int) -> tuple[np.ndarray, 
             rows = []
         return np.array(rows, np.float32).reshape(len(rows), width)
 
-    boxes = (
-        per_frame(contract.OBJECT_BOXES, 4 * num_objects).reshape(-1, num_objects, 4)
-        if num_objects
-        else np.zeros((0, 0, 4), np.float32)
-    )
+    boxes = np.zeros((0, 0, 4), np.float32)
+    if num_objects:
+        boxes = per_frame(contract.OBJECT_BOXES, 4 * num_objects).reshape(-1, num_objects, 4)
     visibility = per_frame(contract.OBJECT_VISIBILITY, num_objects)
     if visibility.shape != boxes.shape[:2]:
         visibility = np.ones(boxes.shape[:2], np.float32)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from trainers.data.order.example_order import TrainingOrder
 from trainers.data.order.mixture import MixtureBlock
+from trainers.data.parts.prompted.config import PromptedInputConfig
 from trainers.data.parts.prompted.processing import PromptProcessor
 from trainers.data.parts.prompted.reader import PromptBatchReader, RawPrompts
 from trainers.data.parts.prompted.sources import PromptedSources
@@ -44,39 +45,35 @@ class PromptedPlan:
     """What the rows hold; `str` gives it as lines of text.
 
     Attributes:
+        config: of the input.
         vocabulary_size: ids of the tokenizer.
         tasks: one entry per task.
-        num_rows: rows measured.
-        num_inputs, num_targets: ids of a row.
-        examples_per_row: most examples of a row.
         input_waste, target_waste: share of the ids that are padding.
     """
 
+    config: PromptedInputConfig
     vocabulary_size: int
     tasks: list[TaskFill]
-    num_rows: int
-    num_inputs: int
-    num_targets: int
-    examples_per_row: int
     input_waste: float
     target_waste: float
 
     def __str__(self) -> str:
         """The vocabulary, a line per task, and the padding."""
-        lines = [f"  vocabulary: {self.vocabulary_size:,} ids"]
+        config, lines = self.config, [f"  vocabulary: {self.vocabulary_size:,} ids"]
         for task in self.tasks:
             if not task.num_rows:
                 lines.append(f"  task {task.name}: {task.share:.2%} of the rows, none measured")
                 continue
-            several = f"{task.examples:.1f} examples, " if self.examples_per_row > 1 else ""
+            several = f"{task.examples:.1f} examples, " if config.examples_per_row > 1 else ""
             lines.append(
                 f"  task {task.name}: {task.share:.2%} of the rows; {several}"
-                f"{task.inputs:.1f} of {self.num_inputs} input ids and {task.targets:.1f} of "
-                f"{self.num_targets} target ids in use, {task.cut_share:.1%} of the examples cut"
+                f"{task.inputs:.1f} of {config.num_input_tokens} input ids and {task.targets:.1f} "
+                f"of {config.num_target_tokens} target ids in use, {task.cut_share:.1%} of the "
+                "examples cut"
             )
         lines.append(
             f"  padding: {self.input_waste:.1%} of the input ids and {self.target_waste:.1%} of the"
-            f" target ids, measured on {self.num_rows} rows"
+            f" target ids, measured on {MEASURED_ROWS} rows"
         )
         return "\n".join(lines)
 
@@ -89,33 +86,16 @@ def measure(sources: PromptedSources, indexes: list[RecordIndex]) -> PromptedPla
     weights = [source.weight for source in sources.sources]
     sizes = [source.num_records for source in sources.sources]
     order = TrainingOrder(sizes, MixtureBlock(weights), MEASURED_ROWS, seed=0)
-    reader = PromptBatchReader(
-        sources,
-        indexes,
-        RecordLoader(indexes, datasets),
-        order,
-        Slice(0, 1, MEASURED_ROWS),
-        0,
-        None,
-    )
-    raw = reader.read(0)
-    batch = PromptProcessor(config, sources.templates, sources.tokenizer)(
-        RawPrompts(*map(tf.constant, raw.extra)), tf.constant(raw.seeds)
-    )
-    inputs, targets = batch["inputs"].numpy(), batch["targets"].numpy()
-    return PromptedPlan(
-        sources.tokenizer.vocabulary_size,
-        _fills(sources, raw, batch),
-        len(inputs),
-        inputs.shape[1],
-        targets.shape[1],
-        config.examples_per_row,
-        float((inputs == 0).mean()),
-        float((targets == 0).mean()),
-    )
+    loader, rows = RecordLoader(indexes, datasets), Slice(0, 1, MEASURED_ROWS)
+    raw = PromptBatchReader(sources, loader, order, rows, seed=0).read(0)
+    process = PromptProcessor(config, sources.templates, sources.tokenizer)
+    batch = process(RawPrompts(*map(tf.constant, raw.extra)), tf.constant(raw.seeds))
+    fills = _fills(sources, raw, batch, _cut(sources, raw, process.longest_text))
+    wastes = [float((batch[name].numpy() == 0).mean()) for name in ("inputs", "targets")]
+    return PromptedPlan(config, sources.tokenizer.vocabulary_size, fills, *wastes)
 
 
-def _fills(sources: PromptedSources, raw: RawBatch, batch: dict) -> list[TaskFill]:
+def _fills(sources: PromptedSources, raw: RawBatch, batch: dict, cut: np.ndarray) -> list[TaskFill]:
     shares = np.zeros(len(sources.builders))
     for source in sources.sources:
         shares[source.task] += source.weight
@@ -124,7 +104,6 @@ def _fills(sources: PromptedSources, raw: RawBatch, batch: dict) -> list[TaskFil
     if "input_segments" in batch:
         starts = batch["input_positions"].numpy() == 0
         examples = (starts & (batch["inputs"].numpy() != 0)).sum(axis=1)
-    cut = _cut(sources, raw)
     fills = []
     for number, builder in enumerate(sources.builders):
         rows = raw.extra.task == number
@@ -136,15 +115,14 @@ def _fills(sources: PromptedSources, raw: RawBatch, batch: dict) -> list[TaskFil
     return fills
 
 
-def _cut(sources: PromptedSources, raw: RawBatch) -> np.ndarray:
+def _cut(sources: PromptedSources, raw: RawBatch, longest_text: int) -> np.ndarray:
     """float64[rows]: share of each row's examples that are longer than a row."""
     config = sources.config.prompted
     limits = (config.num_input_tokens - 1, config.num_target_tokens - 1)
-    corrupted = PromptProcessor(config, sources.templates, sources.tokenizer).longest_text
     too_long = np.zeros(raw.extra.inputs.shape, bool)
     corrupts = np.array([builder.template.corrupts for builder in sources.builders])
     for texts, limit in zip((raw.extra.inputs, raw.extra.targets), limits, strict=True):
         lengths = sources.tokenizer.ragged(tf.constant(texts.ravel())).row_lengths().numpy()
-        allowed = np.where(corrupts[raw.extra.task], corrupted, limit)
+        allowed = np.where(corrupts[raw.extra.task], longest_text, limit)
         too_long |= lengths.reshape(texts.shape) > allowed[:, np.newaxis]
     return too_long.mean(axis=1)

@@ -97,14 +97,13 @@ class PromptedExamples(ExampleSource):
     ):
         """Takes an opened input."""
         self._sources = sources
-        self._indexes = indexes
         self._catalog = None
         self._config = inputs.prompted
         self.records_per_row = self._config.examples_per_row
         self.sizes = [source.num_records for source in sources.sources]
         if not training:
             loader = RecordLoader(indexes, list(inputs.datasets.values()))
-            self._catalog = PromptedCatalog(sources, indexes, loader)
+            self._catalog = PromptedCatalog(sources, loader)
             self.sizes = self._catalog.sizes
         self.weights = [source.weight for source in sources.sources]
         self.dataset_shares = [0.0] * len(indexes)
@@ -113,9 +112,7 @@ class PromptedExamples(ExampleSource):
 
     def reader(self, loader, order, host_slice, seed) -> Reader:
         """Reads records and makes prompts of them."""
-        return PromptBatchReader(
-            self._sources, self._indexes, loader, order, host_slice, seed, self._catalog
-        )
+        return PromptBatchReader(self._sources, loader, order, host_slice, seed, self._catalog)
 
     def extra_specs(self, batch_size: int) -> RawPrompts:
         """The words of each row."""

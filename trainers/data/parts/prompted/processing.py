@@ -20,10 +20,7 @@ class PromptProcessor:
     """Makes `inputs`, `targets` and what goes with them."""
 
     def __init__(
-        self,
-        config: PromptedInputConfig,
-        templates: Templates,
-        tokenizer: SentencePieceTokenizer,
+        self, config: PromptedInputConfig, templates: Templates, tokenizer: SentencePieceTokenizer
     ):
         """Takes an opened input."""
         self._config = config
@@ -58,11 +55,7 @@ class PromptProcessor:
         )
         texts = tf.reshape(prompts.inputs, [-1]), tf.reshape(prompts.targets, [-1])
         inputs, targets = self._examples(*texts, task, seeds)
-        batch = {
-            "task": prompts.task,
-            "language": prompts.language,
-            "example_item": prompts.item,
-        }
+        batch = {"task": prompts.task, "language": prompts.language, "example_item": prompts.item}
         if count == 1:
             return {"inputs": inputs, "targets": targets} | batch
         rows = [tf.reshape(ids, [-1, count, ids.shape[1]]) for ids in (inputs, targets)]
@@ -72,12 +65,10 @@ class PromptProcessor:
         """int32[examples, num_input_tokens] and int32[examples, num_target_tokens]."""
         if all(self._corrupts):
             return self._corrupted(inputs, seeds)
-        plain = (
-            self._inputs(inputs, task),
-            self._tokenizer.tokenize(targets, self._sizes[1], end=True),
-        )
+        answers = self._tokenizer.tokenize(targets, self._sizes[1], end=True)
         # Padding has no words, and not even an end.
-        plain = [tf.where((inputs != "")[:, tf.newaxis], ids, 0) for ids in plain]
+        present = (inputs != "")[:, tf.newaxis]
+        plain = [tf.where(present, ids, 0) for ids in (self._inputs(inputs, task), answers)]
         if not any(self._corrupts):
             return tuple(plain)
         chosen = tf.gather(self._corrupts, task)[:, tf.newaxis]

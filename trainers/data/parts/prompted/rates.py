@@ -1,9 +1,15 @@
 """How often each task of a mixture is taken. Imports no TensorFlow."""
 
+from mm_models import checks
 from mm_models.errors import UserError
 from trainers.data.parts.prompted.config import PromptedInputConfig
 
-MIXINGS = ("rate", "size", "temperature")
+# The fields that each mixing reads.
+_READ: dict[str, tuple[str, ...]] = {
+    "rate": (),
+    "size": ("scale", "maximum"),
+    "temperature": ("scale", "maximum", "temperature"),
+}
 
 
 def task_weights(config: PromptedInputConfig, num_records: dict[str, int]) -> dict[str, float]:
@@ -29,26 +35,17 @@ def task_weights(config: PromptedInputConfig, num_records: dict[str, int]) -> di
 
 def check_mixing(config: PromptedInputConfig, name: str) -> None:
     """Raises UserError for values that cannot be, and for those that the mixing does not read."""
-    if config.mixing not in MIXINGS:
-        raise UserError(
-            f"{name}.mixing is {config.mixing!r}; it must be one of {', '.join(MIXINGS)}"
-        )
+    fields = checks.choose(_READ, config.mixing, f"{name}.mixing")
     plain = PromptedInputConfig()
-    read = {
-        "rate": (),
-        "size": ("scale", "maximum"),
-        "temperature": ("scale", "maximum", "temperature"),
-    }
     for field in ("scale", "maximum", "temperature"):
         value = getattr(config, field)
         lowest = 0.0 if field == "maximum" else 1e-12
         if not lowest <= value < float("inf"):
             raise UserError(f"{name}.{field} is {value}; it must be a finite number above 0")
-        if field not in read[config.mixing] and value != getattr(plain, field):
+        if field not in fields and value != getattr(plain, field):
             raise UserError(
                 f"{name}.{field} is {value}, which mixing {config.mixing!r} does not read; leave it"
                 " out, or choose another mixing"
             )
     for task, each in config.tasks.items():
-        if not 0 < each.rate < float("inf"):
-            raise UserError(f"{name}.tasks.{task}.rate is {each.rate}; it must be greater than 0")
+        checks.check_positive(each.rate, f"{name}.tasks.{task}.rate")

@@ -13,7 +13,6 @@ from trainers.data.parts.prompted.builder import PromptedExample
 from trainers.data.parts.prompted.catalog import PromptedCatalog
 from trainers.data.parts.prompted.scene import see
 from trainers.data.parts.prompted.sources import PromptedSources
-from trainers.data.reading.index import RecordIndex
 from trainers.data.reading.loader import RecordLoader
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE, PADDING_ID, RawBatch, Slice
 
@@ -61,16 +60,14 @@ class PromptBatchReader:
     def __init__(
         self,
         sources: PromptedSources,
-        indexes: list[RecordIndex],
         loader: RecordLoader,
         order: TrainingOrder | EvaluationOrder,
         host_slice: Slice,
         seed: int,
-        catalog: PromptedCatalog | None,
+        catalog: PromptedCatalog | None = None,
     ):
         """Takes opened sources and the order to read them in; a catalog evaluates."""
         self._sources = sources
-        self._indexes = indexes
         self._loader = loader
         self._order = order
         self._slice = host_slice
@@ -128,7 +125,7 @@ class PromptBatchReader:
         """An example of the record at an ordinal, or of the next one of the order that has any."""
         place = self._sources.sources[source]
         builder = self._sources.builders[place.task]
-        for shift in range(self._indexes[place.dataset].num_records):
+        for shift in range(self._loader.indexes[place.dataset].num_records):
             if shift:
                 number = int(self._order.record(source, np.asarray([ordinal]), shift)[0])
                 # Other frames too: in all clips alike, the first ones may show nothing.

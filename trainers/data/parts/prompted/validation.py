@@ -56,8 +56,7 @@ def _check_languages(prompted: PromptedInputConfig, name: str) -> None:
 
 def _check_rows(config: InputConfig, name: str) -> None:
     count = config.prompted.examples_per_row
-    if count < 1:
-        raise UserError(f"{name}.examples_per_row is {count}; it must be at least 1")
+    checks.check_at_least(count, 1, f"{name}.examples_per_row")
     others = [part for part, each in config.parts.items() if each is not config.prompted]
     if count > 1 and others:
         raise UserError(

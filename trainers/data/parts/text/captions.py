@@ -54,12 +54,9 @@ def choose(
     usable = tf.pad(usable, paddings, constant_values=False)
     ranks = tf.where(usable, tf.pad(ranks, paddings), float("inf"))
     order = tf.argsort(ranks, axis=1, stable=True)[:, :num_candidates]
+    order = tf.ensure_shape(order, [None, num_candidates])
     present = tf.gather(usable, order, batch_dims=1)
-    chosen = tf.where(present, tf.gather(captions, order, batch_dims=1), "")
-    return (
-        tf.ensure_shape(chosen, [None, num_candidates]),
-        tf.ensure_shape(present, [None, num_candidates]),
-    )
+    return tf.where(present, tf.gather(captions, order, batch_dims=1), ""), present
 
 
 def random_ranks(seeds: tf.Tensor, num_captions: tf.Tensor) -> tf.Tensor:
