@@ -200,10 +200,7 @@ def _is_in(path: str, part: str) -> bool:
 
 
 def match(
-    model: keras.Model,
-    there: Mapping[str, Shape],
-    config: InitializeConfig,
-    name: str = "source",
+    model: keras.Model, there: Mapping[str, Shape], config: InitializeConfig, name: str = "source"
 ) -> Match:
     """Finds a place for every variable, by shapes alone.
 

@@ -235,14 +235,8 @@ def _keras_optimizer(config: OptimizerConfig, learning_rate, weight_decay: float
         # Without decay AdamW is Adam, and Keras refuses it.
         "adamw": (keras.optimizers.AdamW if weight_decay else keras.optimizers.Adam, moments),
         "lamb": (keras.optimizers.Lamb, moments),
-        "sgd": (
-            keras.optimizers.SGD,
-            {"momentum": config.momentum, "nesterov": config.nesterov},
-        ),
-        "adafactor": (
-            Adafactor,
-            {name: getattr(config, name) for name in ADAFACTOR_FIELDS},
-        ),
+        "sgd": (keras.optimizers.SGD, {"momentum": config.momentum, "nesterov": config.nesterov}),
+        "adafactor": (Adafactor, {name: getattr(config, name) for name in ADAFACTOR_FIELDS}),
     }
     kind, arguments = kinds[config.kind]
     return _without_reduction(kind)(learning_rate, weight_decay=weight_decay, **arguments)

@@ -63,13 +63,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def encode(
-        self,
-        model: keras.Model,
-        batch: Batch,
-        *,
-        stream: str,
-        training: bool,
-        seed: tf.Tensor,
+        self, model: keras.Model, batch: Batch, *, stream: str, training: bool, seed: tf.Tensor
     ) -> Any:
         """Replica-local forward pass; `seed: int32[2]` is a function of (seed, step, replica)."""
 

@@ -20,10 +20,7 @@ PAIRS = (("video", "text"), ("video", "audio"), ("audio", "text"))
 
 
 def batch_panels(
-    model: Embeds,
-    batch: Mapping[str, tf.Tensor],
-    input_config: InputConfig,
-    patch: str = "",
+    model: Embeds, batch: Mapping[str, tf.Tensor], input_config: InputConfig, patch: str = ""
 ) -> list[panels.Panel]:
     """Clip strips with captions, spectrograms, playable sounds, captions and similarity matrices.
 

@@ -251,10 +251,7 @@ def group_size(config: HarmonizationConfig, batch_size: int) -> int:
 
 
 def measure(
-    passed: Pass,
-    config: HarmonizationConfig,
-    parts: HarmonizedParts,
-    batch: Batch,
+    passed: Pass, config: HarmonizationConfig, parts: HarmonizedParts, batch: Batch
 ) -> Conflict:
     """Conflict of the two losses' gradients by `config.measure`, at `config.granularity`."""
     batch_size = passed.pooled[parts.anchor].shape[0]

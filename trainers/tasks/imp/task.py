@@ -254,7 +254,4 @@ def _classify(
     everyone = gather(mask)
     scale = tf.math.divide_no_nan(tf.cast(tf.size(everyone), tf.float32), tf.reduce_sum(everyone))
     hits = label_accuracy(logits, targets, mask * tf.reduce_max(targets, axis=1))
-    return loss.sum * scale, {
-        "classifier_loss": Term(*loss),
-        "classifier_accuracy": hits,
-    }
+    return loss.sum * scale, {"classifier_loss": Term(*loss), "classifier_accuracy": hits}
