@@ -10,20 +10,11 @@ from trainers.config.schema import (
     InitializeConfig,
     TrainerConfig,
 )
-from trainers.optimization.config import OptimizerConfig, ScheduleConfig
+from trainers.optimization.config import KIND_FIELDS, OptimizerConfig, ScheduleConfig
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 SAMPLERS = ("proportional", "random", "interval", "loss", "uncertainty")
 SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine")
-# Which optimizer fields each kind reads; any other one set apart from its default is a mistake.
-OPTIMIZERS = {
-    "adamw": {"beta_1", "beta_2", "epsilon"},
-    "adam": {"beta_1", "beta_2", "epsilon"},
-    "sgd": {"momentum", "nesterov"},
-    "adafactor": {"decay_exponent", "min_factored_size", "clip_threshold", "scale_by_parameter"},
-    "lamb": {"beta_1", "beta_2", "epsilon"},
-}
-_KIND_FIELDS = sorted(set().union(*OPTIMIZERS.values()))
 
 
 def check_config(config: ExperimentConfig) -> None:
@@ -203,10 +194,10 @@ def _check_runtime(config: ExperimentConfig) -> None:
 
 
 def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
-    checks.check_choice(optimizer.kind, tuple(OPTIMIZERS), f"{field}.kind")
-    for name in _KIND_FIELDS:
+    checks.check_choice(optimizer.kind, tuple(KIND_FIELDS), f"{field}.kind")
+    for name in sorted(set().union(*KIND_FIELDS.values())):
         value, default = getattr(optimizer, name), getattr(OptimizerConfig, name)
-        if value != default and name not in OPTIMIZERS[optimizer.kind]:
+        if value != default and name not in KIND_FIELDS[optimizer.kind]:
             raise UserError(
                 f"{field}.{name} is {value}, which {optimizer.kind} does not use; leave it out"
             )

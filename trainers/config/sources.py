@@ -5,7 +5,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import omegaconf
@@ -33,7 +33,7 @@ class ConfigSource(NamedTuple):
     tree: dict[str, Any]
 
 
-def merge(config_files: list[str], overrides: list[str]) -> ExperimentConfig:
+def merge(config_files: Sequence[str], overrides: Sequence[str]) -> ExperimentConfig:
     """Defaults ← presets ← files in order ← overrides in order. Raises UserError.
 
     A stream, data set, evaluator or parameter group that is null in a source is left out.

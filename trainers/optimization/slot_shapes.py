@@ -1,6 +1,6 @@
 """What an optimizer keeps for a weight, told from the weight's shape."""
 
-from trainers.optimization.adafactor import factored_axes
+from trainers.optimization.adafactor import factored_axes, without
 from trainers.optimization.config import OptimizerConfig
 
 # Moments as large as the weight itself, by kind.
@@ -25,11 +25,7 @@ def slot_axes(config: OptimizerConfig, shape: tuple[int, ...]) -> list[tuple[int
         if factored is None:
             return [every]
         second, largest = factored
-        return [_without(every, largest), _without(every, second)]
+        return [without(every, largest), without(every, second)]
     if config.kind == "sgd":
         return [every] if config.momentum else []
     return [every] * _WHOLE[config.kind]
-
-
-def _without(axes: tuple[int, ...], left_out: int) -> tuple[int, ...]:
-    return tuple(axis for axis in axes if axis != left_out)

@@ -52,7 +52,7 @@ class ClassificationEvaluator(Evaluator):
         self._classifier = _classifier(task, config.objective, name)
         labels.require_labels(config.input, name)
         self._source = source(self._classifier.modality)
-        if getattr(config.input, self._source) is None:
+        if self._source not in config.input.parts:
             raise UserError(
                 f"evaluators.{name}.input.{self._source} is null, but the task classifies "
                 f"{self._classifier.modality}; describe that input"

@@ -104,14 +104,10 @@ def class_prompts(names: list[str], config: ClassSentencesConfig, evaluator: str
     return ClassPrompts(rows, class_of, len(names))
 
 
-class PromptTokenizer:
-    """Turns nested lists of strings into token ids of fixed length."""
+def prompt_ids(prompts: list[list[str]], text: TextInputConfig) -> np.ndarray:
+    """int32[classes, prompts, num_tokens], cropped or padded with 0 on the right.
 
-    def __init__(self, text: TextInputConfig):
-        """Reads the vocabulary. Raises UserError when it cannot be read."""
-        self._num_tokens = text.num_tokens
-        self._tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
-
-    def __call__(self, prompts: list[list[str]]) -> np.ndarray:
-        """int32[classes, prompts, num_tokens], cropped or padded with 0 on the right."""
-        return self._tokenizer.tokenize(tf.constant(prompts), self._num_tokens).numpy()
+    Raises UserError when the vocabulary cannot be read.
+    """
+    tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
+    return tokenizer.tokenize(tf.constant(prompts), text.num_tokens).numpy()

@@ -127,9 +127,10 @@ class TextScorer:
             "constant": [constant] * len(rows),
             "corrupted": [caption_tokens(corrupted[row]) for row in rows],
         }
-        options = {"language": language or "en", "jar": self._jar}
         found = {
-            writer: captioning.word_scores(words, references, self._captioning, **options)
+            writer: captioning.word_scores(
+                words, references, self._captioning, language=language or "en", jar=self._jar
+            )
             for writer, words in written.items()
         }
         swap = {word.lower() for word in self._swap_words.get(language, ())}

@@ -41,7 +41,7 @@ def check_stream(modality: str, name: str, inputs: InputConfig) -> None:
             "such as {num_labels: 1}, or as many as an example has"
         )
     for source in ("video", "audio", "text"):
-        read = getattr(inputs, source) is not None
+        read = source in inputs.parts
         if read and source != modality:
             raise UserError(
                 f"streams.{name}.input.{source} is read, but the task looks at {modality!r}; set "

@@ -77,11 +77,11 @@ def check_stream(
     where = f"streams.{stream}.input"
     for modality in modalities(objective):
         source = SOURCES[modality]
-        if getattr(inputs, source) is None:
+        if source not in inputs.parts:
             raise UserError(f"{where}.{source} is null, but its objective reads it; describe it")
     wanted = {SOURCES[modality] for modality in modalities(objective)}
     for source in ("video", "audio", "text"):
-        if source not in wanted and getattr(inputs, source) is not None:
+        if source not in wanted and source in inputs.parts:
             raise UserError(
                 f"{where}.{source} is read, but no part of the stream's objective uses it; set it "
                 "to null"
