@@ -34,8 +34,7 @@ def _check_initialize(config: InitializeConfig, field: str) -> None:
     for name in ("may_be_new", "may_be_left_over"):
         for pattern in getattr(config, name):
             checks.check_pattern(pattern, f"{field}.{name}")
-    if config.upcycle_noise < 0:
-        raise UserError(f"{field}.upcycle_noise is {config.upcycle_noise}; use 0 or more")
+    checks.check_at_least(config.upcycle_noise, 0, f"{field}.upcycle_noise")
     if config.upcycle_noise and not config.upcycle_experts:
         raise UserError(
             f"{field}.upcycle_noise is {config.upcycle_noise}, but nothing is copied into "
@@ -201,8 +200,8 @@ def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
             raise UserError(
                 f"{field}.{name} is {value}, which {optimizer.kind} does not use; leave it out"
             )
-    for name in ("weight_decay", "clip_global_norm", "clip_threshold", "decay_exponent"):
-        checks.check_at_least(getattr(optimizer, name), 0, f"{field}.{name}")
+    names = ("weight_decay", "clip_global_norm", "clip_threshold", "decay_exponent")
+    checks.check_fields(optimizer, 0, names, field)
     if optimizer.decay_pattern:
         checks.check_pattern(optimizer.decay_pattern, f"{field}.decay_pattern")
         if not optimizer.weight_decay:

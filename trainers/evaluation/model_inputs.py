@@ -46,12 +46,7 @@ def only(input_config: InputConfig, modalities: Iterable[str]) -> InputConfig:
 
 
 def model_inputs(modalities: Iterable[str], batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """What a batch holds, by the model's modality; others are left out.
-
-    Args:
-        modalities: of the model.
-        batch: as the pipeline gives it.
-    """
+    """What a batch of the pipeline holds of a model's modalities, by their names."""
     return {name: batch[source(name)] for name in modalities if source(name) in batch}
 
 

@@ -153,8 +153,7 @@ def trained_paths(
 ) -> set[str]:
     """Paths of the variables that an optimizer moves: those of no frozen group.
 
-    Raises:
-        UserError: names of task and config differ, or a pattern takes no variable.
+    Raises UserError when names of task and config differ, or a pattern takes no variable.
     """
     _check_names(configs, variables)
     return {
@@ -193,15 +192,7 @@ def trained_groups(
     name: str, config: OptimizerConfig, variables: Sequence[keras.Variable]
 ) -> list[tuple[ParameterGroupConfig, list[keras.Variable]]]:
     """Variables by group, without groups that are frozen or empty; those that no pattern takes form
-    the last group.
-
-    Args:
-        name: of the optimizer, for messages.
-        config: whose groups they are.
-        variables: anything with a `path`.
-
-    Raises:
-        UserError: a pattern takes none of them.
+    the last group. Raises UserError for a pattern that takes none of them.
     """
     patterns = {key: re.compile(group.pattern) for key, group in config.groups.items()}
     members: dict[str, list[keras.Variable]] = {key: [] for key in patterns}

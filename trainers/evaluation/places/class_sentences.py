@@ -82,12 +82,7 @@ def templates(config: ClassSentencesConfig, name: str) -> list[str]:
 
 
 def class_prompts(names: list[str], config: ClassSentencesConfig, evaluator: str) -> ClassPrompts:
-    """Sentences about the classes, in every configured template.
-
-    Args:
-        names: different class names.
-        config: templates and further words.
-        evaluator: whose config it is.
+    """Sentences about classes of different names, in every template that `evaluator` has.
 
     Raises:
         UserError: further words for a class that there is not, or templates that cannot be used.

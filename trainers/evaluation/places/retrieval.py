@@ -91,8 +91,8 @@ class RetrievalEvaluator(EmbeddingEvaluator):
         gallery = examples.take(self._gallery_rows(examples))
         scores = {"gallery": float(len(gallery))}
         for query, target in self._pairs:
-            views = (_views(gallery, space) for space in model.spaces(query, target))
-            similarities = mean_similarities(*views, self.config.average)
+            first, second = (_views(gallery, space) for space in model.spaces(query, target))
+            similarities = mean_similarities(first, second, self.config.average)
             for key, value in retrieval.retrieval_scores(
                 similarities, np.arange(len(gallery)), ks=KS
             ).items():

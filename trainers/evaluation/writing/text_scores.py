@@ -122,7 +122,7 @@ class TextScorer:
         """`CaptionScores` by writer."""
         references = [[caption_tokens(text) for text in examples[row].references] for row in rows]
         constant = text_baselines.constant_caption(references, self._captioning[0])
-        written = {
+        written: dict[str, Sequence[Sequence[str]]] = {
             MODEL: [caption_tokens(examples[row].text) for row in rows],
             "constant": [constant] * len(rows),
             "corrupted": [caption_tokens(corrupted[row]) for row in rows],
