@@ -135,8 +135,7 @@ def read_sources(sources: Mapping[str, InitializeConfig]) -> dict[str, TrainedWe
 
     Call before the run's own model is built, which then sets the seed of its initial weights.
 
-    Raises:
-        UserError: no run there, or a checkpoint that cannot be read.
+    Raises UserError for no run there, or a checkpoint that cannot be read.
     """
     return {name: _read(config) for name, config in _given(sources).items()}
 

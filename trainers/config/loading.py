@@ -10,7 +10,7 @@ from trainers.config.schema import ExperimentConfig
 
 
 def load_config(
-    config_files: Sequence[str], overrides: Sequence[str] = (), *, check: bool = True
+    config_files: Sequence[str], overrides: Sequence[str] | None = None, *, check: bool = True
 ) -> ExperimentConfig:
     """Merges the files in order, then the overrides (`a.b=c`), into a checked ExperimentConfig.
 
@@ -18,7 +18,7 @@ def load_config(
         UserError: for a missing or malformed file, an unknown key, a wrong type or a value that
             cannot work.
     """
-    config = sources.merge(config_files, overrides)
+    config = sources.merge(config_files, overrides or [])
     if check:
         checks.check_config(config)
     return config

@@ -60,8 +60,7 @@ def embedding_by(
 ) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """The model's `embed`, by the named patches; an empty name takes its default ones.
 
-    Raises:
-        UserError: the model has no such patches; `field` is where they are named.
+    Raises UserError, which names `field`, when the model has no such patches.
     """
     if not patch:
         return model.embed

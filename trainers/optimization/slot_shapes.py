@@ -10,15 +10,7 @@ COUNTER_BYTES = 8
 
 
 def slot_axes(config: OptimizerConfig, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """The axes of the weight that each of its slots has; a whole moment has all of them.
-
-    Args:
-        config: of the optimizer.
-        shape: of the weight.
-
-    Returns:
-        One tuple a slot, in the order of the axes.
-    """
+    """The axes of a weight that each of its slots has, in order; a whole moment has all of them."""
     every = tuple(range(len(shape)))
     if config.kind == "adafactor":
         factored = factored_axes(shape, config.min_factored_size)

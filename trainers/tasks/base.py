@@ -72,11 +72,7 @@ class Task(Differentiable, abc.ABC):
     ) -> GradientRule:
         """How the loss of `stream` becomes gradients of `variables`; by default as it is.
 
-        Args:
-            model: what `build_model` made.
-            variables: those that are trained.
-            stream: name of the stream.
-            mean: divide by the global weight here; otherwise the loop does so later.
+        With `mean`, the rule divides by the global weight; otherwise the loop does so later.
         """
         return PlainGradients(self, model, variables, stream=stream, mean=mean)
 

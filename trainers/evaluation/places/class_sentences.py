@@ -66,8 +66,7 @@ class ClassPrompts:
 def templates(config: ClassSentencesConfig, name: str) -> list[str]:
     """The configured templates, or those of the named set.
 
-    Raises:
-        UserError: both are given, a set is unknown, or a template has no place for the class.
+    Raises UserError for both, for an unknown set, or for a template without a place for the class.
     """
     field = f"evaluators.{name}"
     if config.prompt_set:
@@ -84,8 +83,7 @@ def templates(config: ClassSentencesConfig, name: str) -> list[str]:
 def class_prompts(names: list[str], config: ClassSentencesConfig, evaluator: str) -> ClassPrompts:
     """Sentences about classes of different names, in every template that `evaluator` has.
 
-    Raises:
-        UserError: further words for a class that there is not, or templates that cannot be used.
+    Raises UserError for words of a class that there is not, or templates that cannot be used.
     """
     sayings, words = templates(config, evaluator), config.class_words
     unknown = sorted(set(words) - set(names))

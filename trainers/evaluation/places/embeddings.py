@@ -86,8 +86,7 @@ class Embedder:
     ) -> EmbeddedExamples:
         """Embeds one pass over the examples in order, or only the first `max_examples`.
 
-        Raises:
-            UserError: when there is not a single example.
+        Raises UserError when there is not a single example.
         """
         modalities = model.modalities if self._modalities is None else self._modalities
         parts = []

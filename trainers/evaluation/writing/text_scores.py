@@ -64,16 +64,9 @@ class TextScorer:
         jar: MeteorJar | None = None,
         seed: int = 0,
     ):
-        """Takes what to measure.
+        """Takes names in `METRICS`, METEOR's jar, and what `corrupted_captions` takes.
 
-        Args:
-            metrics: names in `METRICS`.
-            swap_words: as `corrupted_captions` takes them.
-            jar: METEOR, where there is one.
-            seed: of the corrupted captions.
-
-        Raises:
-            UserError: an unknown metric, or two kinds of METEOR.
+        Raises UserError for an unknown metric, or two kinds of METEOR.
         """
         unknown = [metric for metric in metrics if metric not in METRICS]
         if unknown or not metrics:

@@ -57,8 +57,7 @@ def check_stream(modality: str, name: str, inputs: InputConfig) -> None:
 def class_names(config: Any, streams: Mapping[str, StreamConfig]) -> list[str]:
     """Names in index order: the config's, the data sets', or numbers.
 
-    Raises:
-        UserError: names, number and data do not agree.
+    Raises UserError when names, number and data do not agree.
     """
     listed = {
         (stream, dataset): labels

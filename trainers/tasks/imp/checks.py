@@ -106,16 +106,8 @@ def _check_rate(where: str, model: ImpConfig, inputs: InputConfig) -> None:
 def label_names(
     name: str, objective: ImpObjectiveConfig, model: ImpConfig, streams: Mapping[str, StreamConfig]
 ) -> list[str]:
-    """Class names of an objective: its own, or those that its streams' data sets list.
-
-    Args:
-        name: of the objective.
-        objective: with or without names.
-        model: whose classifier has to have as many classes.
-        streams: StreamConfig of the streams that have the objective.
-
-    Returns:
-        Names in index order; none where nothing lists any, or the objective needs no labels.
+    """Class names of an objective in index order: its own, or those that its streams' data sets
+    list; none where nothing lists any, or the objective needs no labels.
 
     Raises:
         UserError: data sets list different names, or the classifier has another number of classes,
@@ -150,8 +142,7 @@ def label_names(
 def resolve(config: Any, streams: Mapping[str, StreamConfig]) -> Any:
     """A checked copy of an ImpTaskConfig with class names filled in.
 
-    Raises:
-        UserError: objectives, model and streams do not fit together.
+    Raises UserError when objectives, model and streams do not fit together.
     """
     model = imp_config.resolve(config.model)
     if not config.objectives:
