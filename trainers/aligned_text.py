@@ -4,11 +4,7 @@ from collections.abc import Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A line for each row, the first column to the left and the others to the right.
-
-    Args:
-        rows: of equal length; the first one may hold titles.
-    """
+    """A line for each row of equal length, its first cell to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -81,14 +82,8 @@ class Converted:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
-@dataclasses.dataclass(frozen=True)
-class Opened:
-    """Weights whose keys are known.
-
-    Attributes:
-        source: as it was opened.
-        key_map: whose keys it has.
-    """
+class Opened(NamedTuple):
+    """Weights, and whose keys they have."""
 
     source: mapping.Source
     key_map: KeyMap
@@ -157,12 +152,7 @@ def _open(path: str, expected_format: str) -> Opened:
 def import_weights(
     model: keras.Model, opened: Sequence[Opened], allow: Sequence[str] = ()
 ) -> Converted:
-    """Gives every source's weights to the part of the model that they are for.
-
-    Args:
-        model: built.
-        opened: by `open_sources`.
-        allow: see `import_run`.
+    """Gives every source's weights to the part of the model that they are for; see `import_run`.
 
     Returns:
         What was done, without a checkpoint.

@@ -15,8 +15,7 @@ from trainers.config.schema import RuntimeConfig
 def build_strategy(runtime: RuntimeConfig) -> tf.distribute.Strategy:
     """The strategy of `runtime`; for one device, TensorFlow's default one.
 
-    Raises:
-        UserError: no TF_CONFIG, an unreachable TPU, or devices that were fixed before.
+    Raises UserError without TF_CONFIG, for an unreachable TPU, or for devices fixed before.
     """
     kind = runtime.distribution_strategy
     if kind == "one_device":

@@ -135,8 +135,7 @@ def read_sources(sources: Mapping[str, InitializeConfig]) -> dict[str, TrainedWe
 
     Call before the run's own model is built, which then sets the seed of its initial weights.
 
-    Raises:
-        UserError: no run there, or a checkpoint that cannot be read.
+    Raises UserError for no run there, or a checkpoint that cannot be read.
     """
     return {name: _read(config) for name, config in _given(sources).items()}
 
@@ -160,33 +159,22 @@ def initialize(
     Args:
         model: whose weights get values.
         source: where they come from.
-        config: what part they fill, what may be missing, and whether experts start from dense
-            weights.
+        config: see `match`.
         seed: of the noise on copies for experts.
-        name: of the source, for messages.
-
-    Raises:
-        UserError: see `match`.
+        name: see `match`, as for what is raised.
     """
     values = source.values
     found = match(model, {path: value.shape for path, value in values.items()}, config, name)
     tables = _position_tables(model)
     for variable in _filled(model, config.part):
-        if variable.path in found.resized:
-            table = values[variable.path]
-            variable.assign(tables[variable.path].resized(table, variable.shape[0]))
-        elif variable.path in found.upcycled:
-            variable.assign(
-                upcycling.copies(
-                    values[found.upcycled[variable.path]],
-                    variable.shape[0],
-                    noise=config.upcycle_noise,
-                    seed=seed,
-                    path=variable.path,
-                )
-            )
-        elif variable.path not in found.new:
-            variable.assign(values[variable.path])
+        path, rows = variable.path, next(iter(variable.shape), 1)
+        if path in found.resized:
+            variable.assign(tables[path].resized(values[path], rows))
+        elif path in found.upcycled:
+            dense, noise = values[found.upcycled[path]], config.upcycle_noise
+            variable.assign(upcycling.copies(dense, rows, noise=noise, seed=seed, path=path))
+        elif path not in found.new:
+            variable.assign(values[path])
     return Initialized(source.checkpoint, source.step, config.part, found)
 
 
@@ -200,10 +188,7 @@ def _is_in(path: str, part: str) -> bool:
 
 
 def match(
-    model: keras.Model,
-    there: Mapping[str, Shape],
-    config: InitializeConfig,
-    name: str = "source",
+    model: keras.Model, there: Mapping[str, Shape], config: InitializeConfig, name: str = "source"
 ) -> Match:
     """Finds a place for every variable, by shapes alone.
 

@@ -111,8 +111,7 @@ INPUT_PARTS: dict[str, str] = {
 def systems() -> dict[str, System]:
     """Every system by name: those of this project, and those of installed packages.
 
-    Raises:
-        UserError: a package's entry point cannot be loaded, or its name is taken.
+    Raises UserError when a package's entry point cannot be loaded, or its name is taken.
     """
     return _installed() | SYSTEMS
 
@@ -150,8 +149,7 @@ def _load(entry: importlib.metadata.EntryPoint, package: str) -> System:
 def input_parts() -> dict[str, str]:
     """Config classes of the known parts of an input: those of this project, then of systems.
 
-    Raises:
-        UserError: a system brings a part whose name is taken.
+    Raises UserError when a system brings a part whose name is taken.
     """
     known = dict(INPUT_PARTS)
     for name, each in systems().items():

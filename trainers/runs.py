@@ -92,12 +92,7 @@ def find_checkpoint(model_dir: str, checkpoint: str) -> str:
 
 
 def restore_weights(
-    task: Task,
-    model: keras.Model,
-    config: ExperimentConfig,
-    path: str,
-    *,
-    use_ema: bool = True,
+    task: Task, model: keras.Model, config: ExperimentConfig, path: str, *, use_ema: bool = True
 ) -> int:
     """Restores the model from `path`, averages where kept and wanted; returns the step."""
     averages = build_averages(task, model, config) if use_ema else None

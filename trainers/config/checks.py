@@ -10,20 +10,11 @@ from trainers.config.schema import (
     InitializeConfig,
     TrainerConfig,
 )
-from trainers.optimization.config import OptimizerConfig, ScheduleConfig
+from trainers.optimization.config import KIND_FIELDS, OptimizerConfig, ScheduleConfig
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 SAMPLERS = ("proportional", "random", "interval", "loss", "uncertainty")
 SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine")
-# Which optimizer fields each kind reads; any other one set apart from its default is a mistake.
-OPTIMIZERS = {
-    "adamw": {"beta_1", "beta_2", "epsilon"},
-    "adam": {"beta_1", "beta_2", "epsilon"},
-    "sgd": {"momentum", "nesterov"},
-    "adafactor": {"decay_exponent", "min_factored_size", "clip_threshold", "scale_by_parameter"},
-    "lamb": {"beta_1", "beta_2", "epsilon"},
-}
-_KIND_FIELDS = sorted(set().union(*OPTIMIZERS.values()))
 
 
 def check_config(config: ExperimentConfig) -> None:
@@ -43,8 +34,7 @@ def _check_initialize(config: InitializeConfig, field: str) -> None:
     for name in ("may_be_new", "may_be_left_over"):
         for pattern in getattr(config, name):
             checks.check_pattern(pattern, f"{field}.{name}")
-    if config.upcycle_noise < 0:
-        raise UserError(f"{field}.upcycle_noise is {config.upcycle_noise}; use 0 or more")
+    checks.check_at_least(config.upcycle_noise, 0, f"{field}.upcycle_noise")
     if config.upcycle_noise and not config.upcycle_experts:
         raise UserError(
             f"{field}.upcycle_noise is {config.upcycle_noise}, but nothing is copied into "
@@ -203,15 +193,15 @@ def _check_runtime(config: ExperimentConfig) -> None:
 
 
 def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
-    checks.check_choice(optimizer.kind, tuple(OPTIMIZERS), f"{field}.kind")
-    for name in _KIND_FIELDS:
+    checks.check_choice(optimizer.kind, tuple(KIND_FIELDS), f"{field}.kind")
+    for name in sorted(set().union(*KIND_FIELDS.values())):
         value, default = getattr(optimizer, name), getattr(OptimizerConfig, name)
-        if value != default and name not in OPTIMIZERS[optimizer.kind]:
+        if value != default and name not in KIND_FIELDS[optimizer.kind]:
             raise UserError(
                 f"{field}.{name} is {value}, which {optimizer.kind} does not use; leave it out"
             )
-    for name in ("weight_decay", "clip_global_norm", "clip_threshold", "decay_exponent"):
-        checks.check_at_least(getattr(optimizer, name), 0, f"{field}.{name}")
+    names = ("weight_decay", "clip_global_norm", "clip_threshold", "decay_exponent")
+    checks.check_fields(optimizer, 0, names, field)
     if optimizer.decay_pattern:
         checks.check_pattern(optimizer.decay_pattern, f"{field}.decay_pattern")
         if not optimizer.weight_decay:

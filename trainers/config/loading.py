@@ -1,6 +1,7 @@
 """Experiments from files and back: defaults ← presets ← YAML files ← `--set` overrides."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
@@ -9,7 +10,7 @@ from trainers.config.schema import ExperimentConfig
 
 
 def load_config(
-    config_files: list[str], overrides: list[str] | None = None, *, check: bool = True
+    config_files: Sequence[str], overrides: Sequence[str] | None = None, *, check: bool = True
 ) -> ExperimentConfig:
     """Merges the files in order, then the overrides (`a.b=c`), into a checked ExperimentConfig.
 

@@ -5,7 +5,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import omegaconf
@@ -33,7 +33,7 @@ class ConfigSource(NamedTuple):
     tree: dict[str, Any]
 
 
-def merge(config_files: list[str], overrides: list[str]) -> ExperimentConfig:
+def merge(config_files: Sequence[str], overrides: Sequence[str]) -> ExperimentConfig:
     """Defaults ← presets ← files in order ← overrides in order. Raises UserError.
 
     A stream, data set, evaluator or parameter group that is null in a source is left out.
@@ -155,7 +155,7 @@ def _check_value(value: Any, hint: Any, path: str, source: str) -> None:
         if value is not None or type(None) not in arguments:
             kinds = [argument for argument in arguments if argument is not type(None)]
             _check_value(value, kinds[0], path, source)
-    elif dataclasses.is_dataclass(hint):
+    elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
         _require(isinstance(value, Mapping), value, f"a {hint.__name__} mapping", path, source)
         _check_tree(value, typing.get_type_hints(hint), f"{path}.", source)
     elif origin is dict or isinstance(hint, Mapping):
@@ -283,7 +283,7 @@ def _take_left_out(tree: dict[str, Any], hints: Mapping[str, Any]) -> list[list[
     found: list[list[str]] = []
     for key, child in list(tree.items()):
         hint = _mapping_type(hints[key])
-        if not isinstance(child, Mapping) or hint is None:
+        if not isinstance(child, dict) or hint is None:
             continue
         inner = _types_within(hint, child)
         if not dataclasses.is_dataclass(hint):

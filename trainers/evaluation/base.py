@@ -34,8 +34,7 @@ class Evaluator(abc.ABC):
     def __init__(self, name: str, config: EvaluatorConfig, task: Task):
         """Takes the evaluator's name, which prefixes its pictures, its config, and what is learned.
 
-        Raises:
-            UserError: values that cannot work, or do not fit the task.
+        Raises UserError for values that cannot work, or do not fit the task.
         """
         check_not_negative(config, f"evaluators.{name}")
         self.name = name

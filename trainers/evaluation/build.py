@@ -9,14 +9,9 @@ from trainers.tasks.base import Task
 
 
 def build_evaluators(configs: Mapping[str, EvaluatorConfig], task: Task) -> dict[str, Evaluator]:
-    """The configured evaluators by name.
+    """The experiment's evaluators by name.
 
-    Args:
-        configs: the experiment's `evaluators`.
-        task: what is learned.
-
-    Raises:
-        UserError: for an unknown kind, or values that cannot work.
+    Raises UserError for an unknown kind, or values that cannot work.
     """
     built = {}
     for name, config in configs.items():

@@ -65,8 +65,3 @@ class CompiledFunction:
         results = context.strategy.run(self._graph, args=(dict(inputs),))
         first = context.strategy.experimental_local_results
         return tf.nest.map_structure(lambda value: first(value)[0], results)
-
-    @property
-    def trace_count(self) -> int:
-        """Graphs made for the present model."""
-        return 0 if self._graph is None else self._graph.experimental_get_tracing_count()

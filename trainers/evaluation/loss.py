@@ -39,9 +39,6 @@ class LossEvaluator(Evaluator):
 
     def _terms(self, model: keras.Model, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Means of one batch; each counts by its number of real examples."""
-        options = {"stream": self._stream, "training": False}
-        seed = tf.zeros([2], tf.int32)
-        outputs = self.task.encode(model, batch, seed=seed, **options)
-        terms = self.task.terms(model, outputs, batch, gather=tf.identity, **options)
+        terms = self.task.held_out_terms(model, batch, self._stream)
         named = {"loss": terms.loss, **terms.metrics}
         return {name: tf.math.divide_no_nan(t.sum, t.weight) for name, t in named.items()}

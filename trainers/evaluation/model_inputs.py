@@ -46,12 +46,7 @@ def only(input_config: InputConfig, modalities: Iterable[str]) -> InputConfig:
 
 
 def model_inputs(modalities: Iterable[str], batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """What a batch holds, by the model's modality; others are left out.
-
-    Args:
-        modalities: of the model.
-        batch: as the pipeline gives it.
-    """
+    """What a batch of the pipeline holds of a model's modalities, by their names."""
     return {name: batch[source(name)] for name in modalities if source(name) in batch}
 
 
@@ -65,8 +60,7 @@ def embedding_by(
 ) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """The model's `embed`, by the named patches; an empty name takes its default ones.
 
-    Raises:
-        UserError: the model has no such patches; `field` is where they are named.
+    Raises UserError, which names `field`, when the model has no such patches.
     """
     if not patch:
         return model.embed

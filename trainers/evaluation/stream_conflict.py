@@ -88,11 +88,9 @@ class StreamConflictEvaluator(Evaluator):
         self, stream: str, model: keras.Model, batch: Mapping[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
         """float32[...] of the batch's mean loss, by path of the variables it depends on."""
-        options = {"stream": stream, "training": False}
         variables = model.trainable_variables
         with tf.GradientTape() as tape:
-            outputs = self.task.encode(model, batch, seed=tf.zeros([2], tf.int32), **options)
-            terms = self.task.terms(model, outputs, batch, gather=tf.identity, **options)
+            terms = self.task.held_out_terms(model, batch, stream)
             loss = tf.math.divide_no_nan(*(tf.cast(part, tf.float32) for part in terms.loss))
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         return {

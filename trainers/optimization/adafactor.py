@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainers.optimization.config import KIND_FIELDS
+
 
 class Adafactor(keras.optimizers.Optimizer):
     """Second moments in two vectors a matrix, and steps relative to the parameter's own size.
@@ -64,8 +66,8 @@ class Adafactor(keras.optimizers.Optimizer):
             return (self.add_variable(shape, dtype="float32", name=f"{name}_second_moment"),)
         second, largest = axes
         return (
-            self.add_variable(_without(shape, largest), dtype="float32", name=f"{name}_rows"),
-            self.add_variable(_without(shape, second), dtype="float32", name=f"{name}_columns"),
+            self.add_variable(without(shape, largest), dtype="float32", name=f"{name}_rows"),
+            self.add_variable(without(shape, second), dtype="float32", name=f"{name}_columns"),
         )
 
     def update_step(self, gradient, variable, learning_rate):
@@ -102,13 +104,8 @@ class Adafactor(keras.optimizers.Optimizer):
         return average
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "decay_exponent": self.decay_exponent,
-            "min_factored_size": self.min_factored_size,
-            "clip_threshold": self.clip_threshold,
-            "scale_by_parameter": self.scale_by_parameter,
-        }
+        own = {name: getattr(self, name) for name in KIND_FIELDS["adafactor"]}
+        return super().get_config() | own
 
 
 def factored_axes(shape: tuple[int, ...], min_size: int) -> tuple[int, int] | None:
@@ -124,5 +121,6 @@ def root_mean_square(values: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_mean(tf.square(values)))
 
 
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """`shape` with an axis left out."""
     return shape[:axis] + shape[axis + 1 :]

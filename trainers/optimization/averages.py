@@ -18,6 +18,8 @@ class Averages:
 
     Attributes:
         values: averages in the order of the variables that have one.
+        saved: what a checkpoint keeps: averages by the place of their variable among all trainable
+            ones, so that checkpoints with averages of frozen variables can be read too.
     """
 
     def __init__(
@@ -34,23 +36,17 @@ class Averages:
             trained: paths of those that an optimizer moves; None: all.
         """
         self._config = config
-        places = [
-            index
+        kept = {
+            str(index): variable
             for index, variable in enumerate(variables)
             if trained is None or variable.path in trained
-        ]
-        self._places = [str(index) for index in places]
-        self._variables = [variables[index] for index in places]
-        self.values = [
-            tf.Variable(variables[index].value, trainable=False, name=f"average_{index}")
-            for index in places
-        ]
-
-    @property
-    def saved(self) -> dict[str, tf.Variable]:
-        """What a checkpoint keeps: averages by the place of their variable among all trainable
-        ones, so that checkpoints with averages of frozen variables can be read too."""
-        return dict(zip(self._places, self.values, strict=True))
+        }
+        self._variables = list(kept.values())
+        self.saved = {
+            index: tf.Variable(variable.value, trainable=False, name=f"average_{index}")
+            for index, variable in kept.items()
+        }
+        self.values = list(self.saved.values())
 
     def decay(self, step: tf.Tensor) -> tf.Tensor:
         """float32[] decay of the update that follows step number `step` (from 0)."""

@@ -4,6 +4,16 @@ import dataclasses
 
 from trainers import registry
 
+# Which optimizer fields each kind reads; any other one set apart from its default is a mistake.
+_MOMENTS = ("beta_1", "beta_2", "epsilon")
+KIND_FIELDS = {
+    "adamw": _MOMENTS,
+    "adam": _MOMENTS,
+    "sgd": ("momentum", "nesterov"),
+    "adafactor": ("decay_exponent", "min_factored_size", "clip_threshold", "scale_by_parameter"),
+    "lamb": _MOMENTS,
+}
+
 
 @dataclasses.dataclass
 class ScheduleConfig:

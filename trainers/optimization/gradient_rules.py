@@ -1,27 +1,28 @@
 """How the loss of one replica's batch becomes gradients."""
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
 from trainers import distribution
-from trainers.tasks.terms import Gather, StepTerms, Term
+from trainers.tasks.terms import Batch, Gather, StepTerms, Term
 
-Batch = Mapping[str, tf.Tensor]
 Forward = Callable[[Batch, tf.Tensor], Any]
 
 
 class Differentiable(Protocol):
-    """What a rule asks of a task; see `trainers.tasks.base.Task`."""
+    """What a rule asks of a task, which is a `trainers.tasks.base.Task`."""
 
+    @abc.abstractmethod
     def encode(
         self, model: keras.Model, batch: Batch, *, stream: str, training: bool, seed: tf.Tensor
     ) -> Any:
-        """Replica-local forward pass."""
+        """Replica-local forward pass; `seed: int32[2]` is a function of (seed, step, replica)."""
 
+    @abc.abstractmethod
     def terms(
         self,
         model: keras.Model,

@@ -13,10 +13,8 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers.optimization.adafactor import Adafactor
-from trainers.optimization.config import OptimizerConfig, ParameterGroupConfig
+from trainers.optimization.config import KIND_FIELDS, OptimizerConfig, ParameterGroupConfig
 from trainers.optimization.schedules import Schedule, build_schedule
-
-ADAFACTOR_FIELDS = ("decay_exponent", "min_factored_size", "clip_threshold", "scale_by_parameter")
 
 
 class ParameterGroup:
@@ -155,8 +153,7 @@ def trained_paths(
 ) -> set[str]:
     """Paths of the variables that an optimizer moves: those of no frozen group.
 
-    Raises:
-        UserError: names of task and config differ, or a pattern takes no variable.
+    Raises UserError when names of task and config differ, or a pattern takes no variable.
     """
     _check_names(configs, variables)
     return {
@@ -195,15 +192,7 @@ def trained_groups(
     name: str, config: OptimizerConfig, variables: Sequence[keras.Variable]
 ) -> list[tuple[ParameterGroupConfig, list[keras.Variable]]]:
     """Variables by group, without groups that are frozen or empty; those that no pattern takes form
-    the last group.
-
-    Args:
-        name: of the optimizer, for messages.
-        config: whose groups they are.
-        variables: anything with a `path`.
-
-    Raises:
-        UserError: a pattern takes none of them.
+    the last group. Raises UserError for a pattern that takes none of them.
     """
     patterns = {key: re.compile(group.pattern) for key, group in config.groups.items()}
     members: dict[str, list[keras.Variable]] = {key: [] for key in patterns}
@@ -229,20 +218,13 @@ def _without_reduction(kind: type) -> type:
 
 
 def _keras_optimizer(config: OptimizerConfig, learning_rate, weight_decay: float | None):
-    moments = {"beta_1": config.beta_1, "beta_2": config.beta_2, "epsilon": config.epsilon}
-    kinds = {
-        "adam": (keras.optimizers.Adam, moments),
+    kind = {
+        "adam": keras.optimizers.Adam,
         # Without decay AdamW is Adam, and Keras refuses it.
-        "adamw": (keras.optimizers.AdamW if weight_decay else keras.optimizers.Adam, moments),
-        "lamb": (keras.optimizers.Lamb, moments),
-        "sgd": (
-            keras.optimizers.SGD,
-            {"momentum": config.momentum, "nesterov": config.nesterov},
-        ),
-        "adafactor": (
-            Adafactor,
-            {name: getattr(config, name) for name in ADAFACTOR_FIELDS},
-        ),
-    }
-    kind, arguments = kinds[config.kind]
+        "adamw": keras.optimizers.AdamW if weight_decay else keras.optimizers.Adam,
+        "lamb": keras.optimizers.Lamb,
+        "sgd": keras.optimizers.SGD,
+        "adafactor": Adafactor,
+    }[config.kind]
+    arguments = {name: getattr(config, name) for name in KIND_FIELDS[config.kind]}
     return _without_reduction(kind)(learning_rate, weight_decay=weight_decay, **arguments)

@@ -1,6 +1,6 @@
 """What an optimizer keeps for a weight, told from the weight's shape."""
 
-from trainers.optimization.adafactor import factored_axes
+from trainers.optimization.adafactor import factored_axes, without
 from trainers.optimization.config import OptimizerConfig
 
 # Moments as large as the weight itself, by kind.
@@ -10,26 +10,14 @@ COUNTER_BYTES = 8
 
 
 def slot_axes(config: OptimizerConfig, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """The axes of the weight that each of its slots has; a whole moment has all of them.
-
-    Args:
-        config: of the optimizer.
-        shape: of the weight.
-
-    Returns:
-        One tuple a slot, in the order of the axes.
-    """
+    """The axes of a weight that each of its slots has, in order; a whole moment has all of them."""
     every = tuple(range(len(shape)))
     if config.kind == "adafactor":
         factored = factored_axes(shape, config.min_factored_size)
         if factored is None:
             return [every]
         second, largest = factored
-        return [_without(every, largest), _without(every, second)]
+        return [without(every, largest), without(every, second)]
     if config.kind == "sgd":
         return [every] if config.momentum else []
     return [every] * _WHOLE[config.kind]
-
-
-def _without(axes: tuple[int, ...], left_out: int) -> tuple[int, ...]:
-    return tuple(axis for axis in axes if axis != left_out)

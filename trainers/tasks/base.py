@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from trainers.config.schema import StreamConfig
 from trainers.evaluation.pictures.panels import Panel
-from trainers.optimization.gradient_rules import Batch, GradientRule, PlainGradients
+from trainers.optimization.gradient_rules import Differentiable, GradientRule, PlainGradients
 from trainers.tasks.classifier import Classifier
-from trainers.tasks.terms import Gather, StepTerms
+from trainers.tasks.terms import Batch, StepTerms
 
 
 class TaskConfig(Protocol):
@@ -29,7 +29,7 @@ class TaskConfig(Protocol):
     model: Any
 
 
-class Task(abc.ABC):
+class Task(Differentiable, abc.ABC):
     """Single-replica view of one system's training; knows no loop and no strategy.
 
     A step is `terms(model, encode(model, batch), batch)`. `encode` is local to a replica and always
@@ -61,41 +61,18 @@ class Task(abc.ABC):
         """
         return []
 
-    @abc.abstractmethod
-    def encode(
-        self,
-        model: keras.Model,
-        batch: Batch,
-        *,
-        stream: str,
-        training: bool,
-        seed: tf.Tensor,
-    ) -> Any:
-        """Replica-local forward pass; `seed: int32[2]` is a function of (seed, step, replica)."""
-
-    @abc.abstractmethod
-    def terms(
-        self,
-        model: keras.Model,
-        outputs: Any,
-        batch: Batch,
-        *,
-        stream: str,
-        training: bool,
-        gather: Gather,
-    ) -> StepTerms:
-        """Loss and metrics of one replica's outputs against the global batch."""
+    def held_out_terms(self, model: keras.Model, batch: Batch, stream: str) -> StepTerms:
+        """Loss and metrics of one batch as it is, without dropout; negatives come from it alone."""
+        seed = tf.zeros([2], tf.int32)
+        outputs = self.encode(model, batch, stream=stream, training=False, seed=seed)
+        return self.terms(model, outputs, batch, stream=stream, training=False, gather=tf.identity)
 
     def gradient_rule(
         self, model: keras.Model, variables: Sequence[keras.Variable], *, stream: str, mean: bool
     ) -> GradientRule:
         """How the loss of `stream` becomes gradients of `variables`; by default as it is.
 
-        Args:
-            model: what `build_model` made.
-            variables: those that are trained.
-            stream: name of the stream.
-            mean: divide by the global weight here; otherwise the loop does so later.
+        With `mean`, the rule divides by the global weight; otherwise the loop does so later.
         """
         return PlainGradients(self, model, variables, stream=stream, mean=mean)
 

@@ -1,10 +1,13 @@
 """What a step yields, before it is reduced over replicas."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
+
+Batch = Mapping[str, tf.Tensor]
+Gather = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Term(NamedTuple):
@@ -33,6 +36,3 @@ class StepTerms:
     loss: Term
     metrics: dict[str, Term]
     rows: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
-
-
-Gather = Callable[[tf.Tensor], tf.Tensor]

@@ -16,9 +16,8 @@ from mm_models.vatt.config import named_config
 from mm_models.vatt.model import VattModel
 from tests.mm_models.text.pieces import write_model
 from trainers import runs
-from trainers.config.checks import OPTIMIZERS
 from trainers.config.loading import load_config
-from trainers.optimization.config import OptimizerConfig
+from trainers.optimization.config import KIND_FIELDS, OptimizerConfig
 from trainers.optimization.optimizers import build_optimizers
 from trainers.planning import sharding
 from trainers.planning.memory import state_bytes
@@ -48,7 +47,7 @@ def built(tmp_path_factory):
     return config, all_weights(config, task), task, runs.build_model(task, config)
 
 
-@pytest.mark.parametrize("kind", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("kind", sorted(KIND_FIELDS))
 def test_bytes_are_those_of_the_model_and_its_optimizer(built, kind):
     config, weights, task, model = built
     old = config.trainer.optimizers["main"]

@@ -52,7 +52,7 @@ class ClassificationEvaluator(Evaluator):
         self._classifier = _classifier(task, config.objective, name)
         labels.require_labels(config.input, name)
         self._source = source(self._classifier.modality)
-        if getattr(config.input, self._source) is None:
+        if self._source not in config.input.parts:
             raise UserError(
                 f"evaluators.{name}.input.{self._source} is null, but the task classifies "
                 f"{self._classifier.modality}; describe that input"
@@ -110,7 +110,7 @@ class ClassificationEvaluator(Evaluator):
         batch = next(iter(pipeline.build_eval_dataset(self._input)))
         rows = {int(number): row for row, number in enumerate(batch["example_id"].numpy())}
         said = class_panels.described(logits, examples.labels, self._classifier)
-        parts = []
+        parts: list[np.ndarray] = []
         for number, (title, lines) in zip(examples.example_ids.tolist(), said, strict=True):
             if number not in rows or len(parts) == self.config.num_pictures:
                 break

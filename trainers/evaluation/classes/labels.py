@@ -15,8 +15,7 @@ DATASET_INFO = "dataset_info.json"
 def class_names(names: Sequence[str], input_config: InputConfig) -> list[str]:
     """The configured names; where there are none, `labels` of the first data set that lists some.
 
-    Raises:
-        UserError: when neither gives a name.
+    Raises UserError when neither gives a name.
     """
     for found in [list(names), *dataset_labels(input_config).values()]:
         if found:
@@ -85,13 +84,10 @@ def renumber(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def single_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows with exactly one label, and that label.
+    """int64[rows] indices of rows with exactly one label, and int64[rows] that label.
 
     Args:
         labels: int32[examples, labels] padded with -1.
-
-    Returns:
-        int64[rows] indices and int64[rows] labels.
     """
     rows = np.flatnonzero((labels >= 0).sum(axis=1) == 1)
     return rows, labels[rows].max(axis=1).astype(np.int64)

@@ -20,10 +20,7 @@ PAIRS = (("video", "text"), ("video", "audio"), ("audio", "text"))
 
 
 def batch_panels(
-    model: Embeds,
-    batch: Mapping[str, tf.Tensor],
-    input_config: InputConfig,
-    patch: str = "",
+    model: Embeds, batch: Mapping[str, tf.Tensor], input_config: InputConfig, patch: str = ""
 ) -> list[panels.Panel]:
     """Clip strips with captions, spectrograms, playable sounds, captions and similarity matrices.
 
@@ -55,9 +52,8 @@ def media_panels(
     """Pictures and sounds of the first rows, with words under them.
 
     Args:
-        kept: rows of a training batch.
+        kept, input_config: rows of a training batch, and what it was read with.
         described: a title and further lines for each row.
-        input_config: what the batch was read with.
         titled_clips: put the title under clips, as under sounds.
     """
     parts = build_parts(input_config).values()

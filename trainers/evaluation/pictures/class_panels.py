@@ -22,14 +22,8 @@ def batch_panels(
     input_config: InputConfig,
     classifier: Classifier,
 ) -> list[panels.Panel]:
-    """Clip strips, spectrograms and sounds of a batch with true and predicted class.
-
-    Args:
-        model: has the classifier.
-        batch: one replica's batch; only its first examples are shown.
-        input_config: what the batch was read with, for the sample rate.
-        classifier: what tells the classes apart.
-    """
+    """Clip strips, spectrograms and sounds with true and predicted class, of the first examples of
+    one replica's batch, which was read with `input_config`."""
     kept = {name: tensor[:NUM_CLIPS] for name, tensor in batch.items()}
     inputs = model_inputs([classifier.modality], kept)
     words = described(classifier.logits(model, inputs).numpy(), kept["label"].numpy(), classifier)

@@ -5,12 +5,7 @@ from trainers.data.config import InputConfig
 
 
 def clip_captions(example_ids: list[int], input_config: InputConfig) -> list[tuple[str, list[str]]]:
-    """Key and captions of each example: those its data set's filters keep, in stored order.
-
-    Args:
-        example_ids: as in the batch.
-        input_config: what the examples were read with.
-    """
+    """Key and captions of each example: those its data set's filters keep, in stored order."""
     return [
         (info.key, [info.captions[place] for place in kept_captions(info, input_config)])
         for info in examples.describe(example_ids, input_config)

@@ -35,7 +35,11 @@ def clip_strip(
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(max_frames, len(frames))).round())
     width = max(1, round(height_pixels * frames.shape[2] / frames.shape[1]))
     tiles = [
-        np.asarray(Image.fromarray(frames[int(i)]).resize((width, height_pixels), Image.BILINEAR))
+        np.asarray(
+            Image.fromarray(frames[int(i)]).resize(
+                (width, height_pixels), Image.Resampling.BILINEAR
+            )
+        )
         for i in chosen
     ]
     gap = np.full((height_pixels, MARGIN_PIXELS, 3), BACKGROUND, np.uint8)
@@ -88,7 +92,7 @@ def spectrogram_image(
     seconds = len(waveform) / sample_rate_hz
     size = (max(160, round(120 * seconds)), height_pixels)
     axis = f"0 to {seconds:.2f} s, 0 to {sample_rate_hz / 2000:g} kHz"
-    return under(np.asarray(picture.resize(size, Image.BILINEAR)), [axis, *lines])
+    return under(np.asarray(picture.resize(size, Image.Resampling.BILINEAR)), [axis, *lines])
 
 
 def similarity_image(

@@ -20,11 +20,6 @@ def prompt_panels(
     """The first examples as a table, and as pictures with words where there is video.
 
     Rows that pack several examples show the first of them, and nothing is written for them.
-
-    Args:
-        model: writes.
-        batch: one replica's batch.
-        input_config: what it was read with.
     """
     kept = {name: tensor[:NUM_EXAMPLES] for name, tensor in batch.items()}
     tokenizer = SentencePieceTokenizer(input_config.prompted.vocabulary)

@@ -66,8 +66,7 @@ class ClassPrompts:
 def templates(config: ClassSentencesConfig, name: str) -> list[str]:
     """The configured templates, or those of the named set.
 
-    Raises:
-        UserError: both are given, a set is unknown, or a template has no place for the class.
+    Raises UserError for both, for an unknown set, or for a template without a place for the class.
     """
     field = f"evaluators.{name}"
     if config.prompt_set:
@@ -82,15 +81,9 @@ def templates(config: ClassSentencesConfig, name: str) -> list[str]:
 
 
 def class_prompts(names: list[str], config: ClassSentencesConfig, evaluator: str) -> ClassPrompts:
-    """Sentences about the classes, in every configured template.
+    """Sentences about classes of different names, in every template that `evaluator` has.
 
-    Args:
-        names: different class names.
-        config: templates and further words.
-        evaluator: whose config it is.
-
-    Raises:
-        UserError: further words for a class that there is not, or templates that cannot be used.
+    Raises UserError for words of a class that there is not, or templates that cannot be used.
     """
     sayings, words = templates(config, evaluator), config.class_words
     unknown = sorted(set(words) - set(names))
@@ -104,14 +97,10 @@ def class_prompts(names: list[str], config: ClassSentencesConfig, evaluator: str
     return ClassPrompts(rows, class_of, len(names))
 
 
-class PromptTokenizer:
-    """Turns nested lists of strings into token ids of fixed length."""
+def prompt_ids(prompts: list[list[str]], text: TextInputConfig) -> np.ndarray:
+    """int32[classes, prompts, num_tokens], cropped or padded with 0 on the right.
 
-    def __init__(self, text: TextInputConfig):
-        """Reads the vocabulary. Raises UserError when it cannot be read."""
-        self._num_tokens = text.num_tokens
-        self._tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
-
-    def __call__(self, prompts: list[list[str]]) -> np.ndarray:
-        """int32[classes, prompts, num_tokens], cropped or padded with 0 on the right."""
-        return self._tokenizer.tokenize(tf.constant(prompts), self._num_tokens).numpy()
+    Raises UserError when the vocabulary cannot be read.
+    """
+    tokenizer = build_tokenizer(text.tokenizer, text.vocabulary)
+    return tokenizer.tokenize(tf.constant(prompts), text.num_tokens).numpy()

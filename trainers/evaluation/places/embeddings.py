@@ -59,29 +59,21 @@ class EmbeddedExamples:
         def pick(array):
             return None if array is None else array[rows]
 
-        return EmbeddedExamples(
-            outputs={name: pick(array) for name, array in self.outputs.items()},
-            masks={name: pick(array) for name, array in self.masks.items()},
-            candidate_mask=pick(self.candidate_mask),
-            labels=pick(self.labels),
-            example_ids=pick(self.example_ids),
-            thumbnails=pick(self.thumbnails),
-        )
+        return EmbeddedExamples(**tf.nest.map_structure(pick, vars(self)))
 
 
 class Embedder:
-    """Compiles a model's forward pass once per input shape and keeps it between evaluations."""
+    """Compiles a model's forward pass once per input shape and keeps it between evaluations.
+
+    Attributes:
+        forward: model outputs `float32[batch, views, dim]` by name, for inputs with or without
+            views.
+    """
 
     def __init__(self, views: Views, modalities: Sequence[str] | None = None):
         """Takes what to run, and on which modalities; None is all that an embedding model has."""
-        self._forward = CompiledFunction(views)
+        self.forward = CompiledFunction(views)
         self._modalities = modalities
-
-    def forward(
-        self, model: keras.Model, inputs: Mapping[str, tf.Tensor], context: EvaluationContext
-    ) -> dict[str, tf.Tensor]:
-        """Model outputs `float32[batch, views, dim]` by name, for inputs with or without views."""
-        return self._forward(model, inputs, context)
 
     def examples(
         self,
@@ -94,8 +86,7 @@ class Embedder:
     ) -> EmbeddedExamples:
         """Embeds one pass over the examples in order, or only the first `max_examples`.
 
-        Raises:
-            UserError: when there is not a single example.
+        Raises UserError when there is not a single example.
         """
         modalities = model.modalities if self._modalities is None else self._modalities
         parts = []
@@ -155,15 +146,7 @@ def _to_host(
 
 
 def _concatenate(parts: list[EmbeddedExamples]) -> EmbeddedExamples:
-    def join(arrays):
+    def join(*arrays):
         return None if arrays[0] is None else np.concatenate(arrays)
 
-    first = parts[0]
-    return EmbeddedExamples(
-        outputs={name: join([part.outputs[name] for part in parts]) for name in first.outputs},
-        masks={name: join([part.masks[name] for part in parts]) for name in first.masks},
-        candidate_mask=join([part.candidate_mask for part in parts]),
-        labels=join([part.labels for part in parts]),
-        example_ids=join([part.example_ids for part in parts]),
-        thumbnails=join([part.thumbnails for part in parts]),
-    )
+    return EmbeddedExamples(**tf.nest.map_structure(join, *map(vars, parts)))

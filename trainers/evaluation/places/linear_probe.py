@@ -72,7 +72,7 @@ class LinearProbeEvaluator(EmbeddingEvaluator):
         for part in (config.input, config.train_input):
             labels.require_labels(part, name)
             self._source = source(config.modality)
-            if config.modality not in MODALITIES or getattr(part, self._source) is None:
+            if config.modality not in MODALITIES or self._source not in part.parts:
                 raise UserError(
                     f"evaluators.{name}.modality is {config.modality!r}; it must be one of "
                     f"{', '.join(MODALITIES)}, and both inputs must have that part"

@@ -12,9 +12,7 @@ from tensorboard.plugins.projector import projector_config_pb2
 
 from trainers.atomic_files import write_bytes, write_text
 
-CONFIG_NAME = "projector_config.pbtxt"
 SPRITE_PIXELS = 48
-FOLDER = "eval"
 
 
 def write_projector(
@@ -33,7 +31,7 @@ def write_projector(
         texts: one label per example.
         pictures: uint8[examples, height, width, 3] shown as points, or None.
     """
-    folder = tf.io.gfile.join(model_dir, FOLDER)
+    folder = tf.io.gfile.join(model_dir, "eval")
     tf.io.gfile.makedirs(folder)
     rows = ("\t".join(f"{value:.6g}" for value in vector) for vector in vectors)
     write_text(tf.io.gfile.join(folder, f"{name}.vectors.tsv"), _lines(rows))
@@ -45,7 +43,7 @@ def write_projector(
 
 
 def _add_to_config(folder: str, name: str, shape: tuple, has_sprite: bool) -> None:
-    path = tf.io.gfile.join(folder, CONFIG_NAME)
+    path = tf.io.gfile.join(folder, "projector_config.pbtxt")
     config = projector_config_pb2.ProjectorConfig()
     if tf.io.gfile.exists(path):
         with tf.io.gfile.GFile(path) as file:
@@ -67,7 +65,9 @@ def _write_sprite(path: str, pictures: np.ndarray) -> None:
     per_side = math.ceil(math.sqrt(len(pictures)))
     sheet = Image.new("RGB", (per_side * SPRITE_PIXELS, per_side * SPRITE_PIXELS))
     for number, picture in enumerate(pictures):
-        small = Image.fromarray(picture).resize((SPRITE_PIXELS, SPRITE_PIXELS), Image.BILINEAR)
+        small = Image.fromarray(picture).resize(
+            (SPRITE_PIXELS, SPRITE_PIXELS), Image.Resampling.BILINEAR
+        )
         row, column = divmod(number, per_side)
         sheet.paste(small, (column * SPRITE_PIXELS, row * SPRITE_PIXELS))
     encoded = io.BytesIO()

@@ -55,7 +55,7 @@ def embed_records(
     Raises:
         UserError: the model or its input lacks the modality, or the folder cannot be read.
     """
-    if getattr(input_config, source(modality)) is None or modality not in model.modalities:
+    if source(modality) not in input_config.parts or modality not in model.modalities:
         raise UserError(f"this run's model takes no {modality}; look for neighbours in another one")
     dataset = DatasetConfig(path=path, split=split)
     config = dataclasses.replace(

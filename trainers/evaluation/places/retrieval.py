@@ -66,7 +66,7 @@ class RetrievalEvaluator(EmbeddingEvaluator):
         self._pairs = [_parse_pair(name, pair) for pair in config.pairs]
         wanted = {modality for pair in self._pairs for modality in pair}
         read = {source(modality) for modality in wanted}
-        missing = sorted(name for name in read if getattr(config.input, name) is None)
+        missing = sorted(read - config.input.parts.keys())
         if missing or not wanted:
             raise UserError(
                 f"evaluators.{name}.pairs needs {missing or 'at least one pair'}; add it to the "
@@ -91,8 +91,8 @@ class RetrievalEvaluator(EmbeddingEvaluator):
         gallery = examples.take(self._gallery_rows(examples))
         scores = {"gallery": float(len(gallery))}
         for query, target in self._pairs:
-            first, second = model.spaces(query, target)
-            similarities = pair_similarities(gallery, first, second, self.config.average)
+            first, second = (_views(gallery, space) for space in model.spaces(query, target))
+            similarities = mean_similarities(first, second, self.config.average)
             for key, value in retrieval.retrieval_scores(
                 similarities, np.arange(len(gallery)), ks=KS
             ).items():
@@ -166,19 +166,6 @@ def retrieval_chance(pairs: Sequence[str], size: int) -> dict[str, float]:
         return {}
     recalls = {f"{pair}_r{k}": min(1.0, k / size) for pair in pairs for k in KS}
     return recalls | {f"{pair}_median_rank": (size + 1) / 2 for pair in pairs}
-
-
-def pair_similarities(
-    gallery: EmbeddedExamples, query: str, target: str, average: str = "embeddings"
-) -> np.ndarray:
-    """float64[clips, clips] cosines of every query with every target.
-
-    Args:
-        gallery: embedded clips.
-        query, target: names of the two outputs, as the model's `spaces` gives them.
-        average: `embeddings` or `similarities`, over the windows of a clip.
-    """
-    return mean_similarities(_views(gallery, query), _views(gallery, target), average)
 
 
 def mean_similarities(queries: np.ndarray, targets: np.ndarray, average: str) -> np.ndarray:

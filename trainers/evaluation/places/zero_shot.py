@@ -55,7 +55,7 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
         super().__init__(name, config, task)
         labels.require_labels(config.input, name)
         modality = config.modality
-        if modality not in MODALITIES or getattr(config.input, source(modality)) is None:
+        if modality not in MODALITIES or source(modality) not in config.input.parts:
             raise UserError(
                 f"evaluators.{name}.modality is {modality!r}; it must be one of {MODALITIES}, and "
                 "the evaluator's input must have that part"
@@ -69,7 +69,7 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
         names = labels.class_names(config.class_names, config.input)
         self._classes, self._class_of = labels.merge_same_names(names)
         self._prompts = class_sentences.class_prompts(self._classes, config, name)
-        self._tokenizer = class_sentences.PromptTokenizer(config.input.text)
+        self._tokens = class_sentences.prompt_ids(self._prompts.rows, config.input.text)
 
     def chance(self) -> dict[str, float]:
         return labels.chance(len(self._classes))
@@ -97,8 +97,7 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
 
     def class_embeddings(self, model: keras.Model, context: EvaluationContext) -> np.ndarray:
         """float64[classes, dim], each of length 1."""
-        tokens = tf.constant(self._tokenizer(self._prompts.rows))
-        outputs = self.embedder.forward(model, {"text": tokens}, context)
+        outputs = self.embedder.forward(model, {"text": tf.constant(self._tokens)}, context)
         return self._prompts.means(outputs[model.spaces(self.config.modality, "text")[1]].numpy())
 
 

@@ -43,8 +43,7 @@ class AskedBatch:
 def require_prompts(name: str, input_config: InputConfig) -> SentencePieceTokenizer:
     """The tokenizer of an evaluator's prompts.
 
-    Raises:
-        UserError: unless its input asks exactly one task, once for each example.
+    Raises UserError unless its input asks exactly one task, once for each example.
     """
     prompted = input_config.prompted
     if prompted is None or len(prompted.tasks) != 1 or prompted.examples_per_row != 1:
@@ -76,8 +75,7 @@ class AskedExampleReader:
     def __init__(self, name: str, input_config: InputConfig):
         """Opens the data sets.
 
-        Raises:
-            UserError: unless the input asks exactly one task, or where it cannot be read.
+        Raises UserError unless the input asks exactly one task, or where it cannot be read.
         """
         self._config = input_config
         self._tokenizer = require_prompts(name, input_config)

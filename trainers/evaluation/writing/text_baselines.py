@@ -49,16 +49,17 @@ def corrupted_captions(
         swap_words: by language, such as the names of digits.
         seed: makes the draws repeatable.
     """
-    known: dict[str, list[str]] = {}
-    for language, rows in group_rows([example.language for example in examples]).items():
-        words = (_bare(word) for row in rows for word in _words(examples[row]))
-        known[language] = sorted({*words} - {""})
+    known: dict[str, set[str]] = {}
+    for example in examples:
+        words = written_words(example.references[0])[0]
+        known.setdefault(example.language, set()).update(_bare(word) for word in words)
+    every = {language: sorted(words - {""}) for language, words in known.items()}
     corrupted = []
     for row, example in enumerate(examples):
         chosen = swap_words.get(example.language, ())
         draw = np.random.default_rng([seed, row])
         caption = example.references[0]
-        corrupted.append(_with_a_wrong_word(caption, chosen or known[example.language], draw))
+        corrupted.append(_with_a_wrong_word(caption, chosen or every[example.language], draw))
     return corrupted
 
 
@@ -87,10 +88,6 @@ def usual_answers(examples: Sequence[GeneratedText]) -> list[str]:
         for row in rows:
             answers[row] = usual
     return answers
-
-
-def _words(example: GeneratedText) -> list[str]:
-    return written_words(example.references[0])[0]
 
 
 def _bare(word: str) -> str:

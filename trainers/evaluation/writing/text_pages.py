@@ -27,13 +27,8 @@ dt { color: #777; font-size: 85% }
 
 
 def jpeg(frames: np.ndarray) -> bytes:
-    """One picture of a clip: its frames side by side.
-
-    Args:
-        frames: uint8[frames, height, width, 3].
-    """
-    strip = drawing.clip_strip(frames, height_pixels=frames.shape[1])
-    return encoded(strip)
+    """A clip's frames, uint8[frames, height, width, 3], side by side."""
+    return encoded(drawing.clip_strip(frames, height_pixels=frames.shape[1]))
 
 
 def encoded(picture: np.ndarray) -> bytes:

@@ -64,16 +64,9 @@ class TextScorer:
         jar: MeteorJar | None = None,
         seed: int = 0,
     ):
-        """Takes what to measure.
+        """Takes names in `METRICS`, METEOR's jar, and what `corrupted_captions` takes.
 
-        Args:
-            metrics: names in `METRICS`.
-            swap_words: as `corrupted_captions` takes them.
-            jar: METEOR, where there is one.
-            seed: of the corrupted captions.
-
-        Raises:
-            UserError: an unknown metric, or two kinds of METEOR.
+        Raises UserError for an unknown metric, or two kinds of METEOR.
         """
         unknown = [metric for metric in metrics if metric not in METRICS]
         if unknown or not metrics:
@@ -122,14 +115,15 @@ class TextScorer:
         """`CaptionScores` by writer."""
         references = [[caption_tokens(text) for text in examples[row].references] for row in rows]
         constant = text_baselines.constant_caption(references, self._captioning[0])
-        written = {
+        written: dict[str, Sequence[Sequence[str]]] = {
             MODEL: [caption_tokens(examples[row].text) for row in rows],
             "constant": [constant] * len(rows),
             "corrupted": [caption_tokens(corrupted[row]) for row in rows],
         }
-        options = {"language": language or "en", "jar": self._jar}
         found = {
-            writer: captioning.word_scores(words, references, self._captioning, **options)
+            writer: captioning.word_scores(
+                words, references, self._captioning, language=language or "en", jar=self._jar
+            )
             for writer, words in written.items()
         }
         swap = {word.lower() for word in self._swap_words.get(language, ())}

@@ -17,11 +17,11 @@ from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.transformer.block_inputs import OpenRows
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
-from trainers.optimization.gradient_rules import Batch, GradientRule
+from trainers.optimization.gradient_rules import GradientRule
 from trainers.optimization.harmonization import measures, projection
 from trainers.optimization.harmonization.config import HarmonizationConfig
 from trainers.optimization.harmonization.stack_cut import Harmonizable, StackCut, shaped_like
-from trainers.tasks.terms import StepTerms, Term
+from trainers.tasks.terms import Batch, StepTerms, Term
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,10 +251,7 @@ def group_size(config: HarmonizationConfig, batch_size: int) -> int:
 
 
 def measure(
-    passed: Pass,
-    config: HarmonizationConfig,
-    parts: HarmonizedParts,
-    batch: Batch,
+    passed: Pass, config: HarmonizationConfig, parts: HarmonizedParts, batch: Batch
 ) -> Conflict:
     """Conflict of the two losses' gradients by `config.measure`, at `config.granularity`."""
     batch_size = passed.pooled[parts.anchor].shape[0]

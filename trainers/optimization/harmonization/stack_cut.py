@@ -13,7 +13,8 @@ import tensorflow as tf
 from mm_models.layers.transformer.block_inputs import OpenRows
 from mm_models.layers.transformer.stack import StackRunner, run_stack
 from trainers.config.schema import StreamConfig
-from trainers.optimization.gradient_rules import Batch, Differentiable
+from trainers.optimization.gradient_rules import Differentiable
+from trainers.tasks.terms import Batch
 
 
 class Harmonizable(Differentiable, Protocol):

@@ -41,7 +41,7 @@ def check_stream(modality: str, name: str, inputs: InputConfig) -> None:
             "such as {num_labels: 1}, or as many as an example has"
         )
     for source in ("video", "audio", "text"):
-        read = getattr(inputs, source) is not None
+        read = source in inputs.parts
         if read and source != modality:
             raise UserError(
                 f"streams.{name}.input.{source} is read, but the task looks at {modality!r}; set "
@@ -57,8 +57,7 @@ def check_stream(modality: str, name: str, inputs: InputConfig) -> None:
 def class_names(config: Any, streams: Mapping[str, StreamConfig]) -> list[str]:
     """Names in index order: the config's, the data sets', or numbers.
 
-    Raises:
-        UserError: names, number and data do not agree.
+    Raises UserError when names, number and data do not agree.
     """
     listed = {
         (stream, dataset): labels

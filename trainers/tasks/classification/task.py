@@ -1,6 +1,5 @@
 """Learning classes of one modality: what all classifiers share."""
 
-import abc
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +17,7 @@ from trainers.tasks.base import Task
 from trainers.tasks.classification import checks
 from trainers.tasks.classifier import Classifier
 from trainers.tasks.shared.label_accuracy import label_accuracy
-from trainers.tasks.terms import Gather, StepTerms, Term
+from trainers.tasks.terms import Batch, Gather, StepTerms, Term
 
 
 @dataclasses.dataclass
@@ -50,7 +49,9 @@ class ClassificationTaskConfig:
 
 
 class ClassificationTask(Task):
-    """Cross-entropy on the classes of one modality's clips; the model gives logits.
+    """Cross-entropy on the classes of one modality's clips.
+
+    The model maps {modality: inputs} to float32[batch, classes], logits.
 
     Rows that lack the modality, and under `softmax` rows without a label, do not count.
 
@@ -75,18 +76,8 @@ class ClassificationTask(Task):
         self.modality = modality
         self.is_multi_label: bool = config.loss == "sigmoid"
 
-    @abc.abstractmethod
-    def build_model(self) -> keras.Model:
-        """A model from {modality: inputs} to float32[batch, classes], logits."""
-
     def encode(
-        self,
-        model: keras.Model,
-        batch: Mapping[str, tf.Tensor],
-        *,
-        stream: str,
-        training: bool,
-        seed: tf.Tensor,
+        self, model: keras.Model, batch: Batch, *, stream: str, training: bool, seed: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """`logits` and `targets: float32[batch, classes]`, and `mask: float32[batch]`.
 
@@ -112,7 +103,7 @@ class ClassificationTask(Task):
         self,
         model: keras.Model,
         outputs: Mapping[str, tf.Tensor],
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         stream: str,
         training: bool,
@@ -144,8 +135,6 @@ class ClassificationTask(Task):
             )
         }
 
-    def summaries(
-        self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str
-    ) -> list[Panel]:
+    def summaries(self, model: keras.Model, batch: Batch, *, stream: str) -> list[Panel]:
         """Panels: clips or spectrograms with true and predicted class, sounds, confusion."""
         return batch_panels(model, batch, self.streams[stream].input, self.classifiers()[""])

@@ -77,11 +77,11 @@ def check_stream(
     where = f"streams.{stream}.input"
     for modality in modalities(objective):
         source = SOURCES[modality]
-        if getattr(inputs, source) is None:
+        if source not in inputs.parts:
             raise UserError(f"{where}.{source} is null, but its objective reads it; describe it")
     wanted = {SOURCES[modality] for modality in modalities(objective)}
     for source in ("video", "audio", "text"):
-        if source not in wanted and getattr(inputs, source) is not None:
+        if source not in wanted and source in inputs.parts:
             raise UserError(
                 f"{where}.{source} is read, but no part of the stream's objective uses it; set it "
                 "to null"
@@ -106,16 +106,8 @@ def _check_rate(where: str, model: ImpConfig, inputs: InputConfig) -> None:
 def label_names(
     name: str, objective: ImpObjectiveConfig, model: ImpConfig, streams: Mapping[str, StreamConfig]
 ) -> list[str]:
-    """Class names of an objective: its own, or those that its streams' data sets list.
-
-    Args:
-        name: of the objective.
-        objective: with or without names.
-        model: whose classifier has to have as many classes.
-        streams: StreamConfig of the streams that have the objective.
-
-    Returns:
-        Names in index order; none where nothing lists any, or the objective needs no labels.
+    """Class names of an objective in index order: its own, or those that its streams' data sets
+    list; none where nothing lists any, or the objective needs no labels.
 
     Raises:
         UserError: data sets list different names, or the classifier has another number of classes,
@@ -150,8 +142,7 @@ def label_names(
 def resolve(config: Any, streams: Mapping[str, StreamConfig]) -> Any:
     """A checked copy of an ImpTaskConfig with class names filled in.
 
-    Raises:
-        UserError: objectives, model and streams do not fit together.
+    Raises UserError when objectives, model and streams do not fit together.
     """
     model = imp_config.resolve(config.model)
     if not config.objectives:

@@ -26,7 +26,7 @@ from trainers.tasks.imp.objectives import SOURCES, ImpObjectiveConfig, pair_moda
 from trainers.tasks.shared.in_batch_accuracy import in_batch_accuracy
 from trainers.tasks.shared.label_accuracy import label_accuracy
 from trainers.tasks.shared.vocabulary_check import check_vocabulary
-from trainers.tasks.terms import Gather, StepTerms, Term
+from trainers.tasks.terms import Batch, Gather, StepTerms, Term
 
 
 @dataclasses.dataclass
@@ -91,19 +91,13 @@ class ImpTask(Task):
         rows = imp_config.resolve(self.config.model).text.vocabulary_size
         for name, stream in self.streams.items():
             objective = self.objective(name)
-            check_vocabulary(name, stream.input, rows)
+            check_vocabulary(name, stream.input.text, rows, "task.model.text.vocabulary_size")
             if objective.label_prompts:
                 self._prompts[name] = LabelPrompts(objective, stream.input.text)
         return ImpModel(self.config.model)
 
     def encode(
-        self,
-        model: ImpModel,
-        batch: Mapping[str, tf.Tensor],
-        *,
-        stream: str,
-        training: bool,
-        seed: tf.Tensor,
+        self, model: ImpModel, batch: Batch, *, stream: str, training: bool, seed: tf.Tensor
     ) -> ImpOutputs:
         """One pass of the encoder for each modality of the stream's objective."""
         objective = self.objective(stream)
@@ -130,7 +124,7 @@ class ImpTask(Task):
         self,
         model: ImpModel,
         outputs: ImpOutputs,
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         stream: str,
         training: bool,
@@ -182,9 +176,7 @@ class ImpTask(Task):
             if one.classifier
         }
 
-    def summaries(
-        self, model: ImpModel, batch: Mapping[str, tf.Tensor], *, stream: str
-    ) -> list[Panel]:
+    def summaries(self, model: ImpModel, batch: Batch, *, stream: str) -> list[Panel]:
         """Panels: clip strips with captions, spectrograms, sounds and similarity matrices."""
         patch = self.objective(stream).patch
         return batch_panels(model, batch, self.streams[stream].input, patch)
@@ -235,7 +227,7 @@ def _classify(
     model: ImpModel,
     objective: ImpObjectiveConfig,
     outputs: ImpOutputs,
-    batch: Mapping[str, tf.Tensor],
+    batch: Batch,
     gather: Gather,
 ) -> tuple[tf.Tensor, dict[str, Term]]:
     """Summed loss and the metrics of the objective's classifier.
@@ -254,7 +246,4 @@ def _classify(
     everyone = gather(mask)
     scale = tf.math.divide_no_nan(tf.cast(tf.size(everyone), tf.float32), tf.reduce_sum(everyone))
     hits = label_accuracy(logits, targets, mask * tf.reduce_max(targets, axis=1))
-    return loss.sum * scale, {
-        "classifier_loss": Term(*loss),
-        "classifier_accuracy": hits,
-    }
+    return loss.sum * scale, {"classifier_loss": Term(*loss), "classifier_accuracy": hits}

@@ -8,7 +8,6 @@ from mm_models.backbones import vit_config
 from mm_models.errors import UserError
 from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
-from mm_models.text.tokenizers import build_tokenizer
 from trainers.config.schema import StreamConfig
 
 
@@ -28,7 +27,7 @@ def _check_stream(where: str, stream: Any, loss_chunks: int, model: PaliConfig) 
             f"{where}.input.prompted is null, but PaLI learns from prompts; name its tasks"
         )
     for source in ("audio", "text"):
-        if getattr(inputs, source) is not None:
+        if source in inputs.parts:
             raise UserError(
                 f"{where}.input.{source} is read, but PaLI has no use for it; leave it out"
             )
@@ -43,14 +42,3 @@ def _check_stream(where: str, stream: Any, loss_chunks: int, model: PaliConfig) 
         )
     if inputs.video is not None:
         vit_config.grid_of(model.vision, inputs.video.height, inputs.video.width)
-
-
-def check_vocabulary(stream: str, prompted: Any, model: PaliConfig) -> None:
-    """Raises UserError when a stream's tokenizer makes ids that the model's table lacks."""
-    size = build_tokenizer(prompted.tokenizer, prompted.vocabulary).vocabulary_size
-    rows = pali_config.resolve(model).language.vocabulary_size
-    if size > rows:
-        raise UserError(
-            f"{prompted.vocabulary} of streams.{stream} has {size} ids, more than "
-            f"task.model.language.vocabulary_size = {rows}; raise the latter to {size} or more"
-        )

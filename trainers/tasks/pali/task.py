@@ -16,7 +16,8 @@ from trainers.evaluation.pictures.panels import Panel
 from trainers.evaluation.pictures.question_panels import prompt_panels
 from trainers.tasks.base import Task
 from trainers.tasks.pali import checks as pali_checks
-from trainers.tasks.terms import Gather, StepTerms, Term
+from trainers.tasks.shared.vocabulary_check import check_vocabulary
+from trainers.tasks.terms import Batch, Gather, StepTerms, Term
 
 
 @dataclasses.dataclass
@@ -58,18 +59,13 @@ class PaliTask(Task):
 
     def build_model(self) -> PaliModel:
         """The model with every weight created."""
+        num_rows, field = self.config.model.language.vocabulary_size, "task.model.language"
         for name, stream in self.streams.items():
-            pali_checks.check_vocabulary(name, stream.input.prompted, self.config.model)
+            check_vocabulary(name, stream.input.prompted, num_rows, f"{field}.vocabulary_size")
         return PaliModel(self.config.model)
 
     def encode(
-        self,
-        model: PaliModel,
-        batch: Mapping[str, tf.Tensor],
-        *,
-        stream: str,
-        training: bool,
-        seed: tf.Tensor,
+        self, model: PaliModel, batch: Batch, *, stream: str, training: bool, seed: tf.Tensor
     ) -> SequenceTerms:
         """Sums over the target tokens of every row; rows that lack their image count nothing."""
         memory = model.encode(batch, training=training, seed=seed)
@@ -92,7 +88,7 @@ class PaliTask(Task):
         self,
         model: PaliModel,
         outputs: SequenceTerms,
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         stream: str,
         training: bool,
@@ -128,9 +124,7 @@ class PaliTask(Task):
         rows, columns = vit_config.grid_of(vision, inputs.video.height, inputs.video.width)
         return num_text + inputs.video.num_frames * rows * columns
 
-    def summaries(
-        self, model: PaliModel, batch: Mapping[str, tf.Tensor], *, stream: str
-    ) -> list[Panel]:
+    def summaries(self, model: PaliModel, batch: Batch, *, stream: str) -> list[Panel]:
         """Panels: images with prompt, target and what the model writes."""
         return prompt_panels(model, batch, self.streams[stream].input)
 

@@ -2,24 +2,28 @@
 
 from mm_models.errors import UserError
 from mm_models.text.tokenizers import build_tokenizer
-from trainers.data.config import InputConfig
+from trainers.data.parts.prompted.config import PromptedInputConfig
+from trainers.data.parts.text.config import TextInputConfig
 
 
-def check_vocabulary(stream: str, inputs: InputConfig, num_rows: int) -> None:
+def check_vocabulary(
+    stream: str, part: TextInputConfig | PromptedInputConfig | None, num_rows: int, field: str
+) -> None:
     """Raises UserError when the stream's tokenizer makes ids that the model's word table lacks.
 
     A stream without a vocabulary file passes: whoever reads its strings reports that.
 
     Args:
         stream: name, for the message.
-        inputs: of the stream.
-        num_rows: rows of the word table, `task.model.text.vocabulary_size`.
+        part: what the stream reads as tokens, if it does.
+        num_rows: rows of the word table.
+        field: that sets them.
     """
-    if inputs.text is None or not inputs.text.vocabulary:
+    if part is None or not part.vocabulary:
         return
-    size = build_tokenizer(inputs.text.tokenizer, inputs.text.vocabulary).vocabulary_size
+    size = build_tokenizer(part.tokenizer, part.vocabulary).vocabulary_size
     if size > num_rows:
         raise UserError(
-            f"{inputs.text.vocabulary} of streams.{stream} has {size} entries, more than "
-            f"task.model.text.vocabulary_size = {num_rows}; raise the latter to {size} or more"
+            f"{part.vocabulary} of streams.{stream} has {size} entries, more than {field} = "
+            f"{num_rows}; raise the latter to {size} or more"
         )

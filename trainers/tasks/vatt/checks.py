@@ -58,7 +58,7 @@ def check_stream(config: Any, name: str, inputs: InputConfig) -> None:
     """Raises UserError when the stream's shapes do not fit the model's towers."""
     model = model_config.resolve(config.model)
     for modality in ("video", "audio", "text"):
-        if getattr(inputs, modality) is not None and modality not in model.modalities:
+        if modality in inputs.parts and modality not in model.modalities:
             raise UserError(
                 f"streams.{name}.input.{modality} is read, but task.model.modalities is "
                 f"{model.modalities}; add {modality} there or set the input to null"

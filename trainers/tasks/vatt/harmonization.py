@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
@@ -18,6 +17,7 @@ from trainers.optimization.harmonization.rule import (
     measure,
 )
 from trainers.optimization.harmonization.stack_cut import Harmonizable
+from trainers.tasks.terms import Batch
 
 LOSSES = ("vidaud", "vidtxt")
 
@@ -35,7 +35,7 @@ def parts(model: VattModel, datasets: Sequence[str]) -> HarmonizedParts:
         losses=LOSSES,
         anchor="video",
         modalities=(("video", "audio"), ("video", "text")) if agnostic else (("video",),) * 2,
-        shared=shared_variables(model),
+        shared=tower.trainable_variables,
         heads=model.head.trainable_variables,
         use_bias=stack.options.use_bias,
         normalized=_normalized(model),
@@ -52,15 +52,9 @@ def _normalized(model: VattModel) -> list[str]:
     return [name for name, first in names.items() if first in maps and maps[first].batch_norm]
 
 
-def shared_variables(model: VattModel) -> list[keras.Variable]:
-    """Trainable variables that both losses run through, heads apart."""
-    agnostic = model.config.variant == "agnostic"
-    return (model.encoder.stack if agnostic else model.tower("video")).trainable_variables
-
-
 def applies(config: HarmonizationConfig, inputs: InputConfig) -> bool:
     """Whether a stream has both losses, so that there is something to harmonize."""
-    return config.method != "none" and None not in (inputs.video, inputs.audio, inputs.text)
+    return config.method != "none" and {"video", "audio", "text"} <= inputs.parts.keys()
 
 
 def check_model(config: HarmonizationConfig, model: VattConfig) -> None:
@@ -82,7 +76,7 @@ def check_batch(config: HarmonizationConfig, inputs: InputConfig) -> None:
 def batch_conflicts(
     task: Harmonizable,
     model: VattModel,
-    batch: Mapping[str, tf.Tensor],
+    batch: Batch,
     configs: Mapping[str, HarmonizationConfig],
     *,
     stream: str,

@@ -23,11 +23,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
         "warmup_steps": 2_500,
         "total_steps": 100_000,
     },
-    "vatt_finetune_image": {
-        "kind": "half_cosine",
-        "learning_rate": 0.08,
-        "total_steps": 125_000,
-    },
+    "vatt_finetune_image": {"kind": "half_cosine", "learning_rate": 0.08, "total_steps": 125_000},
     "vatt_finetune_audio": {
         "kind": "half_cosine",
         "learning_rate": 0.2,

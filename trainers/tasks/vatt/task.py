@@ -25,7 +25,7 @@ from trainers.optimization.harmonization.rule import HarmonizedGradients
 from trainers.tasks.base import Task
 from trainers.tasks.shared.in_batch_accuracy import in_batch_accuracy
 from trainers.tasks.shared.vocabulary_check import check_vocabulary
-from trainers.tasks.terms import Gather, StepTerms, Term
+from trainers.tasks.terms import Batch, Gather, StepTerms, Term
 from trainers.tasks.vatt import checks as vatt_checks
 from trainers.tasks.vatt import harmonization as vatt_harmonization
 from trainers.tasks.vatt import word_vectors as vatt_words
@@ -120,7 +120,7 @@ class VattTask(Task):
         """The model with every weight created."""
         num_rows = vatt_config.resolve(self.config.model).text.vocabulary_size
         for name, stream in self.streams.items():
-            check_vocabulary(name, stream.input, num_rows)
+            check_vocabulary(name, stream.input.text, num_rows, "task.model.text.vocabulary_size")
         return VattModel(self.config.model)
 
     def initialize(self, model: VattModel) -> list[str]:
@@ -132,7 +132,7 @@ class VattTask(Task):
     def encode(
         self,
         model: keras.Model,
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         stream: str,
         training: bool,
@@ -147,7 +147,7 @@ class VattTask(Task):
         self,
         model: keras.Model,
         outputs: Mapping[str, tf.Tensor],
-        batch: Mapping[str, tf.Tensor],
+        batch: Batch,
         *,
         stream: str,
         training: bool,
@@ -167,7 +167,8 @@ class VattTask(Task):
         if vatt_checks.normalization(self.config) == "mean":
             divisor = sum(pairs.values())
         rows: dict[str, tf.Tensor] = {}
-        metrics: dict[str, Term] = {"temperature": Term(*_constant(self.config.temperature))}
+        temperature = tf.constant(self.config.temperature, tf.float32)
+        metrics: dict[str, Term] = {"temperature": Term(temperature, tf.ones([]))}
         total = tf.zeros([])
         for pair, weight in pairs.items():
             anchors, candidates, masks = self._sides(pair, embeddings, batch)
@@ -212,9 +213,7 @@ class VattTask(Task):
             self.config.model, sorted(_modalities_of(inputs)), True, candidates
         )
 
-    def summaries(
-        self, model: keras.Model, batch: Mapping[str, tf.Tensor], *, stream: str
-    ) -> list[Panel]:
+    def summaries(self, model: keras.Model, batch: Batch, *, stream: str) -> list[Panel]:
         """Panels: clip strips with captions, spectrograms, sounds and similarity matrices; with
         harmonization also which triplets conflict."""
         inputs = self.streams[stream].input
@@ -251,8 +250,4 @@ class VattTask(Task):
 
 
 def _modalities_of(input_config: InputConfig) -> frozenset:
-    return frozenset(name for name in MODALITIES if getattr(input_config, name) is not None)
-
-
-def _constant(value: float) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.constant(value, tf.float32), tf.ones([])
+    return frozenset(MODALITIES).intersection(input_config.parts)

@@ -141,11 +141,7 @@ class ExpertUsageEvaluator(Evaluator):
 
 
 def layer_usage(sums: Mapping[str, np.ndarray]) -> LayerUsage:
-    """What a layer did.
-
-    Args:
-        sums: of a layer's `Routing`, by field.
-    """
+    """What a layer did, from the sums of its `Routing` by field."""
     tokens = max(float(sums["num_tokens"]), 1.0)
     load = np.asarray(sums["load"], np.float64)
     share = load / max(load.sum(), 1.0)
@@ -161,11 +157,7 @@ def layer_usage(sums: Mapping[str, np.ndarray]) -> LayerUsage:
 
 
 def usage_panels(usage: Mapping[str, list[LayerUsage]]) -> list[panels.Panel]:
-    """Two heat maps per expert layer, of every input by every expert.
-
-    Args:
-        usage: layers by name of the input.
-    """
+    """Two heat maps per expert layer, of every input (by name) by every expert."""
     rows, shown = list(usage), []
     for number, layers in enumerate(zip(*usage.values(), strict=True)):
         for field in ("probability", "share"):
@@ -182,12 +174,7 @@ def usage_panels(usage: Mapping[str, list[LayerUsage]]) -> list[panels.Panel]:
 
 
 def heat_map(values: np.ndarray, *, high: float) -> np.ndarray:
-    """uint8[rows, columns, 3] in big cells; 0 is dark, `high` bright.
-
-    Args:
-        values: float[rows, columns], at least 0.
-        high: value of the brightest colour.
-    """
+    """uint8[rows, columns, 3] in big cells, of float[rows, columns]; 0 is dark, `high` bright."""
     cells = drawing.colorize(values / high)
     return cells.repeat(ROW_PIXELS, axis=0).repeat(ROW_PIXELS, axis=1)
 

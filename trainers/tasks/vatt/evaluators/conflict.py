@@ -76,7 +76,7 @@ class ConflictEvaluator(Evaluator):
     def __init__(self, name: str, config: ConflictConfig, task: VattTask):
         """Raises UserError for an input or fields that give nothing to compare."""
         super().__init__(name, config, task)
-        missing = [m for m in MODALITIES if getattr(config.input, m) is None]
+        missing = [m for m in MODALITIES if m not in config.input.parts]
         if missing:
             raise UserError(
                 f"evaluators.{name}.input lacks {missing}; conflict is between a video's sound and "
@@ -97,7 +97,8 @@ class ConflictEvaluator(Evaluator):
             scores |= {f"{name}/{key}": value for key, value in found.items()}
         scores |= agreement(clips.cosines)
         if context.summary_writer is not None:
-            self.write([*_histograms(clips), *self._pictures(clips)], context)
+            shown = [panels.HistogramPanel(f"cosine/{k}", v) for k, v in clips.cosines.items()]
+            self.write([*shown, *self._pictures(clips)], context)
         return to_floats(scores)
 
     def chance(self) -> dict[str, float]:
@@ -210,12 +211,6 @@ def agreement(cosines: dict[str, np.ndarray]) -> dict[str, float]:
             scores[f"{EXACT}/pearson_{name}"] = np.corrcoef(cheap, exact)[0, 1]
         scores[f"{EXACT}/same_sign_{name}"] = ((cheap < 0) == (exact < 0)).mean()
     return scores
-
-
-def _histograms(clips: ScoredClips) -> list[panels.Panel]:
-    return [
-        panels.HistogramPanel(f"cosine/{name}", cosines) for name, cosines in clips.cosines.items()
-    ]
 
 
 def _variants(name: str, config: ConflictConfig) -> dict[str, HarmonizationConfig]:

@@ -23,8 +23,7 @@ def conflict_panels(
     Args:
         cosines: float32[batch] of each clip's video-audio and video-text gradient.
         valid: bool[batch] clips that have both.
-        batch: the clips.
-        input_config: what they were read with, for captions and the sample rate.
+        batch, input_config: the clips, and what they were read with.
     """
     rows = np.flatnonzero(valid)
     if not len(rows):
