@@ -127,8 +127,9 @@ class _TaskConfig:
 def _task(config: Any) -> Any:
     import tensorflow as tf
 
+    from mm_models.losses.term import Term
     from trainers.tasks.base import Task
-    from trainers.tasks.terms import StepTerms, Term
+    from trainers.tasks.terms import StepTerms
 
     class BenchmarkTask(Task):
         def build_model(self):

@@ -5,37 +5,10 @@ from typing import Any
 
 from mm_models import checks, config_tools
 from mm_models.imp import config_checks, sizes
+from mm_models.layers.mixture_of_experts.options import RoutingOptions
 
 # Where the temperatures start when `temperature.initial` is null.
 INITIAL_TEMPERATURES = {"dense": 0.2, "experts": 1.0}
-
-
-@dataclasses.dataclass
-class ExpertsConfig:
-    """How tokens and experts meet; see mm_models/layers/mixture_of_experts/options.py.
-
-    Attributes:
-        router: `experts_choose` or `tokens_choose`.
-        top_k: experts of a token, for `tokens_choose`.
-        capacity_factor: tokens that the experts take together, per token that there is.
-        capacity_rounding: `half_even`, or `ceil_multiple_of_4` as V-MoE has it.
-        min_capacity: least tokens of an expert.
-        group_size: most tokens that compete with each other.
-        eval_group: `example` makes an example's features its own in evaluation; `batch` groups as
-            in training.
-        ignore_padding: pads of captions take no part in routing.
-        dispatch: `indexed` or `einsum`, the same numbers by other operations.
-    """
-
-    router: str = "experts_choose"
-    top_k: int = 1
-    capacity_factor: float = 1.0
-    capacity_rounding: str = "half_even"
-    min_capacity: int = 1
-    group_size: int = 2048
-    eval_group: str = "example"
-    ignore_padding: bool = False
-    dispatch: str = "indexed"
 
 
 @dataclasses.dataclass
@@ -192,7 +165,7 @@ class ImpConfig:
     num_experts: int | None = None
     num_expert_layers: int | None = None
     expert_placement: str = "last"
-    experts: ExpertsConfig = dataclasses.field(default_factory=ExpertsConfig)
+    experts: RoutingOptions = dataclasses.field(default_factory=RoutingOptions)
     shared_encoder: bool = True
     modalities: list[str] = dataclasses.field(default_factory=lambda: ["video", "audio", "text"])
     video: VideoConfig = dataclasses.field(default_factory=VideoConfig)

@@ -1,20 +1,8 @@
 """Classification losses over one or several classes per example, with soft targets."""
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
-
-class ClassificationTerm(NamedTuple):
-    """A loss before reduction; over all replicas, sum(sum) / sum(weight) is the loss.
-
-    Attributes:
-        sum: float32[] over the examples that count.
-        weight: float32[] how many they are.
-    """
-
-    sum: tf.Tensor
-    weight: tf.Tensor
+from mm_models.losses.term import Term
 
 
 def label_targets(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -32,7 +20,7 @@ def label_targets(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
 
 def softmax_loss(
     logits: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor, label_smoothing: float = 0.0
-) -> ClassificationTerm:
+) -> Term:
     """Cross-entropy between one distribution per example and softmax(logits).
 
     Args:
@@ -46,12 +34,12 @@ def softmax_loss(
     wanted = wanted * (1.0 - label_smoothing) + label_smoothing / logits.shape[1]
     each = tf.nn.softmax_cross_entropy_with_logits(wanted, tf.cast(logits, tf.float32))
     mask *= tf.cast(totals > 0, tf.float32)
-    return ClassificationTerm(tf.reduce_sum(each * mask), tf.reduce_sum(mask))
+    return Term(tf.reduce_sum(each * mask), tf.reduce_sum(mask))
 
 
 def sigmoid_loss(
     logits: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor, class_balanced: bool = False
-) -> ClassificationTerm:
+) -> Term:
     """Binary cross-entropies, summed over the classes of an example.
 
     Args:
@@ -66,7 +54,7 @@ def sigmoid_loss(
     each = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=1)
     if class_balanced:
         each *= class_balanced_weights(targets, mask)
-    return ClassificationTerm(tf.reduce_sum(each * mask), tf.reduce_sum(mask))
+    return Term(tf.reduce_sum(each * mask), tf.reduce_sum(mask))
 
 
 def class_balanced_weights(targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -14,11 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.losses.term import Term
 from trainers import registry
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.tasks.base import Task
-from trainers.tasks.terms import StepTerms, Term
+from trainers.tasks.terms import StepTerms
 
 DIM = 8
 

@@ -31,8 +31,9 @@ def run(args: argparse.Namespace) -> int:
             "phrase_grounding"
         )
     if args.output:
-        written = skeleton.write_package(args.name, args.output)
+        if args.output:
+        lines = skeleton.write_package(args.name, args.output)
     else:
-        written = skeleton.write_in_checkout(args.name)
-    print("\n".join(["wrote", *(f"  {path}" for path in written.files), *written.next_steps]))
+        lines = skeleton.write_in_checkout(args.name)
+    print("\n".join(["wrote", *lines]))
     return 0

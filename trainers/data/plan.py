@@ -104,7 +104,7 @@ def input_fingerprint(input_config: InputConfig) -> str:
             for shard in index.shards
         ]
         datasets[name] = {"weight": float(dataset.weight), "shards": shards}
-        # Only where it matters, so that runs from before there were shares resume.
+        # The seed of a share says nothing of a whole data set.
         if dataset.share < 1:
             datasets[name]["share"] = [float(dataset.share), dataset.share_seed]
     content = {"batch_size": input_config.batch_size, "datasets": list(datasets.items())}

@@ -113,9 +113,7 @@ class Checkpoints:
         self._manager: tf.train.CheckpointManager | None = None
         self._best_manager: tf.train.CheckpointManager | None = None
 
-    def restore_latest(
-        self, identity: Mapping[str, Any], defaults: Mapping[str, Any]
-    ) -> str | None:
+    def restore_latest(self, identity: Mapping[str, Any]) -> str | None:
         """Resumes from the newest checkpoint that can be read; None when there is none.
 
         A damaged one is renamed to `damaged-…`, its reason reported, and the one before it taken.
@@ -139,7 +137,7 @@ class Checkpoints:
                 if self._chief:
                     self._set_aside(step)
                 continue
-            check_identity(identity, saved, path, defaults)
+            check_identity(identity, saved, path)
             self.restore(path)
             return path
         if steps:

@@ -10,10 +10,8 @@ import tensorflow as tf
 from mm_models.config_tools import with_travelling_files
 from mm_models.errors import UserError
 from trainers.config.schema import (
-    AlternationConfig,
     ExperimentConfig,
     InitializeConfig,
-    StreamConfig,
 )
 
 _ALTERNATION = "trainer.alternation"
@@ -79,28 +77,15 @@ def _alternation(config: ExperimentConfig) -> dict[str, Any]:
     return settings
 
 
-def setting_defaults(config: ExperimentConfig) -> dict[str, Any]:
-    """What younger settings are where nothing sets them, by the keys of `identity_of`."""
-    defaults = flatten(dataclasses.asdict(type(config.task)()), "task.")
-    defaults |= {f"streams.{name}.interval": StreamConfig.interval for name in config.streams}
-    for name in ("sampler", "combine"):
-        defaults[f"{_ALTERNATION}.{name}"] = getattr(AlternationConfig, name)
-    return defaults
-
-
-def check_identity(
-    ours: Mapping[str, Any], saved: Mapping[str, Any], path: str, defaults: Mapping[str, Any]
-) -> None:
+def check_identity(ours: Mapping[str, Any], saved: Mapping[str, Any], path: str) -> None:
     """Raises UserError naming the first setting in which a checkpoint's experiment is another one.
 
     Args:
         ours, saved: from `identity_of`, of this run and in the checkpoint.
         path: what errors call the checkpoint.
-        defaults: what a setting counts as that the checkpoint does not know, because it is younger
-            than the checkpoint.
     """
     for key in sorted(set(ours) | set(saved)):
-        here, there = ours.get(key), saved.get(key, defaults.get(key))
+        here, there = ours.get(key), saved.get(key)
         if here != there:
             raise UserError(
                 f"{path} is a checkpoint of another experiment: {key} is {there!r} there and "

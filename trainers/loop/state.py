@@ -47,5 +47,4 @@ class RunState(tf.train.experimental.PythonState):
         """Takes over what was saved, except what this run says of itself."""
         saved = json.loads(string_value)
         for name in (*self._OF_STEP, *self._OF_SCORES):
-            # Older checkpoints know fewer fields.
-            setattr(self, name, saved.get(name, getattr(self, name)))
+            setattr(self, name, saved[name])

@@ -22,7 +22,7 @@ from trainers.loop.alternation.streams import open_streams
 from trainers.loop.assembly import Assembly
 from trainers.loop.checkpoints import Checkpoints, build_checkpoint
 from trainers.loop.evaluation import Evaluation
-from trainers.loop.identity import flatten, identity_of, setting_defaults
+from trainers.loop.identity import flatten, identity_of
 from trainers.loop.monitoring.metrics_log import MetricsLog
 from trainers.loop.monitoring.norms import ParameterNorms
 from trainers.loop.monitoring.profiler import ProfilerWindow
@@ -59,7 +59,7 @@ class Training:
         self._checkpoints = Checkpoints(
             model_dir, checkpoint, config.trainer.checkpoint, assembly.strategy, self._progress.say
         )
-        restored = self._checkpoints.restore_latest(identity, setting_defaults(config))
+        restored = self._checkpoints.restore_latest(identity)
         if restored:
             self._progress.say(f"resumed from {restored}")
         for line in () if restored else (*assembly.initialized.values(), *assembly.notes):

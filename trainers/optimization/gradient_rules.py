@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from mm_models.losses.term import Term
 from trainers import distribution
-from trainers.tasks.terms import Batch, Gather, StepTerms, Term
+from trainers.tasks.terms import Batch, Gather, StepTerms
 
 Forward = Callable[[Batch, tf.Tensor], Any]
 

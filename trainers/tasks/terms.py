@@ -2,24 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import tensorflow as tf
 
+from mm_models.losses.term import Term
+
 Batch = Mapping[str, tf.Tensor]
 Gather = Callable[[tf.Tensor], tf.Tensor]
-
-
-class Term(NamedTuple):
-    """A quantity before reduction: the loop divides the global sum by the global weight.
-
-    Attributes:
-        sum: float32[] sum over this replica's examples.
-        weight: float32[] how many examples (or tokens) the sum covers.
-    """
-
-    sum: tf.Tensor
-    weight: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)

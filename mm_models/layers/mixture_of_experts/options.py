@@ -12,12 +12,11 @@ EVAL_GROUPS = ("example", "batch")
 DISPATCHES = ("indexed", "einsum")
 
 
-@dataclasses.dataclass(frozen=True)
-class ExpertOptions:
+@dataclasses.dataclass
+class RoutingOptions:
     """How tokens and experts meet.
 
     Attributes:
-        num_experts: feed-forward networks side by side.
         router: `experts_choose`: every expert takes the tokens it likes best;
             `tokens_choose`: every token asks for its best experts, which take as many as they can.
         top_k: experts that a token asks for (`tokens_choose`).
@@ -30,12 +29,8 @@ class ExpertOptions:
             not depend on the batch, or those of the `batch` as in training.
         ignore_padding: keep padding away from the experts where a padding mask is given.
         dispatch: `indexed` (gather and scatter) or `einsum` (one-hot products, for TPU).
-
-    Raises:
-        UserError: a value out of range, or an unknown choice.
     """
 
-    num_experts: int
     router: str = "experts_choose"
     top_k: int = 1
     capacity_factor: float = 1.0
@@ -45,6 +40,17 @@ class ExpertOptions:
     eval_group: str = "example"
     ignore_padding: bool = False
     dispatch: str = "indexed"
+
+
+@dataclasses.dataclass
+class ExpertOptions(RoutingOptions):
+    """The same, with how many feed-forward networks stand side by side.
+
+    Raises:
+        UserError: a value out of range, or an unknown choice.
+    """
+
+    num_experts: int = dataclasses.field(kw_only=True)
 
     def __post_init__(self):
         for name, choices in (

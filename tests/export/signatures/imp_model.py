@@ -4,7 +4,8 @@ import pathlib
 
 import tensorflow as tf
 
-from mm_models.imp.config import AudioConfig, ExpertsConfig, ImpConfig, TextConfig, VideoConfig
+from mm_models.imp.config import AudioConfig, ImpConfig, TextConfig, VideoConfig
+from mm_models.layers.mixture_of_experts.options import RoutingOptions
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
 from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
@@ -29,7 +30,7 @@ def model_config(**changes) -> ImpConfig:
         "num_layers": 1,
         "num_experts": 3,
         "num_expert_layers": 1,
-        "experts": ExpertsConfig(capacity_factor=1.5),
+        "experts": RoutingOptions(capacity_factor=1.5),
         "audio": AudioConfig(sample_rate_hz=RATE_HZ),
         "text": TextConfig(vocabulary_size=64),
         "classifiers": {"digits": 10},

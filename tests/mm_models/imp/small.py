@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from mm_models.imp.config import ExpertsConfig, ImpConfig
+from mm_models.imp.config import ImpConfig
+from mm_models.layers.mixture_of_experts.options import RoutingOptions
 
 MODALITIES = ["video", "audio", "waveform", "text"]
 
@@ -20,7 +21,7 @@ def small(modalities=("video", "audio", "text"), **changes) -> ImpConfig:
 def with_experts(modalities=("video", "audio", "text"), **changes) -> ImpConfig:
     """Two layers, the last of three experts."""
     experts = {"num_layers": 2, "num_experts": 3, "num_expert_layers": 1}
-    experts["experts"] = ExpertsConfig(capacity_factor=1.1)
+    experts["experts"] = RoutingOptions(capacity_factor=1.1)
     return small(modalities, **(experts | changes))
 
 

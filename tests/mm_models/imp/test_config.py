@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 from mm_models.errors import UserError
 from mm_models.imp import config as imp_config
 from mm_models.imp import sizes
-from mm_models.imp.config import ExpertsConfig, ImpConfig, resolve
+from mm_models.imp.config import ImpConfig, resolve
 from mm_models.imp.model import ImpModel
-from mm_models.layers.mixture_of_experts.options import ExpertOptions
+from mm_models.layers.mixture_of_experts.options import ExpertOptions, RoutingOptions
 from tests.mm_models.imp.small import MODALITIES, inputs, small, with_experts
 
 SHAPE_FIELDS = {
@@ -137,7 +137,7 @@ def test_the_words_start_as_far_apart_as_asked():
 def test_experts_have_the_fields_and_defaults_of_the_layer():
     fields = {field.name: field.default for field in dataclasses.fields(ExpertOptions)}
     del fields["num_experts"]
-    assert dataclasses.asdict(ExpertsConfig()) == fields
+    assert dataclasses.asdict(RoutingOptions()) == fields
 
 
 @pytest.mark.parametrize(

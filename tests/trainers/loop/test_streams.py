@@ -1,6 +1,5 @@
 """Several streams in one run: traces, positions, accumulation."""
 
-import json
 import shutil
 
 import numpy as np
@@ -13,9 +12,7 @@ from tests.trainers.loop.support import assert_same_tensors, losses, run_toy, te
 from trainers.data.config import DatasetConfig
 from trainers.loop import checkpoints
 from trainers.loop.assembly import assemble, prepare
-from trainers.loop.identity import check_identity, identity_of, setting_defaults
 from trainers.loop.inputs import StreamReader, data_seeds
-from trainers.loop.state import RunState
 
 TWO_STREAMS = [
     "streams={main: {weight: 2}, small: {weight: 1, input: {batch_size: 8}}}",
@@ -111,20 +108,6 @@ def test_streams_of_one_data_set_are_shuffled_apart(tmp_path):
     large, twin = (reader.next(name)["x"].numpy() for name in ("large", "twin"))
     np.testing.assert_array_equal(large, toy_task.host_batch(16, seed=7, step=3)["x"])
     assert (large != twin).any()
-
-
-def test_checkpoints_older_than_these_settings_go_on(tmp_path):
-    config = toy_config(tmp_path, text=THREE_STREAMS)
-    ours = identity_of(config, toy_task.ToyInputs().fingerprint)
-    young = [key for key in ours if "alternation" in key or key.endswith(".interval")]
-    assert len(young) == 5
-    saved = {key: value for key, value in ours.items() if key not in young}
-    check_identity(ours, saved, "ckpt-1", setting_defaults(config))
-    state = RunState({}, "", 0)
-    text = json.loads(state.serialize())
-    del text["order"]
-    state.deserialize(json.dumps(text | {"positions": {"large": 3}}))
-    assert (state.order, state.positions) == ({}, {"large": 3})
 
 
 def test_another_sampler_or_interval_is_another_experiment(tmp_path):

@@ -15,8 +15,7 @@ from trainers.config.schema import TrainerConfig
 from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import NamedOptimizer
 from trainers.tasks.base import Task
-
-Batch = Mapping[str, tf.Tensor]
+from trainers.tasks.terms import Batch
 
 
 @dataclasses.dataclass(frozen=True)

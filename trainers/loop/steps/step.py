@@ -6,9 +6,10 @@ from typing import Any
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.losses.term import Term
 from trainers import distribution
-from trainers.loop.steps.compiled_step import Batch, CompiledStep, StepParts
-from trainers.tasks.terms import Term
+from trainers.loop.steps.compiled_step import CompiledStep, StepParts
+from trainers.tasks.terms import Batch
 
 
 class TrainStep(CompiledStep):

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from trainers.loop.steps.compiled_step import Batch, CompiledStep, StepParts
+from trainers.loop.steps.compiled_step import CompiledStep, StepParts
 from trainers.loop.steps.step import TrainStep
+from trainers.tasks.terms import Batch
 
 
 class SummedStep(CompiledStep):

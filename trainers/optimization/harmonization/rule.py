@@ -16,12 +16,13 @@ from mm_models.errors import UserError
 from mm_models.layers import randomness
 from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.transformer.block_inputs import OpenRows
+from mm_models.losses.term import Term
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
 from trainers.optimization.gradient_rules import GradientRule
 from trainers.optimization.harmonization import measures, projection
 from trainers.optimization.harmonization.config import HarmonizationConfig
 from trainers.optimization.harmonization.stack_cut import Harmonizable, StackCut, shaped_like
-from trainers.tasks.terms import Batch, StepTerms, Term
+from trainers.tasks.terms import Batch, StepTerms
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from mm_models.layers import mixup, randomness
 from mm_models.layers.random_purposes import Purpose
 from mm_models.losses import classification
+from mm_models.losses.term import Term
 from trainers.config.schema import StreamConfig
 from trainers.evaluation.pictures.class_panels import batch_panels
 from trainers.evaluation.pictures.panels import Panel
@@ -17,7 +18,7 @@ from trainers.tasks.base import Task
 from trainers.tasks.classification import checks
 from trainers.tasks.classifier import Classifier
 from trainers.tasks.shared.label_accuracy import label_accuracy
-from trainers.tasks.terms import Batch, Gather, StepTerms, Term
+from trainers.tasks.terms import Batch, Gather, StepTerms
 
 
 @dataclasses.dataclass
@@ -122,7 +123,7 @@ class ClassificationTask(Task):
         has_label = tf.cast(tf.reduce_max(targets, axis=1) > 0, tf.float32)
         labelled = Term(tf.reduce_sum(has_label * mask), tf.reduce_sum(mask))
         hits = label_accuracy(logits, targets, mask * has_label)
-        return StepTerms(Term(*loss), {"accuracy": hits, "labelled": labelled})
+        return StepTerms(loss, {"accuracy": hits, "labelled": labelled})
 
     def classifiers(self) -> dict[str, Classifier]:
         """The model itself, which averages over views."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from trainers.tasks.terms import Term
+from mm_models.losses.term import Term
 
 
 def _layers(routings: Mapping[str, Sequence]) -> list[list]:

@@ -13,6 +13,7 @@ from mm_models.imp.config import ImpConfig
 from mm_models.imp.model import ImpModel
 from mm_models.losses import classification
 from mm_models.losses.contrastive import pair_nce_loss
+from mm_models.losses.term import Term
 from trainers.config.schema import StreamConfig
 from trainers.evaluation.pictures.batch_panels import batch_panels
 from trainers.evaluation.pictures.panels import Panel
@@ -26,7 +27,7 @@ from trainers.tasks.imp.objectives import SOURCES, ImpObjectiveConfig, pair_moda
 from trainers.tasks.shared.in_batch_accuracy import in_batch_accuracy
 from trainers.tasks.shared.label_accuracy import label_accuracy
 from trainers.tasks.shared.vocabulary_check import check_vocabulary
-from trainers.tasks.terms import Batch, Gather, StepTerms, Term
+from trainers.tasks.terms import Batch, Gather, StepTerms
 
 
 @dataclasses.dataclass
@@ -246,4 +247,4 @@ def _classify(
     everyone = gather(mask)
     scale = tf.math.divide_no_nan(tf.cast(tf.size(everyone), tf.float32), tf.reduce_sum(everyone))
     hits = label_accuracy(logits, targets, mask * tf.reduce_max(targets, axis=1))
-    return loss.sum * scale, {"classifier_loss": Term(*loss), "classifier_accuracy": hits}
+    return loss.sum * scale, {"classifier_loss": loss, "classifier_accuracy": hits}

@@ -8,6 +8,7 @@ import tensorflow as tf
 from mm_models.backbones import vit_config
 from mm_models.backbones.t5 import PAD_ID
 from mm_models.losses.sequence import SequenceTerms, chunked_token_terms
+from mm_models.losses.term import Term
 from mm_models.pali import config as pali_config
 from mm_models.pali.config import PaliConfig
 from mm_models.pali.model import PaliModel
@@ -17,7 +18,7 @@ from trainers.evaluation.pictures.question_panels import prompt_panels
 from trainers.tasks.base import Task
 from trainers.tasks.pali import checks as pali_checks
 from trainers.tasks.shared.vocabulary_check import check_vocabulary
-from trainers.tasks.terms import Batch, Gather, StepTerms, Term
+from trainers.tasks.terms import Batch, Gather, StepTerms
 
 
 @dataclasses.dataclass

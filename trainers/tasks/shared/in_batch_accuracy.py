@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from trainers.tasks.terms import Gather, Term
+from mm_models.losses.term import Term
+from trainers.tasks.terms import Gather
 
 # Scores nearer to each other than this are ties; they differ by rounding only.
 TIE_TOLERANCE = 1e-5

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from trainers.tasks.terms import Term
+from mm_models.losses.term import Term
 
 
 def label_accuracy(logits: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> Term:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from mm_models.layers.transformer.stack import StackRunner, run_stack
 from mm_models.losses.contrastive import nce_loss
+from mm_models.losses.term import Term
 from mm_models.vatt import config as vatt_config
 from mm_models.vatt import token_counts
 from mm_models.vatt.config import VattConfig
@@ -25,7 +26,7 @@ from trainers.optimization.harmonization.rule import HarmonizedGradients
 from trainers.tasks.base import Task
 from trainers.tasks.shared.in_batch_accuracy import in_batch_accuracy
 from trainers.tasks.shared.vocabulary_check import check_vocabulary
-from trainers.tasks.terms import Batch, Gather, StepTerms, Term
+from trainers.tasks.terms import Batch, Gather, StepTerms
 from trainers.tasks.vatt import checks as vatt_checks
 from trainers.tasks.vatt import harmonization as vatt_harmonization
 from trainers.tasks.vatt import word_vectors as vatt_words

@@ -42,7 +42,7 @@ def test_indexed_and_einsum_are_the_same_function(
     # Rounded, so that ties occur.
     logits = np.round(random.normal(size=(num_groups, num_tokens, num_experts)), 1)
     real = tf.constant(random.random((num_groups, num_tokens)) > 0.5) if padded else None
-    options = ExpertOptions(num_experts, router=router, top_k=1 + seed % num_experts)
+    options = ExpertOptions(num_experts=num_experts, router=router, top_k=1 + seed % num_experts)
     capacity = max(1, round(share * num_tokens))
     rest = (tokens, tf.constant(logits, tf.float32), real, capacity, options)
     indexed = through(dispatch_indexed, *rest)
@@ -55,7 +55,7 @@ def test_indexed_gradients_equal_finite_differences():
     random = np.random.default_rng(0)
     tokens = tf.constant(random.normal(size=(2, 6, DIM)), tf.float32)
     logits = tf.constant(random.normal(size=(2, 6, 4)), tf.float32)
-    options = ExpertOptions(4)
+    options = ExpertOptions(num_experts=4)
 
     def total(tokens, logits):
         assignment = routing.assign(tf.nn.softmax(logits), None, 2, options)
@@ -74,7 +74,7 @@ def test_compiled_outputs_and_gradients_equal_eager_ones(implementation, router)
     tokens = tf.constant(random.normal(size=(2, 33, DIM)), tf.float32)
     logits = tf.constant(np.round(random.normal(size=(2, 33, 4)), 1), tf.float32)
     real = tf.constant(random.random((2, 33)) > 0.2)
-    options = ExpertOptions(4, router=router, top_k=2)
+    options = ExpertOptions(num_experts=4, router=router, top_k=2)
 
     def run(tokens, logits):
         return through(implementation, tokens, logits, real, 11, options)

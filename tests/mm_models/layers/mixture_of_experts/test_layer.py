@@ -95,7 +95,7 @@ def test_battery(options):
 
 
 def test_experts_start_as_their_dense_likes_would_and_apart():
-    layer = MixtureOfExperts(ExpertOptions(4), 256, use_bias=False)
+    layer = MixtureOfExperts(ExpertOptions(num_experts=4), 256, use_bias=False)
     layer.build((None, None, 64))
     for dense, (fan_in, fan_out) in ((layer.wi, (64, 256)), (layer.wo, (256, 64))):
         limit = math.sqrt(6.0 / (fan_in + fan_out))

@@ -24,7 +24,7 @@ SIX_TOKENS = (
 
 def summarise(probabilities, assignment, real=None, **options):
     logits = tf.math.log(probabilities)
-    options = ExpertOptions(probabilities.shape[-1], **options)
+    options = ExpertOptions(num_experts=probabilities.shape[-1], **options)
     return statistics.summarise(logits, probabilities, assignment, real, options)
 
 
@@ -129,7 +129,7 @@ def test_routers_equal_their_numpy_forms_with_many_ties_eager_and_compiled(seed,
         expected = numpy_experts_choose(probabilities, real, capacity)
     else:
         expected = numpy_tokens_choose(probabilities, real, capacity, 2)
-    options = ExpertOptions(num_experts, router=router, top_k=2)
+    options = ExpertOptions(num_experts=num_experts, router=router, top_k=2)
 
     def assign(probabilities, real):
         return routing.assign(probabilities, real, capacity, options)
@@ -157,5 +157,7 @@ def test_statistics_leave_padding_out():
     assert float(sums.left_behind) == 0.0
     np.testing.assert_allclose(sums.probability, [1.74, 0.88, 1.38], rtol=1e-6)
     logits = tf.ones([1, 6, 3])
-    z_loss = statistics.summarise(logits, probabilities, assignment, real, ExpertOptions(3)).z_loss
+    z_loss = statistics.summarise(
+        logits, probabilities, assignment, real, ExpertOptions(num_experts=3)
+    ).z_loss
     assert float(z_loss) == pytest.approx(4 * (1.0 + np.log(3.0)) ** 2)

@@ -8,11 +8,12 @@ from mmstack_beacon.config import BeaconConfig
 from mmstack_beacon.model import PIXELS, BeaconModel
 
 from mm_models.errors import UserError
+from mm_models.losses.term import Term
 from trainers.evaluation.pictures.batch_panels import media_panels
 from trainers.evaluation.pictures.clip_captions import clip_captions
 from trainers.evaluation.pictures.panels import Panel
 from trainers.tasks.base import Task
-from trainers.tasks.terms import Gather, StepTerms, Term
+from trainers.tasks.terms import Gather, StepTerms
 
 NUM_SHOWN = 4
 NUM_DIGITS = 10
