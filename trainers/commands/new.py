@@ -31,7 +31,6 @@ def run(args: argparse.Namespace) -> int:
             "phrase_grounding"
         )
     if args.output:
-        if args.output:
         lines = skeleton.write_package(args.name, args.output)
     else:
         lines = skeleton.write_in_checkout(args.name)
