@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.digits_records import run_command, write_digits_records
 from benchmarks.results import compare
 
-CONFIG = "configs/vatt/demo.yaml"
+CONFIG = "configs/demo.yaml"
 SIGNATURE = "encode_video"
 NUM_FRAMES, FRAME_PIXELS = 8, 64
 NUM_ROUNDS, CALLS_PER_ROUND = 15, 10
