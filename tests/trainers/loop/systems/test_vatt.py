@@ -30,7 +30,7 @@ streams:
       audio: {{num_samples: 1024, sample_rate_hz: 8000}}
       text: {{num_candidates: 2, num_tokens: 8, vocabulary: {vocabulary}}}
 evaluators:
-  loss: {{kind: loss, num_pictures: 0, input: {{batch_size: 8, datasets: {{small: {{path: {folder},
+  loss: {{kind: loss, input: {{batch_size: 8, datasets: {{small: {{path: {folder},
     split: test}}}}, video: {{num_frames: 4, height: 16, width: 16, crop: center}},
     audio: {{num_samples: 1024, sample_rate_hz: 8000}},
     text: {{num_candidates: 2, num_tokens: 8, vocabulary: {vocabulary}}}}}}}
