@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.config_tools import travelling_file
 from mm_models.losses.term import Term
 from trainers import registry
 from trainers.evaluation.base import Evaluator
@@ -33,7 +34,7 @@ class ToyTaskConfig:
     batch_norm: bool = False
     dropout_rate: float = 0.0
     nan_from_step: int = -1
-    vocabulary: str = ""
+    vocabulary: str = travelling_file("make it with `mmstack vocabulary`")
 
 
 @keras.saving.register_keras_serializable(package="toy")
