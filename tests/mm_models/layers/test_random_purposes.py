@@ -12,7 +12,8 @@ from mm_models.layers.random_purposes import Purpose
 from mm_models.vatt import config as vatt_config
 
 ROOT = pathlib.Path(__file__).parents[3]
-FOLDS = {"fold_in", "fold_in_optional", "drawing"}
+# Functions that take a purpose, by the place of it.
+FOLDS = {"fold_in": -1, "fold_in_optional": -1, "drawing": 0}
 # Found by the name of a modality.
 BY_NAME = {Purpose(modality) for modality in (*vatt_config.MODALITIES, *imp_checks.MODALITIES)}
 
@@ -24,7 +25,7 @@ def _calls():
                 if isinstance(node, ast.Call):
                     name = node.func.attr if isinstance(node.func, ast.Attribute) else None
                     if name in FOLDS:
-                        yield path, node.args[-1]
+                        yield path, node.args[FOLDS[name]]
 
 
 def test_every_purpose_is_drawn_for_and_none_is_a_string_of_its_own():
