@@ -34,11 +34,11 @@ from trainers.evaluation.writing.likelihood_retrieval import (
 EAGER = EvaluationContext(jit_compile=False)
 
 
-@pytest.fixture(scope="module")
 def trace_counts(context) -> list[int]:
     return [one._graph.experimental_get_tracing_count() for one in context.shared.values()]
 
 
+@pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("written"))
 
