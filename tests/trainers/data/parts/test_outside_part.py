@@ -121,3 +121,11 @@ def test_a_name_that_is_taken_is_refused(monkeypatch):
     monkeypatch.setitem(registry.SYSTEMS, "other", brings)
     with pytest.raises(UserError, match="'other' brings an input part 'video' .* already is"):
         registry.input_parts()
+
+
+@pytest.mark.parametrize("reference", ["no_such_package.config:Boxes", "mm_models.checks:Boxes"])
+def test_a_registration_that_names_nothing_is_told_in_a_sentence(reference, monkeypatch):
+    brings = registry.System("", "", "", input_parts={"gone": reference})
+    monkeypatch.setitem(registry.SYSTEMS, "other", brings)
+    with pytest.raises(UserError, match=f"{reference} cannot be imported .*; reinstall"):
+        registry.resolve(registry.input_parts()["gone"])
