@@ -131,13 +131,7 @@ def _installed() -> dict[str, System]:
 
 
 def _load(entry: importlib.metadata.EntryPoint, package: str) -> System:
-    try:
-        loaded = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"{package} brings a system {entry.name!r}, but {entry.value} cannot be imported "
-            f"({error}); reinstall it, or uninstall it"
-        ) from error
+    loaded = resolve(entry.value)
     if not isinstance(loaded, System):
         raise UserError(
             f"{package} brings a system {entry.name!r}, but {entry.value} is a "
