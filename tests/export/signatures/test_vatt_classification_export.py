@@ -147,7 +147,7 @@ def _check_media(modality, model_dir, port, media, capsys):
         if key.endswith("top_class"):
             assert value == found["query"][key]
         else:
-            np.testing.assert_allclose(value, found["query"][key], atol=1e-5)
+            np.testing.assert_allclose(value, found["query"][key], atol=1e-5, rtol=1e-4)
     with RestClient(f"127.0.0.1:{port}", "classifier") as client:
         assert set(client.output_names(signature)) == {
             "probability", "top_class", "top_probability",

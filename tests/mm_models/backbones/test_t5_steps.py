@@ -41,7 +41,7 @@ def test_steps_equal_reading_all_at_once(changes):
     whole = model.decode(read, tf.repeat(memory, BEAMS, axis=0), tf.repeat(mask, BEAMS, axis=0))
     logits, state = _stepwise(model, inputs, mask, read, BEAMS)
     assert logits.dtype == tf.float32
-    assert np.abs(logits - whole).max() < 1e-4
+    batteries.assert_close(logits, whole, 1e-3)
     # The memory's keys and values are there once an example, whatever the number of beams.
     assert state.memory["blocks"][0]["keys"].shape == (2, 2, 9, 8)
     assert state.cache[0]["keys"].shape == (2 * BEAMS, 2, LENGTH, 8)
@@ -70,7 +70,7 @@ def test_a_beginning_read_at_once_and_compiled_steps_in_a_loop():
         loop = tf.while_loop(lambda position, *_: position < 12, body, (5, state, rest))
         return tf.concat([first, tf.transpose(loop[2], [1, 0, 2])], axis=1)
 
-    assert np.abs(write(inputs, mask, read) - expected).max() < 1e-4
+    batteries.assert_close(write(inputs, mask, read), expected, 1e-3)
 
 
 def test_a_batch_of_unknown_size():

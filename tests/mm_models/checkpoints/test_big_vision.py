@@ -188,7 +188,7 @@ def test_a_class_tokens_row_in_the_table(has_position, tmp_path):
     for stored in (merged, arrays):
         again, report = load(config, tmp_path / "class.npz", stored)
         assert not report.unmapped and not report.skipped and not report.resized
-        np.testing.assert_allclose(again(images), model(images), atol=1e-5)
+        np.testing.assert_allclose(again(images), model(images), atol=1e-5, rtol=1e-4)
     if has_position:
         again, _ = load(config, tmp_path / "class.npz", merged)
         written = arrays_of(again)
@@ -203,7 +203,7 @@ def test_another_resolution(tmp_path):
     again, report = load(larger, tmp_path / "a.npz", {**arrays, "pos_embedding": ramp})
     assert report.resized == {"pos_embedding": (16, 36)}
     first = again.positions.table.numpy().reshape(6, 6, 16)[0, :, 3]
-    np.testing.assert_allclose(first, [0, 0.6, 1.2, 1.8, 2.4, 3.0], atol=1e-6)
+    np.testing.assert_allclose(first, [0, 0.6, 1.2, 1.8, 2.4, 3.0], atol=1e-6, rtol=1e-4)
     # 224 rows are no square, and neither are 223.
     square = {**arrays, "pos_embedding": np.ones((1, 256, 16), np.float32)}
     again, report = load(larger, tmp_path / "b.npz", square)

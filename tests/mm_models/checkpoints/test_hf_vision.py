@@ -158,7 +158,7 @@ def test_another_resolution_is_resampled_by_the_models_method(golden, tmp_path):
     assert report.resized == {"embeddings.position_embeddings": (17, 37)}
     plain, _ = hf_vision.load(case, path)
     images = hf_vision.draw_images(48, 48, SEED)
-    np.testing.assert_allclose(model(images), plain(images), atol=1e-5)
+    np.testing.assert_allclose(model(images), plain(images), atol=1e-5, rtol=1e-4)
     np.testing.assert_array_equal(model.class_token.position, plain.class_token.position)
 
 

@@ -67,7 +67,7 @@ def assert_same_weights(one, other):
 @pytest.mark.parametrize("family", list(CASES))
 def test_logits_are_those_of_transformers(family):
     expected = np.load(GOLDEN / "t5.npz")[family]
-    assert np.abs(logits(named_model(family)) - expected).max() < 1e-4
+    np.testing.assert_allclose(logits(named_model(family)), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", ["huggingface", "t5x", "mesh_tensorflow"])

@@ -88,8 +88,8 @@ def test_a_prompt_matters_in_both_directions_and_its_padding_does_not(case):
     padding = tf.where(prompts == 0, 7, prompts)
     logits, _ = model.prefill(prompts, prompts > 0)
     again, _ = model.prefill(padding, prompts > 0)
-    np.testing.assert_allclose(logits[1:2], again[1:2], atol=1e-5)
-    np.testing.assert_allclose(logits, again, atol=1e-5)
+    np.testing.assert_allclose(logits[1:2], again[1:2], atol=1e-5, rtol=1e-4)
+    np.testing.assert_allclose(logits, again, atol=1e-5, rtol=1e-4)
 
 
 def test_one_beam_is_greedy_and_more_find_at_least_as_much(case):

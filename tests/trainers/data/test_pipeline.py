@@ -155,7 +155,9 @@ def test_sound_is_the_stored_sound_from_there_on_and_goes_round(folder):
     )[0]
     for samples in batch["audio"]:
         start = int(np.argmin(np.abs(stored - samples[0])))
-        np.testing.assert_allclose(samples, np.tile(stored, 3)[start : start + 20_000], atol=1e-6)
+        np.testing.assert_allclose(
+            samples, np.tile(stored, 3)[start : start + 20_000], atol=1e-6, rtol=1e-4
+        )
     strided = inputs.audio_input(num_samples=500, sample_rate_hz=2000, sample_stride=4)
     step = np.diff(
         inputs.training_batches(inputs.input_config(folder, audio=strided), 1)[0]["audio"], axis=1

@@ -101,7 +101,9 @@ def test_other_kinds_at_hand_computed_steps():
         _rates(rsqrt, [50, 100, 400, 10_000]), [0.4, 0.8, 0.4, 0.08], rtol=1e-6
     )
     no_warmup = ScheduleConfig(kind="half_cosine", learning_rate=1.0)
-    np.testing.assert_allclose(_rates(no_warmup, [0, 500, 1000]), [1.0, 0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(
+        _rates(no_warmup, [0, 500, 1000]), [1.0, 0.5, 0.0], atol=1e-6, rtol=1e-4
+    )
 
 
 def test_total_steps_follow_the_run_unless_given():

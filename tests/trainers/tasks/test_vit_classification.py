@@ -41,9 +41,13 @@ def test_logits_are_averaged_over_frames_and_views():
     model = ImageClassifier(make_task().config.model)
     video = make_batch(2, ("video",))["video"]
     frames = [model({"video": video[:, index : index + 1]}) for index in range(4)]
-    np.testing.assert_allclose(model({"video": video}), np.mean(frames, axis=0), atol=1e-5)
+    np.testing.assert_allclose(
+        model({"video": video}), np.mean(frames, axis=0), atol=1e-5, rtol=1e-4
+    )
     views = video.reshape(2, 2, 2, 16, 16, 3)
-    np.testing.assert_allclose(model({"video": views}), np.mean(frames, axis=0), atol=1e-5)
+    np.testing.assert_allclose(
+        model({"video": views}), np.mean(frames, axis=0), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_classes_are_evaluated_from_the_images_of_a_batch():
@@ -52,7 +56,7 @@ def test_classes_are_evaluated_from_the_images_of_a_batch():
     classifier = task.classifiers()[""]
     assert classifier.modality == "video" and list(task.classifiers()) == [""]
     logits = classifier.logits(model, {"video": batch["video"]})
-    np.testing.assert_allclose(logits, model({"video": batch["video"]}), atol=1e-5)
+    np.testing.assert_allclose(logits, model({"video": batch["video"]}), atol=1e-5, rtol=1e-4)
 
 
 def test_what_cannot_work_is_refused():

@@ -143,7 +143,7 @@ def test_views_are_averaged_as_logits():
     model = task.build_model()
     clips = np.random.default_rng(0).uniform(-1, 1, (2, 12, 4, 16, 16, 3)).astype(np.float32)
     alone = np.stack([model({"video": clips[:, view]}) for view in range(12)])
-    np.testing.assert_allclose(model({"video": clips}), alone.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(model({"video": clips}), alone.mean(axis=0), atol=1e-5, rtol=1e-4)
 
 
 def test_drop_token_is_off_unless_asked_for():
