@@ -2,7 +2,8 @@
 
 import abc
 import os
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 from mm_models.checks import check_not_negative
 from mm_models.errors import UserError
 from trainers.atomic_files import write_text
+from trainers.data.config import InputConfig
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import panels
@@ -50,6 +52,10 @@ class Evaluator(abc.ABC):
                 f"{type(model).__name__} lacks it; choose another kind"
             )
 
+    def inputs(self) -> dict[str, InputConfig]:
+        """What it reads, by where that stands in the experiment."""
+        return dict(_inputs(self.config, f"evaluators.{self.name}"))
+
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         """Scores by name."""
@@ -71,6 +77,17 @@ class Evaluator(abc.ABC):
             panels.write_panels(
                 shown, context.summary_writer, step=context.step, prefix=f"{self.name}/"
             )
+
+
+def _inputs(config: Any, field: str) -> Iterator[tuple[str, InputConfig]]:
+    """The inputs among the fields of a config, and in its mappings."""
+    if isinstance(config, InputConfig):
+        yield field, config
+        return
+    named = config if isinstance(config, Mapping) else vars(config)
+    for name, value in named.items():
+        if isinstance(value, Mapping | InputConfig):
+            yield from _inputs(value, f"{field}.{name}")
 
 
 def to_floats(scores: dict[str, float]) -> dict[str, float]:

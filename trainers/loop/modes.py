@@ -15,7 +15,7 @@ from trainers.config.schema import ExperimentConfig
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
 from trainers.loop import checkpoints, dry_run, run_folder
-from trainers.loop.assembly import Assembly, assemble, prepare
+from trainers.loop.assembly import Assembly, assemble, check_host_memory, prepare
 from trainers.loop.evaluation import check_best_metric, evaluate, evaluation_context
 from trainers.loop.inputs import Inputs, RecordInputs
 from trainers.loop.monitoring.metrics_log import MetricsLog
@@ -46,13 +46,15 @@ def run_experiment(
     check_config(config)
     check_reachable(config, evaluates=mode != "train")
     if not dry:
-        run_folder.check_writable(model_dir)
+        run_folder.check_place(model_dir)
         run_folder.check_travelling_files(config)
     trains = mode in ("train", "train_and_eval")
     from_source = trains and initialization.is_due(config, model_dir)
     if from_source:
         initialization.check_sources(config.initialize)
     strategy, task = prepare(config, inputs)
+    if not dry:
+        check_host_memory(config, strategy)
     # What the task found in its data, such as class names, stays with the run.
     config = dataclasses.replace(config, task=task.config)
     evaluators = {} if mode == "train" else build_evaluators(config.evaluators, task)
@@ -60,6 +62,9 @@ def run_experiment(
         check_best_metric(config, evaluators)
     if mode in ("eval", "continuous_eval") and not evaluators:
         raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
+    for evaluator in evaluators.values():
+        for field, input_config in evaluator.inputs().items():
+            inputs.plan(input_config, field)
     is_new = trains and initialization.is_new(model_dir)
     assembly = assemble(config, inputs, strategy, task, from_source=from_source, is_new=is_new)
     for evaluator in evaluators.values():
@@ -67,6 +72,10 @@ def run_experiment(
     if dry:
         print(dry_run.report(assembly, evaluators))
         return 0
+    if mode == "eval":
+        runs.find_checkpoint(model_dir, "latest")
+    # Only now, so that what is refused leaves no folder behind.
+    run_folder.make(model_dir)
     if trains:
         return Training(assembly, evaluators, model_dir=model_dir).run()
     return _evaluate(assembly, evaluators, model_dir, once=mode == "eval")

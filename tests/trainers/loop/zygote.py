@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -30,6 +31,8 @@ def _run(request: dict) -> dict:
         code = 1
         try:
             code = toy_task.main(request["argv"])
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
