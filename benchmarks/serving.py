@@ -45,6 +45,7 @@ def _export(folder: pathlib.Path) -> str:
         "streams.clips.input.batch_size=16",
         *(f"evaluators.{name}=null" for name in ("zero_shot", "zero_shot_audio", "retrieval")),
         "trainer.train_steps=1",
+        "trainer.optimizers.main.schedule.warmup_steps=0",
         "trainer.checkpoint.best_metric=''",
     )
     run, export_dir = folder / "run", str(folder / "vatt")

@@ -2,7 +2,7 @@
 
 import abc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -54,7 +54,7 @@ class Evaluator(abc.ABC):
 
     def inputs(self) -> dict[str, InputConfig]:
         """What it reads, by where that stands in the experiment."""
-        return dict(_inputs(self.config, f"evaluators.{self.name}"))
+        return inputs_of(self.config, f"evaluators.{self.name}")
 
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
@@ -79,15 +79,15 @@ class Evaluator(abc.ABC):
             )
 
 
-def _inputs(config: Any, field: str) -> Iterator[tuple[str, InputConfig]]:
-    """The inputs among the fields of a config, and in its mappings."""
+def inputs_of(config: Any, field: str) -> dict[str, InputConfig]:
+    """The inputs among the fields of a config that stands at `field`, and in its mappings."""
     if isinstance(config, InputConfig):
-        yield field, config
-        return
-    named = config if isinstance(config, Mapping) else vars(config)
-    for name, value in named.items():
+        return {field: config}
+    found: dict[str, InputConfig] = {}
+    for name, value in (config if isinstance(config, Mapping) else vars(config)).items():
         if isinstance(value, Mapping | InputConfig):
-            yield from _inputs(value, f"{field}.{name}")
+            found |= inputs_of(value, f"{field}.{name}")
+    return found
 
 
 def to_floats(scores: dict[str, float]) -> dict[str, float]:

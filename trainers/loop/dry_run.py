@@ -1,7 +1,7 @@
 """What a run would do, without doing it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainers.evaluation.base import Evaluator
@@ -14,13 +14,16 @@ from trainers.loop.steps.dispatch import dispatched_blocks
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def report(assembly: Assembly, evaluators: Mapping[str, Evaluator]) -> str:
+def report(
+    assembly: Assembly, evaluators: Mapping[str, Evaluator], notes: Sequence[str] = ()
+) -> str:
     """Text with parameters, operations, memory and data plan; traces every stream's step."""
     config = assembly.config
     lines = [
         f"experiment {config.name or config.task.name}: task {config.task.name}, "
         f"{config.trainer.train_steps} steps, {assembly.num_replicas} replica(s), "
         f"strategy {config.runtime.distribution_strategy}",
+        *notes,
         *_parameters(assembly),
         *(str(source) for source in assembly.initialized.values()),
     ]

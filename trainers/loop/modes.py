@@ -16,6 +16,7 @@ from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
 from trainers.loop import checkpoints, dry_run, run_folder
 from trainers.loop.assembly import Assembly, assemble, check_host_memory, prepare
+from trainers.loop.declared_inputs import DeclaredInputs, absent_files, without_absent
 from trainers.loop.evaluation import check_best_metric, evaluate, evaluation_context
 from trainers.loop.inputs import Inputs, RecordInputs
 from trainers.loop.monitoring.metrics_log import MetricsLog
@@ -45,7 +46,11 @@ def run_experiment(
     inputs = inputs or RecordInputs()
     check_config(config)
     check_reachable(config, evaluates=mode != "train")
-    if not dry:
+    notes: list[str] = []
+    if dry:
+        inputs = DeclaredInputs(inputs)
+        config, notes = without_absent(config)
+    else:
         run_folder.check_place(model_dir)
         run_folder.check_travelling_files(config)
     trains = mode in ("train", "train_and_eval")
@@ -58,19 +63,20 @@ def run_experiment(
     # What the task found in its data, such as class names, stays with the run.
     config = dataclasses.replace(config, task=task.config)
     evaluators = {} if mode == "train" else build_evaluators(config.evaluators, task)
-    if mode != "train":
+    if mode != "train" and not notes:
         check_best_metric(config, evaluators)
-    if mode in ("eval", "continuous_eval") and not evaluators:
+    if mode in ("eval", "continuous_eval") and not evaluators and not notes:
         raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
     for evaluator in evaluators.values():
         for field, input_config in evaluator.inputs().items():
             inputs.plan(input_config, field)
     is_new = trains and initialization.is_new(model_dir)
+    is_new = is_new and not (dry and absent_files(config.task))
     assembly = assemble(config, inputs, strategy, task, from_source=from_source, is_new=is_new)
     for evaluator in evaluators.values():
         evaluator.check_model(assembly.model)
     if dry:
-        print(dry_run.report(assembly, evaluators))
+        print(dry_run.report(assembly, evaluators, notes))
         return 0
     if mode == "eval":
         runs.find_checkpoint(model_dir, "latest")
