@@ -74,7 +74,7 @@ class RestClient(contextlib.AbstractContextManager):
         outputs = self.request("POST", f"{self._base}:predict", body.encode())["outputs"]
         if not isinstance(outputs, dict):
             outputs = dict.fromkeys(self.output_names(signature_name), outputs)
-        return {name: np.asarray(value) for name, value in outputs.items()}
+        return {name: _from_json(value) for name, value in outputs.items()}
 
     def predict_media(
         self,
@@ -210,6 +210,16 @@ def split_address(address: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > 65535:
         raise UserError(f"--address={address!r} is not host:port, such as localhost:8501")
     return host.strip("[]"), int(port)
+
+
+def _from_json(value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    # NumPy makes floats of integers beyond int64 that stand beside others.
+    if array.dtype.kind == "f" and (array >= 2.0**63).any():
+        exact = np.asarray(value, object)
+        if all(type(entry) is int for entry in exact.flat):
+            return exact.astype(np.uint64)
+    return array
 
 
 def _to_json(array: np.ndarray) -> Any:

@@ -82,13 +82,26 @@ def array_from_json(value: Any, field: FieldSpec) -> np.ndarray:
         return _strings(value, field)
     try:
         array = np.asarray(value)
+        # NumPy makes a float of an integer beyond int64 that stands beside others.
+        wide = field.kind in "iu" and array.dtype.kind in "fO"
+        exact = np.asarray(value, object) if wide else None
     except (ValueError, OverflowError):
         raise invalid(f"input {field.name!r} is ragged: {field.describe()} expected") from None
+    if exact is not None and all(type(entry) is int for entry in exact.flat):
+        return _integers(exact, field)
     return _cast(array, field)
 
 
+def _integers(exact: np.ndarray, field: FieldSpec) -> np.ndarray:
+    """Of an array of Python's integers. Raises RequestError for one that the field cannot hold."""
+    bounds = np.iinfo(field.dtype)
+    if exact.size and not (bounds.min <= exact.min() and exact.max() <= bounds.max):
+        raise invalid(f"input {field.name!r} holds values outside {field.dtype_name}")
+    return exact.astype(field.dtype)
+
+
 def _cast(array: np.ndarray, field: FieldSpec) -> np.ndarray:
-    accepted = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[field.dtype.kind]
+    accepted = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[field.kind]
     if array.size and array.dtype.kind not in accepted:
         kinds = {"U": "strings", "b": "booleans", "f": "fractions"}
         given = kinds.get(array.dtype.kind, "something that is no plain number")

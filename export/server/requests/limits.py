@@ -9,11 +9,12 @@ class Limits:
 
     Attributes:
         max_body_bytes: HTTP body or gRPC message.
-        max_elements: elements of one input tensor.
+        max_elements: elements of all input tensors of one request.
         max_rows: rows (axis 0) of one request.
         max_nesting_depth: JSON brackets open at once.
         max_string_bytes: one string or bytes value.
-        max_image_pixels: height times width that the header of one encoded image announces.
+        max_picture_pixels: height times width times frames that the headers of all encoded pictures
+            of one request announce together.
         max_media_seconds: length of a media file posted for prediction.
         timeout_seconds: waiting plus running, where the client gives no deadline.
         allow_non_finite: let NaN and infinity through to the graph.
@@ -24,7 +25,7 @@ class Limits:
     max_rows: int = 256
     max_nesting_depth: int = 64
     max_string_bytes: int = 32 * 2**20
-    max_image_pixels: int = 32 * 2**20
+    max_picture_pixels: int = 32 * 2**20
     max_media_seconds: float = 120.0
     timeout_seconds: float = 30.0
     allow_non_finite: bool = False
