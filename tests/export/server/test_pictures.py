@@ -1,4 +1,4 @@
-"""No picture that a server accepts decodes to more than was counted; what no decoder reads is none."""
+"""No picture that a server accepts decodes to more than was counted; other strings are none."""
 
 import io
 
