@@ -205,11 +205,19 @@ class GrpcClient(contextlib.AbstractContextManager):
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`. Raises UserError."""
+    """Host and port of `host:port`, of IPv6 `[host]:port`. Raises UserError."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise UserError(f"--address={address!r} is not host:port, such as localhost:8501")
-    return host.strip("[]"), int(port)
+    if ":" in host and not is_bracketed:
+        raise UserError(f"--address={address!r}: give IPv6 in brackets, such as [::1]:8501")
+    return (host[1:-1] if is_bracketed else host), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """The address that `split_address` splits."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _from_json(value: Any) -> np.ndarray:

@@ -88,11 +88,13 @@ class Models:
             )
             self._thread.start()
 
-    def stop(self) -> None:
-        """Ends the polling."""
+    def stop(self, timeout_seconds: float = 60.0) -> bool:
+        """Ends the polling; False where a version is still being loaded then."""
         self._stopped.set()
-        if self._thread:
-            self._thread.join(timeout=60)
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
 
     @property
     def ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""JSON ↔ NumPy for the REST protocol: row (`instances`) and column (`inputs`) formats."""
+"""JSON → NumPy for the REST protocol: row (`instances`) and column (`inputs`) formats."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ _STRINGS_AND_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.
 REQUEST_KEYS = frozenset({"instances", "inputs", "signature_name"})
 
 
-def parse_body(body: bytes, limits: Limits) -> dict[str, Any]:
+def parse_body(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
     """Parses and checks the outer object.
 
     Raises:
@@ -51,29 +51,6 @@ def arrays_from_request(parsed: Mapping[str, Any], signature: Signature) -> dict
         columns = _columns_from_inputs(parsed["inputs"], signature)
     signature.check_names(columns)
     return {name: array_from_json(value, signature.inputs[name]) for name, value in columns.items()}
-
-
-def response_from_arrays(
-    outputs: Mapping[str, np.ndarray], signature: Signature, *, rows: bool
-) -> dict[str, Any]:
-    """The reply in the request's format; bytes outputs (names ending in `_bytes`) as base64.
-
-    A single output stands alone, several are keyed by name.
-    """
-    columns = {name: to_json(name, array) for name, array in outputs.items()}
-    if not rows:
-        return {"outputs": next(iter(columns.values())) if len(columns) == 1 else columns}
-    if not all(array.ndim for array in outputs.values()):
-        raise invalid(
-            f"signature {signature.name!r} has outputs without rows: use `inputs`, not `instances`"
-        )
-    if len(columns) == 1:
-        return {"predictions": next(iter(columns.values()))}
-    return {
-        "predictions": [
-            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-        ]
-    }
 
 
 def array_from_json(value: Any, field: FieldSpec) -> np.ndarray:
@@ -179,27 +156,7 @@ def _columns_from_rows(instances: Any, signature: Signature) -> dict[str, list]:
     return {name: [row[name] for row in instances] for name in instances[0]}
 
 
-def to_json(name: str, array: np.ndarray) -> Any:
-    """An output's values; bytes as text, or as base64 where the name ends in `_bytes` or they are
-    no text."""
-    if array.dtype != object:
-        return array.tolist()
-    encode = _base64_object if name.endswith("_bytes") else _text_or_base64
-    return object_array([encode(value) for value in array.ravel()]).reshape(array.shape).tolist()
-
-
-def _base64_object(value: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(value).decode()}
-
-
-def _text_or_base64(value: bytes) -> Any:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return _base64_object(value)
-
-
-def _check_depth(body: bytes, limits: Limits) -> None:
+def _check_depth(body: bytes | bytearray, limits: Limits) -> None:
     # Few brackets cannot nest deeply: the usual body of a few base64 strings is not scanned at all.
     if body.count(b"[") + body.count(b"{") <= limits.max_nesting_depth:
         return

@@ -17,6 +17,7 @@ class Limits:
             of one request announce together.
         max_media_seconds: length of a media file posted for prediction.
         timeout_seconds: waiting plus running, where the client gives no deadline.
+        max_answer_bytes: an answer, as JSON text or as tensors.
         allow_non_finite: let NaN and infinity through to the graph.
     """
 
@@ -28,4 +29,27 @@ class Limits:
     max_picture_pixels: int = 32 * 2**20
     max_media_seconds: float = 120.0
     timeout_seconds: float = 30.0
+    max_answer_bytes: int = 64 * 2**20
     allow_non_finite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ConnectionLimits:
+    """Bounds on HTTP connections, whatever is sent over them.
+
+    Attributes:
+        max_connections: open at once; fewer where the process may not open so many files.
+        max_in_flight_bytes: bodies of all requests, from their first byte to their answer.
+        header_seconds: from the first byte of a request, or the opening of a connection, to the end
+            of the header.
+        body_seconds: from there to the end of the body.
+        answer_seconds: for the client to read its answer.
+        idle_seconds: between two requests.
+    """
+
+    max_connections: int = 512
+    max_in_flight_bytes: int = 96 * 2**20
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    answer_seconds: float = 30.0
+    idle_seconds: float = 75.0
