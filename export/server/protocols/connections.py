@@ -122,7 +122,12 @@ class Connection(RequestHandler):
         """Sends an answer; a client that does not read it in time is cut off."""
         try:
             async with asyncio.timeout(self._table.limits.answer_seconds):
-                return await super().finish_response(request, resp, start_time)
+                finished = await super().finish_response(request, resp, start_time)
+                # Else what nobody reads would gather here, one answer after the other.
+                await request.writer.drain()
+                return finished
+        except ConnectionError:
+            return resp, True
         except TimeoutError:
             logger.warning("HTTP answer to %s was not read in time", self.remote)
             if self.transport is not None:
