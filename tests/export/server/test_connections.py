@@ -204,9 +204,13 @@ def test_an_answer_that_nobody_reads_is_cut_off(strict_server, caplog):
     peer = socket.socket()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     peer.connect(("127.0.0.1", strict_server.rest_port))
-    with peer, contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError):
         peer.settimeout(10)
         peer.sendall(12 * (_header(len(text)) + text))
+    deadline = time.monotonic() + 5
+    while not caplog.records and time.monotonic() < deadline:
+        time.sleep(0.05)
+    peer.close()
     _wait_until_empty(strict_server)
     assert [record.getMessage() for record in caplog.records] == [
         "HTTP answer to 127.0.0.1 was not read in time"
