@@ -110,16 +110,18 @@ class RestClient(contextlib.AbstractContextManager):
 
     def request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         """One exchange. Raises as `predict`."""
+        was_open = self._connection.sock is not None
         try:
-            self._connection.request(method, path, body, {"Content-Type": "application/json"})
-            response = self._connection.getresponse()
-            text = response.read()
+            response, text = self._exchange(method, path, body)
+        except (ConnectionError, http.client.RemoteDisconnected) as error:
+            self._connection.close()
+            if was_open:
+                # A server closes what is idle for long; on a new connection it may well answer.
+                return self.request(method, path, body)
+            raise self._unanswered(error) from None
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise UserError(
-                f"nothing answers at {self.address} ({error}); "
-                "start `mmstack serve` or give --address"
-            ) from None
+            raise self._unanswered(error) from None
         try:
             parsed = json.loads(text)
         except ValueError:
@@ -127,6 +129,24 @@ class RestClient(contextlib.AbstractContextManager):
         if response.status != 200:
             raise RequestFailed(response.status, str(parsed.get("error", parsed)))
         return parsed
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        self._connection.request(method, path, body, {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        return response, response.read()
+
+    def _unanswered(self, error: Exception) -> UserError:
+        is_foreign = isinstance(error, http.client.BadStatusLine)
+        if is_foreign and not isinstance(error, http.client.RemoteDisconnected):
+            return UserError(
+                f"what answers at {self.address} is no HTTP server; give the REST port, or "
+                "--protocol=grpc where it is the gRPC port"
+            )
+        return UserError(
+            f"nothing answers at {self.address} ({error}); start `mmstack serve` or give --address"
+        )
 
 
 class GrpcClient(contextlib.AbstractContextManager):
@@ -197,6 +217,11 @@ class GrpcClient(contextlib.AbstractContextManager):
         try:
             return method(request, timeout=self._timeout_seconds)
         except grpc.RpcError as error:
+            if "http1" in error.details().lower():
+                raise UserError(
+                    f"what answers at {self.address} is no gRPC server; give the gRPC port, or "
+                    "--protocol=rest where it is the REST port"
+                ) from None
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 raise UserError(
                     f"nothing answers at {self.address}; start `mmstack serve` or give --address"
