@@ -8,6 +8,7 @@ import pytest
 
 from mm_models.backbones.vit import Vit
 from mm_models.checkpoints import key_maps, weight_formats
+from mm_models.checkpoints.containers.container import Extras
 from mm_models.checkpoints.containers.safetensors import (
     SafetensorsContainer,
     SafetensorsSource,
@@ -34,7 +35,9 @@ def write_case(golden, name: str, folder) -> str:
     text = json.loads(golden[f"{name}/file"].tobytes())
     shapes = {key: tuple(shape) for key, shape in text["shapes"].items()}
     drawn = hf_vision.draw_weights(shapes, SEED)
-    return SafetensorsContainer().write(drawn.items(), str(folder), settings=text["settings"])
+    return SafetensorsContainer().write(
+        drawn.items(), str(folder), Extras(settings=text["settings"])
+    )
 
 
 def export(model: Vit, path: str) -> str:
@@ -44,7 +47,7 @@ def export(model: Vit, path: str) -> str:
         for one in key_maps.KEY_MAPS
         if one.format == "huggingface" and weight_formats.holds(one, model)
     )
-    return weight_formats.write(key_map, model, path, step=0)
+    return weight_formats.write(key_map, model, path)
 
 
 def assert_same_arrays(one: str, other: str) -> None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import mmstack
 from mm_models.checkpoints import weight_formats
+from mm_models.checkpoints.weight_formats import Output
 from mm_models.vatt.key_maps import KEY_MAPS
 from mm_models.vatt.model import VattModel
 from tests.trainers import record_factory
@@ -46,7 +47,7 @@ def folder(tmp_path_factory):
     record_factory.write_word_vocabulary(path / "words.txt")
     (path / "experiment.yaml").write_text(YAML.format(folder=path))
     model = VattModel(load_config([str(path / "experiment.yaml")]).task.model)
-    weight_formats.write(KEY_MAPS[0], model, str(path / "published"), step=9)
+    weight_formats.write(KEY_MAPS[0], model, str(path / "published"), Output(9))
     return path
 
 
@@ -117,7 +118,7 @@ def test_a_published_classifier_and_a_new_one_on_a_published_tower(folder):
     found = initialization.initialize(model, source, start).match
     assert found.new == ["classifier/kernel", "classifier/bias"]
 
-    published = weight_formats.write(KEY_MAPS[0], model, str(folder / "fine_tuned"), step=3)
+    published = weight_formats.write(KEY_MAPS[0], model, str(folder / "fine_tuned"), Output(3))
     words = ["convert", "--from=vatt", f"--config_file={path}", f"--checkpoint={published}"]
     assert mmstack.main([*words, f"--model_dir={folder}/classifier"]) == 0
     loaded = runs.load_run(str(folder / "classifier"))
@@ -157,8 +158,8 @@ def test_flags_of_the_other_direction(folder, capsys):
         (["--to=vatt", f"--model_dir={folder}"], "--to needs --output"),
         (["--from=vatt", f"--model_dir={folder}"], "needs --checkpoint and --config_file"),
         (
-            ["--to=vatt", f"--model_dir={folder}", "--output=x", "--allow=y"],
-            "--allow mean nothing to --to",
+            ["--to=vatt", f"--model_dir={folder}", "--output=x", "--set=y"],
+            "--set mean nothing to --to",
         ),
     ):
         assert mmstack.main(["convert", *words]) == 2

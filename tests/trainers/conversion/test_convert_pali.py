@@ -12,7 +12,7 @@ from mm_models.pali.config import PaliConfig
 from mm_models.pali.model import PaliModel
 from tests import batteries
 from tests.mm_models.text.pieces import write_model
-from trainers import conversion, initialization, runs
+from trainers import initialization, runs, weight_export
 from trainers.config.loading import load_config
 from trainers.config.schema import InitializeConfig
 
@@ -33,7 +33,8 @@ def folder(tmp_path_factory):
         (model.vision, "big_vision", "vit.npz"),
         (model.language, "huggingface", "t5"),
     ):
-        conversion.export_run(types.SimpleNamespace(model=part, step=3), target, str(path / name))
+        run = types.SimpleNamespace(model=part, step=3, config={})
+        weight_export.export_run(run, target, str(path / name))
     np.savez(
         path / "weights.npz",
         **{weight.path.replace("/", ":"): weight.numpy() for weight in model.weights},
@@ -69,7 +70,7 @@ def test_both_backbones_start_a_run(folder, capsys):
     assert convert(folder, "start", "vit.npz", "t5") == 0
     report = capsys.readouterr().out
     assert "vit.npz, big_vision into Vit" in report and "huggingface into T5" in report
-    assert "in no source, random: 2\n  projection/kernel\n  projection/bias" in report
+    assert "in no source, as they start: 2\n  projection/kernel\n  projection/bias" in report
     published = np.load(folder / "weights.npz")
     start = f"initialize.backbones.model_dir={folder}/start"
     config = load_config([str(CONFIG)], overrides(folder, start))
