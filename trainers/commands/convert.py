@@ -106,7 +106,8 @@ def _read(args: argparse.Namespace) -> int:
         config, args.checkpoint, args.model_dir, args.allow, args.source or ""
     )
     print(converted)
-    print(f"wrote {converted.checkpoint}; it is for eval, predict, export, and to start from")
+    uses = "eval, predict, export, and to start from" if config.streams else "starting from"
+    print(f"wrote {converted.checkpoint}; it is for {uses} (initialize.<name>.model_dir)")
     return 0
 
 

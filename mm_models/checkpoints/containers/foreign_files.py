@@ -20,11 +20,9 @@ _STARTS = {
 }
 # What a folder may hold, by the end of a name.
 _MEMBERS = {
-    "pytorch_model.bin": "weights as pickles of torch, which can run code when they are read",
-    "pytorch_model.bin.index.json": "weights as pickles of torch, which can run code when read",
     "flax_model.msgpack": "weights of Flax under transformers' names",
     "tf_model.h5": "weights as HDF5 of TensorFlow",
-    ".bin": "weights as pickles, which can run code when they are read",
+    ".bin": "weights as pickles of torch, which can run code when they are read",
     ".pt": "weights as pickles of torch, which can run code when they are read",
     ".pth": "weights as pickles of torch, which can run code when they are read",
     ".gguf": "quantised weights as GGUF",
@@ -78,10 +76,8 @@ def _explain_folder(path: str) -> str:
         for name in names:
             if name.endswith(ending):
                 return f"the folder {path} holds {name}, {what}; {_SAFETENSORS}"
-    if inner := [name for name in names if os.path.isfile(os.path.join(path, name, "checkpoint"))]:
-        return (
-            f"the folder {path} holds checkpoints in folders of their own; give {path}/{inner[0]}"
-        )
+    if inner := [name for name in names if os.path.isfile(f"{path}/{name}/checkpoint")]:
+        return f"the folder {path} holds folders with checkpoints; give {path}/{inner[-1]}"
     if inner := [name for name in names if name.endswith(".index")]:
         return f"the folder {path} holds TensorFlow checkpoints; give {path}/{inner[-1][:-6]}"
     if inner := [name for name in names if name.endswith(".npz")]:

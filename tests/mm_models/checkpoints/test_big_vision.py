@@ -235,3 +235,10 @@ def test_the_file_of_another_size_says_which(variant, tmp_path):
         UserError, match=words + r"\(not 4\), patch_size 8 \(not 4\); set depth and"
     ):
         load(other, tmp_path / "other.npz", arrays)
+
+
+def test_rectangular_patches_are_named(tmp_path):
+    arrays = arrays_of(shaken(CONFIG))
+    arrays["embedding/kernel"] = np.ones((8, 4, 3, 16), np.float32)
+    with pytest.raises(UserError, match=r"rectangular patches \(8 by 4\)"):
+        load(CONFIG, tmp_path / "other.npz", arrays)

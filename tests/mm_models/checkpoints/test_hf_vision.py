@@ -103,6 +103,32 @@ def test_what_the_config_beside_the_weights_contradicts_is_refused(golden, tmp_p
     assert set(huggingface_vit.GELUS.values()) == {"erf", "tanh"}
 
 
+@pytest.mark.parametrize("name", ["vit", "siglip", "siglip_classifier"])
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        # Of as many patches as the square: shapes alone do not tell.
+        ({"image_size": [64, 16]}, r"rectangular .*image_size \[64, 16\].*square images"),
+        ({"patch_size": [8, 4]}, r"rectangular .*patch_size \[8, 4\]"),
+        ({"qkv_bias": False}, "qkv_bias False, and our queries, keys and values always have"),
+        ({"num_channels": 1}, "num_channels 1, and our pictures have three"),
+        ({"hidden_act": ["gelu"]}, r"gelu \['gelu'\]"),
+        ({"image_size": [32, 32], "patch_size": [8, 8], "qkv_bias": True}, ""),
+    ],
+)
+def test_models_of_another_form_are_named(golden, name, settings, words, tmp_path):
+    path = write_case(golden, name, tmp_path / "theirs")
+    config = tmp_path / "theirs" / "config.json"
+    whole = json.loads(config.read_text())
+    whole.get("vision_config", whole).update(settings)
+    config.write_text(json.dumps(whole))
+    if not words:
+        hf_vision.load(CASES[name], path)
+        return
+    with pytest.raises(UserError, match=words):
+        hf_vision.load(CASES[name], path)
+
+
 def test_weights_that_a_format_does_not_know_are_named(golden, tmp_path):
     """Never is a part of the model left random in silence."""
     for name, pool, words in (

@@ -192,7 +192,34 @@ def test_damaged_and_foreign_files_are_named_with_a_remedy(tmp_path):
         archive.writestr("readme.md", b"")
     (tmp_path / "tensorstore").mkdir()
     (tmp_path / "tensorstore" / "manifest.ocdbt").write_bytes(b"")
+    folders = {
+        "pickles": ["pytorch_model.bin", "config.json"],
+        "many_pickles": ["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"],
+        "flax": ["flax_model.msgpack"],
+        "run": ["config.yaml", "checkpoints"],
+        "saved_model": ["saved_model.pb"],
+        "steps": ["ckpt-7.index", "ckpt-7.data-00000-of-00001"],
+        "around": ["checkpoint_1000/checkpoint"],
+        "nothing": [],
+    }
+    for name, members in folders.items():
+        (tmp_path / name).mkdir()
+        for member in members:
+            (tmp_path / name / member).parent.mkdir(exist_ok=True)
+            (tmp_path / name / member).write_bytes(b"")
     files = {
+        "pickles": (None, "holds pytorch_model.bin, .*run code.*safetensors"),
+        "many_pickles": (None, "pickles of torch, which can run code"),
+        "flax": (None, "holds flax_model.msgpack, weights of Flax under transformers' names"),
+        "run": (None, "is a run of mmstack; .* initialize.<name>.model_dir"),
+        "saved_model": (None, "is a SavedModel, which is not read"),
+        "steps": (None, "holds TensorFlow checkpoints; give .*/steps/ckpt-7$"),
+        "around": (None, "holds folders with checkpoints; give .*/around/checkpoint_1000$"),
+        "nothing": (None, "holds nothing, and no weights of a format that is read"),
+        "a.h5": (b"\x89HDF\r\n\x1a\n", "is HDF5"),
+        "a.gguf": (b"GGUF\3", "is GGUF, whose weights are quantised"),
+        "a.tar.gz": (b"\x1f\x8b\x08", "compressed with gzip; unpack it"),
+        "cut.npz": (b"PK\3\4", "is damaged: it does not begin|damaged zip archive"),
         "short.safetensors": (content[:-8], "no readable safetensors file"),
         "header.safetensors": (content[:9] + b"!" + content[10:], "no readable safetensors file"),
         "shape.safetensors": (content.replace(b"[100]", b"[101]"), "no readable safetensors file"),

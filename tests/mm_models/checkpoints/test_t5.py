@@ -3,6 +3,7 @@
 import pathlib
 import re
 import shutil
+import sys
 import tarfile
 
 import ml_dtypes
@@ -221,3 +222,54 @@ def test_damaged_t5x_checkpoints(tmp_path):
     (path / "checkpoint").write_bytes(content.replace(b"target.encoder.enc", b"../../.encoder.enc"))
     with pytest.raises(UserError, match="not in its folder"):
         load(path, make("mt5"))
+
+
+def arrays_of_t5x(model):
+    key_map = next(one for one in key_maps.KEY_MAPS if one.format == "t5x")
+    return dict(stored_values(weight_formats.places_of(key_map, model)))
+
+
+@pytest.mark.parametrize("prefix", ["", "target/"])
+def test_names_of_t5x_in_an_npz(prefix, tmp_path):
+    model, again = named_model("mt5"), make("mt5")
+    arrays = {f"{prefix}{key}": value for key, value in arrays_of_t5x(model).items()}
+    if prefix:
+        arrays |= {"state/param_states/decoder/v": np.zeros(3), "step": np.array(4)}
+    np.savez(tmp_path / "t5x.npz", **arrays)
+    report = load(tmp_path / "t5x.npz", again)
+    assert not report.skipped and not report.unmapped
+    assert_same_weights(model, again)
+
+
+@pytest.mark.parametrize(("driver", "database"), [("zarr", False), ("zarr3", True)])
+def test_orbax_checkpoints(driver, database, tmp_path):
+    model, again = named_model("umt5"), make("umt5")
+    path = tmp_path / "orbax"
+    path.mkdir()
+    for key, value in arrays_of_t5x(model).items():
+        name = f"params.{key.replace('/', '.')}"
+        store = {"driver": "file", "path": f"{path}/{name}/"}
+        if database:
+            base = {"driver": "file", "path": f"{path}/"}
+            store = {"driver": "ocdbt", "base": base, "path": f"{name}/"}
+        spec = {"driver": driver, "kvstore": store}
+        kind = {"dtype": "float32", "create": True, "shape": value.shape}
+        zarr.tensorstore().open(spec, **kind).result().write(value).result()
+    report = load(path, again)
+    assert not report.skipped and not report.unmapped
+    assert_same_weights(model, again)
+    if database:
+        (path / "manifest.ocdbt").write_bytes((path / "manifest.ocdbt").read_bytes()[:-9])
+        with pytest.raises(UserError, match="manifest.ocdbt is no readable OCDBT database"):
+            load(path, again)
+
+
+def test_without_tensorstore_its_arrays_say_so(tmp_path, monkeypatch):
+    save(make("mt5"), tmp_path / "saved", "t5x")
+    zarr.tensorstore.cache_clear()
+    monkeypatch.setitem(sys.modules, "tensorstore", None)
+    try:
+        with pytest.raises(UserError, match=r"pip install 'mmstack\[tensorstore\]'"):
+            load(tmp_path / "saved", make("mt5"))
+    finally:
+        zarr.tensorstore.cache_clear()

@@ -5,33 +5,17 @@ import subprocess
 import sys
 import types
 
-import keras
 import numpy as np
 import pytest
 
-from mm_models.backbones.t5 import T5
-from mm_models.backbones.t5_config import T5Config
-from mm_models.backbones.vit import Vit, VitConfig
+from mm_models.backbones.vit import Vit
 from mm_models.checkpoints import weight_formats
 from mm_models.checkpoints.key_maps import KEY_MAPS, KeyMap
 from mm_models.errors import UserError
 from tests import batteries
+from tests.trainers.conversion.pair import VISION, Pair
 from trainers import conversion, registry, weight_export
 from trainers.commands import convert
-
-VISION = VitConfig(size="debug", pool="map")
-
-
-class Pair(keras.Model):
-    """Both backbones, and a weight that no public file has."""
-
-    def __init__(self, vision: VitConfig = VISION):
-        super().__init__(name="pair")
-        self.vision = Vit(vision, name="vision")
-        self.language = T5(T5Config(size="debug"), name="language")
-        self.join = keras.layers.Dense(16, name="join")
-        self.join.build((None, 16))
-        self.built = True
 
 
 def export(model, target: str, path, allow=("^join/",)) -> dict:

@@ -127,6 +127,30 @@ def test_a_published_classifier_and_a_new_one_on_a_published_tower(folder):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+def test_a_model_alone_is_config_enough(folder, capsys):
+    path = folder / "model.yaml"
+    model = (folder / "experiment.yaml").read_text().partition("streams:")[0]
+    path.write_text(model)
+    words = ["convert", f"--config_file={path}", f"--checkpoint={folder}/published/ckpt-9"]
+    assert mmstack.main([*words, f"--model_dir={folder}/alone"]) == 0
+    assert "it is for starting from (initialize.<name>.model_dir)" in capsys.readouterr().out
+    start = InitializeConfig(model_dir=str(folder / "alone"))
+    initialization.check_sources({"a": start})
+    model = runs.load_run(str(folder / "alone")).model
+    values = initialization.read_sources({"a": start})["a"].values
+    assert values.keys() == {weight.path for weight in model.weights}
+    back = ["convert", "--to=vatt", f"--model_dir={folder}/alone", f"--output={folder}/alone_back"]
+    assert mmstack.main(back) == 0
+    one, other = tensors(folder / "published/ckpt-9"), tensors(folder / "alone_back/ckpt-9")
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    for command, message in (
+        (["train", f"--config_file={path}", f"--model_dir={folder}/new"], "streams is empty"),
+        (["export", f"--model_dir={folder}/alone", f"--output={folder}/e"], "has no streams"),
+    ):
+        assert mmstack.main(command) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_such_a_run_is_not_resumed_by_mistake(folder, capsys):
     assert convert(folder, "kept") == 0
     words = ["train", f"--config_file={folder}/experiment.yaml", f"--model_dir={folder}/kept"]
