@@ -61,12 +61,6 @@ class Zygote:
         answer = self.ask(argv=argv, kill_after_seconds=kill_after_seconds, signal=signal)
         return {"code": answer["codes"][0], "seconds": answer["seconds"]}
 
-    def mmstack(self, folder, *words: str, environments=({},)) -> list[int]:
-        """Exit codes of a command in `folder`, started at once under each of the environments."""
-        return self.ask(
-            main="mmstack:main", argv=words, folder=str(folder), environments=environments
-        )["codes"]
-
     def ask(self, **request) -> dict:
         """Sends one request and waits for its answer; the log begins anew."""
         self._log.write_text("")
