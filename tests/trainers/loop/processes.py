@@ -54,11 +54,11 @@ class Zygote:
             env=environment(),
         )
 
-    def run(self, model_dir, *overrides, kill_after_seconds=None, signal=9) -> dict:
+    def run(self, model_dir, *overrides, **kill) -> dict:
         """A training of the toy: its `code`, and the `seconds` it took."""
         argv = [f"--config_file={self._config}", f"--model_dir={model_dir}", "--mode=train"]
         argv += [f"--set={override}" for override in overrides]
-        answer = self.ask(argv=argv, kill_after_seconds=kill_after_seconds, signal=signal)
+        answer = self.ask(argv=argv, **({"signal": 9} | kill))
         return {"code": answer["codes"][0], "seconds": answer["seconds"]}
 
     def ask(self, **request) -> dict:

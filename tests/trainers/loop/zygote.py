@@ -2,8 +2,9 @@
 
 Importing costs seconds; a test of many runs pays it once. Reads one JSON object a line,
 `{"argv": [...], "main": module:function, "log": file, "kill_after_seconds": number or null,
-"signal": 9 or 15, "environments": [{...}, ...]}`, starts a child for each environment, and answers
-with `{"codes": exit codes, negative for a signal, "seconds": wall time}`.
+"kill_at": {"file": path, "bytes": length} or null, "signal": 9 or 15, "environments": [{...}, ...]}`,
+starts a child for each environment, and answers with `{"codes": exit codes, negative for a signal,
+"seconds": wall time}`. The seconds until the kill count from when the file has its length.
 """
 
 import json
@@ -43,14 +44,17 @@ def _start(request: dict, environment: dict[str, str]) -> int:
 def _run(request: dict) -> dict:
     start = time.monotonic()
     children = [_start(request, each) for each in request.get("environments", [{}])]
-    delay = request.get("kill_after_seconds")
+    delay, awaited = request.get("kill_after_seconds"), request.get("kill_at")
+    waiting_since = start
     codes: dict[int, int] = {}
     while len(codes) < len(children):
         for child in children:
             done, status = os.waitpid(child, os.WNOHANG) if child not in codes else (0, 0)
             if done:
                 codes[child] = os.waitstatus_to_exitcode(status)
-        if delay is not None and time.monotonic() - start >= delay:
+        if awaited and _has_grown(awaited):
+            awaited, waiting_since = None, time.monotonic()
+        if delay is not None and not awaited and time.monotonic() - waiting_since >= delay:
             for child in set(children) - set(codes):
                 os.kill(child, request["signal"])
             delay = None
@@ -59,6 +63,11 @@ def _run(request: dict) -> dict:
         "codes": [codes[child] for child in children],
         "seconds": time.monotonic() - start,
     }
+
+
+def _has_grown(awaited: dict) -> bool:
+    path = awaited["file"]
+    return os.path.exists(path) and os.path.getsize(path) >= awaited["bytes"]
 
 
 def main() -> None:
