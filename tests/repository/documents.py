@@ -8,15 +8,6 @@ import shlex
 from tests.repository.source_tree import ROOT
 
 PROGRAMS = ("mmstack", "make", "pip", "pytest", "python", "tensorboard", "curl")
-    "mmstack",
-    "make",
-    "pip",
-    "pytest",
-    "python",
-    "tensorboard",
-    "curl",
-    ".venv/bin/mmstack",
-)
 ONLY_PARSED = "# tests only parse this: "
 SHORTENED = "# tests run a shorter form: "
 DOCUMENTS = [

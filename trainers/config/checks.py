@@ -22,9 +22,13 @@ _MOST_ROWS = 2**31 - 1
 _LARGEST_SEED = 2**63 - 1
 
 
-def check_config(config: ExperimentConfig) -> None:
-    """Raises UserError naming the first field that cannot work, its value and what would."""
-    _check_streams(config)
+def check_config(config: ExperimentConfig, *, trains: bool = True) -> None:
+    """Raises UserError naming the first field that cannot work, its value and what would.
+
+    What is not to be trained, such as a model whose weights come from elsewhere, needs no streams.
+    """
+    if config.streams or trains:
+        _check_streams(config)
     _check_alternation(config)
     _check_trainer(config.trainer)
     _check_runtime(config)
@@ -205,7 +209,8 @@ def _check_runtime(config: ExperimentConfig) -> None:
     runtime = config.runtime
     checks.check_choice(runtime.distribution_strategy, STRATEGIES, "runtime.distribution_strategy")
     checks.check_not_negative(runtime, "runtime")
-    smallest = min(stream.input.batch_size for stream in config.streams.values())
+    sizes = [stream.input.batch_size for stream in config.streams.values()]
+    smallest = min(sizes, default=_MOST_ROWS)
     if runtime.num_virtual_devices > smallest:
         raise UserError(
             f"runtime.num_virtual_devices is {runtime.num_virtual_devices}, more than the "

@@ -2,8 +2,7 @@
 
 import abc
 import os
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -13,7 +12,7 @@ from mm_models.checks import check_not_negative
 from mm_models.errors import UserError
 from trainers.atomic_files import write_text
 from trainers.data.config import InputConfig
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.evaluation.config import EvaluatorConfig, inputs_in
 from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import panels
 from trainers.tasks.base import Task
@@ -28,10 +27,12 @@ class Evaluator(abc.ABC):
     Attributes:
         config_class: the fields of the kind.
         model_ability: what the model must offer (mm_models/contracts.py).
+        num_classes: classes that the labels of its inputs may name; 0 where it knows none.
     """
 
     config_class: ClassVar[type[EvaluatorConfig]]
     model_ability: ClassVar[type] = keras.Model
+    num_classes: int = 0
 
     def __init__(self, name: str, config: EvaluatorConfig, task: Task):
         """Takes the evaluator's name, which prefixes its pictures, its config, and what is learned.
@@ -53,8 +54,8 @@ class Evaluator(abc.ABC):
             )
 
     def inputs(self) -> dict[str, InputConfig]:
-        """What it reads, by where that stands in the experiment."""
-        return inputs_of(self.config, f"evaluators.{self.name}")
+        """What it reads, by the field that says so; by default every input of its config."""
+        return dict(inputs_in(self.config, f"evaluators.{self.name}"))
 
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
@@ -77,17 +78,6 @@ class Evaluator(abc.ABC):
             panels.write_panels(
                 shown, context.summary_writer, step=context.step, prefix=f"{self.name}/"
             )
-
-
-def inputs_of(config: Any, field: str) -> dict[str, InputConfig]:
-    """The inputs among the fields of a config that stands at `field`, and in its mappings."""
-    if isinstance(config, InputConfig):
-        return {field: config}
-    found: dict[str, InputConfig] = {}
-    for name, value in (config if isinstance(config, Mapping) else vars(config)).items():
-        if isinstance(value, Mapping | InputConfig):
-            found |= inputs_of(value, f"{field}.{name}")
-    return found
 
 
 def to_floats(scores: dict[str, float]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from trainers.config.schema import ExperimentConfig
 from trainers.data.parts.base import batch_specs
 from trainers.data.pipeline import slice_of
 from trainers.data.validation import validate
-from trainers.evaluation.base import inputs_of
+from trainers.evaluation.config import inputs_in
 from trainers.loop.inputs import Inputs
 
 
@@ -76,9 +76,11 @@ class DeclaredInputs:
         """That of the records."""
         return self._inputs.fingerprint(input_config)
 
-    def batch_facts(self, input_config: Any, seed: int) -> list[str]:
-        """What the first training batch holds; nothing where there is none."""
-        return [] if absent(input_config) else self._inputs.batch_facts(input_config, seed)
+    def check(self, input_config: Any, name: str, *, seed: int, num_classes: int) -> list[str]:
+        """What the first records and batch hold; nothing where there are none."""
+        if absent(input_config):
+            return []
+        return self._inputs.check(input_config, name, seed=seed, num_classes=num_classes)
 
     def describe(self, example_ids: Sequence[int], input_config: Any) -> list[Any]:
         """Keys and texts of examples, for people."""
@@ -107,7 +109,7 @@ def without_absent(config: ExperimentConfig) -> tuple[ExperimentConfig, list[str
         runtime = dataclasses.replace(runtime, distribution_strategy="one_device", tpu="")
     evaluators, sources = dict(config.evaluators), dict(config.initialize)
     for name, evaluator in config.evaluators.items():
-        inputs = inputs_of(evaluator, f"evaluators.{name}").values()
+        inputs = dict(inputs_in(evaluator, f"evaluators.{name}")).values()
         gone = list(dict.fromkeys(path for each in inputs for path in absent(each)))
         if gone:
             notes.append(f"evaluators.{name} is left out: {', '.join(gone)} is not there")

@@ -9,7 +9,7 @@ import pytest
 
 import mmstack
 from tests.trainers.loop.support import run_toy, toy_config
-from tests.trainers.loop.test_processes import Zygote
+from tests.trainers.loop.processes import Zygote
 from trainers.loop import checkpoints
 from trainers.loop.trainer import Trainer
 
