@@ -36,7 +36,7 @@ def blocks(path: pathlib.Path) -> list[Block]:
     found = []
     text = path.read_text(encoding="utf-8")
     for _, language, body in re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", text, re.S | re.M):
-        lines = re.sub(r"\\\n\s*", " ", body).splitlines()
+        lines = body.replace("\\\n", "").splitlines()
         lines = [line.strip() for line in lines if line.strip()]
         note = lines[0] if lines and lines[0].startswith((ONLY_PARSED, SHORTENED)) else ""
         printed = [line.removeprefix("$ ") for line in lines if _is_command(line, language)]
@@ -61,4 +61,7 @@ def header_commands(path: pathlib.Path) -> list[list[str]]:
             break
         header.append(line.lstrip("# "))
     text = re.sub(r"\s+(?=--)", " ", "\n".join(header))
-    return [shlex.split(found) for found in re.findall(r"(mmstack \w+ --[^\n(]*[^\n(\s.;,])", text)]
+    return [
+        shlex.split(found)
+        for found in re.findall(r"(?<!`)(mmstack \w+ --[^\n()]*[^\n()\s.;,])", text)
+    ]

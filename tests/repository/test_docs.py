@@ -30,7 +30,11 @@ from trainers.study.config import load_study
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SHARED = ROOT.parent / "shared" / "data"
 # Guides whose other blocks are run one after the other; the data guide in the default tests.
-QUICK, LONG = "your_own_data.md", ("esc10", "grid", "imp", "imp_data", "pali", "pali_photos")
+QUICK = "your_own_data.md"
+LONG = (
+    *("esc10", "fine_tuning", "grid", "imp", "imp_data", "pali", "pali_photos", "planning"),
+    "tpu",
+)
 _FEW_CLIPS = ["--num_train=60", "--num_val=10", "--num_test=10", "--workers=1"]
 
 
@@ -51,7 +55,8 @@ def _check(words: list[str]) -> None:
     if isinstance(getattr(args, "config_file", None), str):
         files = [args.config_file]
     if files:
-        overrides = overrides_of(args) if args.command == "train" else args.overrides
+        trains = args.command == "train"
+        overrides = overrides_of(args) if trains else getattr(args, "overrides", [])
         load_config(files, overrides)
     if getattr(args, "study_file", ""):
         load_study(args.study_file)
@@ -126,7 +131,7 @@ def workplace(tmp_path_factory):
 def test_the_data_guide_works_as_written(workplace):
     found = blocks(ROOT / "docs" / QUICK)
     assert sum(len(block.commands) for block in found) == 8, found
-    for block in itertools.takewhile(lambda block: not block.note, found):
+    for block in itertools.takewhile(lambda block: block.commands[0][1] != "train", found):
         _run_block(block, workplace)
     info = json.loads((workplace / "my_records" / "dataset_info.json").read_text())
     assert info["counts"]["items"] == 12
@@ -141,8 +146,9 @@ def test_the_data_guide_works_as_written(workplace):
 @pytest.mark.slow
 def test_the_data_guide_trains_on_its_clips(workplace):
     test_the_data_guide_works_as_written(workplace)
-    train = blocks(ROOT / "docs" / QUICK)[-1].commands[0]
-    _run([*train, "--set=trainer.train_steps=60"], workplace)
+    dry, whole = blocks(ROOT / "docs" / QUICK)[-2:]
+    _run_block(dry, workplace)
+    _run([*whole.commands[0], "--set=trainer.train_steps=60"], workplace)
     lines = (workplace / "runs" / "mine" / "metrics.jsonl").read_text().splitlines()
     losses = [line["train/loss"] for line in map(json.loads, lines) if "train/loss" in line]
     assert losses[-1] < losses[0]

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 import mmstack
-from tests.trainers.loop.support import run_toy, toy_config
 from tests.trainers.loop.processes import Zygote
+from tests.trainers.loop.support import run_toy, toy_config
 from trainers.loop import checkpoints
 from trainers.loop.trainer import Trainer
 
