@@ -168,6 +168,18 @@ def test_a_guide_works_as_written_as_far_as_it_is_run(name, tmp_path):
         _run_block(block, folder)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=_name)
+def test_the_command_of_a_config_runs_as_far_as_it_can(path, tmp_path):
+    """Its plan where it has one, which is for models that fit no machine here; else its dry run."""
+    commands = header_commands(path)
+    plans = [[*words, "--no_activations"] for words in commands if words[1] == "plan"]
+    trains = [[*words, "--dry_run"] for words in commands if words[1] == "train"]
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for words in plans or trains:
+        _run(words, tmp_path)
+
+
 @pytest.mark.parametrize("document", ["architecture.md", "add_a_system.md"])
 def test_files_that_a_guide_names_are_there(document):
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
