@@ -121,8 +121,8 @@ def without_absent(config: ExperimentConfig) -> tuple[ExperimentConfig, list[str
             field = f"initialize.{name}.model_dir"
             notes.append(f"{field} is {source.model_dir!r}, which is not there: random weights")
             del sources[name]
-    changed = {"evaluators": evaluators, "initialize": sources, "runtime": runtime}
-    return dataclasses.replace(config, **changed), notes
+    there = dataclasses.replace(config, evaluators=evaluators, initialize=sources, runtime=runtime)
+    return there, notes
 
 
 def _is_there(path: str) -> bool:

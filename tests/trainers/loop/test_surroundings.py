@@ -8,9 +8,12 @@ import subprocess
 import pytest
 
 import mmstack
+from tests.repository.source_tree import ROOT
 from tests.trainers.loop.processes import Zygote
 from tests.trainers.loop.support import run_toy, toy_config
+from trainers.config.loading import load_config
 from trainers.loop import checkpoints
+from trainers.loop.modes import run_experiment
 from trainers.loop.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(
@@ -110,3 +113,21 @@ def test_a_second_ctrl_c_ends_at_once_in_a_sentence(tmp_path, capsys, monkeypatc
     assert _train(tmp_path, tmp_path / "run") == 130
     err = capsys.readouterr().err
     assert err.strip().endswith("mmstack train: interrupted") and "Traceback" not in err
+
+
+def test_a_dry_run_without_data_counts_from_the_declared_shapes(tmp_path, monkeypatch, capsys):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    config = load_config(
+        ["configs/vatt/digits_debug.yaml"],
+        ["initialize.a.model_dir=runs/none", "runtime.distribution_strategy=tpu"],
+    )
+    assert run_experiment(config, mode="train_and_eval", model_dir="runs/try", dry=True) == 0
+    report = capsys.readouterr().out
+    assert "not there, so shapes are as declared: data/digits-single, data/digits" in report
+    assert "video: float32[16, 4, 16, 16, 3]" in report
+    assert "evaluators.zero_shot is left out: data/digits-single" in report
+    assert "initialize.a.model_dir is 'runs/none', which is not there: random weights" in report
+    assert "counted as one replica on this machine, which is no TPU" in report
+    assert "memory per replica, about:" in report
+    assert [path.name for path in tmp_path.iterdir()] == ["configs"]
