@@ -135,7 +135,7 @@ class EmbeddedServer:
         return is_done
 
     async def _stop_rest(self, grpc_stopped: threading.Event, drained_by: float) -> None:
-        """Closes the port when nothing is in flight by either protocol; until then it answers 503."""
+        """Closes the port when nothing is in flight by either protocol; so long it answers 503."""
         while time.monotonic() < drained_by:
             if grpc_stopped.is_set() and not self._connections.num_busy:
                 break
