@@ -83,6 +83,13 @@ def test_values_of_half_precision_and_numbers_out_of_range(server, grpc_client):
         body = {"signature_name": "numbers", "instances": [row, row | {"wide": 1}]}
         with pytest.raises(RequestFailed, match="'wide' holds values outside uint64"):
             _post(server, "/v1/models/tiny:predict", body)
+    deep = {
+        "half": 1,
+        "brain": 1,
+        "wide": json.loads("[" * 40 + json.dumps({"b64": ""}) + "]" * 40),
+    }
+    with pytest.raises(RequestFailed, match="'wide'"):
+        _post(server, "/v1/models/tiny:predict", {"signature_name": "numbers", "instances": [deep]})
 
 
 def test_a_signature_that_cannot_be_served_does_not_cost_the_others(client):
