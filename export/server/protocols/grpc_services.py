@@ -176,7 +176,10 @@ class GrpcServices:
             finally:
                 code = error.code.grpc_name if error else "OK"
                 self._core.metrics.observe("grpc", method, code, time.monotonic() - started)
-            return context.abort(getattr(grpc.StatusCode, error.code.grpc_name), str(error))
+            status, sentence = getattr(grpc.StatusCode, code), str(error)
+            # It knows this frame, and with it the message: a circle that would live long.
+            error = None
+            return context.abort(status, sentence)
 
         return handle
 
