@@ -125,6 +125,7 @@ class ItemProcessor:
             detail = "its objects have boxes in the whole picture, and a region of it is stored"
             _reject(outcome, item, Reject(RejectCode.BAD_METADATA, detail))
             return outcome
+        item = windows.cut_to_segment(item)
         media = manifest.media_path(self._manifest_path, item)
         try:
             with files.local_copy(media) as local_path:
@@ -157,7 +158,7 @@ class ItemProcessor:
 
     def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
         duration_seconds = None
-        if windows.needs_duration(self._config.windows):
+        if windows.needs_duration(self._config.windows, item):
             info = self._run("probe", path)
             if isinstance(info, Reject):
                 return info
@@ -236,6 +237,7 @@ def _clip(
         frame_rate_hz=frame_rate_hz,
         waveform=media.waveform,
         sample_rate_hz=media.sample_rate_hz,
+        cut_around=window.captions,
     )
 
 

@@ -28,6 +28,7 @@ class RecordClip:
         frame_rate_hz: rate of the stored frames.
         waveform: float32[samples], or None without audio.
         sample_rate_hz: rate of the waveform.
+        cut_around: places of the item's captions that the clip was cut around.
     """
 
     key: str
@@ -42,6 +43,7 @@ class RecordClip:
     frame_rate_hz: float
     waveform: np.ndarray | None
     sample_rate_hz: int
+    cut_around: tuple[int, ...] = ()
 
 
 def record_values(
@@ -95,9 +97,8 @@ def _labels(labels: list[dict[str, Any]]) -> ContextValues:
 
 
 def _captions(clip: RecordClip, nearest: int) -> ContextValues:
-    captions = windows.order_captions(
-        clip.item.get("captions", []), clip.start_seconds, clip.end_seconds, nearest
-    )
+    window = windows.Window(clip.start_seconds, clip.end_seconds, clip.cut_around)
+    captions = windows.order_captions(clip.item.get("captions", []), window, nearest)
     return {
         contract.CAPTION: _strings(captions, "text"),
         contract.CAPTION_LANGUAGE: _strings(captions, "language"),
@@ -109,15 +110,7 @@ def _captions(clip: RecordClip, nearest: int) -> ContextValues:
 
 
 def _inside(entries: list[dict[str, Any]], clip: RecordClip) -> list[dict[str, Any]]:
-    """Timed entries that overlap the clip, cut to it."""
-    kept = []
-    for entry in entries:
-        start = max(entry["start_seconds"], clip.start_seconds)
-        end = min(entry["end_seconds"], clip.end_seconds)
-        is_instant = entry["start_seconds"] == entry["end_seconds"] == start
-        if start < end or (is_instant and start < clip.end_seconds):
-            kept.append({**entry, "start_seconds": start, "end_seconds": end})
-    return kept
+    return windows.overlapping(entries, clip.start_seconds, clip.end_seconds)
 
 
 def _utterances(clip: RecordClip) -> ContextValues:
