@@ -239,7 +239,7 @@ def _coco_items(args: argparse.Namespace, account):
     from beam_pipelines.sources.coco_details import read_details
 
     details = read_details(args.instances, args.questions, args.translations)
-    return args.images, read_coco(args.captions, args.images, details)
+    return args.images, read_coco(args.captions, args.images, details, account)
 
 
 def _nlvr_items(args: argparse.Namespace, account):
@@ -247,7 +247,7 @@ def _nlvr_items(args: argparse.Namespace, account):
     from beam_pipelines.sources.nlvr import read_nlvr
 
     shares = parse_split_shares(args.split_shares)
-    return args.images, read_nlvr(args.examples, args.images, shares)
+    return args.images, read_nlvr(args.examples, args.images, shares, account)
 
 
 _SOURCES = {"folder": _folder_items, "csv": _table_items, "coco": _coco_items, "nlvr": _nlvr_items}

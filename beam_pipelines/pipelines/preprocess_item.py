@@ -148,13 +148,12 @@ class ItemProcessor:
                 _reject(outcome, item, media, number)
                 continue
             clip = _clip(item, number, window, media, media_sha256, self._config.frame_rate_hz)
+            nearest = self._config.windows.nearest_captions
             context, lists = record_values(
-                clip,
-                audio_encoding=self._config.audio_encoding,
-                nearest_captions=self._config.windows.nearest_captions,
+                clip, audio_encoding=self._config.audio_encoding, nearest_captions=nearest
             )
             outcome.records.append(ClipRecord(clip.key, serialize(context, lists)))
-            add_clip_facts(outcome.facts, clip, media, os.path.getsize(path))
+            add_clip_facts(outcome.facts, clip, media, os.path.getsize(path), nearest)
 
     def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
         duration_seconds = None

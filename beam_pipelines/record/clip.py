@@ -52,7 +52,8 @@ def record_values(
     """(context, feature lists) of a clip's record.
 
     Times stay on the media's clock. What has a time and lies outside the clip is left out, what
-    straddles an end is cut there; captions are kept by nearness instead and keep their own times.
+    straddles an end is cut there; captions are kept by nearness instead and keep their own times,
+    cut to the item's segment where it is one.
 
     Args:
         clip: decoded clip.
@@ -66,7 +67,7 @@ def record_values(
         contract.MEDIA_FILENAME: [clip.item["media"].encode()],
         contract.MEDIA_SHA256: [clip.media_sha256.encode()],
         **_labels(clip.item.get("labels", [])),
-        **_captions(clip, nearest_captions),
+        **_captions(kept_captions(clip, nearest_captions)),
         **_utterances(clip),
         **_questions(clip.item.get("questions", [])),
     }
@@ -96,9 +97,18 @@ def _labels(labels: list[dict[str, Any]]) -> ContextValues:
     }
 
 
-def _captions(clip: RecordClip, nearest: int) -> ContextValues:
+def kept_captions(clip: RecordClip, nearest: int) -> list[dict[str, Any]]:
+    """The captions that a clip's record holds, in their order.
+
+    Args:
+        clip: decoded clip.
+        nearest: how many to keep, though never fewer than it was cut around; 0 keeps all.
+    """
     window = windows.Window(clip.start_seconds, clip.end_seconds, clip.cut_around)
-    captions = windows.order_captions(clip.item.get("captions", []), window, nearest)
+    return windows.order_captions(clip.item.get("captions", []), window, nearest)
+
+
+def _captions(captions: list[dict[str, Any]]) -> ContextValues:
     return {
         contract.CAPTION: _strings(captions, "text"),
         contract.CAPTION_LANGUAGE: _strings(captions, "language"),

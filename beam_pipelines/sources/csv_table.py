@@ -1,5 +1,6 @@
 """A table with one media item, or one segment of a media file, a row → manifest items."""
 
+import math
 import posixpath
 from collections.abc import Iterator
 from typing import Any
@@ -123,7 +124,7 @@ class _RowReader:
         except ValueError:
             detail = f"the segment's times are not both seconds: {cells[0]!r}, {cells[1]!r}"
             return Reject(RejectCode.BAD_METADATA, detail)
-        if not 0 <= start < end:
+        if not 0 <= start < end < math.inf:
             detail = f"the segment is empty or reversed: {cells[0]} to {cells[1]} s"
             return Reject(RejectCode.BAD_METADATA, detail)
         return start, end

@@ -9,15 +9,15 @@ from beam_pipelines.media import structure
 from beam_pipelines.rejects import Reject, RejectCode
 
 _VIDEO = (
-    "mp4 m4v mov qt mj2 3gp 3g2 3gp2 f4v ism ismv mkv mk3d webm avi divx flv kux asf wmv ts mts "
-    "m2t m2ts mpg mpeg mpe m1v m2v mpv vob ogv ogm mxf gxf nut rm ra ivr rmvb dv dif ivf obu "
+    "mp4 m4v mov qt psp mj2 3gp 3g2 3gp2 f4v ism ismv mkv mk3d webm avi divx flv kux asf wmv ts "
+    "mts m2t m2ts mpg mpeg mpe m1v m2v mpv vob ogv ogm mxf gxf nut rm ra ivr rmvb dv dif ivf obu "
     "h264 h26l 264 avc h265 hevc 265 gif"
 )
 _AUDIO = (
     "wav wave w64 mp3 mp2 mpa m2a flac ogg oga opus spx m4a m4b isma aac adts aif aiff aifc afc au "
     "snd caf ac3 eac3 ec3 amr ape apl mac wv tta tak voc wma mka"
 )
-_IMAGES = "jpg jpeg jpe jfif png apng bmp dib webp tif tiff avif avifs"
+_IMAGES = "jpg jpeg jpe jfif png apng bmp dib webp tif tiff avif avifs heic heif"
 MEDIA_EXTENSIONS = frozenset(
     f".{word}" for kind in (_VIDEO, _AUDIO, _IMAGES) for word in kind.split()
 )
