@@ -125,7 +125,6 @@ class ItemProcessor:
             detail = "its objects have boxes in the whole picture, and a region of it is stored"
             _reject(outcome, item, Reject(RejectCode.BAD_METADATA, detail))
             return outcome
-        item = windows.cut_to_segment(item)
         media = manifest.media_path(self._manifest_path, item)
         try:
             with files.local_copy(media) as local_path:
@@ -138,6 +137,7 @@ class ItemProcessor:
         return outcome
 
     def _process_local(self, item: dict[str, Any], path: str, outcome: ItemOutcome) -> None:
+        item = windows.cut_to_segment(item)
         cuts = self._windows(item, path)
         if isinstance(cuts, Reject):
             _reject(outcome, item, cuts)
@@ -162,7 +162,7 @@ class ItemProcessor:
             if isinstance(info, Reject):
                 return info
             duration_seconds = 0.0 if info.is_image else info.duration_seconds
-            if duration_seconds is None:
+            if duration_seconds is None and self._config.windows.mode != "whole":
                 detail = "the file does not state its length, which cutting windows needs"
                 return Reject(RejectCode.BAD_METADATA, detail)
         return windows.windows(self._config.windows, item, duration_seconds)

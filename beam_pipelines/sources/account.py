@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from collections.abc import Iterable
 from typing import Any
 
 from beam_pipelines.rejects import Reject
@@ -61,6 +62,10 @@ class Account:
         if count:
             self.notes.append(Note(code, name, detail, count))
 
+    def add(self, notes: Iterable[Note]) -> None:
+        """Adds notes of a file."""
+        self.notes += notes
+
     def count(self, code: NoteCode) -> int:
         """How many of a kind there are."""
         return sum(note.count for note in self.notes if note.code == code)
@@ -72,13 +77,26 @@ class Account:
             notes = [note for note in self.notes if note.code == code]
             if notes:
                 lines.append(f"{code}  {self.count(code)}")
-                lines += [f"  {note.name}: {note.detail}" for note in notes[:examples]]
+                lines += [f"  {_text(n.name)}: {_text(n.detail)}" for n in notes[:examples]]
                 lines += [f"  and {len(notes) - examples} more"] if len(notes) > examples else []
         return lines
 
     def to_json(self) -> list[dict[str, Any]]:
         """The notes as JSON objects."""
-        return [dataclasses.asdict(note) | {"code": str(note.code)} for note in self.notes]
+        return [
+            {
+                "code": str(note.code),
+                "name": _text(note.name),
+                "detail": _text(note.detail),
+                "count": note.count,
+            }
+            for note in self.notes
+        ]
+
+
+def _text(name: str) -> str:
+    """The name as it can be printed: those of files are any bytes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 Found = dict[str, Any] | tuple[str, Reject]

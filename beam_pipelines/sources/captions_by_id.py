@@ -46,7 +46,7 @@ class CaptionsById:
             if len(content) > _MAX_FILE_BYTES:
                 raise ValueError(f"more than {_MAX_FILE_BYTES} bytes")
             value = parse_line(decode_text(content)[0].encode())
-        except (OSError, ValueError, RecursionError) as error:
+        except (FileNotFoundError, ValueError, RecursionError) as error:
             note(NoteCode.CAPTIONS_REFUSED, name, str(error))
             return
         if not isinstance(value, dict) or not any(key in by_id for key in value):

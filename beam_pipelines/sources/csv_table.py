@@ -13,7 +13,7 @@ from beam_pipelines.sources.captions.alignments import read_word_times
 from beam_pipelines.sources.captions.clock import clock_seconds
 from beam_pipelines.sources.captions.parsed import MAX_CAPTION_CHARACTERS
 from beam_pipelines.sources.media_files import MEDIA_EXTENSIONS, MediaById, extension, unusable
-from beam_pipelines.sources.table_columns import ColumnMapping, complete
+from beam_pipelines.sources.table_columns import ColumnMapping, complete, language_of_column
 from beam_pipelines.sources.table_rows import is_damaged, read_table
 from mm_models.errors import UserError
 
@@ -55,6 +55,8 @@ def read_csv(
     account.tallies |= {"rows found": len(table.rows), "rows that match": len(rows)}
     left_out = len(table.rows) - len(rows)
     account.note(NoteCode.ROW_LEFT_OUT, path, "rows that --where does not match", left_out)
+    for name in table.beside:
+        account.note(NoteCode.FIELD_LEFT_OUT, f"field {name}", "it stands beside the rows")
     if table.encoding != "utf-8":
         account.note(NoteCode.ENCODING_DETECTED, path, f"read as {table.encoding}")
     reader = _RowReader(mapping, rows, media_folder or files.parent(path), check_files)
@@ -150,9 +152,10 @@ class _RowReader:
         name = media + (f":{span[0]:.12g}-{span[1]:.12g}" if span else "")
         item: dict[str, Any] = {"id": row[mapping.id] if mapping.id else name, "media": media}
         item |= times
-        language = {"language": row[mapping.language]} if mapping.language else {}
-        texts = (" ".join(row[column].split()) for column in mapping.captions or ())
-        item["captions"] = [{"text": text, **language, **times} for text in texts if text]
+        texts = ((column, " ".join(row[column].split())) for column in mapping.captions or ())
+        item["captions"] = [
+            {"text": text, **self._language(row, column), **times} for column, text in texts if text
+        ]
         if names := self._names(row):
             index = row[mapping.label_index].strip() if mapping.label_index else ""
             item["labels"] = [
@@ -164,6 +167,12 @@ class _RowReader:
         if metadata := self._metadata(row):
             item["metadata"] = metadata
         return item
+
+    def _language(self, row: dict[str, str], column: str) -> dict[str, str]:
+        if self._mapping.language:
+            return {"language": row[self._mapping.language]}
+        language = language_of_column(column)
+        return {"language": language} if language else {}
 
     def _metadata(self, row: dict[str, str]) -> dict[str, str]:
         named = set(self._mapping.columns())

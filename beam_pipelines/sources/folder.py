@@ -14,7 +14,7 @@ from beam_pipelines import files
 from beam_pipelines.rejects import Reject, RejectCode
 from beam_pipelines.sources.account import Account, NoteCode
 from beam_pipelines.sources.captions.caption_file import PARSERS, CaptionFile, read_captions
-from beam_pipelines.sources.captions.languages import language_of_suffix
+from beam_pipelines.sources.captions.languages import language_behind, language_of_suffix
 from beam_pipelines.sources.captions_by_id import CaptionsById
 from beam_pipelines.sources.media_files import extension, is_media
 from mm_models.errors import UserError
@@ -88,12 +88,10 @@ class _Contents:
     def _claim(self, sidecar: str, by_name: dict[str, list[str]]) -> None:
         """Gives a caption file to the media whose name it begins with."""
         whole = os.path.splitext(sidecar)[0]
-        stem = whole
-        while stem not in by_name and "." in os.path.basename(stem)[1:]:
-            stem = stem.rpartition(".")[0]
-        suffix = whole[len(stem) + 1 :]
+        stem = next((stem for stem in _stems(whole) if stem in by_name), None)
+        suffix = "" if stem is None else whole[len(stem) + 1 :]
         language = "" if suffix in ("", _INFORMATION) else language_of_suffix(suffix)
-        if stem not in by_name or language is None:
+        if stem is None or language is None:
             self.unclaimed.append(sidecar)
             return
         for media in by_name[stem]:
@@ -125,6 +123,22 @@ class _Contents:
         if sum(numbers.values()) != self._num_found:
             raise RuntimeError(f"counts disagree: {self._num_found} files found, {numbers}")
         account.tallies |= {"files found": self._num_found, **numbers}
+        account.remarks.append(
+            f"checked: files found = {' + '.join(numbers)} "
+            f"({self._num_found} = {' + '.join(map(str, numbers.values()))})"
+        )
+
+
+def _stems(whole: str) -> Iterator[str]:
+    """What the media of a caption file may be called, the longest first."""
+    yield whole
+    stem = whole
+    while "." in os.path.basename(stem)[1:]:
+        stem = stem.rpartition(".")[0]
+        yield stem
+    for mark in "_-":
+        if found := language_behind(whole, mark):
+            yield found[0]
 
 
 def _is_media(base: str, name: str) -> bool:
@@ -182,7 +196,7 @@ def _with_sidecars(
 
 def add_captions(item: dict[str, Any], found: CaptionFile, account: Account) -> None:
     """Adds a caption file's content to an item; an encoding other than UTF-8 is recorded."""
-    account.notes += found.notes
+    account.add(found.notes)
     for key, value in found.content.items():
         if key in _LIST_FIELDS:
             told = {json.dumps(entry, sort_keys=True) for entry in item.get(key, ())}

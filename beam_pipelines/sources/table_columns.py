@@ -4,6 +4,7 @@ import dataclasses
 import fnmatch
 
 from beam_pipelines.items.schema import SPLITS
+from beam_pipelines.sources.captions.languages import language_behind
 from beam_pipelines.sources.table_rows import Table
 from mm_models.errors import UserError
 
@@ -12,9 +13,18 @@ _MEDIA = (
     *("audio_path", "image_path", "video", "audio", "image", "clip", "wav", "video_file"),
     *("youtube_id", "ytid", "video_id", "videoid", "vid", "audio_id", "image_id", "clip_id", "id"),
 )
-_START = ("start", "start_seconds", "time_start", "start_time", "start_sec", "begin", "t_start")
-_END = ("end", "end_seconds", "time_end", "end_time", "end_sec", "stop", "t_end")
-_CAPTION = ("caption", "captions", "text", "sentence", "transcript", "transcription", "description")
+_START = (
+    *("start", "start_seconds", "time_start", "start_time", "start_sec", "begin", "t_start"),
+    "start_timestamp",
+)
+_END = (
+    *("end", "end_seconds", "time_end", "end_time", "end_sec", "stop", "t_end"),
+    *("stop_timestamp", "end_timestamp"),
+)
+_CAPTION = (
+    *("caption", "captions", "text", "sentence", "transcript", "transcription", "description"),
+    "narration",
+)
 _LABEL = ("label", "labels", "positive_labels", "class", "class_name", "category", "action")
 _SPLIT = ("split", "subset", "partition")
 _LANGUAGE = ("language", "lang")
@@ -114,7 +124,7 @@ def complete(mapping: ColumnMapping, table: Table, path: str) -> ColumnMapping:
     label = _found(mapping.label, table, _LABEL, taken)
     captions = mapping.captions
     if captions is None:
-        captions = tuple(filter(None, [_find(table, _CAPTION, taken | {label})]))
+        captions = _caption_columns(table, taken | {label})
     return dataclasses.replace(
         mapping,
         media=media,
@@ -126,6 +136,23 @@ def complete(mapping: ColumnMapping, table: Table, path: str) -> ColumnMapping:
         label_separator=_separator(mapping, label),
         **_split_columns(mapping, table, taken),
     )
+
+
+def _caption_columns(table: Table, taken: set[str]) -> tuple[str, ...]:
+    """The first column that captions are known to be called, and those of languages beside it."""
+    first = _find(table, _CAPTION, taken)
+    named = [
+        column
+        for column in table.columns
+        if column not in taken and column != first and language_of_column(column)
+    ]
+    return tuple(filter(None, [first, *named]))
+
+
+def language_of_column(column: str) -> str:
+    """Language of a column such as `caption_de`; empty for other names."""
+    found = language_behind(column, "_")
+    return found[1] if found and found[0].lower() in _CAPTION else ""
 
 
 def _span_columns(

@@ -16,6 +16,7 @@ _MAX_FIELD_CHARACTERS = 1 << 20
 _DELIMITERS = ",\t;|"
 BEYOND_HEADER = "cells beyond the header"
 _ID = "video_id"
+_WRAPPERS = ("database", "data")
 _LISTS_OF_SPANS = ("annotations", "segments", "captions")
 
 
@@ -27,11 +28,13 @@ class Table:
         columns: names of the columns; of unnamed ones, empty.
         rows: cell by column, and the line or entry number for messages.
         encoding: `utf-8`, or what the file was read as.
+        beside: fields of a JSON file that stand beside its rows.
     """
 
     columns: list[str]
     rows: list[tuple[int, dict[str, str]]]
     encoding: str
+    beside: tuple[str, ...] = ()
 
 
 def read_table(path: str, *, delimiter: str = "", encoding: str = "") -> Table:
@@ -49,10 +52,12 @@ def read_table(path: str, *, delimiter: str = "", encoding: str = "") -> Table:
         UserError: when it cannot be read as a table.
     """
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+    beside: tuple[str, ...] = ()
     try:
         text, found = decode_text(files.read_bytes(path), encoding)
         if path.lower().endswith((".json", ".jsonl", ".ndjson")):
-            columns, rows = _json_rows(text)
+            value, beside = _unwrapped(_json_value(text))
+            columns, rows = _json_rows(value)
         else:
             columns, rows = _csv_rows(text, delimiter)
     except (OSError, ValueError, csv.Error, RecursionError) as error:
@@ -60,7 +65,7 @@ def read_table(path: str, *, delimiter: str = "", encoding: str = "") -> Table:
     repeated = sorted({name for name in columns if name and columns.count(name) > 1})
     if repeated:
         raise UserError(f"table {path} has several columns {repeated[0]!r}; rename all but one")
-    return Table(columns, rows, found)
+    return Table(columns, rows, found, beside)
 
 
 def is_damaged(row: dict[str, str]) -> bool:
@@ -107,8 +112,16 @@ def _is_header(comment: str, lines: list[str], after: int) -> bool:
     return widths[0] == widths[1]
 
 
-def _json_rows(text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    objects = _objects(_json_value(text))
+def _unwrapped(value: Any) -> tuple[Any, tuple[str, ...]]:
+    """(the rows, names of what stands beside them) of a JSON file."""
+    name = next((n for n in _WRAPPERS if isinstance(value, dict) and n in value), None)
+    if name is None:
+        return value, ()
+    return value[name], tuple(other for other in value if other != name)
+
+
+def _json_rows(value: Any) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    objects = _objects(value)
     columns = list(dict.fromkeys(name for each in objects for name in each))
     rows = [
         (number, {name: _cell(each.get(name)) for name in columns})
@@ -129,8 +142,6 @@ def _json_value(text: str) -> Any:
 
 def _objects(value: Any) -> list[dict[str, Any]]:
     """One object a row."""
-    if isinstance(value, dict) and isinstance(value.get("database"), dict):
-        value = value["database"]
     if isinstance(value, list):
         entries = [("", each) for each in value]
     elif isinstance(value, dict):

@@ -31,13 +31,16 @@ def read_word_times(path: str) -> list[dict[str, Any]] | Reject:
 
     Returns:
         The captions in the order of the file, or a Reject with the reason.
+
+    Raises:
+        OSError: it is there and cannot be read.
     """
     try:
         with files.open_read(path) as file:
             words = _spoken_words(decode_text(file.read(_MAX_FILE_BYTES))[0])
     except ValueError as error:
         return Reject(RejectCode.BAD_CAPTIONS, f"{os.path.basename(path)}: {error}")
-    except OSError as error:
+    except FileNotFoundError as error:
         return Reject(RejectCode.FILE_MISSING, f"{path}: {error.strerror or error}")
     return [word | {"style": WORD_STYLE} for word in words]
 

@@ -48,7 +48,12 @@ def read_captions(path: str, *, encoding: str = "", language: str = "") -> Capti
 
     Returns:
         Its content, or a Reject with the reason.
+
+    Raises:
+        OSError: it is there and cannot be read, which says nothing about its content.
     """
+    if not files.is_remote(path) and not os.path.isfile(path):
+        return Reject(RejectCode.FILE_MISSING, f"{path} is missing, or no regular file")
     parser = PARSERS[os.path.splitext(path)[1].lower()]
     name = os.path.basename(path)
     try:
@@ -60,7 +65,7 @@ def read_captions(path: str, *, encoding: str = "", language: str = "") -> Capti
         parsed = parser(text)
     except (ValueError, RecursionError) as error:
         return Reject(RejectCode.BAD_CAPTIONS, f"{name}: {error}")
-    except OSError as error:
+    except FileNotFoundError as error:
         return Reject(RejectCode.FILE_MISSING, f"{path}: {error.strerror or error}")
     finish_captions(parsed, language)
     if found != "utf-8":

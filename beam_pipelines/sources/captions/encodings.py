@@ -28,6 +28,7 @@ _FINAL_FORMS = frozenset("ךםןףץ")
 _FINAL_FORM_GAIN = 2.5
 _WESTERN_GAIN = 2.0
 _MOST_WRONG_SHARE = 0.25
+_MOST_NULS_SHARE = 0.01
 # One such pair may be text: a capital A with a hat before a space that does not break.
 _FEWEST_TWICE = 2
 
@@ -43,11 +44,11 @@ def decode_text(content: bytes, encoding: str = "") -> tuple[str, str]:
         encoding: of files that are not UTF-8; empty: detected.
 
     Raises:
-        ValueError: NUL characters and cut UTF-16, signs of damage, and text that several encodings
-            make equally likely.
+        ValueError: many NUL characters and cut UTF-16, signs of damage, and text that several
+            encodings make equally likely.
     """
     text, found = _decoded(content, encoding)
-    if "\x00" in text:
+    if text.count("\x00") > _MOST_NULS_SHARE * len(text):
         raise ValueError(f"NUL character at position {text.index(chr(0))}")
     return text, found
 

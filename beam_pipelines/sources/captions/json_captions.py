@@ -39,7 +39,9 @@ def _with_constants_checked(text: str) -> Any:
         if "is not a JSON number" not in str(error):
             raise
         value = json.loads(text.removeprefix("\ufeff"), parse_constant=float)
-        ours = value if not isinstance(value, dict) else {k: value.get(k) for k in schema.CONTENT}
+        ours = value
+        if isinstance(value, dict):
+            ours = {name: value.get(name) for name in schema.CONTENT if name != "metadata"}
         if _has_constant(ours):
             raise
         return value
@@ -172,7 +174,11 @@ class _ObjectReader:
                 self._parsed.content[name] = self._value.pop(name)
 
     def _keep_rest(self) -> None:
-        rest = {name: _storable(value) for name, value in self._value.items()}
+        rest = _storable(self._value)
+        self._parsed.content = {
+            name: _storable(value) if name == "metadata" else value
+            for name, value in self._parsed.content.items()
+        }
         large = [
             name
             for name, value in rest.items()
@@ -194,7 +200,7 @@ def _are_lists(value: dict[str, Any], *names: str) -> bool:
 def _storable(value: Any) -> Any:
     """The value with null for what JSON numbers cannot say, and without characters UTF-8 lacks."""
     if isinstance(value, dict):
-        return {str(key): _storable(each) for key, each in value.items()}
+        return {_storable(str(key)): _storable(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_storable(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):

@@ -18,15 +18,22 @@ heb=he fas=fa per=fa hin=hi ben=bn tam=ta tel=te urd=ur zho=zh chi=zh jpn=ja kor
 ind=id msa=ms may=ms swe=sv dan=da nor=no nob=nb nno=nn fin=fi est=et lav=lv lit=lt isl=is ice=is
 cat=ca eus=eu baq=eu glg=gl lat=la fil=fil yue=yue
 """
+_NAMES = """
+english=en german=de french=fr spanish=es portuguese=pt italian=it dutch=nl russian=ru ukrainian=uk
+polish=pl czech=cs greek=el turkish=tr arabic=ar hebrew=he hindi=hi chinese=zh japanese=ja korean=ko
+vietnamese=vi thai=th indonesian=id swedish=sv danish=da norwegian=no finnish=fi hungarian=hu
+romanian=ro
+"""
 _CODES = {code: code for code in _TWO_LETTERS.split()} | dict(
-    pair.split("=") for pair in _THREE_LETTERS.split()
+    pair.split("=") for pair in f"{_THREE_LETTERS} {_NAMES}".split()
 )
 # What follows the region says where automatic captions come from: `en-orig`, `de-en`.
 _TAG = re.compile(
-    r"(?P<language>[A-Za-z]{2,3})(?:[-_](?P<script>[A-Z][a-z]{3}))?"
+    r"(?P<language>[A-Za-z]{2,10})(?:[-_](?P<script>[A-Z][a-z]{3}))?"
     r"(?:[-_](?P<region>[A-Z]{2}|\d{3}))?(?:[-_](?:orig|auto|[a-z]{2,3}(?:-[A-Z][a-z]{3})?))?"
 )
 _REMARKS = ("auto", "orig", "forced", "sdh", "cc", "hi", "default", "asr", "captions", "subtitles")
+_OTHER_WORDS = ("id", "no")
 
 
 def language_of_suffix(suffix: str) -> str | None:
@@ -46,6 +53,18 @@ def language_of_suffix(suffix: str) -> str | None:
         elif part.lower() not in _REMARKS:
             return None
     return language
+
+
+def language_behind(name: str, mark: str) -> tuple[str, str] | None:
+    """(name before it, language) of a name that ends with a mark and a language, or None.
+
+    Args:
+        name: such as `caption_de` or `clip-en`; `_id` and `_no` are no languages there.
+        mark: what stands before the language.
+    """
+    start, found, suffix = name.rpartition(mark)
+    language = language_of_suffix(suffix) if found and suffix.lower() not in _OTHER_WORDS else None
+    return (start, language) if start and language else None
 
 
 def _tag(part: str) -> str | None:

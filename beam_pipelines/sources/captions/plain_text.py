@@ -13,9 +13,27 @@ from beam_pipelines.sources.captions.parsed import (
 from beam_pipelines.sources.captions.subtitles import parse_subtitles
 
 WORD_STYLE = "word"
+_SENTENCE_FIELDS = ("text", "transcript", "transcription", "sentence", "caption")
+_OTHER_FIELDS = (
+    *("conf", "ref", "id", "title", "description", "tags", "url", "date", "author", "speaker"),
+    *(
+        "duration",
+        "label",
+        "file",
+        "language",
+        "uploader",
+        "channel",
+        "source",
+        "licence",
+        "license",
+    ),
+)
+# What files of other kinds begin with.
+_OTHER_KINDS = ("<?xml", "<!doctype", "<html", "{\\rtf", "%pdf", 'file type = "ootextfile"')
+_FEWEST_FIELDS = 2
 _FIELD = re.compile(r"([A-Za-z][\w ]{0,20}):\s+(\S.*)")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
-_SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\t\s*(\d+(?:\.\d+)?)\t(.*)")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\t\s*(\d+(?:\.\d+)?)\t(.*)|(\d+\.\d+) +(\d+\.\d+) +(.*)")
 _CLOCK_AHEAD = re.compile(r"\s*[\[(]?(?:\d+:)?\d{1,2}:\d{2}(?:[.,]\d+)?[\])]?(?:\s|$)")
 _WORD_TABLE = ("WORD", "START", "END")
 
@@ -54,13 +72,14 @@ def _has_cue_times(lines: list[str]) -> bool:
 
 
 def _are_spans(lines: list[str]) -> bool:
-    return bool(lines) and all(_SPAN.match(line) for line in lines)
+    return bool(lines) and all(_SPAN.fullmatch(line) for line in lines)
 
 
 def _parse_spans(_: str, lines: list[str]) -> Parsed:
     parsed = Parsed({"captions": []})
     for number, line in enumerate(lines, start=1):
-        start, end, words = _SPAN.match(line).groups()
+        cells = _SPAN.fullmatch(line).groups()
+        start, end, words = cells[:3] if cells[0] is not None else cells[3:]
         if float(end) < float(start):
             parsed.note(NoteCode.CUE_LEFT_OUT, f"line {number}: it ends before it starts")
         elif words := " ".join(words.split()):
@@ -73,29 +92,34 @@ def _is_word_table(line: str) -> bool:
 
 
 def _is_form(lines: list[str]) -> bool:
-    """Fields, of which one is a number, or a heading of a table: no line of it is a caption."""
+    """Fields of a known name, or with numbers, or a heading of a table: no line is a caption."""
     fields = [match for line in lines if (match := _FIELD.fullmatch(line))]
+    names = {match.group(1).strip().lower() for match in fields}
+    num_known = len(names.intersection((*_SENTENCE_FIELDS, *_OTHER_FIELDS)))
+    begins = len(lines) > 1 and all(_FIELD.fullmatch(line) for line in lines[:_FEWEST_FIELDS])
     has_number = any(_NUMBER.fullmatch(match.group(2)) for match in fields)
-    is_mostly_fields = len(fields) >= 2 and 2 * len(fields) >= len(lines)
-    return any(map(_is_word_table, lines)) or (has_number and is_mostly_fields)
+    is_mostly_fields = len(fields) >= _FEWEST_FIELDS and 2 * len(fields) >= len(lines)
+    is_known = num_known >= _FEWEST_FIELDS and (begins or is_mostly_fields)
+    return any(map(_is_word_table, lines)) or is_known or (has_number and is_mostly_fields)
 
 
 def _parse_form(_: str, lines: list[str]) -> Parsed:
     at = next((i for i, line in enumerate(lines) if _is_word_table(line)), len(lines))
     matches = [match for line in lines[:at] if (match := _FIELD.fullmatch(line))]
     fields = {match.group(1).strip(): match.group(2).strip() for match in matches}
-    sentence = next((value for name, value in fields.items() if name.lower() == "text"), "")
+    told = {name.lower(): value for name, value in fields.items()}
+    sentence = next((told[name] for name in _SENTENCE_FIELDS if name in told), "")
     parsed = Parsed({})
     words = _table_words(lines[at + 1 :], parsed)
     if not sentence and not words:
         raise BadCaptions(
             f"a form with the fields {', '.join(fields)}, not one caption a line; "
-            "only the layout `Text: ...` with WORD START END is known"
+            "only a field `Text`, with or without a table WORD START END, is known"
         )
     sentence = " ".join(sentence.split()) or " ".join(word["text"] for word in words)
     times = {key: words[place][key] for key, place in _ENDS} if words else {}
     parsed.content["captions"] = [{"text": sentence, **times}, *words]
-    others = {name: value for name, value in fields.items() if name.lower() != "text"}
+    others = {k: v for k, v in fields.items() if k.lower() not in _SENTENCE_FIELDS}
     if others:
         parsed.content["metadata"] = others
         parsed.note(NoteCode.FIELD_TO_METADATA, ", ".join(others), len(others))
@@ -120,6 +144,31 @@ def _table_words(rows: list[str], parsed: Parsed) -> list[dict]:
     return words
 
 
+def _is_numbers(lines: list[str]) -> bool:
+    """Rows of a table: at least two numbers and a word in nearly every line."""
+    full = 0
+    for line in lines:
+        cells = line.split()
+        numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in cells)
+        full += numbers >= 2 and len(cells) >= 3 and 2 * numbers >= len(cells)
+    return len(lines) > 1 and 5 * full >= 4 * len(lines)
+
+
+def _refuse_numbers(_: str, lines: list[str]) -> Parsed:
+    raise BadCaptions(
+        f"rows of numbers ({lines[0][:40]!r}), not one caption a line; "
+        "write start<TAB>end<TAB>text in seconds"
+    )
+
+
+def _is_other_kind(lines: list[str]) -> bool:
+    return bool(lines) and lines[0].lower().startswith(_OTHER_KINDS)
+
+
+def _refuse_kind(_: str, lines: list[str]) -> Parsed:
+    raise BadCaptions(f"a file of another kind, it begins {lines[0][:30]!r}")
+
+
 def _has_clocks_ahead(lines: list[str]) -> bool:
     return len(lines) > 1 and 2 * sum(bool(_CLOCK_AHEAD.match(line)) for line in lines) >= len(
         lines
@@ -135,8 +184,10 @@ def _refuse_clocks(_: str, lines: list[str]) -> Parsed:
 
 _Layout = tuple[Callable[[list[str]], bool], Callable[[str, list[str]], Parsed]]
 _LAYOUTS: tuple[_Layout, ...] = (
+    (_is_other_kind, _refuse_kind),
     (_has_cue_times, lambda text, _: parse_subtitles(text)),
     (_are_spans, _parse_spans),
     (_is_form, _parse_form),
+    (_is_numbers, _refuse_numbers),
     (_has_clocks_ahead, _refuse_clocks),
 )

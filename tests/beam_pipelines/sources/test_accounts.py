@@ -51,6 +51,8 @@ def test_every_file_of_a_folder_is_counted(tmp_path):
             "a.EN.SRT": srt(CUES),
             "a.mp4.de.forced.ass": FORMATS["ass"][1](CUES[:1], None),
             "a.notes.txt": "no language",
+            "c_fr.txt": "bonjour",
+            "c_id.txt": "7",
             "lonely.vtt": "WEBVTT\n",
             "captions.json": json.dumps(by_id),
             "other.json": json.dumps({"images": [], "annotations": []}),
@@ -68,16 +70,22 @@ def test_every_file_of_a_folder_is_counted(tmp_path):
     captions = [(c["text"], c.get("language")) for c in items["a.mp4"]["captions"]]
     assert sorted(captions) == [("one", "de"), ("one", "en"), ("two", "en")]
     assert items["sub/b.MKV"]["captions"][0]["end_seconds"] == 1
-    assert items["c.wav"]["captions"] == [{"text": "whole"}]
+    assert items["c.wav"]["captions"] == [
+        {"text": "whole"},
+        {"text": "bonjour", "language": "fr"},
+    ]
     assert account.tallies == {
-        "files found": 14,
+        "files found": 16,
         "media files": 4,
-        "caption files": 3,
-        "files left out": 7,
+        "caption files": 4,
+        "files left out": 8,
     }
+    assert account.remarks == [
+        "checked: files found = media files + caption files + files left out (16 = 4 + 4 + 8)"
+    ]
     unused = [note for note in account.notes if note.code == NoteCode.CAPTIONS_WITHOUT_MEDIA]
     assert sorted(note.name for note in unused) == [
-        *("a.notes.txt", "captions.json", "lonely.vtt", "other.json", "table.csv")
+        *("a.notes.txt", "c_id.txt", "captions.json", "lonely.vtt", "other.json", "table.csv")
     ]
     details = {note.name: note.detail for note in unused}
     assert "gone" in details["captions.json"]
@@ -197,3 +205,18 @@ def test_what_is_told_of_pictures_that_are_not_listed_is_counted(tmp_path, stran
         len(list(read_nlvr(str(tmp_path / "n.jsonl"), str(tmp_path), {"train": 1.0}, account))) == 1
     )
     assert account.count(NoteCode.FIELD_LEFT_OUT) == strangers
+
+
+def test_names_of_any_bytes_are_accounted_for(tmp_path, capsys):
+    folder = tmp_path / "media"
+    write(folder, {"a.mp4": b"x"})
+    for name in (b"\xff.md", b"\xfe.srt"):
+        (pathlib.Path(folder) / name.decode(errors="surrogateescape")).write_bytes(b"x")
+    (folder / "a.srt").write_text("just words")
+    (folder / "a.txt").write_text("one")
+    output = tmp_path / "m.jsonl"
+    items, rejects, account = read(folder)
+    assert (list(items), rejects) == (["a.mp4"], {})
+    assert account.count(NoteCode.CAPTIONS_REFUSED) == 1
+    assert main(["manifest", "folder", f"--folder={folder}", f"--output={output}"]) == 0
+    assert "\\udcff.md" in capsys.readouterr().out

@@ -175,7 +175,7 @@ def test_people_who_say_the_same_again_are_left_alone():
         *(("en", "en"), ("pt-BR", "pt-BR"), ("zh-Hans", "zh-Hans"), ("es-419", "es-419")),
         *(("deu", "de"), ("en_US", "en-US"), ("en-orig", "en"), ("de-en", "de"), ("EN", "en")),
         *(("en.forced", "en"), ("auto.fr", "fr"), ("hi", "hi"), ("sdh", ""), ("notes", None)),
-        *(("en.old", None), ("v2", None), ("live_chat", None)),
+        *(("en.old", None), ("v2", None), ("English", "en"), ("live_chat", None)),
     ],
 )
 def test_languages_in_file_names(suffix, language):

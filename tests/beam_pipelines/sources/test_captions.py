@@ -62,6 +62,9 @@ def test_webvtt(tmp_path):
         ("a.json", "[" * 100_000, "recursion"),
         ("a.csv", "x,y\n1,2\n", "without start, end and text"),
         ("a.txt", "Name:  x\nConf:  4\n", "a form with the fields Name, Conf"),
+        ("a.txt", "Title: a\nTags: b, c\nUploader: d\n", "a form with the fields"),
+        ("a.txt", "0 25000 sil\n25000 50000 bin\n50000 75000 sil\n", "rows of numbers"),
+        ("a.txt", "<?xml version='1.0'?>\n<tt/>\n", "a file of another kind"),
         ("a.txt", "0:00 hello\n0:02 you\n", "lines begin with times"),
     ],
 )
@@ -70,6 +73,21 @@ def test_wrong_files_are_rejected_with_the_reason(tmp_path, name, content, reaso
     assert isinstance(found, Reject)
     assert found.code == RejectCode.BAD_CAPTIONS
     assert reason in found.detail
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ("Text:  a b\nRef: x\n\nFRAME X Y\n000 0.1 0.2\n001 0.1 0.2\n", ["a b"]),
+        ("WORD START END\nSET 0.1 0.4\nBLUE 0.4 x\nBY 0.7 0.9\n", ["SET BY", "SET", "BY"]),
+        ("0.10 0.40 SET\n0.40 0.70 BLUE\n", ["SET", "BLUE"]),
+        ("Ann: hello\nBob: it is 4\nAnn: bye\n", ["Ann: hello", "Bob: it is 4", "Ann: bye"]),
+        ("4 cats\n5 10\n", ["4 cats", "5 10"]),
+    ],
+)
+def test_layouts_of_text_files(tmp_path, content, texts):
+    found = captions_of(tmp_path, "a.txt", content.encode()).content["captions"]
+    assert [caption["text"] for caption in found] == texts
 
 
 def test_json_and_text(tmp_path):

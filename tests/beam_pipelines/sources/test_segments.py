@@ -154,6 +154,10 @@ def test_columns_are_found_named_and_accounted_for(tmp_path):
     dropped = {n.name for n in account.notes if n.code == NoteCode.FIELD_LEFT_OUT}
     assert dropped == {"column 1", "column nothing"}
     assert account.remarks == ["columns: media from path; segment from Start to End"]
+    text = "file,caption,caption_de,caption_id\na.mp4,one,eins,7\n"
+    (item,), _ = read(tmp_path, "t.csv", text, ["a.mp4"])
+    assert item["captions"] == [{"text": "one"}, {"text": "eins", "language": "de"}]
+    assert item["metadata"] == {"caption_id": "7"}
     for header, message in (
         ("x,y", "no column is known to hold the media"),
         ("file,a,a", "several columns 'a'"),
