@@ -28,6 +28,8 @@ class RecordClip:
         frame_rate_hz: rate of the stored frames.
         waveform: float32[samples], or None without audio.
         sample_rate_hz: rate of the waveform.
+        peak: largest magnitude of the waveform before it was limited to [-1, 1].
+        source_properties: names of `media.source_properties.SourceProperty`.
         cut_around: places of the item's captions that the clip was cut around.
     """
 
@@ -43,6 +45,8 @@ class RecordClip:
     frame_rate_hz: float
     waveform: np.ndarray | None
     sample_rate_hz: int
+    peak: float
+    source_properties: tuple[str, ...]
     cut_around: tuple[int, ...] = ()
 
 
@@ -66,6 +70,7 @@ def record_values(
         contract.CLIP_END: [_microseconds(clip.end_seconds)],
         contract.MEDIA_FILENAME: [clip.item["media"].encode()],
         contract.MEDIA_SHA256: [clip.media_sha256.encode()],
+        contract.SOURCE_PROPERTIES: [name.encode() for name in clip.source_properties],
         **_labels(clip.item.get("labels", [])),
         **_captions(kept_captions(clip, nearest_captions)),
         **_utterances(clip),
@@ -157,6 +162,7 @@ def _add_audio(
     has_audio = clip.waveform is not None
     context[contract.SAMPLE_RATE] = [clip.sample_rate_hz if has_audio else 0]
     context[contract.NUM_SAMPLES] = [len(clip.waveform) if has_audio else 0]
+    context[contract.AUDIO_PEAK] = [clip.peak if has_audio else 0.0]
     if has_audio and encoding == "pcm16":
         lists[contract.WAVEFORM_PCM16] = [[pcm16(clip.waveform)]]
     elif has_audio:
