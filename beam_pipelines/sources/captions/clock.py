@@ -5,8 +5,8 @@ import re
 from beam_pipelines.sources.captions.parsed import BadCaptions
 
 # Hours may be missing, and the fraction; it follows a comma, a dot or a colon.
-CLOCK = r"(?:\d+:)?\d{1,2}:\d{1,2}(?:[.,:]\d{1,9})?"
-_PARTS = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,:](\d{1,9}))?")
+CLOCK = r"(?:\d{1,6}:)?\d{1,2}:\d{1,2}(?:[.,:]\d{1,9})?"
+_PARTS = re.compile(r"(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2})(?:[.,:](\d{1,9}))?")
 
 
 def clock_seconds(word: str) -> float:

@@ -126,14 +126,14 @@ class _ObjectReader:
         if not isinstance(entry, dict):
             return [{"text": " ".join(entry.split()) if isinstance(entry, str) else entry}]
         entry = dict(entry)
-        words = entry.pop("words", None)
+        words = entry.pop("words") if isinstance(entry.get("words"), list) else []
         caption = _caption(entry)
         for name in entry:
             self._left[name] = self._left.get(name, 0) + 1
         if caption is None:
             self._parsed.note(NoteCode.CUE_EMPTY, f"caption {number} has no text")
             return []
-        spoken = [_caption(dict(w)) for w in words or () if isinstance(w, dict)]
+        spoken = [_caption(dict(w)) for w in words if isinstance(w, dict)]
         return [caption, *({**word, "style": WORD_STYLE} for word in spoken if word)]
 
     def _read_single(self) -> None:

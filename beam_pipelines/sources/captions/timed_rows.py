@@ -25,7 +25,8 @@ def parse_timed_rows(text: str) -> Parsed:
         raise BadCaptions(f"not a table: {error}") from error
     names = {(name or "").strip().lower() for name in reader.fieldnames or ()}
     if not all(names & choice for choice in _NEEDED):
-        raise BadCaptions(f"a table without start, end and text; it has {', '.join(sorted(names))}")
+        known = " ".join(", ".join(sorted(names)).split())
+        raise BadCaptions(f"a table without start, end and text; it has {known[:60]!r}")
     # Tables from data frames begin with a column of row numbers, which has no name.
     rows = [{k: v for k, v in row.items() if k and v not in (None, "")} for row in rows]
     parsed = captions_of_value({"captions": rows})
