@@ -78,7 +78,8 @@ class _RowReader:
         check_files: bool,
     ):
         self._mapping = mapping
-        self._labels = sorted({name for _, row in rows for name in self._names(row)})
+        names = sorted({name for _, row in rows for name in self._names(row)})
+        self._label_numbers = {name: number for number, name in enumerate(names)}
         self._media_folder, self._check_files = media_folder, check_files
         self._by_id = MediaById(media_folder)
         self.tables_folder, self.encoding = media_folder, "utf-8"
@@ -159,7 +160,7 @@ class _RowReader:
         if names := self._names(row):
             index = row[mapping.label_index].strip() if mapping.label_index else ""
             item["labels"] = [
-                {"index": int(index) if index else self._labels.index(each), "text": each}
+                {"index": int(index) if index else self._label_numbers[each], "text": each}
                 for each in names
             ]
         if mapping.split:

@@ -16,7 +16,7 @@ from beam_pipelines.sources.captions.json_captions import parse_json
 from beam_pipelines.sources.captions.parsed import MAX_CAPTION_CHARACTERS, BadCaptions, Parsed
 from beam_pipelines.sources.captions.plain_text import parse_txt
 from beam_pipelines.sources.captions.substation import parse_substation
-from beam_pipelines.sources.captions.subtitles import parse_subtitles
+from beam_pipelines.sources.captions.subtitles import parse_sbv, parse_subtitles
 from beam_pipelines.sources.captions.timed_rows import parse_timed_rows
 
 MAX_FILE_BYTES = 16 << 20
@@ -107,10 +107,12 @@ def caption_fault(caption: dict[str, Any]) -> str:
 PARSERS: dict[str, Callable[[str], Parsed]] = {
     ".srt": parse_subtitles,
     ".vtt": parse_subtitles,
+    ".sbv": parse_sbv,
     ".ass": parse_substation,
     ".ssa": parse_substation,
     ".txt": parse_txt,
     ".json": parse_json,
+    ".json3": parse_json,
     ".align": parse_align,
     ".csv": parse_timed_rows,
     ".tsv": parse_timed_rows,

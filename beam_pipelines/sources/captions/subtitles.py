@@ -12,7 +12,10 @@ from beam_pipelines.sources.captions.clock import CLOCK, clock_seconds
 from beam_pipelines.sources.captions.markup import WORD_TIME, plain_text
 from beam_pipelines.sources.captions.parsed import BadCaptions, Parsed
 
+_LINE_END = re.compile(r"\r\n?")
 _TIMES = re.compile(rf"\s*({CLOCK})\s*-->\s*({CLOCK})(?:\s|$)")
+_SBV_CLOCK = CLOCK.replace("[.,:]", "[.:]")
+_SBV_TIMES = re.compile(rf"^({_SBV_CLOCK}),({_SBV_CLOCK})[ \t]*$", re.MULTILINE)
 _TWO_WORDS = re.compile(r"\s*(\S+)\s*-->\s*(\S+)")
 _COMMENT = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
 _HEADER = re.compile(r"WEBVTT(\s|$)")
@@ -25,8 +28,17 @@ def parse_subtitles(text: str) -> Parsed:
     Raises:
         BadCaptions: there is text and no times.
     """
-    lines = re.sub(r"\r\n?", "\n", text).split("\n")
+    lines = _LINE_END.sub("\n", text).split("\n")
     return _Reader(lines).read()
+
+
+def parse_sbv(text: str) -> Parsed:
+    """SubViewer as YouTube writes it: `0:00:01.000,0:00:02.000` above each text.
+
+    Raises:
+        BadCaptions: there is text and no times.
+    """
+    return parse_subtitles(_SBV_TIMES.sub(r"\1 --> \2", _LINE_END.sub("\n", text)))
 
 
 class _Reader:

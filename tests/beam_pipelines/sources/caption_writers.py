@@ -64,6 +64,24 @@ def _objects(cues: list[Cue], damaged: int | None, names: tuple[str, str, str]) 
     return rows
 
 
+def sbv(cues: list[Cue], damaged: int | None = None) -> str:
+    blocks = []
+    for number, (start, end, text) in enumerate(cues):
+        first, last = (end, start) if number == damaged else (start, end)
+        blocks.append(f"{clock(first, '.')},{clock(last, '.')}\n{text}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def events_json(cues: list[Cue], damaged: int | None = None) -> str:
+    events = [
+        {"tStartMs": s, "dDurationMs": e - s, "segs": [{"utf8": text}], "wWinId": 1}
+        for s, e, text in cues
+    ]
+    if damaged is not None:
+        events[damaged]["tStartMs"] = "soon"
+    return json.dumps({"wireMagic": "pb3", "events": events})
+
+
 def own_json(cues: list[Cue], damaged: int | None = None) -> str:
     return json.dumps(
         {"captions": _objects(cues, damaged, ("start_seconds", "end_seconds", "text"))}
@@ -135,6 +153,8 @@ FORMATS: dict[str, tuple[str, Writer]] = {
     "vtt": (".vtt", vtt),
     "ass": (".ass", ass),
     "ssa": (".ssa", ass),
+    "sbv": (".sbv", sbv),
+    "events of a video site": (".json3", events_json),
     "own json": (".json", own_json),
     "segments of a recogniser": (".json", recogniser_json),
     "chunks of a recogniser": (".json", chunks_json),
