@@ -18,4 +18,5 @@ def clock_seconds(word: str) -> float:
     if int(seconds) >= 60:
         raise BadCaptions(f"not a time, {seconds} seconds: {word[:40]!r}")
     whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
-    return whole + (int(fraction) / 10 ** len(fraction) if fraction else 0.0)
+    scale = 10 ** len(fraction or "")
+    return (whole * scale + int(fraction or 0)) / scale

@@ -8,6 +8,7 @@ from beam_pipelines.items import schema
 from beam_pipelines.items.manifest import parse_line
 from beam_pipelines.sources.account import NoteCode
 from beam_pipelines.sources.captions.clock import clock_seconds
+from beam_pipelines.sources.captions.languages import language_of_suffix
 from beam_pipelines.sources.captions.parsed import BadCaptions, Parsed
 from beam_pipelines.sources.captions.plain_text import WORD_STYLE
 
@@ -127,14 +128,21 @@ class _ObjectReader:
             return [{"text": " ".join(entry.split()) if isinstance(entry, str) else entry}]
         entry = dict(entry)
         words = entry.pop("words") if isinstance(entry.get("words"), list) else []
+        caption = self._take_caption(entry)
+        if caption is None:
+            self._parsed.note(NoteCode.CUE_EMPTY, f"caption {number} has no text")
+        spoken = [self._take_caption(dict(w)) if isinstance(w, dict) else None for w in words]
+        detail = f"words of caption {number} that have no text"
+        self._parsed.note(NoteCode.CUE_EMPTY, detail, spoken.count(None))
+        spoken = [{**word, "style": WORD_STYLE} for word in spoken if word]
+        return [*([caption] if caption else []), *spoken]
+
+    def _take_caption(self, entry: dict[str, Any]) -> dict[str, Any] | None:
+        """The caption that an entry tells; its other fields are counted."""
         caption = _caption(entry)
         for name in entry:
             self._left[name] = self._left.get(name, 0) + 1
-        if caption is None:
-            self._parsed.note(NoteCode.CUE_EMPTY, f"caption {number} has no text")
-            return []
-        spoken = [_caption(dict(w)) for w in words if isinstance(w, dict)]
-        return [caption, *({**word, "style": WORD_STYLE} for word in spoken if word)]
+        return caption
 
     def _read_single(self) -> None:
         """`caption`, or `text` where nothing else told it: the whole file in one sentence."""
@@ -161,7 +169,8 @@ class _ObjectReader:
         holder = result if isinstance(result, dict) else self._value
         language = holder.get("language")
         if isinstance(language, str) and self._captions:
-            self._parsed.language = language
+            # Some write the name of the language instead of its tag.
+            self._parsed.language = language_of_suffix(language) or language
 
     def _read_own_fields(self) -> None:
         for name in [name for name in schema.CONTENT if name in self._value]:
@@ -227,8 +236,12 @@ def _caption(entry: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _take(entry: dict[str, Any], names: tuple[str, ...]) -> Any:
-    found = [entry.pop(name) for name in names if entry.get(name) is not None]
-    return found[0] if found else None
+    """Takes out the first of some fields that is there and not null, and those that are null."""
+    for name in names:
+        value = entry.pop(name, None)
+        if value is not None:
+            return value
+    return None
 
 
 def _times(entry: dict[str, Any]) -> dict[str, Any]:

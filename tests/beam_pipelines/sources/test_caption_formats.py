@@ -102,7 +102,7 @@ def test_words_of_a_recogniser_are_timed_captions_of_their_own_style(tmp_path):
     text = (
         '{"segments": [{"start": 0.5, "end": 1.5, "text": " a dog", "words": ['
         '{"word": " a", "start": 0.5, "end": 0.7, "probability": 0.9},'
-        '{"word": " dog", "start": 0.7, "end": 1.5}]}], "language": "en", "similarity": NaN}'
+        '{"word": " dog", "start": 0.7, "end": null}]}], "language": "english", "similarity": NaN}'
     )
     found = read(tmp_path, ".json", text.encode())
     assert [(c["text"], c.get("style")) for c in found.content["captions"]] == [
@@ -111,7 +111,10 @@ def test_words_of_a_recogniser_are_timed_captions_of_their_own_style(tmp_path):
         ("dog", "word"),
     ]
     assert {c["language"] for c in found.content["captions"]} == {"en"}
-    assert found.content["metadata"] == {"language": "en", "similarity": None}
+    assert found.content["captions"][2]["end_seconds"] == 0.7
+    assert found.content["metadata"] == {"language": "english", "similarity": None}
+    left = [note.detail for note in found.notes if note.code == NoteCode.FIELD_LEFT_OUT]
+    assert left == ["of captions: probability x 1"]
 
 
 def test_a_strangers_fields_are_metadata_and_never_cost_the_item(tmp_path):
