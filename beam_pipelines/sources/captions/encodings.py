@@ -17,16 +17,19 @@ _BOMS = (
 )
 _SAMPLE_BYTES = 2000
 # Natural logarithm of how much likelier the best reading must be than the next.
-_MARGIN = 3.0
+_MARGIN = 4.0
 _ASCII_LETTER = re.compile(r"[A-Za-z]")
 _MIXED_WORD_COST = 6.0
+# Capitals begin words, or whole words are capitals; one behind a small letter is a sign of salad.
+_FIRST_CAPITAL_COST = 1.5
+_NEXT_CAPITAL_COST = 0.8
 _INNER_CAPITAL_COST = 5.0
 _INNER_MARK_COST = 5.0
 _INNER_MARKS = frozenset("¿¡«»§©®°•£€´“”„")
 # Five Hebrew letters have a form of their own at the end of a word, and only there.
 _FINAL_FORMS = frozenset("ךםןףץ")
 _FINAL_FORM_GAIN = 2.5
-_WESTERN_GAIN = 2.0
+_WESTERN_GAIN = 3.0
 _MOST_WRONG_SHARE = 0.25
 _MOST_NULS_SHARE = 0.01
 # One such pair may be text: a capital A with a hat before a space that does not break.
@@ -167,13 +170,15 @@ def _score(text: str, language: Language | Ideographs) -> float:
             score -= _INNER_MARK_COST
         if letter in _FINAL_FORMS:
             score += -_FINAL_FORM_GAIN if after.isalpha() else _FINAL_FORM_GAIN
-        if before.isalpha() and letter.isalpha():
-            score -= _junction_cost(before, letter, language)
+        if letter.isupper() and not letter.isascii():
+            score -= _capital_cost(before)
+        if not language.is_latin and before.isalpha() and letter.isalpha():
+            is_mixed = bool(_ASCII_LETTER.match(before)) != bool(_ASCII_LETTER.match(letter))
+            score -= _MIXED_WORD_COST if is_mixed else 0.0
     return score
 
 
-def _junction_cost(before: str, letter: str, language: Language | Ideographs) -> float:
-    """Cost of two letters that do not stand side by side in a word."""
-    is_mixed = bool(_ASCII_LETTER.match(before)) != bool(_ASCII_LETTER.match(letter))
-    cost = _MIXED_WORD_COST if is_mixed and not language.is_latin else 0.0
-    return cost + (_INNER_CAPITAL_COST if before.islower() and letter.isupper() else 0.0)
+def _capital_cost(before: str) -> float:
+    if before.islower():
+        return _INNER_CAPITAL_COST
+    return _NEXT_CAPITAL_COST if before.isupper() else _FIRST_CAPITAL_COST

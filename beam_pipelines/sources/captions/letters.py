@@ -10,7 +10,6 @@ import math
 import unicodedata
 
 _FALL_OVER_LIST = 4.5
-_CAPITAL_COST = 2.5
 _UNKNOWN = -12.0
 _MARK = math.log(0.004)
 _MARKS = frozenset("“”‘’‚„«»‹›–—…·•°§©®™€£№¿¡´♪\xa0、。「」ー・！？，：；（）《》　～")
@@ -39,7 +38,7 @@ class Language:
 
     @functools.cached_property
     def chances(self) -> dict[str, float]:
-        """Logarithm of the share of each letter and of its capital."""
+        """Logarithm of the share of each letter, which its capital has too."""
         weights = [
             math.exp(-_FALL_OVER_LIST * r / len(self.letters)) for r in range(len(self.letters))
         ]
@@ -49,7 +48,7 @@ class Language:
             chance = math.log(self.letters_share * weight / total)
             chances.setdefault(letter, chance)
             if len(letter.upper()) == 1 and letter.upper() != letter:
-                chances.setdefault(letter.upper(), chance - _CAPITAL_COST)
+                chances.setdefault(letter.upper(), chance)
         return chances
 
     def chance(self, letter: str) -> float:
