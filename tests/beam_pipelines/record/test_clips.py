@@ -67,6 +67,10 @@ def test_captions_that_lead_to_one_window_share_it_and_come_first():
     assert [kept(window, 3) for window in (second, third)] == ["edf", "fed"]
     (whole,) = windows.windows(AROUND, item, 1.9)
     assert kept(whole, 1) == "abcdef"
+    # A window that the start of the media has moved lies nearer to another's caption.
+    item = {"captions": [caption("b", 1.4, 1.6), caption("a", 0.0, 0.1), {"text": "whole"}]}
+    moved = windows.windows(AROUND, item, 10.0)[1]
+    assert kept(moved, 3) == "awholeb"
 
 
 SEGMENT = {

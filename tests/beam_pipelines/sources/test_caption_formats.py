@@ -165,10 +165,17 @@ def test_rolling_captions_say_everything_once(cues):
     assert repeated > 0
 
 
-def test_people_who_say_the_same_again_are_left_alone():
-    cues = [Cue(n, n + 1, (text,)) for n, text in enumerate(["No.", "No.", "Yes.", "No.", "So?"])]
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["No.", "No.", "Yes.", "No.", "So?"],
+        ["No.", "No. Never.", "Why?", "Why? Why?", "Because.", "I see.", "Fine.", "Bye."],
+    ],
+)
+def test_people_who_say_the_same_again_are_left_alone(texts):
+    cues = [Cue(n, n + 1, (text,)) for n, text in enumerate(texts)]
     captions, repeated = captions_of(cues)
-    assert [caption["text"] for caption in captions] == ["No.", "No.", "Yes.", "No.", "So?"]
+    assert [caption["text"] for caption in captions] == texts
     assert repeated == 0
 
 
