@@ -92,7 +92,10 @@ class _RowReader:
         span = self._span(row)
         if isinstance(span, Reject):
             return span
-        media, span = self._media(row[self._mapping.media].strip(), span)
+        named = self._media(row[self._mapping.media].strip(), span)
+        if isinstance(named, Reject):
+            return named
+        media, span = named
         reject = unusable(self._media_folder, media, check_files=self._check_files)
         reject = reject or _row_reject(row, self._mapping)
         return reject or self._with_words(self._item(row, media, span), row)
@@ -134,12 +137,14 @@ class _RowReader:
 
     def _media(
         self, cell: str, span: tuple[float, float] | None
-    ) -> tuple[str, tuple[float, float] | None]:
+    ) -> tuple[str, tuple[float, float] | None] | Reject:
         """(path, span) of the file that a cell names by path or by id."""
         is_path = extension(cell) in MEDIA_EXTENSIONS or posixpath.dirname(cell)
         if not cell or is_path or not cell.isprintable():
             return cell, span
         found = self._by_id.find(cell, span)
+        if found is None and self._check_files and files.is_remote(self._media_folder):
+            return Reject(RejectCode.FILE_MISSING, f"no media file is named after {cell}")
         if found is None:
             return cell, span
         path, is_cut = found

@@ -8,14 +8,18 @@ import av
 import pytest
 
 from beam_pipelines.media import container
+from beam_pipelines.rejects import RejectCode
 from beam_pipelines.sources.account import Account, NoteCode
 from beam_pipelines.sources.coco import read_coco
 from beam_pipelines.sources.coco_details import read_details
+from beam_pipelines.sources.csv_table import read_csv
 from beam_pipelines.sources.folder import read_folder
 from beam_pipelines.sources.media_files import MEDIA_EXTENSIONS
 from beam_pipelines.sources.nlvr import read_nlvr
+from beam_pipelines.sources.table_columns import ColumnMapping
 from mmstack import main
 from tests.beam_pipelines.media.small_media import write_image
+from tests.beam_pipelines.pipelines import memory_filesystem
 from tests.beam_pipelines.sources.caption_writers import FORMATS, srt
 
 CUES = [(0, 1000, "one"), (2000, 3000, "two")]
@@ -220,3 +224,24 @@ def test_names_of_any_bytes_are_accounted_for(tmp_path, capsys):
     assert account.count(NoteCode.CAPTIONS_REFUSED) == 1
     assert main(["manifest", "folder", f"--folder={folder}", f"--output={output}"]) == 0
     assert "\\udcff.md" in capsys.readouterr().out
+
+
+def test_a_remote_folder_and_table_are_read_alike(tmp_path):
+    contents = {
+        "a.mp4": b"x",
+        "a.en.srt": srt(CUES).encode(),
+        "ids.csv": b"video_id,start,end,text\na,0,1,one\ngone,0,1,x\n",
+        "notes.md": b"",
+    }
+    for name, content in contents.items():
+        memory_filesystem.OBJECTS[f"memory://remote/{name}"] = content
+        (tmp_path / name).write_bytes(content)
+    found = {}
+    for base in ("memory://remote", str(tmp_path)):
+        account = Account()
+        row, (name, reject) = read_csv(f"{base}/ids.csv", ColumnMapping())
+        assert (row["media"], name, reject.code) == ("a.mp4", "row 3", RejectCode.FILE_MISSING)
+        found[base] = list(read_folder(base, account=account)), account.tallies
+    assert found["memory://remote"] == found[str(tmp_path)]
+    (item,), _ = found[str(tmp_path)]
+    assert len(item["captions"]) == 2
