@@ -140,7 +140,7 @@ def _check(path: str) -> int:
 
 def _make(args: argparse.Namespace) -> int:
     from beam_pipelines.sources.account import Account
-    from beam_pipelines.sources.manifest_writer import NOTES_SUFFIX, REJECTS_SUFFIX, write_manifest
+    from beam_pipelines.sources.manifest_writer import write_manifest
 
     account = Account()
     base, found = _SOURCES[args.source](args, account)
@@ -151,6 +151,13 @@ def _make(args: argparse.Namespace) -> int:
     number, rejects = write_manifest(
         args.output, base, found, overwrite=args.overwrite, account=account
     )
+    _print_account(args.output, account, number, rejects)
+    return 0
+
+
+def _print_account(output: str, account, number: int, rejects: list[dict[str, str]]) -> None:
+    from beam_pipelines.sources.manifest_writer import NOTES_SUFFIX, REJECTS_SUFFIX
+
     for line in account.remarks:
         print(line)
     counts = account.tallies | {
@@ -163,13 +170,12 @@ def _make(args: argparse.Namespace) -> int:
     for reject in rejects[:10]:
         print(f"  {reject['id']}: {reject['code']}: {reject['detail']}")
     if rejects:
-        print(f"all rejects are in {args.output}{REJECTS_SUFFIX}")
+        print(f"all rejects are in {output}{REJECTS_SUFFIX}")
     if account.notes:
         print("left out or changed:")
         print("\n".join(f"  {line}" for line in account.lines()))
-        print(f"all of it is in {args.output}{NOTES_SUFFIX}")
-    print(f"wrote {args.output}")
-    return 0
+        print(f"all of it is in {output}{NOTES_SUFFIX}")
+    print(f"wrote {output}")
 
 
 def _checked_encoding(args: argparse.Namespace) -> str:
@@ -198,27 +204,8 @@ def _folder_items(args: argparse.Namespace, account):
 def _table_items(args: argparse.Namespace, account):
     from beam_pipelines import files
     from beam_pipelines.sources.csv_table import read_csv
-    from beam_pipelines.sources.table_columns import ColumnMapping
 
-    captions = args.caption_columns
-    if captions is not None:
-        captions = tuple(name for name in captions.split(",") if name)
-    mapping = ColumnMapping(
-        media=args.media_column,
-        id=args.id_column,
-        captions=captions,
-        label=args.label_column,
-        label_index=args.label_index_column,
-        label_separator=args.label_separator,
-        # Drawn splits take the place of those that the table names.
-        split="" if args.split_sizes and args.split_column is None else args.split_column,
-        language=args.language_column,
-        word_times=args.word_times_column,
-        split_names=_pairs("--split_names", args.split_names.split(",")),
-        where=_pairs("--where", args.where),
-        start=args.start_column,
-        end=args.end_column,
-    )
+    mapping = _mapping(args)
     _check_split_flags(args, mapping)
     if len(args.delimiter) > 1:
         raise UserError(f"--delimiter {args.delimiter!r}: expected one character")
@@ -232,6 +219,28 @@ def _table_items(args: argparse.Namespace, account):
         account=account,
     )
     return folder, found
+
+
+def _mapping(args: argparse.Namespace):
+    from beam_pipelines.sources.table_columns import ColumnMapping
+
+    captions = args.caption_columns
+    return ColumnMapping(
+        media=args.media_column,
+        id=args.id_column,
+        captions=None if captions is None else tuple(filter(None, captions.split(","))),
+        label=args.label_column,
+        label_index=args.label_index_column,
+        label_separator=args.label_separator,
+        # Drawn splits take the place of those that the table names.
+        split="" if args.split_sizes and args.split_column is None else args.split_column,
+        language=args.language_column,
+        word_times=args.word_times_column,
+        split_names=_pairs("--split_names", args.split_names.split(",")),
+        where=_pairs("--where", args.where),
+        start=args.start_column,
+        end=args.end_column,
+    )
 
 
 def _coco_items(args: argparse.Namespace, account):

@@ -42,14 +42,7 @@ def read_coco(
     images, annotations = _read(captions_path)
     for annotation in annotations:
         captions.setdefault(annotation["image_id"], []).append(" ".join(_text(annotation).split()))
-    known = {image["id"] for image in images}
-    blank = sum(not text for texts in captions.values() for text in texts)
-    account.note(NoteCode.CUE_EMPTY, captions_path, "captions without text", blank)
-    for what, told in (("captions", captions), *details.told().items()):
-        strangers = sum(len(each) for image, each in told.items() if image not in known)
-        detail = f"{what} of pictures that it does not list"
-        account.note(NoteCode.CAPTIONS_WITHOUT_MEDIA, captions_path, detail, strangers)
-    account.note(NoteCode.ROW_LEFT_OUT, captions_path, "boxes of crowds", details.num_crowds)
+    _note_what_is_left_out(captions_path, images, captions, details, account)
     for image in images:
         name = str(image["id"])
         texts = [text for text in captions.get(image["id"], []) if text]
@@ -62,6 +55,23 @@ def read_coco(
             english = [{"text": text, "language": LANGUAGE} for text in texts]
             item = {"id": name, "media": image["file_name"], "captions": english}
             yield details.add_to(image["id"], item)
+
+
+def _note_what_is_left_out(
+    captions_path: str,
+    images: list[dict[str, Any]],
+    captions: dict[int, list[str]],
+    details: CocoDetails,
+    account: Account,
+) -> None:
+    known = {image["id"] for image in images}
+    blank = sum(not text for texts in captions.values() for text in texts)
+    account.note(NoteCode.CUE_EMPTY, captions_path, "captions without text", blank)
+    for what, told in (("captions", captions), *details.told().items()):
+        strangers = sum(len(each) for image, each in told.items() if image not in known)
+        detail = f"{what} of pictures that it does not list"
+        account.note(NoteCode.CAPTIONS_WITHOUT_MEDIA, captions_path, detail, strangers)
+    account.note(NoteCode.ROW_LEFT_OUT, captions_path, "boxes of crowds", details.num_crowds)
 
 
 def _read(path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

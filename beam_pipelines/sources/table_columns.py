@@ -107,18 +107,8 @@ def complete(mapping: ColumnMapping, table: Table, path: str) -> ColumnMapping:
     Raises:
         UserError: a column that is named is not there, or none is known to hold the media.
     """
-    for column in mapping.columns():
-        if column not in table.columns:
-            known = ", ".join(table.columns) or "none"
-            raise UserError(f"table {path} has no column {column!r}; its columns are {known}")
-    taken = set(dataclasses.replace(mapping, where={}).columns())
-    media = mapping.media or _find(table, _MEDIA, taken)
-    if not media:
-        raise UserError(
-            f"table {path}: no column is known to hold the media; its columns are "
-            f"{', '.join(table.columns) or 'none'}; name it by --media_column"
-        )
-    taken.add(media)
+    media = _media_column(mapping, table, path)
+    taken = {*dataclasses.replace(mapping, where={}).columns(), media}
     start, end = _span_columns(mapping, table, taken, path)
     taken |= {start, end}
     label = _found(mapping.label, table, _LABEL, taken)
@@ -136,6 +126,21 @@ def complete(mapping: ColumnMapping, table: Table, path: str) -> ColumnMapping:
         label_separator=_separator(mapping, label),
         **_split_columns(mapping, table, taken),
     )
+
+
+def _media_column(mapping: ColumnMapping, table: Table, path: str) -> str:
+    for column in mapping.columns():
+        if column not in table.columns:
+            known = ", ".join(table.columns) or "none"
+            raise UserError(f"table {path} has no column {column!r}; its columns are {known}")
+    taken = set(dataclasses.replace(mapping, where={}).columns())
+    media = mapping.media or _find(table, _MEDIA, taken)
+    if not media:
+        raise UserError(
+            f"table {path}: no column is known to hold the media; its columns are "
+            f"{', '.join(table.columns) or 'none'}; name it by --media_column"
+        )
+    return media
 
 
 def _caption_columns(table: Table, taken: set[str]) -> tuple[str, ...]:

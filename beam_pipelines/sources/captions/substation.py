@@ -1,6 +1,7 @@
 """SubStation Alpha (`.ass`, `.ssa`): the dialogue of the `[Events]` section."""
 
 import re
+from collections.abc import Iterator
 
 from beam_pipelines.sources.account import NoteCode
 from beam_pipelines.sources.captions.clock import clock_seconds
@@ -21,34 +22,41 @@ def parse_substation(text: str) -> Parsed:
         BadCaptions: there is no `[Events]` section.
     """
     parsed = Parsed({"captions": []})
-    fields, section, has_events = _DEFAULT_FIELDS, "", False
-    num_comments = num_overrides = num_empty = 0
-    for number, line in enumerate(re.sub(r"\r\n?", "\n", text).split("\n"), start=1):
-        kind, colon, rest = line.strip().partition(":")
-        if line.strip().startswith("["):
-            section = line.strip().lower()
-            has_events = has_events or section == "[events]"
-        elif section == "[events]" and colon and kind.lower() == "format":
+    fields = _DEFAULT_FIELDS
+    removed = {"overrides": 0, "comment lines": 0}
+    for number, kind, rest in _events(text):
+        if kind == "format":
             fields = [name.strip().lower() for name in rest.split(",")]
-        elif section == "[events]" and colon and kind.lower() == "comment":
-            num_comments += 1
-        elif section == "[events]" and colon and kind.lower() == "dialogue":
+        elif kind == "comment":
+            removed["comment lines"] += 1
+        elif kind == "dialogue":
             try:
                 start_seconds, end_seconds, words = _dialogue(rest, fields)
             except BadCaptions as error:
                 parsed.note(NoteCode.CUE_LEFT_OUT, f"line {number}: {error}")
                 continue
-            plain, removed = dialogue_text(words)
-            num_overrides += removed
-            num_empty += not plain
+            plain, num_overrides = dialogue_text(words)
+            removed["overrides"] += num_overrides
+            parsed.note(NoteCode.CUE_EMPTY, f"line {number} has no text", int(not plain))
             if plain:
                 parsed.content["captions"].append(timed(plain, start_seconds, end_seconds))
+    for what, count in removed.items():
+        parsed.note(NoteCode.MARKUP_REMOVED, what, count)
+    return parsed
+
+
+def _events(text: str) -> Iterator[tuple[int, str, str]]:
+    """(number, kind in lower case, rest) of each line of the section of events."""
+    section, has_events = "", False
+    for number, line in enumerate(re.sub(r"\r\n?", "\n", text).split("\n"), start=1):
+        if line.strip().startswith("["):
+            section = line.strip().lower()
+            has_events = has_events or section == "[events]"
+        kind, colon, rest = line.strip().partition(":")
+        if section == "[events]" and colon:
+            yield number, kind.lower(), rest
     if not has_events:
         raise BadCaptions("no [Events] section")
-    parsed.note(NoteCode.MARKUP_REMOVED, "overrides", num_overrides)
-    parsed.note(NoteCode.MARKUP_REMOVED, "comment lines", num_comments)
-    parsed.note(NoteCode.CUE_EMPTY, "cues without text", num_empty)
-    return parsed
 
 
 def _dialogue(rest: str, fields: list[str]) -> tuple[float, float, str]:
