@@ -18,7 +18,7 @@ _BOMS = (
 _SAMPLE_BYTES = 2000
 # Natural logarithm of how much likelier the best reading must be than the next.
 _MARGIN = 4.0
-_ASCII_LETTER = re.compile(r"[A-Za-z]")
+_WORD = re.compile(r"[A-Za-z\x80-\U0010ffff]+")
 _MIXED_WORD_COST = 6.0
 # Capitals begin words, or whole words are capitals; one behind a small letter is a sign of salad.
 _FIRST_CAPITAL_COST = 1.5
@@ -161,10 +161,20 @@ def _sample(content: bytes) -> bytes:
 
 
 def _score(text: str, language: Language | Ideographs) -> float:
-    """Logarithm of how likely a text is in a language, up to a constant."""
-    is_western = "latin-1" in language.encodings
-    score = _WESTERN_GAIN if is_western else 0.0
-    for before, letter, after in zip(" " + text, text, text[1:] + " ", strict=False):
+    """Logarithm of how likely a text is in a language, up to a constant.
+
+    Words of ASCII alone, such as names and tags, are the same in all encodings. They only tell
+    languages of the Latin script apart, by how many letters have accents.
+    """
+    score = _WESTERN_GAIN if "latin-1" in language.encodings else 0.0
+    for word in _WORD.findall(text):
+        score += len(word) * language.plain_cost if word.isascii() else _word_score(word, language)
+    return score
+
+
+def _word_score(word: str, language: Language | Ideographs) -> float:
+    score = 0.0
+    for before, letter, after in zip(" " + word, word, word[1:] + " ", strict=False):
         score += language.chance(letter)
         if letter in _INNER_MARKS and before.isalpha() and after.isalpha():
             score -= _INNER_MARK_COST
@@ -173,7 +183,7 @@ def _score(text: str, language: Language | Ideographs) -> float:
         if letter.isupper() and not letter.isascii():
             score -= _capital_cost(before)
         if not language.is_latin and before.isalpha() and letter.isalpha():
-            is_mixed = bool(_ASCII_LETTER.match(before)) != bool(_ASCII_LETTER.match(letter))
+            is_mixed = before.isascii() != letter.isascii()
             score -= _MIXED_WORD_COST if is_mixed else 0.0
     return score
 

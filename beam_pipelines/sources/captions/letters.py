@@ -37,6 +37,11 @@ class Language:
         return math.log((1.0 - self.letters_share) / 26)
 
     @functools.cached_property
+    def plain_cost(self) -> float:
+        """Logarithm of the chance that a letter is ASCII; 0 where ASCII tells nothing."""
+        return math.log(1.0 - self.letters_share) if self.is_latin else 0.0
+
+    @functools.cached_property
     def chances(self) -> dict[str, float]:
         """Logarithm of the share of each letter, which its capital has too."""
         weights = [
@@ -83,6 +88,7 @@ class Ideographs:
     frequent: frozenset[str] = frozenset()
     kana_share: float = 0.0
     is_latin = True
+    plain_cost = 0.0
 
     def chance(self, letter: str) -> float:
         """Logarithm of the chance of a character; 0 for ASCII that is no letter."""

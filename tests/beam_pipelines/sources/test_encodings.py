@@ -52,6 +52,12 @@ def test_one_sentence_is_enough(text, encoding):
     assert decode_text(cue(text).encode(), encoding) == (cue(text), "utf-8")
 
 
+@pytest.mark.parametrize(("text", "encoding"), CASES)
+def test_tags_and_english_words_tell_nothing(text, encoding):
+    mixed = cue(f'<font color="#ffffff">The New York Times, Hollywood, {text}</font>')
+    assert decode_text(mixed.encode(encoding))[0] == mixed
+
+
 def test_a_few_words_are_right_or_refused():
     """Parts of the sentences: short ones are ambiguous, and then never guessed."""
     outcomes = {"right": 0, "refused": 0, "wrong": 0}
