@@ -53,7 +53,8 @@ def read_captions(path: str, *, encoding: str = "", language: str = "") -> Capti
         OSError: it is there and cannot be read, which says nothing about its content.
     """
     if not files.is_remote(path) and not os.path.isfile(path):
-        return Reject(RejectCode.FILE_MISSING, f"{path} is missing, or no regular file")
+        fault = "is not a regular file" if os.path.exists(path) else "is missing"
+        return Reject(RejectCode.FILE_MISSING, f"{path} {fault}")
     parser = PARSERS[os.path.splitext(path)[1].lower()]
     name = os.path.basename(path)
     try:
