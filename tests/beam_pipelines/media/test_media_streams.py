@@ -7,6 +7,7 @@ import pytest
 from beam_pipelines.media import decode
 from beam_pipelines.media.decode_contract import DecodeRequest
 from beam_pipelines.media.probe import probe
+from beam_pipelines.media.tracks import VideoTrack
 from beam_pipelines.rejects import Reject, RejectCode
 from tests.beam_pipelines.media import media_samples as samples
 
@@ -62,6 +63,25 @@ def test_windows_of_sound_and_pictures_equal_the_whole(tmp_path, name, video_cod
         np.testing.assert_allclose(window.waveform, expected, atol=1e-5)
         shown = [np.abs(whole.frame_times_seconds - t).argmin() for t in window.frame_times_seconds]
         np.testing.assert_allclose(window.frames, whole.frames[shown], atol=6)
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.flv"])
+def test_pictures_before_the_window_are_not_decoded(tmp_path, monkeypatch, name):
+    decoded = []
+    decode_packet = VideoTrack._frames_of
+
+    def count(track, packet):
+        decoded.append(packet)
+        return decode_packet(track, packet)
+
+    monkeypatch.setattr(VideoTrack, "_frames_of", count)
+    options = {"g": "25", "bf": "0"}
+    path = interleaved(tmp_path / name, "libx264", "aac", seconds=10, options=options)
+    request = DecodeRequest(frame_rate_hz=25, start_seconds=9.0, end_seconds=9.4)
+    shown = samples.brightness(decode.decode(str(path), request).frames)
+    expected = [samples.grey_ramp(k, 250)[0, 0, 0] for k in range(225, 235)]
+    np.testing.assert_allclose(shown, expected, atol=3)
+    assert len(decoded) < 60  # of 250
 
 
 @pytest.mark.parametrize(
