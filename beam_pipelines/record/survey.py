@@ -5,6 +5,7 @@ Imports neither Beam nor TensorFlow; readers and inspection look at records alik
 
 import collections
 import dataclasses
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 
@@ -80,6 +81,7 @@ class KeyFacts:
         fewest, most: values of a record, over those that have one.
         kinds: of bytes, how many of the first values of each record are of which kind.
         lowest, highest: of numbers.
+        num_constant: records with several numbers that are all the same.
         words: short texts and how often they come, as far as there are not too many.
     """
 
@@ -91,6 +93,7 @@ class KeyFacts:
     kinds: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     lowest: float = 0.0
     highest: float = 0.0
+    num_constant: int = 0
     words: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
     @property
@@ -113,6 +116,7 @@ class KeyFacts:
             self.dtypes["float" if isinstance(values[0], float) else "int64"] += 1
             lowest, highest = float(min(values)), float(max(values))
             is_first = not self.num_records
+            self.num_constant += len(values) > 1 and lowest == highest
             self.lowest = lowest if is_first else min(self.lowest, lowest)
             self.highest = highest if is_first else max(self.highest, highest)
         self.num_records += 1
@@ -137,6 +141,8 @@ class KeyFacts:
         if self.most > 1:
             count = self.most if self.fewest == self.most else f"{self.fewest} to {self.most}"
             text += f", {count} a record"
+        if self.num_constant:
+            text += f", the same throughout in {self.num_constant} records"
         return text
 
 
@@ -147,16 +153,22 @@ class Survey:
     Attributes:
         num_records: records looked at.
         num_unreadable: those of them that are neither `Example` nor `SequenceExample`.
+        num_repeated: those of them that equal an earlier one.
         keys: by name.
     """
 
     num_records: int = 0
     num_unreadable: int = 0
+    num_repeated: int = 0
     keys: dict[str, KeyFacts] = dataclasses.field(default_factory=dict)
+    _seen: set[bytes] = dataclasses.field(default_factory=set)
 
     def add(self, content: bytes) -> None:
         """Looks at one serialized record."""
         self.num_records += 1
+        digest = hashlib.sha256(content).digest()
+        self.num_repeated += digest in self._seen
+        self._seen.add(digest)
         try:
             context, lists = parse(content)
         except WireError:
