@@ -67,12 +67,13 @@ def read_shard(path: str) -> Iterator[bytes]:
     try:
         for _, record in read_records(path):
             yield record
-    except (DamagedRecordError, OSError) as error:
+    except DamagedRecordError as error:
         with files.open_read(path) as file:
             packed = compression(file.read(_MAGIC_BYTES))
-        raise UserError(
-            unpacking(path, packed) if packed else f"{error}; write it again"
-        ) from error
+        fault = unpacking(path, packed) if packed else f"{error}; write the file again"
+        raise UserError(fault) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}; check the path") from error
 
 
 def iterate(folder: str, split: str) -> Iterator[tuple[dict, dict]]:

@@ -98,20 +98,9 @@ def test_pictures_are_told_apart(kind):
     assert content_kind(picture(kind)) == kind
 
 
-@given(st.text(max_size=40))
+@given(st.text("abc déf中文\n", max_size=40))
 def test_text_is_text(text):
-    assert content_kind(text.encode()) in (
-        "text",
-        "bytes",
-        "BMP",
-        "GIF",
-        "MP3",
-        "FLAC",
-        "Ogg",
-        "MP4",
-    )
-    if text.isalpha() and text.islower():
-        assert content_kind(text.encode()) == "text"
+    assert content_kind(text.encode()) == "text"
 
 
 @given(st.lists(st.binary(max_size=60), max_size=5))
@@ -133,7 +122,7 @@ def test_files_of_others_are_inspected(tmp_path, capsys):
     for data in (tmp_path, tmp_path / "train-*", tmp_path / "train@2"):
         assert main(["inspect", f"--data={data}"]) == 0
         printed = capsys.readouterr().out
-        assert f"{data}: 2 files\n10 records looked at, 4 of them equal to another one" in printed
+        assert f"{data}: 2 files\n10 records looked at, 7 of them equal to another one" in printed
         assert "the layout is that of TensorFlow Datasets" in printed
         assert "  image: 100% of the records, context, PNG\n" in printed
         assert "  label: 100% of the records, context, int64 0 to 2\n" in printed
