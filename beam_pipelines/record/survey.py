@@ -9,6 +9,8 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+import numpy as np
+
 from beam_pipelines.record import contract
 from beam_pipelines.record.serialize import WireError, parse
 
@@ -102,10 +104,10 @@ class KeyFacts:
         found = self.kinds.most_common(1) or self.dtypes.most_common(1)
         return found[0][0] if found else "empty"
 
-    def add(self, place: str, values: list) -> None:
-        """Adds the values of one record."""
+    def add(self, place: str, values: list | np.ndarray) -> None:
+        """Adds the values of one record; floats are an array."""
         self.places.add(place)
-        if not values:
+        if not len(values):
             return
         self.fewest = min(self.fewest, len(values)) if self.num_records else len(values)
         self.most = max(self.most, len(values))
@@ -113,8 +115,8 @@ class KeyFacts:
             self.dtypes["bytes"] += 1
             self._add_bytes(values)
         else:
-            self.dtypes["float" if isinstance(values[0], float) else "int64"] += 1
-            lowest, highest = float(min(values)), float(max(values))
+            self.dtypes["float" if isinstance(values, np.ndarray) else "int64"] += 1
+            lowest, highest = float(np.min(values)), float(np.max(values))
             is_first = not self.num_records
             self.num_constant += len(values) > 1 and lowest == highest
             self.lowest = lowest if is_first else min(self.lowest, lowest)
@@ -170,15 +172,14 @@ class Survey:
         self.num_repeated += digest in self._seen
         self._seen.add(digest)
         try:
-            context, lists = parse(content)
+            context, lists = parse(content, floats_as_arrays=True)
         except WireError:
             self.num_unreadable += 1
             return
         for key, values in context.items():
             self.keys.setdefault(key, KeyFacts()).add("context", values)
         for key, steps in lists.items():
-            values = [value for step in steps for value in step]
-            self.keys.setdefault(key, KeyFacts()).add("feature_lists", values)
+            self.keys.setdefault(key, KeyFacts()).add("feature_lists", _joined(steps))
 
     def has(self, key: str) -> bool:
         """Whether any record has a value of this name."""
@@ -201,6 +202,12 @@ class Survey:
         writer = layout(self.keys)
         made = f", in the layout of {writer}," if writer else ""
         return f"the records{made} hold {', '.join(shown + more) or 'no value at all'}"
+
+
+def _joined(steps: list) -> list | np.ndarray:
+    if steps and isinstance(steps[0], np.ndarray):
+        return np.concatenate([np.asarray(step, np.float32) for step in steps])
+    return [value for step in steps for value in step]
 
 
 def survey(contents: Iterable[bytes]) -> Survey:

@@ -17,7 +17,7 @@ from trainers.data.opening import OpenedInput, open_indexes
 from trainers.data.reading.errors import user_errors
 from trainers.data.validation import validate
 
-_ROWS = 16
+_ROWS = 8
 
 
 def check_input(
