@@ -1,6 +1,7 @@
 """`mmstack inspect`: what is inside records."""
 
 import argparse
+import io
 import itertools
 from collections.abc import Iterator
 
@@ -99,7 +100,30 @@ def survey_lines(found: Survey) -> list[str]:
         share = facts.num_records / count
         where = " and ".join(sorted(facts.places))
         lines.append(f"  {key}: {share:.0%} of the records, {where}, {facts.describe()}")
+        lines += [f"    {_pictures(facts.pictures)}"] if facts.pictures else []
     return lines
+
+
+def _pictures(encoded: list[bytes]) -> str:
+    """Sizes of pictures, their range of values, and how many show one colour or cannot be read."""
+    import numpy as np
+    from PIL import Image
+
+    shown, damaged = [], 0
+    for content in encoded:
+        try:
+            with Image.open(io.BytesIO(content)) as picture:
+                shown.append(np.asarray(picture.convert("RGB")))
+        except (OSError, ValueError, Image.DecompressionBombError):
+            damaged += 1
+    constant = sum(not np.ptp(pixels, axis=(0, 1)).any() for pixels in shown)
+    line = f"of {len(encoded)} pictures: {constant} of one colour, {damaged} damaged"
+    if not shown:
+        return line
+    sizes = sorted({f"{pixels.shape[0]}x{pixels.shape[1]}" for pixels in shown})
+    more = f" and {len(sizes) - 4} other sizes" if len(sizes) > 4 else ""
+    values = (min(pixels.min() for pixels in shown), max(pixels.max() for pixels in shown))
+    return f"{line}, {', '.join(sizes[:4])}{more} pixels, values {values[0]} to {values[1]}"
 
 
 def _usage_lines(data: str, found: Survey) -> list[str]:
@@ -114,8 +138,6 @@ def _usage_lines(data: str, found: Survey) -> list[str]:
 
 
 def _write_sheet(examples: list, output: str) -> None:
-    import io
-
     from beam_pipelines import files
     from beam_pipelines.record.contact_sheet import contact_sheet
 

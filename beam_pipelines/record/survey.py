@@ -17,6 +17,7 @@ from beam_pipelines.record.serialize import WireError, parse
 _MAX_WORDS = 200
 _MAX_WORD_BYTES = 200
 _SNIFFED_VALUES = 4
+_KEPT_PICTURES = 16
 _SHOWN_KEYS = 16
 _SHOWN_WORDS = 6
 _FEWEST_SAMPLES = 400
@@ -82,6 +83,7 @@ class KeyFacts:
         num_records: records that have a value.
         fewest, most: values of a record, over those that have one.
         kinds: of bytes, how many of the first values of each record are of which kind.
+        pictures: first pictures of the first records.
         lowest, highest: of numbers.
         num_constant: records with several numbers that are all the same.
         words: short texts and how often they come, as far as there are not too many.
@@ -93,6 +95,7 @@ class KeyFacts:
     fewest: int = 0
     most: int = 0
     kinds: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    pictures: list[bytes] = dataclasses.field(default_factory=list)
     lowest: float = 0.0
     highest: float = 0.0
     num_constant: int = 0
@@ -126,6 +129,8 @@ class KeyFacts:
     def _add_bytes(self, values: list[bytes]) -> None:
         kinds = [content_kind(value) for value in values[:_SNIFFED_VALUES]]
         self.kinds.update(kinds)
+        if kinds[0] in PICTURES and len(self.pictures) < _KEPT_PICTURES:
+            self.pictures.append(values[0])
         if "text" not in kinds:
             return
         for value in values:

@@ -125,6 +125,7 @@ def test_files_of_others_are_inspected(tmp_path, capsys):
         assert f"{data}: 2 files\n10 records looked at, 7 of them equal to another one" in printed
         assert "the layout is that of TensorFlow Datasets" in printed
         assert "  image: 100% of the records, context, PNG\n" in printed
+        assert "    of 10 pictures: 10 of one colour, 0 damaged, 8x8 pixels" in printed
         assert "  label: 100% of the records, context, int64 0 to 2\n" in printed
         assert f"path: '{data}', feature_names: {{image/encoded: image, " in printed
 

@@ -195,6 +195,10 @@ def as_wav(example):
     steps.add().bytes_list.value[:] = [sound]
 
 
+def faster(example):
+    example.context.feature[contract.SAMPLE_RATE].int64_list.value[:] = [44100]
+
+
 def louder(factor):
     def change(example):
         (step,) = example.feature_lists.feature_list[contract.WAVEFORM_FLOATS].feature
@@ -223,10 +227,11 @@ def bmp():
         (louder(0.0), "every sound is silent", "audio.may_be_silent"),
         (foreign_words, "has none of the words", "text.may_be_unknown"),
         (louder(32768.0), "samples are as large as 1.638e+04", ""),
+        (faster, "sound is stored at 44100 Hz and the input asks for sample_rate_hz 8000", ""),
         (as_wav, "from 'WAVEFORM/encoded', which holds WAV", ""),
         (put_frames(bmp), "reads JPEG or PNG or GIF from 'image/encoded', which holds BMP", ""),
     ],
-    ids=["constant", "silent", "unknown", "unit", "wav", "bmp"],
+    ids=["constant", "silent", "unknown", "unit", "rate", "wav", "bmp"],
 )
 def test_what_nothing_can_be_learned_from(place, change, piece, allowed):
     config = place.config(contents(change))
