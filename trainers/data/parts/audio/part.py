@@ -74,10 +74,8 @@ class AudioPart(InputPart):
 
     def held_fault(self, survey, dataset) -> str:
         """Another sample rate, where records that nothing describes say it."""
-        audio, key = (
-            self.config,
-            dataset.feature_names.get(contract.SAMPLE_RATE, contract.SAMPLE_RATE),
-        )
+        audio = self.config
+        key = dataset.feature_names.get(contract.SAMPLE_RATE, contract.SAMPLE_RATE)
         expected_hz = audio.sample_rate_hz * audio.sample_stride
         if not survey.has(key) or survey.keys[key].content != "int64":
             return ""
