@@ -2,12 +2,15 @@
 
 import dataclasses
 import gzip
+import itertools
 import pathlib
 import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from beam_pipelines.record import contract
 from mm_models.errors import UserError
@@ -309,3 +312,37 @@ def test_prompts_tell_what_the_records_hold(tmp_path):
     assert "caption_styles sung" in message and "'caption/style' (text)" in message
     good = prompted_config(folder, {"captioning": {"caption_styles": ["canonical"]}}, "test")
     assert "prompted of 8 rows: input ids in use" in check_input(good, training=False)[-1]
+
+
+KEYS = [*itertools.chain(*PARTS.values()), contract.WAVEFORM_PCM16, contract.CAPTION_LANGUAGE]
+VALUES = st.one_of(
+    st.lists(st.sampled_from([b"", b"\0", b"words", black(), bmp(), b"\xff\xd8\xff"]), max_size=3),
+    st.lists(st.integers(-3, 2**40), max_size=3),
+    st.lists(st.floats(width=32), max_size=3),
+)
+RECORDS = st.dictionaries(st.sampled_from(KEYS), st.tuples(st.booleans(), VALUES))
+
+
+def message_of(record) -> bytes:
+    example = tf.train.SequenceExample()
+    for key, (in_list, values) in record.items():
+        feature = example.context.feature[key]
+        if in_list:
+            del example.context.feature[key]
+            feature = example.feature_lists.feature_list[key].feature.add()
+        kind = {bytes: "bytes_list", int: "int64_list", float: "float_list"}
+        if values:
+            getattr(feature, kind[type(values[0])]).value[:] = values
+    return example.SerializeToString()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(RECORDS, min_size=1, max_size=3), st.booleans())
+def test_whatever_records_hold_is_lines_or_one_sentence(place, records, training):
+    config = place.config([message_of(record) for record in records])
+    config.video.may_be_constant = config.audio.may_be_silent = config.text.may_be_unknown = True
+    config.datasets["found"].may_lack = [*PARTS]
+    try:
+        assert check_input(config, training=training)
+    except UserError as error:
+        assert "\n" not in str(error)
