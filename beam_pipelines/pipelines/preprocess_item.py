@@ -103,6 +103,7 @@ class ItemProcessor:
     def __init__(self, config: PreprocessConfig, manifest_path: str):
         self._config = config
         self._manifest_path = manifest_path
+        self._hashed: tuple[object, str] = (None, "")
         self._decoder = IsolatedDecoder(
             cpu_seconds=config.decode_cpu_seconds,
             wall_seconds=config.decode_wall_seconds,
@@ -145,8 +146,7 @@ class ItemProcessor:
 
     def _process_local(self, item: dict[str, Any], path: str, outcome: ItemOutcome) -> None:
         item = windows.cut_to_segment(item)
-        # In the child too: what a path leads to is not known before it has been looked at.
-        media_sha256 = self._run("content_sha256", path, self._request("file").max_file_bytes)
+        media_sha256 = self._sha256(path)
         if isinstance(media_sha256, Reject):
             _reject(outcome, item, media_sha256)
             return
@@ -165,6 +165,18 @@ class ItemProcessor:
             )
             outcome.records.append(ClipRecord(clip.key, serialize(context, lists)))
             add_clip_facts(outcome.facts, clip, media, os.path.getsize(path), nearest)
+
+    def _sha256(self, path: str) -> str | Reject:
+        """Hash of a file; that of the last one is kept, of which the next item may be a segment."""
+        status = os.stat(path)
+        version = path, status.st_ino, status.st_size, status.st_mtime_ns
+        if self._hashed[0] == version:
+            return self._hashed[1]
+        # In the child too: what a path leads to is not known before it has been looked at.
+        found = self._run("content_sha256", path, self._request("file").max_file_bytes)
+        if not isinstance(found, Reject):
+            self._hashed = version, found
+        return found
 
     def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
         duration_seconds = None

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from beam_pipelines.media.isolated import IsolatedDecoder
+from beam_pipelines.pipelines.preprocess_item import ItemProcessor, PreprocessConfig
 from beam_pipelines.record import contract, reading
+from beam_pipelines.record.serialize import parse
 from mmstack import main
 from tests.beam_pipelines.media.small_media import TINY, write_clip, write_lines
 
@@ -67,6 +70,29 @@ def test_a_segment_is_cut_out_of_its_file(corpus):
     assert context[contract.CLIP_END] == [pytest.approx(3_000_000, abs=100_000)]
     assert context[contract.CAPTION] == [b"whole", b"last"]
     assert len(made["all#0"][0][contract.CAPTION]) == len(CAPTIONS)
+
+
+def test_a_file_is_hashed_once_for_its_segments(corpus, monkeypatch):
+    calls = []
+    run = IsolatedDecoder.run
+
+    def counted(self, name, path, *arguments):
+        calls.append((name, path))
+        return run(self, name, path, *arguments)
+
+    monkeypatch.setattr(IsolatedDecoder, "run", counted)
+    write_clip(corpus / "b.mp4", seconds=1.0)
+    config = PreprocessConfig(short_side=24, want_audio=False)
+    hashes = []
+    with ItemProcessor(config, str(corpus / "manifest.jsonl")) as processor:
+        for number, media in enumerate(["a.mp4", "a.mp4", "b.mp4", "a.mp4"]):
+            span = {"start_seconds": 0.1 * number, "end_seconds": 0.9}
+            (made,) = processor.process({"id": str(number), "media": media, **span}).records
+            (context, _) = parse(made.record)
+            hashes += context[contract.MEDIA_SHA256]
+    hashed = [path[-5:] for name, path in calls if name == "content_sha256"]
+    assert hashed == ["a.mp4", "b.mp4", "a.mp4"]
+    assert hashes[0] == hashes[1] == hashes[3] != hashes[2]
 
 
 def test_windows_lie_inside_segments_and_statistics_count_what_is_kept(corpus):
