@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -96,6 +97,20 @@ def exists(path: str) -> bool:
         return FileSystems.exists(path) or bool(list_files(path))
     except (BeamIOError, ValueError):
         return False
+
+
+def is_folder(path: str) -> bool:
+    """Whether a folder is there (remote: files under the prefix, and none of the name itself)."""
+    if not is_remote(path):
+        return os.path.isdir(path)
+    return exists(path) and not FileSystems.exists(path)
+
+
+def matching(pattern: str) -> list[str]:
+    """Paths of the files whose names match a pattern with `*`, `?` and `[]`, sorted."""
+    if not is_remote(pattern):
+        return sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
+    return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
 
 
 def make_folder(path: str) -> None:
