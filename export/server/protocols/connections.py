@@ -28,9 +28,10 @@ _ACCEPT_RETRY_SECONDS = 0.1
 
 
 class RequestStage(enum.Enum):
-    """What a connection is doing: WAITING for a whole header, receiving a BODY, or its ANSWER is
-    being made and sent."""
+    """What a connection is doing: WAITING for a whole header, receiving a BODY, its ANSWER is being
+    made and sent, or it has ENDED with its last answer."""
 
+    ENDED = enum.auto()
     WAITING = enum.auto()
     BODY = enum.auto()
     ANSWER = enum.auto()
@@ -118,6 +119,16 @@ class Connection(RequestHandler):
             self.transport.write(_raw_answer(status, sentence))
         self.force_close()
 
+    def give_way(self) -> None:
+        """Closes to make room for another; says so where a request was on its way."""
+        is_idle = self.stage is RequestStage.WAITING and self._header_timer is None
+        if is_idle or self.stage is RequestStage.ENDED:
+            self._table.leave(self)
+            self.force_close()
+            return
+        sentence = "the request was not whole, and others wait; send it again"
+        self.refuse("408 Request Timeout", sentence)
+
     async def finish_response(self, request, resp, start_time):
         """Sends an answer; a client that does not read it in time is cut off."""
         try:
@@ -135,7 +146,8 @@ class Connection(RequestHandler):
             return resp, True
         finally:
             self._table.release(self)
-            self._table.move(self, RequestStage.WAITING)
+            stage = RequestStage.WAITING if resp.keep_alive else RequestStage.ENDED
+            self._table.move(self, stage)
 
     def handle_error(self, request, status=500, exc=None, message=None):
         """The answer to bytes that are no HTTP: one sentence, one line of log."""
@@ -199,7 +211,8 @@ class Connections:
     @property
     def num_busy(self) -> int:
         """Connections whose request is not answered yet."""
-        return sum(connection.stage is not RequestStage.WAITING for connection in self._open)
+        busy = (RequestStage.BODY, RequestStage.ANSWER)
+        return sum(connection.stage in busy for connection in self._open)
 
     def enter(self, connection: Connection) -> None:
         """Counts a connection."""
@@ -240,11 +253,10 @@ class Connections:
 
     def _make_room(self) -> bool:
         """Closes a connection that holds no whole request; False where there is none."""
-        for stage in (RequestStage.WAITING, RequestStage.BODY):
+        for stage in (RequestStage.ENDED, RequestStage.WAITING, RequestStage.BODY):
             connection = self._oldest(stage)
             if connection is not None:
-                sentence = "the request was not whole, and others wait; send it again"
-                connection.refuse("408 Request Timeout", sentence)
+                connection.give_way()
                 return True
         return False
 
