@@ -8,15 +8,24 @@ from typing import Any
 from beam_pipelines import files
 from beam_pipelines.items import manifest, schema
 from beam_pipelines.rejects import Reject, RejectCode
+from beam_pipelines.sources.account import Account, Found
 from mm_models.errors import UserError
 
-Found = dict[str, Any] | tuple[str, Reject]
+REJECTS_SUFFIX, NOTES_SUFFIX = ".rejects.jsonl", ".notes.jsonl"
 
 
 def write_manifest(
-    path: str, base: str, found: Iterable[Found], *, overwrite: bool = False
+    path: str,
+    base: str,
+    found: Iterable[Found],
+    *,
+    overwrite: bool = False,
+    account: Account | None = None,
 ) -> tuple[int, list[dict[str, str]]]:
-    """Writes a manifest, and beside it `<path>.rejects.jsonl` when anything was rejected.
+    """Writes a manifest, and beside it what was rejected and what was left out.
+
+    `<path>.rejects.jsonl` has a line for each reject, `<path>.notes.jsonl` one for each note of the
+    account; both are absent when they would be empty.
 
     Args:
         path: manifest to write, local or URL; it appears by rename.
@@ -24,6 +33,7 @@ def write_manifest(
         found: items and rejects of an adapter. Repeated ids and items that break the schema become
             rejects too.
         overwrite: whether to replace an existing manifest.
+        account: of the adapter, whose notes are written when it has ended.
 
     Returns:
         (items written, rejects).
@@ -43,15 +53,23 @@ def write_manifest(
                 f"nothing usable was found; the first of {len(rejects)} rejects: {rejects[:1]}"
             )
         files.rename_file(unfinished, path)
-        if rejects:
-            lines = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
-            files.write_bytes(f"{path}.rejects.jsonl", lines.encode())
+        _write_lines(path + REJECTS_SUFFIX, rejects)
+        _write_lines(path + NOTES_SUFFIX, account.to_json() if account is not None else [])
     except OSError as error:
         raise UserError(f"--output {path} cannot be written: {error}") from error
     finally:
         if files.exists(unfinished):
             files.delete_file(unfinished)
     return number, rejects
+
+
+def _write_lines(path: str, lines: list[dict[str, Any]]) -> None:
+    """Writes JSON lines; without any, what an earlier run left is removed."""
+    if lines:
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        files.write_bytes(path, text.encode())
+    elif files.exists(path):
+        files.delete_file(path)
 
 
 def _usable(
