@@ -24,6 +24,10 @@ class DecoderError(RuntimeError):
     """A bug: the function raised in the child, or the child cannot start."""
 
 
+class DecoderStartError(DecoderError):
+    """The child cannot start, which says nothing about any file."""
+
+
 class _TimedOut(Exception):
     pass
 
@@ -77,6 +81,7 @@ class IsolatedDecoder:
 
         Raises:
             DecoderError: the function raised, which is a bug.
+            DecoderStartError: the child cannot start.
         """
         with self._lock:
             result = self._call(function_name, [str(path), *arguments])
@@ -122,7 +127,7 @@ class IsolatedDecoder:
         except (_TimedOut, _Died, ValueError) as error:
             said = self._log_tail()
             self._stop()
-            raise DecoderError(
+            raise DecoderStartError(
                 f"the decoding child did not start with memory_bytes={self._memory_bytes}: {said}"
             ) from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from beam_pipelines import files
 from beam_pipelines.items import manifest, schema
+from beam_pipelines.publishing.outputs import appearing_files
 from beam_pipelines.rejects import Reject, RejectCode
 from mm_models.errors import UserError
 
@@ -31,26 +32,21 @@ def write_manifest(
     Raises:
         UserError: when `path` exists or cannot be written, or nothing usable was found.
     """
-    if files.exists(path) and not overwrite:
-        raise UserError(f"--output {path} exists; name another path or add --overwrite")
     rejects: list[dict[str, str]] = []
-    unfinished = files.join(files.parent(path), f".tmp-{os.getpid()}-{os.path.basename(path)}")
+    name = path.rsplit("/", 1)[-1]
     try:
-        files.make_folder(files.parent(path))
-        number = manifest.write(unfinished, _usable(path, base, found, rejects))
-        if not number:
-            raise UserError(
-                f"nothing usable was found; the first of {len(rejects)} rejects: {rejects[:1]}"
-            )
-        files.rename_file(unfinished, path)
-        if rejects:
-            lines = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
-            files.write_bytes(f"{path}.rejects.jsonl", lines.encode())
+        with appearing_files(path, overwrite=overwrite) as work:
+            usable = _usable(path, base, found, rejects)
+            number = manifest.write(files.join(work, name), usable)
+            if not number:
+                raise UserError(
+                    f"nothing usable was found; the first of {len(rejects)} rejects: {rejects[:1]}"
+                )
+            if rejects:
+                lines = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in rejects)
+                files.write_bytes(files.join(work, f"{name}.rejects.jsonl"), lines.encode())
     except OSError as error:
         raise UserError(f"--output {path} cannot be written: {error}") from error
-    finally:
-        if files.exists(unfinished):
-            files.delete_file(unfinished)
     return number, rejects
 
 
