@@ -58,16 +58,23 @@ def finish(
         files.join(folder, STATISTICS_FILE), {"splits": by_split, "rejects": reject_codes}
     )
     _join_rejects(folder, work)
-    _check_rejected_share(config, counts, reject_codes, folder)
+    check_rejected_share(config, counts, reject_codes, folder)
     info = _dataset_info(config, summary, splits, counts)
     files.write_json(files.join(folder, contract.DATASET_INFO), info)
     return info | {"reject_codes": reject_codes}
 
 
-def _check_rejected_share(
+def check_rejected_share(
     config: JobConfig, counts: dict[str, int], reject_codes: dict[str, int], folder: str
 ) -> None:
-    """Raises UserError when the job lost more than it may; says why each kind was rejected."""
+    """Raises UserError when the job lost more than it may; says why each kind was rejected.
+
+    Args:
+        config: the job.
+        counts: items and clips with records, and rejected.
+        reject_codes: rejects by code.
+        folder: has the file of rejects.
+    """
     limit = config.max_rejected_share
     for unit, rejected, kept in (
         ("items", counts[REJECTED_ITEM], counts[ITEM_WITH_RECORDS]),

@@ -10,10 +10,12 @@ import dataclasses
 import json
 import os
 import pathlib
+import random
 import re
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +26,8 @@ LEASE_SECONDS = 300.0
 _RENEWALS_PER_LEASE = 10
 _OWNER_FILE = "owner.json"
 _TOKEN_BYTES = 16
+_FURTHER_TRIES = 3
+_PAUSE_SECONDS = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,25 +76,42 @@ def claimed(output: str) -> Iterator[Claim]:
         UserError: another job writes the same output.
         OSError: nothing can be written beside it.
     """
-    name = output.rsplit("/", 1)[-1]
-    token = secrets.token_hex(_TOKEN_BYTES)
-    claim = Claim(output, files.join(files.parent(output), f".tmp-{name}-{token}"))
-    files.make_folder(claim.work)
-    files.write_json(claim.owner_file, _this_process())
+    claim = _take(output)
     done = threading.Event()
     renewer = threading.Thread(target=_renew, args=(claim, done), daemon=True)
+    renewer.start()
     try:
-        # Only after the own file is there: of two jobs that begin at once, one sees the other.
-        for other in _others(claim):
-            _refuse_living(claim, other)
-            _remove(other)
-        renewer.start()
         yield claim
     finally:
         done.set()
-        if renewer.ident is not None:
-            renewer.join()
+        renewer.join()
         _remove(claim)
+
+
+def _take(output: str) -> Claim:
+    """Claims an output; of jobs that begin at once and refuse each other, one comes first later."""
+    for _ in range(_FURTHER_TRIES):
+        with contextlib.suppress(UserError):
+            return _try_to_take(output)
+        time.sleep(random.uniform(0, _PAUSE_SECONDS))
+    return _try_to_take(output)
+
+
+def _try_to_take(output: str) -> Claim:
+    name = output.rsplit("/", 1)[-1]
+    token = secrets.token_hex(_TOKEN_BYTES)
+    claim = Claim(output, files.join(files.parent(output), f".tmp-{name}-{token}"))
+    try:
+        files.make_folder(claim.work)
+        files.write_json(claim.owner_file, _this_process())
+        # Only after the own file is there: of two jobs, at least one sees the other.
+        for other in _others(claim):
+            _refuse_living(claim, other)
+            _remove(other)
+    except BaseException:
+        _remove(claim)
+        raise
+    return claim
 
 
 def _renew(claim: Claim, done: threading.Event) -> None:
