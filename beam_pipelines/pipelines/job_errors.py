@@ -43,8 +43,9 @@ def job_errors() -> Iterator[None]:
     """Raises whatever a runner raises, before or during a job, as a UserError."""
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        # Beam adds the step to the text of whatever a worker in this process raises.
+        raise UserError(_STEP.sub("", str(error))) from error
     except Exception as error:
         raise UserError(sentence(error)) from error
 
