@@ -24,6 +24,7 @@ _NO_SUCH_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.E
 _SCHEME = re.compile(r"^[a-zA-Z][-a-zA-Z0-9+.]*://")
 _COPY_BYTES = 1 << 20
 _PATHS_PER_CALL = 1000
+_DEVICES = ("/dev/", "/proc/")
 
 
 def is_remote(path: str) -> bool:
@@ -83,15 +84,26 @@ def require_readable(path: str) -> int:
 
 
 def open_read(path: str) -> BinaryIO:
-    """Opens for reading bytes, never decompressing. Raises OSError."""
+    """Opens for reading bytes, never decompressing. Raises OSError, also for what is no file."""
     if not is_remote(path):
-        return open(path, "rb")
+        return _open_local(path)
     try:
         with _store_errors():
             return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     except OSError:
         require_readable(path)  # Stores word absence in their own ways; this asks for it.
         raise
+
+
+def _open_local(path: str) -> BinaryIO:
+    """Opens a regular file, or a pipe or device that is named as such, such as /dev/stdin.
+
+    What merely lies in a folder may be a pipe that nobody writes to or a link to /dev/zero.
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or path.startswith(_DEVICES)):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return open(path, "rb")
 
 
 def open_write(path: str) -> BinaryIO:
@@ -141,8 +153,16 @@ def list_files(folder: str) -> list[tuple[str, int]]:
     """(path, size in bytes) of every file under `folder`, at any depth, sorted by path."""
     if not is_remote(folder):
         paths = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)
-        return sorted((path, os.path.getsize(path)) for path in paths)
+        return sorted((path, _size_bytes(path)) for path in paths)
     return _matching(folder.rstrip("/") + "/**")
+
+
+def _size_bytes(path: str) -> int:
+    """Size of a local file; 0 of a link that leads nowhere, which whoever opens it will see."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _matching(pattern: str) -> list[tuple[str, int]]:

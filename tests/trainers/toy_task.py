@@ -169,7 +169,7 @@ class ToyInputs:
         text = json.dumps(dataclasses.asdict(input_config), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def batch_facts(self, input_config, seed):
+    def check(self, input_config, name, *, seed, num_classes):
         return [f"  rows {input_config.batch_size}"]
 
     def describe(self, example_ids, input_config):

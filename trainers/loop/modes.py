@@ -12,12 +12,13 @@ from mm_models.progress import ProgressBar
 from trainers import initialization, runs
 from trainers.config.checks import check_config, check_reachable
 from trainers.config.schema import ExperimentConfig
+from trainers.evaluation import first_batches as evaluation_inputs
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
 from trainers.loop import checkpoints, dry_run, run_folder
 from trainers.loop.assembly import Assembly, assemble, prepare
 from trainers.loop.evaluation import check_best_metric, evaluate, evaluation_context
-from trainers.loop.inputs import Inputs, RecordInputs
+from trainers.loop.inputs import Inputs, RecordInputs, check_first_batches
 from trainers.loop.monitoring.metrics_log import MetricsLog
 from trainers.loop.training import Training
 
@@ -60,12 +61,15 @@ def run_experiment(
         check_best_metric(config, evaluators)
     if mode in ("eval", "continuous_eval") and not evaluators:
         raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
+    looked_at = evaluation_inputs.check_inputs(evaluators)
+    if trains:
+        looked_at |= check_first_batches(inputs, task, config.streams, config.trainer.seed)
     is_new = trains and initialization.is_new(model_dir)
     assembly = assemble(config, inputs, strategy, task, from_source=from_source, is_new=is_new)
     for evaluator in evaluators.values():
         evaluator.check_model(assembly.model)
     if dry:
-        print(dry_run.report(assembly, evaluators))
+        print(dry_run.report(assembly, evaluators, looked_at))
         return 0
     if trains:
         return Training(assembly, evaluators, model_dir=model_dir).run()

@@ -9,6 +9,7 @@ import tensorflow as tf
 from mm_models.checks import check_choice
 from mm_models.errors import UserError
 from mm_models.metrics import classification
+from trainers.data.config import InputConfig
 from trainers.evaluation.base import to_floats
 from trainers.evaluation.classes import labels
 from trainers.evaluation.context import EvaluationContext
@@ -67,9 +68,14 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
         check_choice(config.average, AVERAGES, f"evaluators.{name}.average")
         self._input = only(config.input, [modality])
         names = labels.class_names(config.class_names, config.input)
+        self.num_classes = len(names)
         self._classes, self._class_of = labels.merge_same_names(names)
         self._prompts = class_sentences.class_prompts(self._classes, config, name)
         self._tokens = class_sentences.prompt_ids(self._prompts.rows, config.input.text)
+
+    def inputs(self) -> dict[str, InputConfig]:
+        """Of the text only the tokenizer is used, for the prompts."""
+        return {f"evaluators.{self.name}.input": self._input}
 
     def chance(self) -> dict[str, float]:
         return labels.chance(len(self._classes))

@@ -16,6 +16,7 @@ class VideoInputConfig(InputPartConfig):
         crop: `inception`, `vgg`, `random` (resize short side, random crop), `center` or `resize`.
         flip: mirror half of the training clips left to right. Off for content that reads (digits).
         color_jitter_probability: share of training clips with colour jitter.
+        may_be_constant: whether all of the first pictures may be of one colour alone.
         num_windows, num_crops: evaluation views per clip; logits or embeddings are averaged.
     """
 
@@ -28,6 +29,7 @@ class VideoInputConfig(InputPartConfig):
     crop: str = "inception"
     flip: bool = True
     color_jitter_probability: float = 0.8
+    may_be_constant: bool = False
     num_windows: int = 1
     num_crops: int = 1
 
