@@ -32,6 +32,12 @@ def is_remote(path: str) -> bool:
     return bool(_SCHEME.match(path))
 
 
+def check_scheme(path: str) -> None:
+    """Raises ValueError for a URL of a kind that no installed package reads."""
+    if is_remote(path):
+        FileSystems.get_filesystem(path)
+
+
 def join(folder: str, name: str) -> str:
     """`name` inside `folder`; an absolute path or URL stays as it is."""
     if is_remote(name) or os.path.isabs(name):

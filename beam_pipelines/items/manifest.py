@@ -133,7 +133,8 @@ def scan(path: str, *, require_media: bool = True, measure_media: bool = False) 
     Args:
         path: manifest.
         require_media: whether lines without `media` are an error.
-        measure_media: look up the sizes of local media files, to balance work.
+        measure_media: look up the sizes of local media files, to balance work, and whether
+            addresses are of a kind that can be read.
 
     Raises:
         UserError: for the first bad line, and for labels whose names disagree.
@@ -141,7 +142,7 @@ def scan(path: str, *, require_media: bool = True, measure_media: bool = False) 
     digest, offsets, sizes, hashes, media_bytes = hashlib.sha256(), [], [], [], []
     labels: dict[int, str] = {}
     split_items: dict[str, int] = {}
-    local_media = ""
+    local_media, schemes = "", set()
     for line in read(path, require_media=require_media, digest=digest):
         offsets.append(line.offset)
         sizes.append(line.size_bytes)
@@ -150,6 +151,9 @@ def scan(path: str, *, require_media: bool = True, measure_media: bool = False) 
         media_bytes.append(_media_bytes(media))
         if not (local_media or files.is_remote(media)):
             local_media = media
+        if (scheme := media.partition("://")[0]) not in schemes and files.is_remote(media):
+            _check_scheme(path, line, media)
+            schemes.add(scheme)
         _merge_labels(labels, line, path)
         split = line.item.get("split", "")
         split_items[split] = split_items.get(split, 0) + 1
@@ -165,6 +169,16 @@ def scan(path: str, *, require_media: bool = True, measure_media: bool = False) 
         split_items,
         digest.hexdigest(),
     )
+
+
+def _check_scheme(path: str, line: ManifestLine, media: str) -> None:
+    try:
+        files.check_scheme(media)
+    except ValueError as error:
+        raise UserError(
+            f"{path} line {line.number}, field media: nothing that is installed reads {media}; "
+            "install Beam's package for it, such as mmstack[gcp] for gs://, or mend the address"
+        ) from error
 
 
 def _media_bytes(media: str) -> int:

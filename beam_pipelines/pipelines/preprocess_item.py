@@ -224,8 +224,8 @@ class ItemProcessor:
         """Calls the decoder; a file that brings out a defect in it costs that file, not the job."""
         try:
             return self._decoder.run(function_name, path, *arguments)
-        except DecoderStartError:
-            raise
+        except DecoderStartError as error:
+            raise UserError(f"{error}; raise --decode_memory_mib if that is low") from error
         except DecoderError as error:
             last_line = str(error).strip().splitlines()[-1]
             return Reject(RejectCode.DECODER_CRASHED, f"{function_name} raised: {last_line}")

@@ -5,6 +5,9 @@ import errno
 import importlib
 import inspect
 import os
+import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -24,6 +27,7 @@ from mmstack import main
 from tests.beam_pipelines.media.small_media import TINY, tree, write_clip, write_lines
 from tests.beam_pipelines.pipelines import memory_filesystem, stand_in_runners
 
+ROOT = pathlib.Path(__file__).parents[3]
 RUNNERS = stand_in_runners.__name__
 
 
@@ -164,6 +168,31 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path, capsys, monkeypa
         assert "mmstack preprocess: a disk is full" in said, (ending, said)
         assert "Traceback" not in said
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "manifest.jsonl"]
+
+
+def test_a_worker_process_prints_no_traceback(tmp_path):
+    """On enough items that workers are processes, whose decoders cannot start."""
+    write_clip(tmp_path / "a.mp4")
+    items = [{"id": f"{n}", "media": "a.mp4", "split": "train"} for n in range(70)]
+    write_lines(tmp_path / "manifest.jsonl", items)
+    command = [sys.executable, "-m", "mmstack", "preprocess", *TINY, "--no_audio", "--workers=2"]
+    command += [f"--manifest={tmp_path}/manifest.jsonl", f"--output={tmp_path}/records"]
+    command += ["--decode_memory_mib=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if "items" not in line]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("mmstack preprocess: the decoding child did not start")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "manifest.jsonl"]
+
+
+def test_addresses_that_nothing_reads_are_named_before_any_work(tmp_path, capsys):
+    items = [{"id": "a", "media": "a.mp4"}, {"id": "b", "media": "nosuch://bucket/b.mp4"}]
+    path = write_lines(tmp_path / "m.jsonl", items)
+    assert main(["preprocess", f"--manifest={path}", f"--output={tmp_path}/d"]) == 2
+    said = capsys.readouterr().err
+    assert f"{path} line 2, field media: nothing that is installed reads nosuch://" in said
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # Options.
