@@ -50,7 +50,7 @@ class Claim:
     @property
     def work(self) -> str:
         """Folder for what will be the output."""
-        return files.join(self.folder, "work")
+        return files.join(self.folder, "unfinished")
 
     @property
     def replaced(self) -> str:

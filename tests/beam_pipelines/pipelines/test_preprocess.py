@@ -244,7 +244,7 @@ def test_remote_paths_everywhere(corpus, whole, capsys):
     for name, content in tree(corpus).items():
         store[f"memory://bucket/in/{name}"] = content
     died = f"memory://bucket/out/.tmp-records-{'0' * 32}"
-    store[f"{died}/work/left"] = b"of a run that died"
+    store[f"{died}/unfinished/left"] = b"of a run that died"
     store[f"{died}/owner.json"] = b"{}"
     assert run("memory://bucket/in", "memory://bucket/out/records") == 0
     written = {

@@ -40,8 +40,8 @@ def names(place: str) -> list[str]:
 def abandon(output: str, owner: dict) -> str:
     """Leaves what a killed job leaves; returns its folder."""
     folder = f"{files.parent(output)}/.tmp-{output.rsplit('/', 1)[-1]}-{'ab' * 16}"
-    files.make_folder(f"{folder}/work")
-    files.write_bytes(f"{folder}/work/left", b"")
+    files.make_folder(f"{folder}/unfinished")
+    files.write_bytes(f"{folder}/unfinished/left", b"")
     files.write_json(f"{folder}/owner.json", claims._this_process() | owner)
     return folder
 
@@ -82,7 +82,7 @@ def test_a_job_on_another_machine_is_alive_as_long_as_its_lease(place):
     folder = abandon(f"{place}/d", {"machine": "another", "host": "far", "pid": 2**22 + 1})
     with pytest.raises(UserError, match="on far"):
         job(f"{place}/d", b"2")
-    assert files.exists(f"{folder}/work/left")
+    assert files.exists(f"{folder}/unfinished/left")
     age(f"{folder}/owner.json", claims.LEASE_SECONDS + 1)
     job(f"{place}/d", b"2")
     assert names(place) == [f"d/{LAST}", "d/train-0"]
