@@ -328,7 +328,7 @@ def test_staged_records_are_read_in_the_order_they_stand_in(store):
     assert found == [records[key] for key in sorted(records)]
 
 
-def test_an_attempt_at_a_shard_that_fails_leaves_nothing_in_the_data(store, tmp_path):
+def test_an_attempt_at_a_shard_that_fails_leaves_nothing_in_the_data(tmp_path, monkeypatch):
     staging = shards.StagingFile(str(tmp_path / "staged"))
     (tmp_path / "staged").mkdir()
     (tmp_path / "data").mkdir()
@@ -339,6 +339,11 @@ def test_an_attempt_at_a_shard_that_fails_leaves_nothing_in_the_data(store, tmp_
         shards.write_shard(f"{tmp_path}/data", "s", bad, f"{tmp_path}/staged")
     assert not tree(tmp_path / "data")
     assert len(tree(tmp_path / "staged")) == 1
+    # A worker that is killed tidies nothing.
+    monkeypatch.setattr(shards.files, "delete_file", lambda path: None)
+    with pytest.raises(shards.DamagedRecordError):
+        shards.write_shard(f"{tmp_path}/data", "s", bad, f"{tmp_path}/staged")
+    assert not tree(tmp_path / "data")
 
 
 def test_user_errors_pass_unchanged():
