@@ -5,6 +5,7 @@ Whatever goes wrong is an OSError; `is_absence` tells whether it says that no su
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -147,6 +148,21 @@ def exists(path: str) -> bool:
         return os.path.exists(path)
     with _store_errors():
         return FileSystems.exists(path) or bool(list_files(path))
+
+
+def is_folder(path: str) -> bool:
+    """Whether a folder is there (remote: files under the prefix, and none of the name itself)."""
+    if not is_remote(path):
+        return os.path.isdir(path)
+    with _store_errors():
+        return exists(path) and not FileSystems.exists(path)
+
+
+def matching(pattern: str) -> list[str]:
+    """Paths of the files whose names match a pattern with `*`, `?` and `[]`, sorted."""
+    if not is_remote(pattern):
+        return sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
+    return [path for path, _ in _matching(pattern)]
 
 
 def make_folder(path: str) -> None:

@@ -57,7 +57,7 @@ def _add_window_arguments(group) -> None:
     group.add_argument(
         "--nearest_captions",
         type=int,
-        help="captions kept per clip, nearest in time first; 0 keeps all. "
+        help="captions kept per clip, those it was cut around and then the nearest; 0 keeps all. "
         "Default: all for whole files, else 5",
     )
 

@@ -1,7 +1,7 @@
 """The manifest: one JSON object a line, one line a media item.
 
 Only `id` and `media` are required; `media` is relative to the manifest's folder, absolute, or a
-URL:
+URL. `start_seconds` and `end_seconds` make the item a segment of its file:
 
     {"id": "a", "media": "a.mp4", "split": "train", "captions": [{"text": "a dog barks"}]}
 

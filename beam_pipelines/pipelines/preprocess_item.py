@@ -108,6 +108,7 @@ class ItemProcessor:
     def __init__(self, config: PreprocessConfig, manifest_path: str):
         self._config = config
         self._manifest_path = manifest_path
+        self._hashed: tuple[object, str] = (None, "")
         self._decoder = IsolatedDecoder(
             cpu_seconds=config.decode_cpu_seconds,
             wall_seconds=config.decode_wall_seconds,
@@ -172,8 +173,8 @@ class ItemProcessor:
         return None
 
     def _process_local(self, item: dict[str, Any], path: str, outcome: ItemOutcome) -> None:
-        # In the child too: what a path leads to is not known before it has been looked at.
-        media_sha256 = self._run("content_sha256", path, self._request("file").max_file_bytes)
+        item = windows.cut_to_segment(item)
+        media_sha256 = self._sha256(path)
         if isinstance(media_sha256, Reject):
             _reject(outcome, item, media_sha256)
             return
@@ -186,22 +187,33 @@ class ItemProcessor:
                 _reject(outcome, item, media, number)
                 continue
             clip = _clip(item, number, window, media, media_sha256, self._config.frame_rate_hz)
+            nearest = self._config.windows.nearest_captions
             context, lists = record_values(
-                clip,
-                audio_encoding=self._config.audio_encoding,
-                nearest_captions=self._config.windows.nearest_captions,
+                clip, audio_encoding=self._config.audio_encoding, nearest_captions=nearest
             )
             outcome.records.append(ClipRecord(clip.key, serialize(context, lists)))
-            add_clip_facts(outcome.facts, clip, media, os.path.getsize(path))
+            add_clip_facts(outcome.facts, clip, media, os.path.getsize(path), nearest)
+
+    def _sha256(self, path: str) -> str | Reject:
+        """Hash of a file; that of the last one is kept, of which the next item may be a segment."""
+        status = os.stat(path)
+        version = path, status.st_ino, status.st_size, status.st_mtime_ns
+        if self._hashed[0] == version:
+            return self._hashed[1]
+        # In the child too: what a path leads to is not known before it has been looked at.
+        found = self._run("content_sha256", path, self._request("file").max_file_bytes)
+        if not isinstance(found, Reject):
+            self._hashed = version, found
+        return found
 
     def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
         duration_seconds = None
-        if windows.needs_duration(self._config.windows):
+        if windows.needs_duration(self._config.windows, item):
             info = self._run("probe", path, self._request("window"))
             if isinstance(info, Reject):
                 return info
             duration_seconds = 0.0 if info.is_image else info.duration_seconds
-            if duration_seconds is None:
+            if duration_seconds is None and self._config.windows.mode != "whole":
                 detail = "the file does not state its length, which cutting windows needs"
                 return Reject(RejectCode.BAD_METADATA, detail)
         return windows.windows(self._config.windows, item, duration_seconds)
@@ -282,6 +294,7 @@ def _clip(
         sample_rate_hz=media.sample_rate_hz,
         peak=media.peak,
         source_properties=media.properties,
+        cut_around=window.captions,
     )
 
 

@@ -3,16 +3,27 @@
 import contextlib
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from beam_pipelines import files
 from beam_pipelines.record import contract
+from beam_pipelines.record.contract import INDEX_SUFFIX
 from beam_pipelines.record.serialize import parse
-from beam_pipelines.record.shards import read_at, read_index, shard_of
+from beam_pipelines.record.shards import (
+    DamagedRecordError,
+    read_at,
+    read_index,
+    read_records,
+    shard_of,
+)
+from beam_pipelines.record.survey import compression, unpacking
 from mm_models.errors import UserError
 
 FORMAT_VERSION = 1
+_SHARD_NAME = r"\.tfrecords?(-|\.|$)|-\d+-of-\d+(?!.*\.(index|json)$)"
+_MAGIC_BYTES = 16
 
 
 def read_dataset_info(folder: str) -> dict[str, Any]:
@@ -58,6 +69,36 @@ def split_shards(folder: str, split: str) -> list[str]:
     return [files.join(folder, shard["file"]) for shard in splits[split]["shards"]]
 
 
+def find_shards(data: str) -> list[str]:
+    """Paths of TFRecord files, of a folder, a pattern or a file. Raises UserError without any."""
+    pattern = re.sub(r"@\d+$", "*-of-*", data)
+    if files.is_folder(data):
+        named = (path for path, _ in files.list_files(data))
+        found = [path for path in named if re.search(_SHARD_NAME, path.rsplit("/", 1)[-1])]
+    else:
+        found = [path for path in files.matching(pattern) if not path.endswith(INDEX_SUFFIX)]
+    if not found:
+        raise UserError(
+            f"--data={data} is no folder that `mmstack preprocess` wrote, since it has no "
+            f"{contract.DATASET_INFO}, and there are no TFRecord files; name one of both"
+        )
+    return found
+
+
+def read_shard(path: str) -> Iterator[bytes]:
+    """Serialized records of a TFRecord file, in order. Raises UserError for a damaged one."""
+    try:
+        for _, record in read_records(path):
+            yield record
+    except DamagedRecordError as error:
+        with files.open_read(path) as file:
+            packed = compression(file.read(_MAGIC_BYTES))
+        fault = unpacking(path, packed) if packed else f"{error}; write the file again"
+        raise UserError(fault) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}; check the path") from error
+
+
 @contextlib.contextmanager
 def _damage(shard: str) -> Iterator[None]:
     """Raises as a UserError what reading a damaged shard raises."""
@@ -70,7 +111,7 @@ def _damage(shard: str) -> Iterator[None]:
         ) from error
 
 
-def _read_shard(shard: str) -> Iterator[tuple[dict, dict]]:
+def _parsed_records(shard: str) -> Iterator[tuple[dict, dict]]:
     with _damage(shard):
         offsets = read_index(shard)
     for start, end in itertools.pairwise(offsets):
@@ -86,13 +127,13 @@ def iterate(folder: str, split: str) -> Iterator[tuple[dict, dict]]:
         UserError: a shard or its index is missing or damaged.
     """
     for shard in split_shards(folder, split):
-        yield from _read_shard(shard)
+        yield from _parsed_records(shard)
 
 
 def find(folder: str, split: str, key: str) -> tuple[dict, dict]:
     """(context, feature lists) of the record with a key. Raises UserError as `iterate` does."""
     shards = split_shards(folder, split)
-    for context, lists in _read_shard(shards[shard_of(key, len(shards))]):
+    for context, lists in _parsed_records(shards[shard_of(key, len(shards))]):
         if context.get(contract.CLIP_KEY) == [key.encode()]:
             return context, lists
     raise UserError(f"--key {key}: no such record in {folder}, split {split}")

@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from beam_pipelines.record import contract, reading
-from beam_pipelines.sources.folder import MEDIA_EXTENSIONS, read_folder
+from beam_pipelines.sources.folder import read_folder
+from beam_pipelines.sources.media_files import MEDIA_EXTENSIONS
 from mmstack import main
 from tests.beam_pipelines.media.small_media import write_lines
 
