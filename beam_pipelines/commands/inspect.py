@@ -37,7 +37,11 @@ def run(args: argparse.Namespace) -> int:
     from beam_pipelines import files
     from beam_pipelines.record import reading
 
-    if not files.exists(files.join(args.data, contract.DATASET_INFO)):
+    try:
+        is_described = files.exists(files.join(args.data, contract.DATASET_INFO))
+    except OSError as error:
+        raise UserError(f"--data {args.data} cannot be reached: {error}") from error
+    if not is_described:
         return _inspect_files(args)
     folder = args.data.rstrip("/")
     info = reading.read_dataset_info(folder)

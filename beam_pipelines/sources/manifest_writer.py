@@ -7,6 +7,7 @@ from typing import Any
 
 from beam_pipelines import files
 from beam_pipelines.items import manifest, schema
+from beam_pipelines.publishing.outputs import appearing_files
 from beam_pipelines.rejects import Reject, RejectCode
 from beam_pipelines.sources.account import Account, Found
 from mm_models.errors import UserError
@@ -41,35 +42,33 @@ def write_manifest(
     Raises:
         UserError: when `path` exists or cannot be written, or nothing usable was found.
     """
-    if files.exists(path) and not overwrite:
-        raise UserError(f"--output {path} exists; name another path or add --overwrite")
     rejects: list[dict[str, str]] = []
-    unfinished = files.join(files.parent(path), f".tmp-{os.getpid()}-{os.path.basename(path)}")
+    name = path.rsplit("/", 1)[-1]
     try:
-        files.make_folder(files.parent(path))
-        number = manifest.write(unfinished, _usable(path, base, found, rejects))
-        if not number:
-            raise UserError(
-                f"nothing usable was found; the first of {len(rejects)} rejects: {rejects[:1]}"
-            )
-        files.rename_file(unfinished, path)
-        _write_lines(path + REJECTS_SUFFIX, rejects)
-        _write_lines(path + NOTES_SUFFIX, account.to_json() if account is not None else [])
+        with appearing_files(path, overwrite=overwrite) as work:
+            whole = files.join(work, name)
+            number = manifest.write(whole, _usable(path, base, found, rejects))
+            if not number:
+                raise UserError(
+                    f"nothing usable was found; the first of {len(rejects)} rejects: {rejects[:1]}"
+                )
+            notes = account.to_json() if account is not None else []
+            beside = {REJECTS_SUFFIX: rejects, NOTES_SUFFIX: notes}
+            for suffix, lines in beside.items():
+                _write_lines(whole + suffix, lines)
+        for suffix, lines in beside.items():
+            if not lines and files.exists(path + suffix):
+                files.delete_file(path + suffix)  # What an earlier run left.
     except OSError as error:
         raise UserError(f"--output {path} cannot be written: {error}") from error
-    finally:
-        if files.exists(unfinished):
-            files.delete_file(unfinished)
     return number, rejects
 
 
 def _write_lines(path: str, lines: list[dict[str, Any]]) -> None:
-    """Writes JSON lines; without any, what an earlier run left is removed."""
+    """Writes JSON lines, where there are any."""
     if lines:
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         files.write_bytes(path, text.encode())
-    elif files.exists(path):
-        files.delete_file(path)
 
 
 def _usable(
