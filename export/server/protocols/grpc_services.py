@@ -29,6 +29,7 @@ from export.server.requests.signature import Signature
 from export.server.requests.tensors import array_from_proto, array_to_proto
 
 SIGNATURE_DEF = "signature_def"
+PREDICT = "Predict"
 
 
 class GrpcServices:
@@ -48,7 +49,7 @@ class GrpcServices:
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """What `grpc.Server.add_generic_rpc_handlers` takes."""
         prediction = {
-            "Predict": (self.predict, predict_pb2.PredictRequest),
+            PREDICT: (self.predict, predict_pb2.PredictRequest),
             "GetModelMetadata": (
                 self.get_model_metadata,
                 get_model_metadata_pb2.GetModelMetadataRequest,
@@ -168,7 +169,8 @@ class GrpcServices:
             started = time.monotonic()
             error = None
             try:
-                self._core.admit()
+                if method == PREDICT:
+                    self._core.admit()
                 body = self._receiving.message(messages, context)
                 return handler(_parse(body, request_class), context)
             except Exception as exception:
