@@ -1,5 +1,6 @@
 """The command line as a whole: cheap help, one sentence for mistakes, exit code 2."""
 
+import argparse
 import pathlib
 import subprocess
 import sys
@@ -68,3 +69,27 @@ def test_an_unknown_flag_is_refused(capsys):
         mmstack.main(["doctor", "--colour=blue"])
     assert stopped.value.code == 2
     assert "--colour=blue" in capsys.readouterr().err
+
+
+def _parsers(parser):
+    """A parser and those of its parts."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for part in action.choices.values():
+                yield from _parsers(part)
+
+
+@pytest.mark.parametrize("name", mmstack.COMMANDS)
+def test_help_tells_every_default(name):
+    parser = mmstack.build_parser([name])
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    for part in _parsers(commands.choices[name]):
+        text = " ".join(part.format_help().split("options:")[-1].split())
+        for action in part._actions:
+            default = action.default
+            silent = isinstance(default, bool) or default in (None, "", [], (), argparse.SUPPRESS)
+            if silent or action.help is argparse.SUPPRESS:
+                continue
+            told = " ".join((action.help or "").split()).replace("%(default)s", str(default))
+            assert "default" in told and told in text, (name, action.dest)

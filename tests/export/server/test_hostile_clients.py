@@ -108,7 +108,7 @@ def test_hostile_clients(tiny_path, tmp_path, capsys):
             _half_messages,
         ):
             before, lines, num_asked = time.monotonic(), server.num_log_lines(), len(server.seconds)
-            server.peak_bytes = 0
+            server.peak_bytes = server.memory_bytes()
             told = attack(server)
             asked = server.seconds[num_asked:]
             report.append(
