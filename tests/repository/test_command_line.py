@@ -1,5 +1,6 @@
 """The command line as a whole: cheap help, one sentence for mistakes, exit code 2."""
 
+import argparse
 import errno
 import os
 import pathlib
@@ -123,3 +124,27 @@ def test_a_mistake_is_the_only_line_on_a_machine_without_a_gpu(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.startswith("mmstack train: ") and done.stderr.count("\n") == 1, done.stderr
+
+
+def _parsers(parser):
+    """A parser and those of its parts."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for part in action.choices.values():
+                yield from _parsers(part)
+
+
+@pytest.mark.parametrize("name", mmstack.COMMANDS)
+def test_help_tells_every_default(name):
+    parser = mmstack.build_parser([name])
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    for part in _parsers(commands.choices[name]):
+        text = " ".join(part.format_help().split("options:")[-1].split())
+        for action in part._actions:
+            default = action.default
+            silent = isinstance(default, bool) or default in (None, "", [], (), argparse.SUPPRESS)
+            if silent or action.help is argparse.SUPPRESS:
+                continue
+            told = " ".join((action.help or "").split()).replace("%(default)s", str(default))
+            assert "default" in told and told in text, (name, action.dest)

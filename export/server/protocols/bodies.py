@@ -39,12 +39,17 @@ async def read_body(request: web.Request, core: Core) -> bytearray:
         RequestError: it is too large, too slow, cut short or empty, or too much is in flight.
     """
     connection, body = connection_of(request), bytearray()
-    async with connection.receiving():
-        while chunk := await request.content.readany():
-            connection.hold(len(chunk))
-            body += chunk
-            if len(body) > core.limits.max_body_bytes:
-                raise too_large(core)
+    try:
+        async with connection.receiving():
+            while chunk := await request.content.readany():
+                connection.hold(len(chunk))
+                body += chunk
+                if len(body) > core.limits.max_body_bytes:
+                    raise too_large(core)
+    except BaseException:
+        # The error knows this frame, and would keep the body for as long as it lives.
+        body.clear()
+        raise
     if not body:
         raise invalid("the body is empty")
     return body

@@ -27,10 +27,11 @@ _LINGERING_SECONDS = 2.0
 _ACCEPT_RETRY_SECONDS = 0.1
 
 
-class Stage(enum.Enum):
-    """What a connection is doing: WAITING for a whole header, receiving a BODY, or its ANSWER is
-    being made and sent."""
+class RequestStage(enum.Enum):
+    """What a connection is doing: WAITING for a whole header, receiving a BODY, its ANSWER is being
+    made and sent, or it has ENDED with its last answer."""
 
+    ENDED = enum.auto()
     WAITING = enum.auto()
     BODY = enum.auto()
     ANSWER = enum.auto()
@@ -46,7 +47,7 @@ class Connection(RequestHandler):
 
     def __init__(self, server: web.Server, table: "Connections"):
         self._table, self._loop_of = table, asyncio.get_running_loop()
-        self.stage, self.held_bytes, self.remote = Stage.WAITING, 0, "?"
+        self.stage, self.held_bytes, self.remote = RequestStage.WAITING, 0, "?"
         self._header_timer: asyncio.TimerHandle | None = None
         self._body_deadline: asyncio.Timeout | None = None
         super().__init__(
@@ -71,19 +72,19 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.stage is Stage.WAITING and self._header_timer is None:
+        if self.stage is RequestStage.WAITING and self._header_timer is None:
             self._start_header_timer()
         super().data_received(data)
 
     def begin(self) -> None:
         """The header of a request is whole."""
         self._stop_header_timer()
-        self._table.move(self, Stage.ANSWER)
+        self._table.move(self, RequestStage.ANSWER)
 
     @contextlib.asynccontextmanager
     async def receiving(self):
         """Around the reading of a body, which ends in a RequestError TIMEOUT past the deadline."""
-        self._table.move(self, Stage.BODY)
+        self._table.move(self, RequestStage.BODY)
         try:
             async with asyncio.timeout(self._table.limits.body_seconds) as self._body_deadline:
                 yield
@@ -98,7 +99,7 @@ class Connection(RequestHandler):
             raise ConnectionResetError from None
         finally:
             self._body_deadline = None
-            self._table.move(self, Stage.ANSWER)
+            self._table.move(self, RequestStage.ANSWER)
 
     def hold(self, num_bytes: int) -> None:
         """Counts bytes of a body, until its answer is sent. Raises RequestError QUEUE_FULL."""
@@ -118,6 +119,16 @@ class Connection(RequestHandler):
             self.transport.write(_raw_answer(status, sentence))
         self.force_close()
 
+    def give_way(self) -> None:
+        """Closes to make room for another; says so where a request was on its way."""
+        is_idle = self.stage is RequestStage.WAITING and self._header_timer is None
+        if is_idle or self.stage is RequestStage.ENDED:
+            self._table.leave(self)
+            self.force_close()
+            return
+        sentence = "the request was not whole, and others wait; send it again"
+        self.refuse("408 Request Timeout", sentence)
+
     async def finish_response(self, request, resp, start_time):
         """Sends an answer; a client that does not read it in time is cut off."""
         try:
@@ -135,7 +146,8 @@ class Connection(RequestHandler):
             return resp, True
         finally:
             self._table.release(self)
-            self._table.move(self, Stage.WAITING)
+            stage = RequestStage.WAITING if resp.keep_alive else RequestStage.ENDED
+            self._table.move(self, stage)
 
     def handle_error(self, request, status=500, exc=None, message=None):
         """The answer to bytes that are no HTTP: one sentence, one line of log."""
@@ -199,7 +211,8 @@ class Connections:
     @property
     def num_busy(self) -> int:
         """Connections whose request is not answered yet."""
-        return sum(connection.stage is not Stage.WAITING for connection in self._open)
+        busy = (RequestStage.BODY, RequestStage.ANSWER)
+        return sum(connection.stage in busy for connection in self._open)
 
     def enter(self, connection: Connection) -> None:
         """Counts a connection."""
@@ -210,7 +223,7 @@ class Connections:
         self._open.pop(connection, None)
         self.release(connection)
 
-    def move(self, connection: Connection, stage: Stage) -> None:
+    def move(self, connection: Connection, stage: RequestStage) -> None:
         """Notes what a connection does now."""
         connection.stage = stage
         if connection in self._open:
@@ -225,13 +238,13 @@ class Connections:
         connection.held_bytes += num_bytes
         self._held_bytes += num_bytes
         while self._held_bytes > self.limits.max_in_flight_bytes:
-            oldest = self._oldest(Stage.BODY)
+            oldest = self._oldest(RequestStage.BODY)
             if oldest is None or oldest is connection:
                 message = f"more than {self.limits.max_in_flight_bytes} bytes of requests wait"
                 raise RequestError(Code.QUEUE_FULL, f"{message}; try again later")
             oldest.expire_body()
             self.release(oldest)
-            self.move(oldest, Stage.ANSWER)
+            self.move(oldest, RequestStage.ANSWER)
 
     def release(self, connection: Connection) -> None:
         """Counts the bytes of a body out."""
@@ -240,15 +253,14 @@ class Connections:
 
     def _make_room(self) -> bool:
         """Closes a connection that holds no whole request; False where there is none."""
-        for stage in (Stage.WAITING, Stage.BODY):
+        for stage in (RequestStage.ENDED, RequestStage.WAITING, RequestStage.BODY):
             connection = self._oldest(stage)
             if connection is not None:
-                sentence = "the request was not whole, and others wait; send it again"
-                connection.refuse("408 Request Timeout", sentence)
+                connection.give_way()
                 return True
         return False
 
-    def _oldest(self, stage: Stage) -> Connection | None:
+    def _oldest(self, stage: RequestStage) -> Connection | None:
         return next((entry for entry in self._open if entry.stage is stage), None)
 
 

@@ -29,6 +29,7 @@ from export.server.requests.signature import Signature
 from export.server.requests.tensors import array_from_proto, array_to_proto
 
 SIGNATURE_DEF = "signature_def"
+PREDICT = "Predict"
 
 
 class GrpcServices:
@@ -48,7 +49,7 @@ class GrpcServices:
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """What `grpc.Server.add_generic_rpc_handlers` takes."""
         prediction = {
-            "Predict": (self.predict, predict_pb2.PredictRequest),
+            PREDICT: (self.predict, predict_pb2.PredictRequest),
             "GetModelMetadata": (
                 self.get_model_metadata,
                 get_model_metadata_pb2.GetModelMetadataRequest,
@@ -168,7 +169,8 @@ class GrpcServices:
             started = time.monotonic()
             error = None
             try:
-                self._core.admit()
+                if method == PREDICT:
+                    self._core.admit()
                 body = self._receiving.message(messages, context)
                 return handler(_parse(body, request_class), context)
             except Exception as exception:
@@ -176,7 +178,10 @@ class GrpcServices:
             finally:
                 code = error.code.grpc_name if error else "OK"
                 self._core.metrics.observe("grpc", method, code, time.monotonic() - started)
-            return context.abort(getattr(grpc.StatusCode, error.code.grpc_name), str(error))
+            status, sentence = getattr(grpc.StatusCode, code), str(error)
+            # It knows this frame, and with it the message: a circle that would live long.
+            error = None
+            return context.abort(status, sentence)
 
         return handle
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
@@ -19,10 +20,13 @@ from export.server.protocols.media import MediaPrediction, question_arguments
 from export.server.requests import json_answers, json_tensors
 from export.server.requests.errors import Code, RequestError, invalid
 
+logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Larger bodies are parsed in a thread, so that they do not hold up other connections.
 _PARSE_IN_LOOP_BYTES = 256 * 1024
 _SERIALIZE_IN_LOOP_BYTES = 16 * 1024
+# Told in the log where they cut a request short.
+_OVERLOADS = frozenset((Code.TIMEOUT, Code.TOO_LARGE, Code.QUEUE_FULL))
 _MODEL = r"/v1/models/{name:[^/:]+}"
 _CHOICES = ("", r"/versions/{version:[^/:]+}", r"/labels/{label:[^/:]+}")
 
@@ -157,7 +161,7 @@ class RestApplication:
     def _guarded(self, method: str, handler: Handler) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             started = time.monotonic()
-            code = "OK"
+            code, error = "OK", None
             try:
                 if request.method == "POST":
                     admit(request, self._core)
@@ -167,6 +171,8 @@ class RestApplication:
                 code = error.code.name
                 return _error_response(error, request)
             finally:
+                # It knows this frame, and with it the request: a circle that would live long.
+                error = None
                 self._core.metrics.observe("rest", method, code, time.monotonic() - started)
 
         return handle
@@ -193,7 +199,10 @@ def _error_response(error: RequestError, request: web.Request) -> web.Response:
     response = _json_response(json.dumps({"error": str(error)}), error.code.http_status)
     if error.code in (Code.QUEUE_FULL, Code.UNAVAILABLE):
         response.headers["Retry-After"] = "1"
-    if error.code is Code.UNAVAILABLE or not request.content.at_eof():
+    is_unread = not request.content.at_eof()
+    if is_unread and error.code in _OVERLOADS:
+        logger.warning("HTTP %d to %s: %s", response.status, request.remote, error)
+    if is_unread or error.code is Code.UNAVAILABLE:
         response.force_close()
     return response
 
