@@ -7,9 +7,13 @@ at module level, so that help and argument errors come at once.
 import argparse
 import difflib
 import importlib
+import os
+import select
 import sys
+from collections.abc import Callable
 
 from mm_models.errors import UserError
+from mm_models.failures import explain
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "corpus": ("beam_pipelines.commands.corpus", "generate a sample corpus"),
@@ -32,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 USER_ERROR_EXIT_CODE = 2
+INTERRUPTED_EXIT_CODE = 130
+BROKEN_PIPE_EXIT_CODE = 141
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -92,22 +98,76 @@ def _hint(unknown: list[str], args: argparse.Namespace) -> str:
 
 
 def main(argv: list[str] | None = None, room: str | None = None) -> int:
-    """Runs one subcommand and returns its exit code; a user's mistake is one sentence and code 2.
+    """Runs one subcommand and returns its exit code; see `explained`.
 
     Options a command does not know are kept in `args.passthrough` where it passes them on to a
     library, beside `args.known_options`, and are an error elsewhere.
     """
     argv = sys.argv[1:] if argv is None else argv
+    _quiet_tensorflow()
+    command = next((word for word in argv if not word.startswith("-")), "")
+    return explained(command, lambda: _run(argv, room))
+
+
+def explained(command: str, work: Callable[[], int]) -> int:
+    """The exit code of `work`, which does what `command` names.
+
+    A user's mistake, and what fails around the program (a full disk, a network, another worker), is
+    one sentence and code 2; Ctrl-C is code 130, a reader of the output that has gone 141. Anything
+    else is a fault of the program and leaves its traceback.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        return _fail(command, "interrupted", INTERRUPTED_EXIT_CODE)
+    except UserError as error:
+        return _fail(command, str(error))
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _output_is_gone():
+            return BROKEN_PIPE_EXIT_CODE
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        return _fail(command, sentence)
+
+
+def _run(argv: list[str], room: str | None) -> int:
     parser = build_parser(argv, room)
     args, unknown = parser.parse_known_args(argv)
     if unknown and not getattr(args, "accepts_passthrough", False):
         parser.error(f"unknown arguments: {' '.join(unknown)}{_hint(unknown, args)}")
     args.passthrough = unknown
+    code = args.run(args) or 0
+    sys.stdout.flush()
+    return code
+
+
+def _fail(command: str, sentence: str, code: int = USER_ERROR_EXIT_CODE) -> int:
+    print(f"mmstack {command}: {sentence}", file=sys.stderr)
+    return code
+
+
+def _quiet_tensorflow() -> None:
+    """Leaves TensorFlow's warnings out and, where no GPU is, its red lines about that.
+
+    Without a driver every start logs as an error that the GPU cannot be initialised.
+    """
+    has_driver = any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg")))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_driver else "3")
+
+
+def _output_is_gone() -> bool:
+    """Whether nobody reads standard output, as after `| head`; then drops what waits for it."""
     try:
-        return args.run(args) or 0
-    except UserError as error:
-        print(f"mmstack {args.command}: {error}", file=sys.stderr)
-        return USER_ERROR_EXIT_CODE
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # No file: what a test or a notebook puts in its place.
+        return False
+    watched = select.poll()
+    watched.register(output, 0)
+    if not any(events & select.POLLERR for _, events in watched.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ REPEATS = 7
 SHORT_SIDE = 224
 REAL_CLIP = pathlib.Path(__file__).parents[2] / "shared" / "data" / "av_clips" / "friday.mp4"
 _CLIP_SECONDS, _CLIP_RATE_HZ, _HEIGHT, _WIDTH = 8, 30, 360, 640
+SMALLEST = {"REPEATS": 1, "_CLIP_SECONDS": 1}
 
 
 def run() -> list[dict]:

@@ -29,6 +29,7 @@ MODELS = {
 AIMS = {1: 2.5, 8: 1.5}
 EARLY, LATE, CHUNK, PLACES = 16, 240, 16, 256
 FLAT = 1.1
+SMALLEST = {"ROUNDS": 1, "WRITTEN": 4, "MODELS": dict(list(MODELS.items())[:1])}
 
 
 def run() -> list[dict]:

@@ -14,6 +14,7 @@ DROPPED = ("video", "audio")
 AIM = 1.5
 ROUNDS = 7
 STEPS = 3
+SMALLEST = {"ROUNDS": 1, "STEPS": 1}
 
 
 def run() -> list[dict]:

@@ -24,6 +24,7 @@ BOTH = (
     "task.harmonization.ramp_end=0",
 )
 EXACT = ("task.harmonization.measure=exact", "task.harmonization.update=parameter")
+SMALLEST = {"ROUNDS": 1, "STEPS": 1}
 
 
 def run() -> list[dict[str, Any]]:
@@ -48,10 +49,11 @@ def _compare(
     plain: VattStep,
     *,
     aim: float | None = None,
-    rounds: int = ROUNDS,
-    steps: int = STEPS,
+    rounds: int | None = None,
+    steps: int | None = None,
 ) -> dict[str, Any]:
     ours.steps(1)
     plain.steps(2)
-    pairs = [(ours.steps(steps), plain.steps(steps)) for _ in range(rounds)]
+    steps = steps or STEPS
+    pairs = [(ours.steps(steps), plain.steps(steps)) for _ in range(rounds or ROUNDS)]
     return compare(name, pairs, "seconds per step, against the plain step", most=aim)

@@ -31,6 +31,7 @@ WALL_AIM, MEMORY_AIM = 1.15, 1.1
 _FLAGS = ["--frame_rate_hz=8", "--short_side=32", "--sample_rate_hz=16000"]
 _FLAGS += ["--audio_encoding=pcm16"]
 _SAMPLE_EVERY_SECONDS = 0.05
+SMALLEST = {"ROUNDS": 1, "NUM_ITEMS": 64, "FEW_ITEMS": 8, "MANY_ITEMS": 16}
 
 
 def run() -> list[dict]:

@@ -15,6 +15,7 @@ AIM = 1.05
 ROUNDS = 9
 STEPS = 50
 BATCH, TOKENS, DIM, LAYERS = 32, 64, 128, 2
+SMALLEST = {"ROUNDS": 1, "STEPS": 2}
 
 
 def run() -> list[dict]:

@@ -3,10 +3,12 @@
 Imports nothing but the error, so every room may use it.
 """
 
+import contextlib
 import dataclasses
+import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mm_models.errors import UserError
@@ -25,10 +27,41 @@ def check_choice(value: Any, choices: Iterable[Any], field: str) -> None:
         raise UserError(f"{field} is {value!r}; it must be one of {known}")
 
 
+@contextlib.contextmanager
+def within(field: str, config: Any) -> Iterator[None]:
+    """Errors about a field of `config`, which stands at `field`, give its name in full.
+
+    A config's own checks begin their sentences with the field as the config knows it, such as
+    `video.size is 'smal'; …`.
+    """
+    try:
+        yield
+    except UserError as error:
+        first = re.match(r"\w+", str(error))
+        if first is None or first[0] not in {item.name for item in dataclasses.fields(config)}:
+            raise
+        raise UserError(f"{field}.{error}") from error
+
+
+def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """What to do about a word that is none of the known ones: the nearest, or all there are."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f"did you mean {prefix}{near[0]}?"
+    return f"known there: {', '.join(names)}" if names else "nothing is known there; leave it out"
+
+
 def check_at_least(value: float, smallest: float, field: str) -> None:
     """Raises UserError for what is below `smallest`, or no finite number."""
     if not smallest <= value < math.inf:
         raise UserError(f"{field} is {value}; it must be at least {smallest}")
+
+
+def check_at_most(value: float, largest: float, field: str) -> None:
+    """Raises UserError for what is above `largest`."""
+    if not value <= largest:
+        raise UserError(f"{field} is {value}; it must be at most {largest}")
 
 
 def check_fields(config: Any, smallest: float, names: Iterable[str], field: str) -> None:

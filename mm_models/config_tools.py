@@ -45,28 +45,37 @@ class TravellingFile(NamedTuple):
     Attributes:
         config: that has the field.
         field: its name.
+        place: where that field stands in the whole, such as `streams.clips.input.text.vocabulary`.
         path: its value.
         remedy: see `travelling_file`.
     """
 
     config: Any
     field: str
+    place: str
     path: str
     remedy: str
 
 
-def travelling_files(config: Any) -> Iterator[TravellingFile]:
-    """The files that a config, and the configs and mappings of configs in it, name."""
+def travelling_files(config: Any, place: str = "") -> Iterator[TravellingFile]:
+    """The files that a config, and the configs and mappings of configs in it, name.
+
+    Args:
+        config: a dataclass, or a mapping of some.
+        place: of the config in a whole; empty for the whole itself.
+    """
+    prefix = f"{place}." if place else ""
     if isinstance(config, Mapping):
-        for value in config.values():
-            yield from travelling_files(value)
+        for name, value in config.items():
+            yield from travelling_files(value, f"{prefix}{name}")
     elif dataclasses.is_dataclass(config):
         for field in dataclasses.fields(config):
             value = getattr(config, field.name)
             if _REMEDY not in field.metadata:
-                yield from travelling_files(value)
+                yield from travelling_files(value, f"{prefix}{field.name}")
             elif value:
-                yield TravellingFile(config, field.name, value, field.metadata[_REMEDY])
+                where, remedy = f"{prefix}{field.name}", field.metadata[_REMEDY]
+                yield TravellingFile(config, field.name, where, value, remedy)
 
 
 def with_travelling_files(config: Any, replace: Callable[[str], str]) -> Any:

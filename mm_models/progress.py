@@ -46,6 +46,8 @@ class ProgressBar:
         self._stream = stream or sys.stderr
         self._line_seconds = line_seconds
         self._bar: Any = None
+        self._first = self._done = 0
+        self._started = self._shown = time.monotonic()
 
     def start(self, done: int = 0) -> None:
         """Starts the clock, with `done` done before it."""

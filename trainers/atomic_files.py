@@ -1,5 +1,6 @@
 """Small files, local or remote, that appear whole: written aside, then renamed."""
 
+import contextlib
 import os
 
 import tensorflow as tf
@@ -11,9 +12,14 @@ def write_text(path: str, text: str) -> None:
 
 
 def write_bytes(path: str, content: bytes) -> None:
-    """Writes `content`; the folder must exist."""
+    """Writes `content`; the folder must exist. Where that fails, nothing stays behind."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".tmp-{name}")
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    try:
+        with tf.io.gfile.GFile(temporary, "wb") as file:
+            file.write(content)
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except tf.errors.OpError:
+        with contextlib.suppress(tf.errors.OpError):
+            tf.io.gfile.remove(temporary)
+        raise

@@ -122,7 +122,7 @@ def import_run(
     with tf.device("CPU:0"):
         model = runs.build_model(task, config)
         converted = import_weights(model, opened, allow)
-        run_folder.check_writable(model_dir)
+        run_folder.make(model_dir)
         averages = runs.build_averages(task, model, config)
         path = _save(model, averages, config, ", ".join(paths), model_dir, converted.step)
     converted = dataclasses.replace(converted, checkpoint=path)

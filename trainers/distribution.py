@@ -99,6 +99,13 @@ def is_single(strategy: tf.distribute.Strategy) -> bool:
     return not tf.distribute.has_strategy() and strategy is tf.distribute.get_strategy()
 
 
+def num_hosts(strategy: tf.distribute.Strategy) -> int:
+    """Processes that each read a part of every batch."""
+    resolver = strategy.cluster_resolver
+    workers = resolver.cluster_spec().as_dict().get("worker", []) if resolver is not None else []
+    return max(len(workers), getattr(strategy.extended, "num_hosts", 1), 1)
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes checkpoints, metrics and summaries."""
     return strategy.extended.should_checkpoint

@@ -5,12 +5,12 @@ A system of another package needs no line here. Its distribution has an entry po
 """
 
 import dataclasses
-import difflib
 import functools
 import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
+from mm_models import checks
 from mm_models.checkpoints.key_maps import KEY_MAPS, KeyMap
 from mm_models.errors import UserError
 from mm_models.references import resolve
@@ -161,8 +161,9 @@ def system(name: str) -> System:
     known = systems()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-    raise UserError(f"task.name is {name!r}, which is no known system; did you mean {near}?")
+    raise UserError(
+        f"task.name is {name!r}, which is no known system; {checks.nearest(name, known)}"
+    )
 
 
 def key_maps() -> tuple[KeyMap, ...]:
@@ -192,9 +193,8 @@ def evaluator_class(kind: str, system_name: str, field: str = "kind") -> Any:
     """
     known = EVALUATORS | dict(system(system_name).evaluators)
     if kind not in known:
-        near = difflib.get_close_matches(kind, known, n=3) or sorted(known)
         raise UserError(
-            f"{field} is {kind!r}, which is no kind of evaluator of the system {system_name}; did "
-            f"you mean {near}?"
+            f"{field} is {kind!r}, which is no kind of evaluator of the system {system_name}; "
+            f"{checks.nearest(kind, known)}"
         )
     return resolve(known[kind])

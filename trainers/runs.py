@@ -1,11 +1,14 @@
 """Run folders: building what a config describes, and loading what a run has learned."""
 
+import contextlib
 import dataclasses
 import os
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from mm_models import checks
 from mm_models.errors import UserError
 from trainers import distribution, registry
 from trainers.config.schema import ExperimentConfig
@@ -41,13 +44,21 @@ class Run:
 def build_task(config: ExperimentConfig) -> Task:
     """The task of `config`. Raises UserError when task and streams do not fit."""
     system = registry.system(config.task.name)
-    return registry.resolve(system.task)(config.task, config.streams)
+    with _naming_model_fields(config.task):
+        return registry.resolve(system.task)(config.task, config.streams)
+
+
+def _naming_model_fields(task_config: Any) -> contextlib.AbstractContextManager[None]:
+    model = getattr(task_config, "model", None)
+    if not dataclasses.is_dataclass(model):
+        return contextlib.nullcontext()
+    return checks.within("task.model", model)
 
 
 def build_model(task: Task, config: ExperimentConfig) -> keras.Model:
     """The model with initial weights that are a function of `trainer.seed`."""
     keras.utils.set_random_seed(config.trainer.seed & 0x7FFFFFFF)
-    with distribution.precision(config.runtime.mixed_precision):
+    with distribution.precision(config.runtime.mixed_precision), _naming_model_fields(task.config):
         return task.build_model()
 
 

@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"wrote {exported.path} ({size}, step {exported.info.step})")
     print(f"signatures: {', '.join(exported.info.signatures)}")
     libraries = ", ".join(exported.info.op_libraries) or "none"
+    if exported.info.custom_ops:
+        libraries += f", for {', '.join(exported.info.custom_ops)}"
     print(f"operation libraries a server needs beyond TensorFlow: {libraries}")
     print("a fresh process without this code differs from the checkpoint by at most")
     print(exported.proof.table())

@@ -200,8 +200,8 @@ def _server_needs(info: ModelInfo) -> str:
         return f"TensorFlow's own operations suffice; no operation library is needed. {batching}"
     return (
         f"Operation libraries beyond TensorFlow: {', '.join(info.op_libraries)}, for "
-        f"{', '.join(f'`{op}`' for op in info.custom_ops)}. A TensorFlow Serving build must have "
-        f"them linked in. {batching}"
+        f"{', '.join(f'`{op}`' for op in info.custom_ops)}. A server must have them "
+        f"linked in; stock TensorFlow Serving links tensorflow-text. {batching}"
     )
 
 

@@ -50,11 +50,11 @@ def resolve(config: PaliConfig) -> PaliConfig:
     """
     vision, language = checks.choose(SIZES, config.size, "size")
     checks.check_choice(config.position_bias, POSITION_BIASES, "position_bias")
-    config = dataclasses.replace(
-        config,
-        vision=vit_config.resolve(_sized(config.vision, vision)),
-        language=t5_config.resolve(_sized(config.language, language)),
-    )
+    with checks.within("vision", config.vision):
+        sized_vision = vit_config.resolve(_sized(config.vision, vision))
+    with checks.within("language", config.language):
+        sized_language = t5_config.resolve(_sized(config.language, language))
+    config = dataclasses.replace(config, vision=sized_vision, language=sized_language)
     if config.vision.pool != "none":
         raise UserError(
             f"vision.pool is {config.vision.pool!r}, but PaLI reads all visual tokens; set it to "

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[2]
 OVERRIDES = (
     "trainer.train_steps=4",
+    "trainer.optimizers.main.schedule.warmup_steps=1",
     "trainer.summaries.log_interval_steps=2",
     "trainer.checkpoint.interval_steps=4",
     "streams.clips.input.batch_size=8",

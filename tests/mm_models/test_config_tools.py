@@ -21,8 +21,8 @@ class Whole:
 
 def test_declared_files_are_found_at_any_depth_and_no_others():
     config = Whole(others={"a": Dictionary("a.txt"), "b": Dictionary()}, grammar="g.txt")
-    found = [(file.field, file.path, file.remedy) for file in travelling_files(config)]
-    assert found == [("words", "a.txt", "write one"), ("grammar", "g.txt", "ask for it")]
+    found = [(file.place, file.path, file.remedy) for file in travelling_files(config)]
+    assert found == [("others.a.words", "a.txt", "write one"), ("grammar", "g.txt", "ask for it")]
     assert list(travelling_files(Whole())) == []
     assert [file.path for file in travelling_files({"x": config})] == ["a.txt", "g.txt"]
 

@@ -1,6 +1,8 @@
 """The command line as a whole: cheap help, one sentence for mistakes, exit code 2."""
 
 import argparse
+import errno
+import os
 import pathlib
 import subprocess
 import sys
@@ -69,6 +71,59 @@ def test_an_unknown_flag_is_refused(capsys):
         mmstack.main(["doctor", "--colour=blue"])
     assert stopped.value.code == 2
     assert "--colour=blue" in capsys.readouterr().err
+
+
+def test_a_command_that_is_interrupted_or_fails_around_it_ends_in_a_sentence(monkeypatch, capsys):
+    from beam_pipelines.commands import inspect
+
+    def raising(error):
+        def run(args):
+            raise error
+
+        return run
+
+    for error, code, words in [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(errno.ENOSPC, "", "data/x"), 2, "data/x: No space left on device; make room"),
+    ]:
+        monkeypatch.setattr(inspect, "run", raising(error))
+        assert mmstack.main(["inspect", "--data=records"]) == code
+        assert capsys.readouterr().err.startswith(f"mmstack inspect: {words}")
+    monkeypatch.setattr(inspect, "run", raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        mmstack.main(["inspect", "--data=records"])
+
+
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(tmp_path):
+    code = "import os, sys, mmstack; os.close(1); os.dup2(int(sys.argv[1]), 1); "
+    code += "mmstack._run = lambda *_: print('x' * 10**6) or 0; sys.exit(mmstack.main(['doctor']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(writing)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=[writing],
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_mistake_is_the_only_line_on_a_machine_without_a_gpu(tmp_path):
+    """In a fresh process, TensorFlow and its devices started."""
+    config = tmp_path / "experiment.yaml"
+    config.write_text("name: x\ntask: {name: vatt}\nstreams: {clips: {input: {batch_size: 2}}}\n")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("TF_CPP", "CUDA_VIS"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "mmstack", "train", f"--config_file={config}", "--model_dir=run"],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("mmstack train: ") and done.stderr.count("\n") == 1, done.stderr
 
 
 def _parsers(parser):

@@ -1,17 +1,26 @@
 """Experiments: strict merging, presets, round trip, and refusal of what cannot work."""
 
+import copy
 import dataclasses
+import functools
+import operator
+import pathlib
 
+import hypothesis
 import pytest
+import yaml
+from hypothesis import strategies as st
 
 from mm_models.errors import UserError
 from tests.trainers import toy_task
 from trainers import registry
-from trainers.config.checks import check_batches
+from trainers.config.checks import check_batches, check_reachable
 from trainers.config.loading import load_config, to_yaml
 from trainers.config.schema import ExperimentConfig
 from trainers.loop.identity import flatten
+from trainers.runs import build_task
 
+ROOT = pathlib.Path(__file__).parents[2]
 BASE = """
 name: toy
 task: {name: toy}
@@ -88,7 +97,20 @@ def test_a_named_part_that_is_null_is_left_out(load):
         ("evaluators: {zs: {kind: zero_shot, promts: x}}", "did you mean evaluators.zs.prompts?"),
         ("evaluators: {zs: {prompts: x}}", "evaluators.zs.kind is '', which is no kind"),
         ("evaluators: {zs: 3}", "evaluators.zs is 3 (int); expected"),
-        ("task: {name: tooy}", "'tooy', which is no known system"),
+        ("task: {name: tooy}", "'tooy', which is no known system; did you mean toy"),
+        ("trainer: {colour: blue}", "unknown key trainer.colour; known there: accumulation_steps"),
+        (
+            "trainer: {seed: '${trainer.no_such}'}",
+            "trainer.seed has no value that fits: Interpolation key",
+        ),
+        ("trainer: {seed: '${trainer.seed}'}", "trainer.seed has no value that fits: Recursive"),
+        ("trainer: {seed: '${oc.env:NO_SUCH_NAME}'}", "trainer.seed has no value that fits"),
+        ("trainer: {seed: '${no_such:3}'}", "trainer.seed has no value that fits: Unsupported"),
+        ("trainer: {seed: '${name}'}", "trainer.seed has no value that fits"),
+        ("name: ???", "name is '???' (str); expected a value"),
+        ("streams: '${trainer}'", "streams is '${trainer}'"),
+        ("streams: {main: '${trainer}'}", "streams.main"),
+        ("evaluators: '${streams}'", "evaluators is '${streams}'"),
         ("trainer: [", "is not valid YAML"),
     ],
 )
@@ -150,6 +172,22 @@ def test_missing_empty_and_nameless_files_are_refused(tmp_path, load):
             ["trainer.optimizers.main.schedule.warmup_start_learning_rate=1"],
             "means nothing without trainer.optimizers.main.schedule.warmup_steps",
         ),
+        (
+            ["trainer.optimizers.main.schedule={warmup_steps: 3, total_steps: 3}"],
+            "schedule.total_steps is 3, not above trainer.optimizers.main.schedule.warmup_steps",
+        ),
+        (["trainer.optimizers.main.beta_1=1"], "trainer.optimizers.main.beta_1 is 1.0"),
+        (["trainer.optimizers.main.epsilon=0"], "trainer.optimizers.main.epsilon is 0.0"),
+        (
+            ["trainer.optimizers.main.groups.a={pattern: x, learning_rate_multiplier: .nan}"],
+            "trainer.optimizers.main.groups.a.learning_rate_multiplier is nan",
+        ),
+        (["streams.main.input.batch_size=100000000000"], "batch_size is 100000000000; it must be"),
+        ([f"trainer.seed={2**70}"], "the size of trainer.seed is"),
+        (
+            ["runtime={distribution_strategy: mirrored, num_virtual_devices: 17}"],
+            "runtime.num_virtual_devices is 17, more than the 16 rows of the smallest",
+        ),
         (["trainer.ema.decay=1.0"], "trainer.ema.decay is 1.0"),
         (["trainer.nan_gradients=maybe"], "trainer.nan_gradients is 'maybe'"),
         (["trainer.evaluation.early_stopping_patience=2"], "needs trainer.checkpoint.best_metric"),
@@ -191,6 +229,65 @@ def test_values_that_cannot_work_are_refused(load, overrides, expected):
     with pytest.raises(UserError) as error:
         load(overrides=overrides)
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fits"),
+    [
+        ("{warmup_steps: 9}", True),
+        ("{warmup_steps: 10}", False),
+        ("{warmup_steps: 4, prewarm_steps: 6}", False),
+        ("{preset: vatt_paper}", False),
+    ],
+)
+def test_the_learning_rate_must_arrive_within_the_run(load, schedule, fits):
+    config = load(
+        overrides=["trainer.train_steps=10", f"trainer.optimizers.main.schedule={schedule}"]
+    )
+    if fits:
+        check_reachable(config, evaluates=False)
+        return
+    with pytest.raises(UserError, match=r"warmup_steps = \d+ is not below"):
+        check_reachable(config, evaluates=False)
+
+
+STRANGE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from([0, -1, 2**40, 10**30, 0.5, float("nan"), float("inf"), -1e-9]),
+    st.sampled_from(["", "???", "x", "${x}", "${trainer.seed}", "${nope:1}", "${", "a.b", "é\n"]),
+    st.sampled_from([[], [1], [None], ["x"], {}, {"x": 1}, {"x": None}, {1: 2}, {"preset": "x"}]),
+)
+
+
+@functools.cache
+def _whole() -> dict:
+    """Every field of an experiment with streams, evaluators, groups and sources."""
+    files = [str(ROOT / "configs" / "vatt" / "digits_finetune.yaml")]
+    return dataclasses.asdict(load_config(files, ["trainer.optimizers.main.groups.g.pattern=a"]))
+
+
+def _places(tree, path=()):
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield (*path, key)
+            yield from _places(value, (*path, key))
+
+
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.given(data=st.data())
+def test_whatever_stands_in_a_field_is_taken_or_refused_in_a_sentence(tmp_path_factory, data):
+    tree, path = copy.deepcopy(_whole()), data.draw(st.sampled_from(list(_places(_whole()))))
+    functools.reduce(operator.getitem, path[:-1], tree)[path[-1]] = data.draw(STRANGE)
+    file = tmp_path_factory.mktemp("strange") / "experiment.yaml"
+    file.write_text(yaml.safe_dump(tree, allow_unicode=True))
+    try:
+        config = load_config([str(file)])
+        check_reachable(config, evaluates=True)
+        build_task(config)
+    except UserError as error:
+        assert "\n" not in str(error), error
+        assert str(path[-1]) in str(error) or str(path[-2:][0]) in str(error), (path, error)
 
 
 def test_batches_must_divide_over_replicas_and_parts(load):

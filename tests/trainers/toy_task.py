@@ -189,23 +189,24 @@ def register() -> None:
 def main(argv: list[str]) -> int:
     import argparse
 
-    from mm_models.errors import UserError
+    import mmstack
     from trainers.commands import train
-    from trainers.config.loading import load_config
-    from trainers.loop.modes import run_experiment
 
     register()
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        config = load_config(args.config_file, train.overrides_of(args))
-        return run_experiment(
-            config, mode=args.mode, model_dir=args.model_dir, dry=args.dry_run, inputs=ToyInputs()
-        )
-    except UserError as error:
-        print(f"mmstack train: {error}", file=sys.stderr)
-        return 2
+    return mmstack.explained("train", lambda: _train(parser.parse_args(argv)))
+
+
+def _train(args) -> int:
+    from trainers.commands import train
+    from trainers.config.loading import load_config
+    from trainers.loop.modes import run_experiment
+
+    config = load_config(args.config_file, train.overrides_of(args))
+    return run_experiment(
+        config, mode=args.mode, model_dir=args.model_dir, dry=args.dry_run, inputs=ToyInputs()
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`mmstack plan`: what an experiment needs on so many devices."""
 
 import argparse
-import os
 
 from mm_models import checks
 from mm_models.errors import UserError
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the plan; raises UserError for mistakes."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from trainers.config.loading import load_config
     from trainers.planning.report import Devices, report
 

@@ -1,7 +1,6 @@
 """`mmstack study`: trains variants of an experiment over seeds and compares them."""
 
 import argparse
-import os
 import pathlib
 import sys
 
@@ -67,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
 
 def train(study, runs: list, args: argparse.Namespace) -> int:
     """Trains what is not finished; the exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from trainers.study import plan, preparation, scheduler
 
     chosen = plan.select(runs, args.only)

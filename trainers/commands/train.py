@@ -1,7 +1,6 @@
 """`mmstack train`: runs an experiment."""
 
 import argparse
-import os
 
 from trainers.commands import flags
 
@@ -33,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Loads the experiment and runs it; raises UserError for mistakes."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from trainers.config.loading import load_config
     from trainers.loop.modes import run_experiment
 

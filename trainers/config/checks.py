@@ -17,6 +17,11 @@ SAMPLERS = ("proportional", "random", "interval", "loss", "uncertainty")
 SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine")
 
 
+# Rows are counted by int32, seeds folded into int64.
+_MOST_ROWS = 2**31 - 1
+_LARGEST_SEED = 2**63 - 1
+
+
 def check_config(config: ExperimentConfig, *, trains: bool = True) -> None:
     """Raises UserError naming the first field that cannot work, its value and what would.
 
@@ -93,6 +98,9 @@ def accumulation_steps(config: ExperimentConfig, stream: str) -> int:
 def check_reachable(config: ExperimentConfig, *, evaluates: bool) -> None:
     """Raises UserError for settings that this run would never come to."""
     trainer = config.trainer
+    for name, optimizer in trainer.optimizers.items():
+        field = f"trainer.optimizers.{name}.schedule"
+        _check_warm_up(optimizer.schedule, field, trainer.train_steps)
     start = trainer.summaries.profile_start_step
     if trainer.summaries.profile_steps and start >= trainer.train_steps:
         raise UserError(
@@ -106,6 +114,20 @@ def check_reachable(config: ExperimentConfig, *, evaluates: bool) -> None:
         )
 
 
+def _check_warm_up(schedule: ScheduleConfig, field: str, train_steps: int) -> None:
+    rising = {
+        name: steps
+        for name in ("prewarm_steps", "warmup_steps")
+        if (steps := getattr(schedule, name))
+    }
+    if rising and sum(rising.values()) >= train_steps:
+        named = " and ".join(f"{field}.{name} = {steps}" for name, steps in rising.items())
+        raise UserError(
+            f"{named} is not below trainer.train_steps = {train_steps}, so that the learning rate "
+            "would never arrive; warm up for fewer steps, or train for more"
+        )
+
+
 def _check_streams(config: ExperimentConfig) -> None:
     if not config.streams:
         raise UserError("streams is empty; an experiment needs at least one stream")
@@ -116,7 +138,9 @@ def _check_streams(config: ExperimentConfig) -> None:
             checks.check_at_least(
                 stream.accumulation_steps, 1, f"streams.{name}.accumulation_steps"
             )
-        checks.check_at_least(stream.input.batch_size, 1, f"streams.{name}.input.batch_size")
+        batch_field = f"streams.{name}.input.batch_size"
+        checks.check_at_least(stream.input.batch_size, 1, batch_field)
+        checks.check_at_most(stream.input.batch_size, _MOST_ROWS, batch_field)
     if not any(stream.weight for stream in config.streams.values()):
         raise UserError("every streams.<name>.weight is 0; give at least one stream a weight")
 
@@ -168,6 +192,7 @@ def _check_trainer(trainer: TrainerConfig) -> None:
     checks.check_fields(trainer.summaries, 1, ("log_interval_steps",), "trainer.summaries")
     checks.check_not_negative(trainer.summaries, "trainer.summaries")
     checks.check_not_negative(trainer.evaluation, "trainer.evaluation")
+    checks.check_at_most(abs(trainer.seed), _LARGEST_SEED, "the size of trainer.seed")
     checks.check_rate(trainer.ema.decay, "trainer.ema.decay")
     checks.check_choice(
         trainer.checkpoint.best_mode, ("max", "min"), "trainer.checkpoint.best_mode"
@@ -184,6 +209,13 @@ def _check_runtime(config: ExperimentConfig) -> None:
     runtime = config.runtime
     checks.check_choice(runtime.distribution_strategy, STRATEGIES, "runtime.distribution_strategy")
     checks.check_not_negative(runtime, "runtime")
+    sizes = [stream.input.batch_size for stream in config.streams.values()]
+    smallest = min(sizes, default=_MOST_ROWS)
+    if runtime.num_virtual_devices > smallest:
+        raise UserError(
+            f"runtime.num_virtual_devices is {runtime.num_virtual_devices}, more than the "
+            f"{smallest} rows of the smallest streams.<name>.input.batch_size; use fewer"
+        )
     if runtime.tpu and runtime.distribution_strategy != "tpu":
         raise UserError(
             f"runtime.tpu is {runtime.tpu!r} but runtime.distribution_strategy is "
@@ -206,6 +238,10 @@ def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
             )
     names = ("weight_decay", "clip_global_norm", "clip_threshold", "decay_exponent")
     checks.check_fields(optimizer, 0, names, field)
+    for name in ("beta_1", "beta_2", "momentum"):
+        checks.check_rate(getattr(optimizer, name), f"{field}.{name}")
+    checks.check_positive(optimizer.epsilon, f"{field}.epsilon")
+    checks.check_at_least(optimizer.min_factored_size, 1, f"{field}.min_factored_size")
     if optimizer.decay_pattern:
         checks.check_pattern(optimizer.decay_pattern, f"{field}.decay_pattern")
         if not optimizer.weight_decay:
@@ -215,12 +251,19 @@ def _check_optimizer(optimizer: OptimizerConfig, field: str) -> None:
             )
     for name, group in optimizer.groups.items():
         checks.check_pattern(group.pattern, f"{field}.groups.{name}.pattern")
+        rate_field = f"{field}.groups.{name}.learning_rate_multiplier"
+        checks.check_at_least(group.learning_rate_multiplier, 0, rate_field)
     _check_schedule(optimizer.schedule, f"{field}.schedule")
 
 
 def _check_schedule(schedule: ScheduleConfig, field: str) -> None:
     checks.check_choice(schedule.kind, SCHEDULES, f"{field}.kind")
     checks.check_not_negative(schedule, field)
+    if 0 < schedule.total_steps <= schedule.warmup_steps:
+        raise UserError(
+            f"{field}.total_steps is {schedule.total_steps}, not above {field}.warmup_steps = "
+            f"{schedule.warmup_steps}; the warm-up counts as part of them, so give more"
+        )
     if schedule.prewarm_start_learning_rate and not schedule.prewarm_steps:
         raise UserError(
             f"{field}.prewarm_start_learning_rate means nothing without {field}.prewarm_steps; set "

@@ -2,10 +2,9 @@
 
 import copy
 import dataclasses
-import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import omegaconf
@@ -13,6 +12,7 @@ import tensorflow as tf
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from mm_models import checks
 from mm_models.errors import UserError
 from trainers import registry
 from trainers.config.schema import ExperimentConfig, OptimizerConfig
@@ -48,10 +48,38 @@ def merge(config_files: Sequence[str], overrides: Sequence[str]) -> ExperimentCo
     merged = _defaults(hints, sources)
     for source in sources:
         merged = _merge_one(merged, source, hints)
-    config = OmegaConf.to_object(merged)
+    config = _resolve(merged, sources)
     if not config.trainer.optimizers:
         config.trainer.optimizers = {"main": OptimizerConfig()}
     return config
+
+
+def _resolve(merged: DictConfig, sources: list[ConfigSource]) -> ExperimentConfig:
+    """The dataclasses, interpolations (`${a.b}`) put in."""
+    try:
+        return OmegaConf.to_object(merged)
+    except omegaconf.errors.OmegaConfBaseException as error:
+        given = [(path, one.name) for one in sources for path in _interpolations(one.tree)]
+        key = str(getattr(error, "full_key", None) or "")
+        found = [(path, name) for path, name in given if path == key] or given
+        paths, names = zip(*found, strict=True) if found else ([key], [sources[0].name])
+        raise UserError(
+            f"{names[-1]}: {' or '.join(dict.fromkeys(paths))} has no value that fits: "
+            f"{_first_line(error)}; write the value itself, or the full name of a field, such as "
+            "${trainer.train_steps}"
+        ) from error
+
+
+def _interpolations(tree: Any, prefix: str = "") -> Iterator[str]:
+    """Paths of the values that are taken from elsewhere."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from _interpolations(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from _interpolations(value, f"{prefix}[{index}]")
+    elif isinstance(tree, str) and "${" in tree:
+        yield prefix
 
 
 def read_file(path: str) -> ConfigSource:
@@ -136,8 +164,8 @@ def _check_keys(
 ) -> None:
     for key in tree:
         if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
-            raise UserError(f"{source}: {what} {prefix}{key}; did you mean {prefix}{near[0]}?")
+            remedy = checks.nearest(str(key), hints, prefix)
+            raise UserError(f"{source}: {what} {prefix}{key}; {remedy}")
 
 
 def _check_tree(value: Any, hints: Mapping[str, Any], prefix: str, source: str) -> None:
@@ -148,7 +176,10 @@ def _check_tree(value: Any, hints: Mapping[str, Any], prefix: str, source: str) 
 
 def _check_value(value: Any, hint: Any, path: str, source: str) -> None:
     """Checks one value against its type, recursively."""
-    if hint is Any or (isinstance(value, str) and value.startswith("${")):
+    if isinstance(value, str) and value.startswith("${"):
+        _require(_mapping_type(hint) is None, value, "a mapping, written out", path, source)
+        return
+    if hint is Any:
         return
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -168,6 +199,8 @@ def _check_value(value: Any, hint: Any, path: str, source: str) -> None:
         for index, child in enumerate(value):
             _check_value(child, arguments[0], f"{path}[{index}]", source)
     else:
+        # What OmegaConf takes for a value that is still missing.
+        _require(value != "???", value, "a value", path, source)
         _require(_is_scalar(value, hint), value, _SCALARS.get(hint, str(hint)), path, source)
 
 

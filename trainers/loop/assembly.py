@@ -1,15 +1,18 @@
 """Builds every part of an experiment in the order that fails cheapest first."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 
 import keras
 import orbit
 import tensorflow as tf
 
+from mm_models.errors import UserError
 from trainers import distribution, initialization, runs
 from trainers.config.checks import accumulation_steps, check_batches
 from trainers.config.schema import ExperimentConfig
+from trainers.data.parts.base import batch_specs
 from trainers.loop.inputs import Inputs
 from trainers.loop.steps import costs
 from trainers.loop.steps.compiled_step import CompiledStep, StepParts
@@ -72,6 +75,21 @@ def prepare(config: ExperimentConfig, inputs: Inputs) -> tuple[tf.distribute.Str
     for name, stream in config.streams.items():
         inputs.plan(stream.input, f"streams.{name}.input")
     return strategy, runs.build_task(config)
+
+
+def check_host_memory(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError for batches of which not even one fits in this host's memory."""
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    hosts = distribution.num_hosts(strategy)
+    for name, stream in config.streams.items():
+        specs = batch_specs(stream.input).values()
+        size = sum(spec.shape.num_elements() * spec.dtype.size for spec in specs) // hosts
+        if size > memory_bytes:
+            raise UserError(
+                f"streams.{name}.input.batch_size is {stream.input.batch_size}, of which one batch "
+                f"takes {size / 2**30:,.0f} GiB of the {memory_bytes / 2**30:,.0f} GiB that this "
+                "machine has; use a smaller one"
+            )
 
 
 def assemble(

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.failures import one_line
 from trainers import distribution
 from trainers.atomic_files import write_text
 from trainers.config.schema import CheckpointConfig
@@ -237,5 +238,4 @@ def copy_if_best(
 
 
 def _reason(error: Exception) -> str:
-    text = getattr(error, "message", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())[:200]
+    return one_line(error) or type(error).__name__

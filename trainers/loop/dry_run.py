@@ -17,6 +17,7 @@ def report(
     assembly: Assembly,
     evaluators: Mapping[str, Evaluator],
     looked_at: Mapping[str, Sequence[str]],
+    notes: Sequence[str] = (),
 ) -> str:
     """Text with parameters, operations, memory and data plan; traces every stream's step.
 
@@ -24,12 +25,14 @@ def report(
         assembly: of the run.
         evaluators: by name.
         looked_at: lines about the first records of inputs, by the input's field.
+        notes: what of the experiment is not there.
     """
     config = assembly.config
     lines = [
         f"experiment {config.name or config.task.name}: task {config.task.name}, "
         f"{config.trainer.train_steps} steps, {assembly.num_replicas} replica(s), "
         f"strategy {config.runtime.distribution_strategy}",
+        *notes,
         *_parameters(assembly),
         *(str(source) for source in assembly.initialized.values()),
     ]

@@ -16,7 +16,8 @@ from trainers.evaluation import first_batches as evaluation_inputs
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
 from trainers.loop import checkpoints, dry_run, run_folder
-from trainers.loop.assembly import Assembly, assemble, prepare
+from trainers.loop.assembly import Assembly, assemble, check_host_memory, prepare
+from trainers.loop.declared_inputs import DeclaredInputs, absent_files, without_absent
 from trainers.loop.evaluation import check_best_metric, evaluate, evaluation_context
 from trainers.loop.inputs import Inputs, RecordInputs, check_first_batches
 from trainers.loop.monitoring.metrics_log import MetricsLog
@@ -46,31 +47,42 @@ def run_experiment(
     inputs = inputs or RecordInputs()
     check_config(config)
     check_reachable(config, evaluates=mode != "train")
-    if not dry:
-        run_folder.check_writable(model_dir)
+    notes: list[str] = []
+    if dry:
+        inputs = DeclaredInputs(inputs)
+        config, notes = without_absent(config)
+    else:
+        run_folder.check_place(model_dir)
         run_folder.check_travelling_files(config)
     trains = mode in ("train", "train_and_eval")
     from_source = trains and initialization.is_due(config, model_dir)
     if from_source:
         initialization.check_sources(config.initialize)
     strategy, task = prepare(config, inputs)
+    if not dry:
+        check_host_memory(config, strategy)
     # What the task found in its data, such as class names, stays with the run.
     config = dataclasses.replace(config, task=task.config)
     evaluators = {} if mode == "train" else build_evaluators(config.evaluators, task)
-    if mode != "train":
+    if mode != "train" and not notes:
         check_best_metric(config, evaluators)
-    if mode in ("eval", "continuous_eval") and not evaluators:
+    if mode in ("eval", "continuous_eval") and not evaluators and not notes:
         raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
     looked_at = evaluation_inputs.check_inputs(evaluators)
     if trains:
         looked_at |= check_first_batches(inputs, task, config.streams, config.trainer.seed)
     is_new = trains and initialization.is_new(model_dir)
+    is_new = is_new and not (dry and absent_files({"task": config.task, "streams": config.streams}))
     assembly = assemble(config, inputs, strategy, task, from_source=from_source, is_new=is_new)
     for evaluator in evaluators.values():
         evaluator.check_model(assembly.model)
     if dry:
-        print(dry_run.report(assembly, evaluators, looked_at))
+        print(dry_run.report(assembly, evaluators, looked_at, notes))
         return 0
+    if mode == "eval":
+        runs.find_checkpoint(model_dir, "latest")
+    # Only now, so that what is refused leaves no folder behind.
+    run_folder.make(model_dir)
     if trains:
         return Training(assembly, evaluators, model_dir=model_dir).run()
     return _evaluate(assembly, evaluators, model_dir, once=mode == "eval")

@@ -1,32 +1,59 @@
 """The files of a run folder beside checkpoints: resolved config and the assets it points at."""
 
+import contextlib
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
 from mm_models.config_tools import travelling_files, with_travelling_files
 from mm_models.errors import UserError
+from mm_models.failures import explain
 from trainers.atomic_files import write_text
 from trainers.config.loading import load_config, to_yaml
 from trainers.config.schema import ExperimentConfig
+from trainers.data.reading.files import is_remote
+
+FOLDERS = ("checkpoints", "best", "train", "eval", "assets")
 
 
-def check_writable(model_dir: str) -> None:
-    """Creates the folder. Raises UserError when it cannot be written."""
+def check_place(model_dir: str) -> None:
+    """Looks whether a run can be written there, without writing. Raises UserError."""
     if not model_dir:
         raise UserError("no run folder was named; pass --model_dir=runs/<name>")
+    if is_remote(model_dir):
+        with _unwritable(model_dir):
+            tf.io.gfile.exists(model_dir)
+        return
+    place = os.path.abspath(model_dir)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    inner = (os.path.join(model_dir, name) for name in FOLDERS)
+    for folder in (place, *filter(os.path.lexists, inner)):
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+            reason = "may not be written" if os.path.isdir(folder) else "is no folder"
+            raise UserError(
+                f"--model_dir {model_dir} cannot be written: {folder} {reason}; give another folder"
+            )
+
+
+def make(model_dir: str) -> None:
+    """Creates the folder, and writes to it. Raises UserError when it cannot be written."""
     probe = os.path.join(model_dir, ".tmp-writable")
-    try:
+    with _unwritable(model_dir):
         tf.io.gfile.makedirs(model_dir)
-        with tf.io.gfile.GFile(probe, "w") as file:
-            file.write("")
+        write_text(probe, "writable\n")
         tf.io.gfile.remove(probe)
-    except tf.errors.OpError as error:
+
+
+@contextlib.contextmanager
+def _unwritable(model_dir: str) -> Iterator[None]:
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
         raise UserError(
-            f"--model_dir {model_dir} cannot be written ({str(error).splitlines()[0]}); give "
-            "another folder"
+            f"--model_dir {model_dir} cannot be written: {explain(error) or error}"
         ) from error
 
 
@@ -34,7 +61,7 @@ def check_travelling_files(config: ExperimentConfig) -> None:
     """Raises UserError for a file of the experiment, such as a vocabulary, that is not there."""
     for file in travelling_files(config):
         if not tf.io.gfile.exists(file.path):
-            raise UserError(f"{file.field} file {file.path} does not exist; {file.remedy}")
+            raise UserError(f"{file.place} is {file.path!r}, which does not exist; {file.remedy}")
 
 
 def write_config(config: ExperimentConfig, model_dir: str) -> None:

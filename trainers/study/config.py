@@ -1,7 +1,6 @@
 """What a study compares: typed, strict, read without TensorFlow so that reports are instant."""
 
 import dataclasses
-import difflib
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -162,12 +161,10 @@ def _texts(tree: Any) -> Any:
 def _describe(path: str, error: Exception) -> str:
     key = getattr(error, "full_key", None) or "a value"
     schema = getattr(error, "object_type", None)
-    near: list[str] = []
     if isinstance(error, omegaconf.errors.ConfigKeyError) and dataclasses.is_dataclass(schema):
         names = [field.name for field in dataclasses.fields(schema)]
-        near = difflib.get_close_matches(str(getattr(error, "key", "")), names, n=1, cutoff=0.0)
-    if near:
-        return f"{path}: unknown key {key}; did you mean {near[0]}?"
+        remedy = checks.nearest(str(getattr(error, "key", "")), names)
+        return f"{path}: unknown key {key}; {remedy}"
     return f"{path}: {key}: {str(error).splitlines()[0]}"
 
 

@@ -184,7 +184,11 @@ def test_vocabularies_are_copied_and_the_copied_config_resumes(tmp_path):
         (["evaluators.toy.every_steps=-1"], "train_and_eval", "evaluators.toy.every_steps is -1"),
         (["trainer.summaries={profile_steps: 2, profile_start_step: 99}"], "train", "earlier"),
         (["trainer.accumulation_steps=3"], "train", "do not divide"),
-        (["task.vocabulary=/nowhere/words.txt"], "train", "vocabulary file /nowhere/words.txt"),
+        (
+            ["task.vocabulary=/nowhere/words.txt"],
+            "train",
+            "task.vocabulary is '/nowhere/words.txt', which",
+        ),
     ],
 )
 def test_mistakes_are_refused(tmp_path, overrides, mode, expected):

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -35,6 +36,8 @@ def _start(request: dict, environment: dict[str, str]) -> int:
     try:
         os.chdir(request.get("folder", "."))
         code = resolve(request.get("main", "tests.trainers.toy_task:main"))(request["argv"])
+    except Exception:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from mm_models.checks import check_choice
+from mm_models.checks import check_choice, nearest
 from mm_models.errors import UserError
 from mm_models.metrics.retrieval import l2_normalize
 from mm_models.text import label_prompts
@@ -88,7 +88,10 @@ def class_prompts(names: list[str], config: ClassSentencesConfig, evaluator: str
     sayings, words = templates(config, evaluator), config.class_words
     unknown = sorted(set(words) - set(names))
     if unknown:
-        raise UserError(f"class_words names {unknown[0]!r}, which is no class; classes are {names}")
+        raise UserError(
+            f"evaluators.{evaluator}.class_words names {unknown[0]!r}, which is no class; "
+            f"{nearest(unknown[0], names)}"
+        )
     rows, class_of = [], []
     for number, name in enumerate(names):
         for word in [name, *words.get(name, [])]:

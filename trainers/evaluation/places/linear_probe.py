@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from mm_models.checks import check_choice
+from mm_models.checks import check_choice, check_fields, check_positive, check_rate
 from mm_models.errors import UserError
 from trainers.data.config import InputConfig
 from trainers.evaluation.classes import labels
@@ -66,7 +66,7 @@ class LinearProbeEvaluator(EmbeddingEvaluator):
     def __init__(self, name: str, config: LinearProbeConfig, task: Task):
         """Raises UserError when labels, training examples or the modality are not configured."""
         super().__init__(name, config, task)
-        check_choice(config.probe, PROBES, f"evaluators.{name}.probe")
+        _check_probe(config, f"evaluators.{name}")
         if config.train_input is None:
             raise UserError(f"evaluators.{name}.train_input is missing: the probe learns from it")
         for part in (config.input, config.train_input):
@@ -124,6 +124,22 @@ class LinearProbeEvaluator(EmbeddingEvaluator):
         if self.config.probe == "low_rank":
             return fit_low_rank(features, truth, self.num_classes, self.config, seed)
         return fit_logistic_regression(features, truth, self.num_classes, self.config.probe_l2)
+
+
+def _check_probe(config: LinearProbeConfig, field: str) -> None:
+    """Fields that the chosen probe does not read are mistakes."""
+    check_choice(config.probe, PROBES, f"{field}.probe")
+    if config.probe == "low_rank":
+        check_fields(config, 1, ("probe_steps", "probe_rank"), field)
+        check_rate(config.probe_dropout, f"{field}.probe_dropout")
+        return
+    check_positive(config.probe_l2, f"{field}.probe_l2")
+    for name in ("probe_steps", "probe_rank", "probe_dropout"):
+        if getattr(config, name) != getattr(LinearProbeConfig, name):
+            raise UserError(
+                f"{field}.{name} is {getattr(config, name)}, which the probe {config.probe} does "
+                "not use; leave it out"
+            )
 
 
 def fit_logistic_regression(

@@ -95,7 +95,11 @@ class GenerationEvaluator(Evaluator):
 
     def _scorer(self, seed: int) -> TextScorer:
         return TextScorer(
-            self.config.metrics, swap_words=self.config.swap_words, jar=self._jar, seed=seed
+            self.config.metrics,
+            swap_words=self.config.swap_words,
+            jar=self._jar,
+            seed=seed,
+            field=f"evaluators.{self.name}.metrics",
         )
 
     def _generate(self, model: keras.Model, context: EvaluationContext) -> Iterator[GeneratedText]:

@@ -63,6 +63,7 @@ class TextScorer:
         swap_words: Mapping[str, Sequence[str]] | None = None,
         jar: MeteorJar | None = None,
         seed: int = 0,
+        field: str = "metrics",
     ):
         """Takes names in `METRICS`, METEOR's jar, and what `corrupted_captions` takes.
 
@@ -70,7 +71,7 @@ class TextScorer:
         """
         unknown = [metric for metric in metrics if metric not in METRICS]
         if unknown or not metrics:
-            raise UserError(f"metrics is {list(metrics)}; name one or more of {', '.join(METRICS)}")
+            raise UserError(f"{field} is {list(metrics)}; name one or more of {', '.join(METRICS)}")
         self._captioning = [metric for metric in metrics if metric in captioning.METRICS]
         self._answering = [metric for metric in metrics if metric in question_answering.METRICS]
         captioning.check_metrics(self._captioning)

@@ -1,5 +1,7 @@
 """Whether a stream's vocabulary fits the model's word table."""
 
+import tensorflow as tf
+
 from mm_models.errors import UserError
 from mm_models.text.tokenizers import build_tokenizer
 from trainers.data.parts.prompted.config import PromptedInputConfig
@@ -11,7 +13,8 @@ def check_vocabulary(
 ) -> None:
     """Raises UserError when the stream's tokenizer makes ids that the model's word table lacks.
 
-    A stream without a vocabulary file passes: whoever reads its strings reports that.
+    A stream without a vocabulary file, or with one that is not there, passes: whoever reads its
+    strings reports that.
 
     Args:
         stream: name, for the message.
@@ -19,7 +22,7 @@ def check_vocabulary(
         num_rows: rows of the word table.
         field: that sets them.
     """
-    if part is None or not part.vocabulary:
+    if part is None or not part.vocabulary or not tf.io.gfile.exists(part.vocabulary):
         return
     size = build_tokenizer(part.tokenizer, part.vocabulary).vocabulary_size
     if size > num_rows:

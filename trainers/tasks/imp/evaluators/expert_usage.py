@@ -4,9 +4,11 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_models.checks import check_choice
 from mm_models.errors import UserError
 from mm_models.imp.model import ImpModel
 from mm_models.imp.tokens import DEFAULT_PATCH
@@ -76,8 +78,19 @@ class ExpertUsageEvaluator(Evaluator):
             lambda model, inputs: model.encode(inputs, patch=config.patch).routings
         )
 
+    def check_model(self, model: keras.Model) -> None:
+        """Raises UserError for a model without experts, or without the patches asked for."""
+        super().check_model(model)
+        field = f"evaluators.{self.name}"
+        if not model.config.num_experts:
+            raise UserError(
+                f"{field}.kind is expert_usage, but the model has no experts; give it some by "
+                "task.model.num_experts"
+            )
+        check_choice(self.config.patch, sorted(model.patches), f"{field}.patch")
+
     def evaluate(self, model: ImpModel, context: EvaluationContext) -> dict[str, float]:
-        """Raises UserError for a model without experts, and where no example has a modality."""
+        """Raises UserError where no example has a modality."""
         usage: dict[str, list[LayerUsage]] = {}
         for prefix, input_config in self._inputs.items():
             for modality, sums in self._sums(model, input_config, context).items():
@@ -102,11 +115,6 @@ class ExpertUsageEvaluator(Evaluator):
         found: dict[str, list[dict]] = {}
         for inputs in self._batches(model, input_config):
             for modality, layers in self._routings(model, inputs, context).items():
-                if not layers:
-                    raise UserError(
-                        f"evaluators.{self.name}.kind is expert_usage, but the model has no "
-                        "experts; give it some by task.model.num_experts"
-                    )
                 now = [{k: v.numpy() for k, v in layer._asdict().items()} for layer in layers]
                 before = found.get(modality)
                 found[modality] = now if before is None else _added(before, now)
