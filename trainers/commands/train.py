@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="train_and_eval",
         choices=("train", "eval", "train_and_eval", "continuous_eval"),
     )
+    parser.add_argument(
+        "--from_step",
+        type=int,
+        help="go back to the checkpoint of this step; newer ones are renamed to left-…; the same "
+        "command resumes",
+    )
     flags.add_overrides(parser)
     parser.add_argument("--tpu", default="", help="name or address of a TPU, or local")
     parser.add_argument("--distribution_strategy", default="", help="overrides the runtime's")
@@ -38,7 +44,13 @@ def run(args: argparse.Namespace) -> int:
     from trainers.loop.modes import run_experiment
 
     config = load_config(args.config_file, overrides_of(args))
-    return run_experiment(config, mode=args.mode, model_dir=args.model_dir, dry=args.dry_run)
+    return run_experiment(
+        config,
+        mode=args.mode,
+        model_dir=args.model_dir,
+        dry=args.dry_run,
+        from_step=args.from_step,
+    )
 
 
 def overrides_of(args: argparse.Namespace) -> list[str]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainers import distribution
 from trainers.config.schema import StreamConfig
 from trainers.data import examples, pipeline
-from trainers.data.plan import input_fingerprint, plan
+from trainers.data.plan import input_contents, plan
 from trainers.data.reading.errors import user_errors
 
 
@@ -31,8 +31,8 @@ class Inputs(Protocol):
     ) -> tf.data.Dataset:
         """Infinite batches, of one replica each, that are a function of (seed, step)."""
 
-    def fingerprint(self, input_config: Any) -> str:
-        """Hash of what defines the order and content of the batches."""
+    def contents(self, input_config: Any) -> Mapping[str, str]:
+        """What the data sets hold, by name; with the config, what defines the order of batches."""
 
     def batch_facts(self, input_config: Any, seed: int) -> list[str]:
         """What the first training batch holds, as lines for people."""
@@ -46,7 +46,7 @@ class RecordInputs:
 
     plan = staticmethod(plan)
     build_train_dataset = staticmethod(pipeline.build_train_dataset)
-    fingerprint = staticmethod(input_fingerprint)
+    contents = staticmethod(input_contents)
     batch_facts = staticmethod(pipeline.batch_facts)
     describe = staticmethod(examples.describe)
 

@@ -1,25 +1,35 @@
 """The modes of `mmstack train`: train, eval, train_and_eval, continuous_eval, and the dry run."""
 
+import contextlib
 import dataclasses
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.progress import ProgressBar
-from trainers import initialization, runs
+from trainers import distribution, initialization, runs
 from trainers.config.checks import check_config, check_reachable
 from trainers.config.schema import ExperimentConfig
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
 from trainers.loop import checkpoints, dry_run, run_folder
 from trainers.loop.assembly import Assembly, assemble, prepare
-from trainers.loop.evaluation import check_best_metric, evaluate, evaluation_context
+from trainers.loop.evaluation import (
+    check_best_metric,
+    evaluate,
+    evaluation_context,
+    watched_score,
+)
 from trainers.loop.inputs import Inputs, RecordInputs
 from trainers.loop.monitoring.metrics_log import MetricsLog
+from trainers.loop.preemption import PREEMPTED_EXIT_CODE, StopRequested, StopSignal
+from trainers.loop.resuming.lease import Lease
 from trainers.loop.training import Training
+from trainers.tasks.base import Task
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
 
@@ -30,6 +40,7 @@ def run_experiment(
     mode: str,
     model_dir: str,
     dry: bool = False,
+    from_step: int | None = None,
     inputs: Inputs | None = None,
 ) -> int:
     """Runs `config` in `model_dir` and returns the process's exit code.
@@ -37,12 +48,40 @@ def run_experiment(
     Args:
         mode: one of MODES.
         dry: only build, trace and report; writes nothing.
+        from_step: the checkpoint that training goes back to; None takes the newest.
         inputs: where batches come from; records by default.
 
     Raises:
         UserError: for anything the user can put right.
     """
-    inputs = inputs or RecordInputs()
+    stop = StopSignal()
+    with contextlib.ExitStack() as held, stop.listening():
+        try:
+            with stop.interrupting():
+                run = _prepare(
+                    config, mode, model_dir, dry, from_step, inputs or RecordInputs(), stop, held
+                )
+            return run()
+        except StopRequested:
+            # Training has its own answer; anything else can be done again.
+            print("asked to stop; the same command starts again", file=sys.stderr)
+            return PREEMPTED_EXIT_CODE
+
+
+def _prepare(
+    config: ExperimentConfig,
+    mode: str,
+    model_dir: str,
+    dry: bool,
+    from_step: int | None,
+    inputs: Inputs,
+    stop: StopSignal,
+    held: contextlib.ExitStack,
+) -> Callable[[], int]:
+    """What `run_experiment` does, up to the first step; gives what does the rest.
+
+    `held` takes what is to be given back at the end.
+    """
     check_config(config)
     check_reachable(config, evaluates=mode != "train")
     if not dry:
@@ -53,30 +92,71 @@ def run_experiment(
     if from_source:
         initialization.check_sources(config.initialize)
     strategy, task = prepare(config, inputs)
+    stop.agree_by(distribution.agreement(strategy))
+    lease = _take_lease(strategy, model_dir, stop, held) if trains and not dry else None
     # What the task found in its data, such as class names, stays with the run.
     config = dataclasses.replace(config, task=task.config)
-    evaluators = {} if mode == "train" else build_evaluators(config.evaluators, task)
-    if mode != "train":
-        check_best_metric(config, evaluators)
-    if mode in ("eval", "continuous_eval") and not evaluators:
-        raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
+    evaluators = _evaluators(config, mode, task)
     is_new = trains and initialization.is_new(model_dir)
     assembly = assemble(config, inputs, strategy, task, from_source=from_source, is_new=is_new)
     for evaluator in evaluators.values():
         evaluator.check_model(assembly.model)
     if dry:
-        print(dry_run.report(assembly, evaluators))
-        return 0
-    if trains:
-        return Training(assembly, evaluators, model_dir=model_dir).run()
-    return _evaluate(assembly, evaluators, model_dir, once=mode == "eval")
+        return lambda: _show(dry_run.report(assembly, evaluators))
+    if not trains:
+        once = mode == "eval"
+        return lambda: _evaluate(assembly, evaluators, model_dir, stop, once=once)
+    return Training(
+        assembly, evaluators, model_dir=model_dir, stop=stop, lease=lease, from_step=from_step
+    ).run
+
+
+def _evaluators(config: ExperimentConfig, mode: str, task: Task) -> dict[str, Evaluator]:
+    if mode == "train":
+        return {}
+    evaluators = build_evaluators(config.evaluators, task)
+    check_best_metric(config, evaluators)
+    if mode in ("eval", "continuous_eval") and not evaluators:
+        raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
+    return evaluators
+
+
+def _show(report: str) -> int:
+    print(report)
+    return 0
+
+
+def _take_lease(
+    strategy: tf.distribute.Strategy,
+    model_dir: str,
+    stop: StopSignal,
+    held: contextlib.ExitStack,
+) -> Lease | None:
+    """The chief's right to train in `model_dir`. Raises UserError, on all workers, where another
+    process has it."""
+    lease, refusal = None, None
+    if distribution.is_chief(strategy):
+        lease = Lease(model_dir, lambda line: print(line, file=sys.stderr))
+        held.callback(lease.give_back)
+        try:
+            lease.take()
+        except UserError as error:
+            refusal = error
+    if stop.any_worker(refusal is not None):
+        raise refusal or UserError(f"the chief may not train in {model_dir}; its message says why")
+    return lease
 
 
 def _evaluate(
-    assembly: Assembly, evaluators: Mapping[str, Evaluator], model_dir: str, *, once: bool
+    assembly: Assembly,
+    evaluators: Mapping[str, Evaluator],
+    model_dir: str,
+    stop: StopSignal,
+    *,
+    once: bool,
 ) -> int:
     """Evaluates the newest checkpoint, or each new one as it comes."""
-    folder = os.path.join(model_dir, "checkpoints")
+    folder, metric = os.path.join(model_dir, "checkpoints"), assembly.config.trainer.checkpoint
     log = MetricsLog(model_dir, enabled=True, file_name="eval/metrics.jsonl")
     context = evaluation_context(assembly, model_dir, log.writer("eval"))
     progress = ProgressBar(assembly.config.trainer.train_steps, "steps")
@@ -84,19 +164,24 @@ def _evaluate(
         steps = iter([int(runs.find_checkpoint(model_dir, "latest").rsplit("-", 1)[1])])
     else:
         steps = _new_steps(folder, assembly.config, done=log.steps())
-    for step in steps:
-        try:
-            path = checkpoints.path_of(folder, step)
-            runs.restore_weights(assembly.task, assembly.model, assembly.config, path)
-        except UserError as error:
-            if once:
-                raise
-            progress.say(f"left out step {step}: {error}")
-            continue
-        context = dataclasses.replace(context, step=step)
-        scores = evaluate(assembly.model, evaluators, list(evaluators), context)
+    while True:
+        with stop.interrupting():
+            step = next(steps, None)
+            if step is None:
+                break
+            try:
+                path = checkpoints.path_of(folder, step)
+                runs.restore_weights(assembly.task, assembly.model, assembly.config, path)
+            except UserError as error:
+                if once:
+                    raise
+                progress.say(f"left out step {step}: {error}")
+                continue
+            context = dataclasses.replace(context, step=step)
+            scores = evaluate(assembly.model, evaluators, list(evaluators), context)
         log.write("eval", step, scores)
-        checkpoints.copy_if_best(model_dir, step, scores, assembly.config.trainer.checkpoint)
+        watched_score(metric.best_metric, scores)
+        checkpoints.copy_if_best(model_dir, step, scores, metric)
         progress.table(f"evaluation at step {step}", scores)
     log.close()
     return 0

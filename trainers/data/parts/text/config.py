@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mm_models.config_tools import travelling_file
+from mm_models.config_tools import ResumeRules, travelling_file
 from trainers.data.parts.part_config import InputPartConfig
 
 
@@ -19,6 +19,7 @@ class TextInputConfig(InputPartConfig):
     """
 
     part = "trainers.data.parts.text.part:TextPart"
+    resume = ResumeRules(noted=("random_candidates",))
 
     num_candidates: int = 5
     num_tokens: int = 16
