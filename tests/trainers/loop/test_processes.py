@@ -54,12 +54,13 @@ class Zygote:
             env=_environment(),
         )
 
-    def run(self, model_dir, *overrides, kill_after_seconds=None, signal=9) -> dict:
+    def run(self, model_dir, *overrides, kill_after_seconds=None, kill_at=None, signal=9) -> dict:
         argv = [f"--config_file={self._config}", f"--model_dir={model_dir}", "--mode=train"]
         argv += [f"--set={override}" for override in overrides]
         request = {
             "argv": argv,
             "kill_after_seconds": kill_after_seconds,
+            "kill_at": kill_at,
             "signal": signal,
             "log": str(self._log),
         }
@@ -91,15 +92,14 @@ def uninterrupted(zygote, tmp_path_factory):
 
 
 def _kill_and_resume(zygote, uninterrupted, folder: pathlib.Path, kills: int) -> None:
-    whole, seconds = uninterrupted
-    delays = random.Random(kills)
-    killed = 0
-    while killed < kills:
-        last = checkpoints.list_steps(str(folder / "checkpoints"))
-        if last and last[-1] == STEPS:
-            folder = folder.parent / f"run-{killed}"
-        delay = delays.uniform(0.3, 0.9) * seconds
-        killed += zygote.run(folder, *EXACT, kill_after_seconds=delay)["code"] == -9
+    """Kills at drawn lengths of the log of steps, so that a loaded machine kills as an idle one."""
+    whole, _ = uninterrupted
+    length = (whole / "metrics.jsonl").stat().st_size
+    draw = random.Random(kills)
+    for share in sorted(draw.uniform(0.1, 0.8) for _ in range(kills)):
+        log = {"file": str(folder / "metrics.jsonl"), "bytes": int(share * length)}
+        answer = zygote.run(folder, *EXACT, kill_at=log, kill_after_seconds=draw.uniform(0, 0.05))
+        assert answer["code"] == -9, zygote.log()
     assert zygote.run(folder, *EXACT)["code"] == 0, zygote.log()
     assert_same_tensors(tensors(folder, STEPS), tensors(whole, STEPS))
     assert losses(folder) == losses(whole)

@@ -1,8 +1,9 @@
 """Starts toy runs as children of one process that has imported TensorFlow but run nothing.
 
 Importing costs seconds; a test that kills many runs pays it once. Reads one JSON object a line,
-`{"argv": [...], "kill_after_seconds": number or null, "signal": 9 or 15}`, and answers with
-`{"code": exit code, negative for a signal, "seconds": wall time}`.
+`{"argv": [...], "kill_after_seconds": number or null, "kill_at": {"file": path, "bytes": length}
+or null, "signal": 9 or 15}`, and answers with `{"code": exit code, negative for a signal,
+"seconds": wall time}`. The seconds until the kill count from when the file has its length.
 """
 
 import json
@@ -33,7 +34,8 @@ def _run(request: dict) -> dict:
         finally:
             sys.stderr.flush()
             os._exit(code)
-    delay = request.get("kill_after_seconds")
+    delay, awaited = request.get("kill_after_seconds"), request.get("kill_at")
+    waiting_since = start
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -41,10 +43,17 @@ def _run(request: dict) -> dict:
                 "code": os.waitstatus_to_exitcode(status),
                 "seconds": time.monotonic() - start,
             }
-        if delay is not None and time.monotonic() - start >= delay:
+        if awaited and _has_grown(awaited):
+            awaited, waiting_since = None, time.monotonic()
+        if delay is not None and not awaited and time.monotonic() - waiting_since >= delay:
             os.kill(child, request["signal"])
             delay = None
         time.sleep(0.002)
+
+
+def _has_grown(awaited: dict) -> bool:
+    path = awaited["file"]
+    return os.path.exists(path) and os.path.getsize(path) >= awaited["bytes"]
 
 
 def main() -> None:

@@ -187,6 +187,9 @@ def test_rows_without_both_losses_are_left_alone(case):
         ),
     ],
 )
+@pytest.mark.parametrize(
+    "case", [pytest.param("agnostic", marks=pytest.mark.slow), "specific"], indirect=True
+)
 def test_compiled_equals_eager(case, options):
     rule = case.rule(**options)
     _, eager = case.gradients(rule, step=3)
@@ -246,7 +249,7 @@ def test_a_model_without_sound_is_refused():
         )
 
 
-@pytest.mark.parametrize("granularity", ["sample", "batch"])
+@pytest.mark.parametrize("granularity", ["sample", pytest.param("batch", marks=pytest.mark.slow)])
 def test_two_replicas_equal_one(granularity):
     """Cotangents come from the global loss, and a batch's products from the global gradients."""
     options = {

@@ -75,7 +75,7 @@ def outputs_of(task, batch):
     return task.terms(model, outputs, tensors, gather=tf.identity, **options)
 
 
-@pytest.mark.parametrize("video", [True, False])
+@pytest.mark.parametrize("video", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_battery(vocabulary, video):
     task = make_task(vocabulary, video, loss_chunks=2)
     task_battery.check_task(

@@ -141,7 +141,7 @@ def test_accuracy_shares_ties_and_ignores_masked_rows():
     assert (float(masked.sum), float(masked.weight)) == (2.0, 2.0)
 
 
-@pytest.mark.parametrize("variant", ["specific", "agnostic"])
+@pytest.mark.parametrize("variant", [pytest.param("specific", marks=pytest.mark.slow), "agnostic"])
 def test_battery(variant):
     preset = "paper" if variant == "specific" else "reference_code"
     task = make_task(model=model_config(variant, preset=preset), audio_text_weight=0.5)
