@@ -56,7 +56,8 @@ class Evaluator(abc.ABC):
         """Scores by name."""
 
     def metric_names(self) -> Collection[str] | None:
-        """Names that `evaluate` may report; None where only the examples tell."""
+        """Names that `evaluate` may report, with `*` for what the examples tell; None where nothing
+        is known of them."""
         return None
 
     def chance(self) -> dict[str, float]:

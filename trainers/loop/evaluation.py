@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import fnmatch
 import math
 from collections.abc import Callable, Mapping
 
@@ -162,7 +163,7 @@ def check_best_metric(config: ExperimentConfig, evaluators: Mapping[str, Evaluat
             f"an evaluator among {sorted(evaluators)}"
         )
     known = evaluators[evaluator].metric_names() if metric else None
-    if known is not None and name not in known:
+    if known is not None and not any(fnmatch.fnmatchcase(name, one) for one in known):
         near = difflib.get_close_matches(name, known, n=3) or sorted(known)
         raise UserError(
             f"trainer.checkpoint.best_metric is {metric!r}, but evaluators.{evaluator} reports no "

@@ -179,7 +179,11 @@ def test_vocabularies_are_copied_and_the_copied_config_resumes(tmp_path):
             "train_and_eval",
             "write eval/<evaluator>/<metric>",
         ),
-        (["trainer.checkpoint.best_metric=eval/toy/x"], "train_and_eval", "does not report"),
+        (
+            ["trainer.checkpoint.best_metric=eval/toy/distances"],
+            "train_and_eval",
+            "evaluators.toy reports no 'distances'; did you mean ['eval/toy/distance']?",
+        ),
         (
             [
                 "evaluators.r={kind: retrieval, pairs: [audio_to_video]}",

@@ -79,6 +79,9 @@ class LinearProbeEvaluator(EmbeddingEvaluator):
                 )
         self._num_classes = len(labels.class_names(config.class_names, config.input))
 
+    def metric_names(self) -> set[str]:
+        return zero_shot.score_names(self._num_classes, self.config.input)
+
     def chance(self) -> dict[str, float]:
         return labels.chance(self._num_classes)
 

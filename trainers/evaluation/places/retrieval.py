@@ -76,6 +76,9 @@ class RetrievalEvaluator(EmbeddingEvaluator):
         self._read = sorted(read)
         self._input = only(config.input, wanted)
 
+    def metric_names(self) -> set[str]:
+        return retrieval_names(self.config.pairs)
+
     def chance(self) -> dict[str, float]:
         return retrieval_chance(self.config.pairs, self.config.gallery_size)
 
@@ -158,6 +161,12 @@ class RetrievalEvaluator(EmbeddingEvaluator):
             self._names(kept),
             None if kept.thumbnails is None else kept.thumbnails[:, 0],
         )
+
+
+def retrieval_names(pairs: Sequence[str]) -> set[str]:
+    """The scores of every pair, and how many rows were compared."""
+    keys = (*(f"r{k}" for k in KS), "median_rank")
+    return {"gallery", *(f"{pair}_{key}" for pair in pairs for key in keys)}
 
 
 def retrieval_chance(pairs: Sequence[str], size: int) -> dict[str, float]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from mm_models.checks import check_choice
 from mm_models.errors import UserError
 from mm_models.metrics import classification
+from trainers.data.config import InputConfig
 from trainers.evaluation.base import to_floats
 from trainers.evaluation.classes import labels
 from trainers.evaluation.context import EvaluationContext
@@ -71,6 +72,9 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
         self._prompts = class_sentences.class_prompts(self._classes, config, name)
         self._tokens = class_sentences.prompt_ids(self._prompts.rows, config.input.text)
 
+    def metric_names(self) -> set[str]:
+        return score_names(len(self._classes), self.config.input)
+
     def chance(self) -> dict[str, float]:
         return labels.chance(len(self._classes))
 
@@ -99,6 +103,13 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
         """float64[classes, dim], each of length 1."""
         outputs = self.embedder.forward(model, {"text": tf.constant(self._tokens)}, context)
         return self._prompts.means(outputs[model.spaces(self.config.modality, "text")[1]].numpy())
+
+
+def score_names(num_classes: int, input_config: InputConfig, multi_label: bool = False) -> set[str]:
+    """What `score` may give for examples of an input with labels."""
+    several = multi_label or input_config.labels.num_labels > 1
+    tops = {f"top{k}" for k in (1, 5) if k < num_classes}
+    return {"num_examples"} | tops | ({"map", "auc", "d_prime"} if several else set())
 
 
 def score(

@@ -18,7 +18,6 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from trainers.atomic_files import write_text
 
 FILE = "lease.json"
 RENEW_SECONDS = 10.0
@@ -106,7 +105,7 @@ class Lease:
         knows no such operation."""
         if "://" in self._path:
             return False
-        temporary = os.path.join(self._model_dir, f".tmp-{FILE}-{self._own.token}")
+        temporary = self._temporary()
         pathlib.Path(temporary).write_text(self._text(), encoding="utf-8")
         try:
             os.link(temporary, self._path)
@@ -120,7 +119,14 @@ class Lease:
         return json.dumps(dataclasses.asdict(self._own), indent=1) + "\n"
 
     def _write(self) -> None:
-        write_text(self._path, self._text())
+        temporary = self._temporary()
+        with tf.io.gfile.GFile(temporary, "w") as file:
+            file.write(self._text())
+        tf.io.gfile.rename(temporary, self._path, overwrite=True)
+
+    def _temporary(self) -> str:
+        """This process's alone, unlike that of `write_text`."""
+        return os.path.join(self._model_dir, f".tmp-{FILE}-{self._own.token}")
 
     def _wait_for_expiry(self, holder: Holder) -> None:
         """Returns once `holder` is known to be gone. Raises UserError when it lives."""

@@ -21,6 +21,9 @@ from trainers.tasks.base import Task
 ROW_PIXELS = 24
 
 
+MEASURES = ("entropy", "left_behind", "confidence")
+
+
 @dataclasses.dataclass
 class ExpertUsageConfig(ShownExamplesConfig):
     """Fields of `expert_usage`.
@@ -73,6 +76,9 @@ class ExpertUsageEvaluator(Evaluator):
             lambda model, inputs: model.encode(inputs, patch=config.patch).routings
         )
 
+    def metric_names(self) -> set[str]:
+        return {f"*_layer*_{measure}" for measure in MEASURES}
+
     def evaluate(self, model: ImpModel, context: EvaluationContext) -> dict[str, float]:
         """Raises UserError for a model without experts, and where no example has a modality."""
         usage: dict[str, list[LayerUsage]] = {}
@@ -88,7 +94,7 @@ class ExpertUsageEvaluator(Evaluator):
                 f"{row}_layer{number}_{measure}": getattr(layer, measure)
                 for row, layers in usage.items()
                 for number, layer in enumerate(layers)
-                for measure in ("entropy", "left_behind", "confidence")
+                for measure in MEASURES
             }
         )
 
