@@ -33,9 +33,27 @@ COMMANDS: dict[str, tuple[str, str]] = {
 USER_ERROR_EXIT_CODE = 2
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Help that tells the default of each option that has one and does not tell it itself."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        shown = not isinstance(action.default, bool) and action.default not in (None, "", [], ())
+        told = action.help is argparse.SUPPRESS or "default" in (action.help or "")
+        if shown and not told and action.default is not argparse.SUPPRESS:
+            action.help = f"{action.help or ''} (default: %(default)s)".strip()
+        super().add_argument(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser with that help, of commands and of their parts alike."""
+
+    def __init__(self, **options):
+        super().__init__(**{"formatter_class": HelpFormatter, **options})
+
+
 def build_parser(argv: list[str], room: str | None = None) -> argparse.ArgumentParser:
     """Parser with every subcommand listed, and the one that `argv` names filled in."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mmstack", description="Multimodal training: records, models, checkpoints, serving."
     )
     subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)

@@ -44,6 +44,9 @@ setuptools.setup(
         "sentencepiece~=0.2",
         # Linear probes on frozen features, and the digit images of the sample corpus.
         "scikit-learn~=1.9",
+        # Containers of public weights.
+        "safetensors~=0.8",
+        "msgpack~=1.2",
         # The embedded server's REST side and its metrics page.
         "aiohttp~=3.14",
         "prometheus-client~=0.26",
@@ -53,7 +56,15 @@ setuptools.setup(
         "matplotlib>=3.10",
     ],
     extras_require={
-        "dev": ["pytest>=8.3", "hypothesis>=6.120", "ruff>=0.9", "mypy~=2.4"],
+        "dev": [
+            "pytest>=8.3",
+            "hypothesis>=6.120",
+            "ruff>=0.9",
+            "mypy~=2.4",
+            "tensorstore~=0.1.86",
+        ],
+        # Checkpoints of T5X and Orbax, whose arrays are Zarr or OCDBT.
+        "tensorstore": ["tensorstore~=0.1.86"],
         # eSpeak NG is GPL-3.0: only the sample corpora need it, so it is never a plain dependency.
         "corpus": ["espeakng-loader~=0.2"],
         # Only for tests that compare with transformers itself; without it they skip, and stored

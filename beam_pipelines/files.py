@@ -1,12 +1,14 @@
 """Files by path or URL, through Beam's FileSystems."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import posixpath
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -16,6 +18,7 @@ from apache_beam.io.filesystems import FileSystems
 
 _SCHEME = re.compile(r"^[a-zA-Z][-a-zA-Z0-9+.]*://")
 _COPY_BYTES = 1 << 20
+_DEVICES = ("/dev/", "/proc/")
 
 
 def is_remote(path: str) -> bool:
@@ -38,13 +41,24 @@ def parent(path: str) -> str:
 
 
 def open_read(path: str) -> BinaryIO:
-    """Opens for reading bytes, never decompressing. Raises OSError when absent."""
+    """Opens for reading bytes, never decompressing. Raises OSError when absent, or no file."""
     if not is_remote(path):
-        return open(path, "rb")
+        return _open_local(path)
     try:
         return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
     except (BeamIOError, ValueError) as error:
         raise OSError(str(error)) from error
+
+
+def _open_local(path: str) -> BinaryIO:
+    """Opens a regular file, or a pipe or device that is named as such, such as /dev/stdin.
+
+    What merely lies in a folder may be a pipe that nobody writes to or a link to /dev/zero.
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or path.startswith(_DEVICES)):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return open(path, "rb")
 
 
 def open_write(path: str) -> BinaryIO:
@@ -94,9 +108,17 @@ def list_files(folder: str) -> list[tuple[str, int]]:
     """(path, size in bytes) of every file under `folder`, at any depth, sorted by path."""
     if not is_remote(folder):
         paths = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)
-        return sorted((path, os.path.getsize(path)) for path in paths)
+        return sorted((path, _size_bytes(path)) for path in paths)
     matched = FileSystems.match([folder.rstrip("/") + "/**"])[0]
     return sorted((found.path, found.size_in_bytes) for found in matched.metadata_list)
+
+
+def _size_bytes(path: str) -> int:
+    """Size of a local file; 0 of a link that leads nowhere, which whoever opens it will see."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def folders_with_prefix(prefix: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Run folders whose weights were trained elsewhere, and runs' weights in the forms of others."""
+"""Run folders whose weights were trained elsewhere; the way back is `weight_export`."""
 
 import dataclasses
 import json
@@ -10,7 +10,6 @@ import keras
 import tensorflow as tf
 
 from mm_models.checkpoints import mapping, weight_formats
-from mm_models.checkpoints.containers import output_files
 from mm_models.checkpoints.key_maps import KeyMap
 from mm_models.errors import UserError
 from trainers import registry, runs
@@ -53,7 +52,7 @@ class Converted:
     Attributes:
         checkpoint: of the new run.
         imported: one for each source.
-        new: paths of weights that no source has, which keep their random start.
+        new: paths of weights that no source has, which keep their start.
     """
 
     checkpoint: str
@@ -73,7 +72,7 @@ class Converted:
         if self.new:
             shown = [f"  {path}" for path in self.new[:_NAMES_SHOWN]]
             more = len(self.new) - len(shown)
-            lines += [f"in no source, random: {len(self.new)}", *shown]
+            lines += [f"in no source, as they start: {len(self.new)}", *shown]
             lines += [f"  and {more} more"] if more else []
         return "\n".join(lines)
 
@@ -139,8 +138,8 @@ def open_sources(paths: Sequence[str], expected_format: str = "") -> list[Opened
 
 
 def _open(path: str, expected_format: str) -> Opened:
-    container, source = weight_formats.open_source(path)
-    key_map = weight_formats.find(container, source, registry.key_maps())
+    _, source = weight_formats.open_source(path)
+    key_map = weight_formats.find(source, registry.key_maps())
     if expected_format and key_map.format != expected_format:
         raise UserError(
             f"--checkpoint={path} is of format {key_map.format}, not {expected_format}; leave "
@@ -163,7 +162,7 @@ def import_weights(
     """
     filled: dict[int, str] = {}
     imported = [_import(model, one, allow, filled) for one in opened]
-    new = [weight.path for weight in model.trainable_weights if id(weight) not in filled]
+    new = [weight.path for weight in model.weights if id(weight) not in filled]
     return Converted("", imported, new)
 
 
@@ -222,55 +221,3 @@ def _save(
         checkpoint, folder, max_to_keep=None, checkpoint_name=checkpoints.NAME
     )
     return manager.save(checkpoint_number=step)
-
-
-def export_run(run: runs.Run, target: str, output: str) -> dict[str, str]:
-    """Writes every part of a run's model that a format has keys for.
-
-    Args:
-        run: loaded.
-        target: one of `registry.weight_formats()`.
-        output: path that must not exist; a folder with one entry for each part where the model has
-            several.
-
-    Returns:
-        Name of each part to what was written, ready to be opened.
-
-    Raises:
-        UserError: nothing of the model has such a form, or `output` exists or cannot be written.
-    """
-    output_files.check_new(output)
-    maps = _maps_of(run.model, target)
-    if len(maps) == 1:
-        part, key_map = maps[0]
-        return {part.name: weight_formats.write(key_map, part, output, step=run.step)}
-    with output_files.appearing(output) as folder:
-        tf.io.gfile.makedirs(folder)
-        written = {
-            part.name: weight_formats.write(
-                key_map, part, os.path.join(folder, part.name), step=run.step
-            )
-            for part, key_map in maps
-        }
-    return {name: path.replace(folder, output, 1) for name, path in written.items()}
-
-
-def _maps_of(model: keras.Model, target: str) -> list[tuple[keras.Layer, KeyMap]]:
-    """The parts of a model that a format holds, each with its key map."""
-    held = [
-        (layer, key_map)
-        for layer in model._flatten_layers()
-        for key_map in registry.key_maps()
-        if weight_formats.holds(key_map, layer)
-    ]
-    found = {}
-    for layer, key_map in held:
-        if key_map.format == target:
-            found.setdefault(id(layer), (layer, key_map))
-    if not found:
-        others = sorted({key_map.format for _, key_map in held})
-        raise UserError(
-            f"--to={target} has no keys for any part of this {type(model).__name__}; those of "
-            f"{', '.join(others) or 'no format'} are known"
-        )
-    return list(found.values())

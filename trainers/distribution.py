@@ -12,6 +12,15 @@ from mm_models.errors import UserError
 from trainers.config.schema import RuntimeConfig
 
 
+def start(runtime: RuntimeConfig) -> tf.distribute.Strategy:
+    """Sets up the process and builds its strategy; comes before TensorFlow's first operation.
+
+    Raises UserError as `build_strategy` does.
+    """
+    configure_process(runtime)
+    return build_strategy(runtime)
+
+
 def build_strategy(runtime: RuntimeConfig) -> tf.distribute.Strategy:
     """The strategy of `runtime`; for one device, TensorFlow's default one.
 

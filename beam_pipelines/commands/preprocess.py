@@ -33,6 +33,13 @@ def _add_media_arguments(group) -> None:
     group.add_argument("--jpeg_quality", type=int, default=95, help="1 to 95")
     group.add_argument("--sample_rate_hz", type=int, default=48000)
     group.add_argument("--audio_encoding", choices=_AUDIO_ENCODINGS, default="floats")
+    group.add_argument(
+        "--max_damaged_share",
+        type=float,
+        default=0.0,
+        help="share of damaged frames, and of damaged sound, that a clip may have; "
+        "what is damaged is concealed by the decoder and named in the statistics. Default: none",
+    )
     group.add_argument("--no_video", action="store_true", help="store sound and text only")
     group.add_argument("--no_audio", action="store_true", help="store frames and text only")
 
@@ -63,7 +70,18 @@ def _add_job_arguments(group) -> None:
         help="for items whose line names no split; drawn by a hash of the id",
     )
     group.add_argument("--workers", default="auto", help="worker processes; auto: one per core")
-    group.add_argument("--decode_timeout_seconds", type=float, default=60.0)
+    group.add_argument(
+        "--decode_cpu_seconds",
+        type=float,
+        default=60.0,
+        help="processor time that decoding a file, or 32 windows of it, may take",
+    )
+    group.add_argument(
+        "--decode_wall_seconds",
+        type=float,
+        default=900.0,
+        help="time after which decoding is given up on a hanging disk or overloaded machine",
+    )
     group.add_argument("--decode_memory_mib", type=int, default=2048)
     group.add_argument("--max_seconds", type=float, default=600.0, help="longest clip")
     group.add_argument("--max_pixels", type=int, default=50_000_000, help="largest source frame")
@@ -112,10 +130,12 @@ def job_config(args: argparse.Namespace):
                 nearest_captions=nearest,
             ),
             split_shares=manifest.parse_split_shares(args.split_shares),
-            decode_timeout_seconds=args.decode_timeout_seconds,
+            decode_cpu_seconds=args.decode_cpu_seconds,
+            decode_wall_seconds=args.decode_wall_seconds,
             decode_memory_bytes=args.decode_memory_mib << 20,
             max_seconds=args.max_seconds,
             max_pixels=args.max_pixels,
+            max_damaged_share=args.max_damaged_share,
         ),
         records_per_shard=args.records_per_shard,
         shards_per_split=args.shards_per_split,
@@ -147,8 +167,8 @@ def _check_numbers(args: argparse.Namespace) -> None:
         raise UserError("--no_video and --no_audio leave nothing to store; drop one of them")
     positive = (
         *("frame_rate_hz", "short_side", "sample_rate_hz", "window_seconds", "stride_seconds"),
-        *("records_per_shard", "shards_per_split", "decode_timeout_seconds", "decode_memory_mib"),
-        *("max_seconds", "max_pixels"),
+        *("records_per_shard", "shards_per_split", "decode_cpu_seconds", "decode_wall_seconds"),
+        *("decode_memory_mib", "max_seconds", "max_pixels"),
     )
     for name in positive:
         value = getattr(args, name)
@@ -156,5 +176,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
             raise UserError(f"--{name} {value}: expected a positive number")
     if not 1 <= args.jpeg_quality <= 95:
         raise UserError(f"--jpeg_quality {args.jpeg_quality}: expected 1 to 95")
+    if not 0 <= args.max_damaged_share <= 1:
+        raise UserError(f"--max_damaged_share {args.max_damaged_share}: expected 0 to 1")
     if args.nearest_captions is not None and args.nearest_captions < 0:
         raise UserError(f"--nearest_captions {args.nearest_captions}: expected 0 (all) or more")

@@ -7,6 +7,7 @@ import av
 import numpy as np
 
 from beam_pipelines.media.container import Rejection
+from beam_pipelines.media.source_properties import SourceProperty
 from beam_pipelines.rejects import RejectCode
 
 # Time stamps are rounded by containers (1 ms in Matroska, more in ASF); below this, frames follow
@@ -15,10 +16,12 @@ _GAP_SECONDS = 0.05
 _BLOCK_SAMPLES = 16_384
 _CENTRE, _SURROUND = 0.7071, 0.3536
 _FRONT = ("FL", "FR")
+# Channels that have nothing in common keep half of their energy.
+_CANCELLED_SHARE = 0.02
 
 
 def to_float(frame: av.AudioFrame) -> np.ndarray:
-    """float32[channels, samples] in [-1, 1] from any sample format."""
+    """float32[channels, samples] from any sample format; full scale is 1, floats may exceed it."""
     data = frame.to_ndarray()
     channels = len(frame.layout.channels)
     if not frame.format.is_planar:
@@ -50,12 +53,25 @@ def downmix_weights(channel_names: list[str]) -> np.ndarray:
     return np.array(weights, np.float32) / np.float32(sum(weights))
 
 
-def to_mono(frame: av.AudioFrame) -> np.ndarray:
-    """float32[samples] of an audio frame."""
-    data = to_float(frame)
-    if len(data) == 1:
-        return data[0]
-    return downmix_weights([channel.name for channel in frame.layout.channels]) @ data
+class _Downmix:
+    """Audio frames to float32[samples], with an account of what the mix cancels."""
+
+    def __init__(self):
+        self._mean_energy = self._mixed_energy = 0.0
+
+    def mix(self, frame: av.AudioFrame) -> np.ndarray:
+        data = to_float(frame)
+        if len(data) == 1:
+            return data[0]
+        mixed = downmix_weights([channel.name for channel in frame.layout.channels]) @ data
+        self._mean_energy += float(np.vdot(data, data)) / len(data)
+        self._mixed_energy += float(np.vdot(mixed, mixed))
+        return mixed
+
+    @property
+    def cancels(self) -> bool:
+        """Whether next to nothing of the channels' energy is left in the mix."""
+        return self._mixed_energy < _CANCELLED_SHARE * self._mean_energy
 
 
 class _Resampler:
@@ -108,6 +124,7 @@ class AudioTrack:
         self._max_gap_seconds = max_gap_seconds
         self._emit = emit
         self._resampler: _Resampler | None = None
+        self._downmix = _Downmix()
         self._pending: list[np.ndarray] = []
         self._num_pending = 0
         self._next: int | None = None  # position of the next sample, at the source's rate
@@ -125,13 +142,18 @@ class AudioTrack:
     def end_seconds(self) -> float:
         return (self._next or 0) / self.source_rate_hz if self.source_rate_hz else 0.0
 
+    @property
+    def properties(self) -> set[SourceProperty]:
+        """What the frames so far have of `SourceProperty`."""
+        return {SourceProperty.OPPOSITE_CHANNELS} if self._downmix.cancels else set()
+
     def add(self, frame: av.AudioFrame) -> None:
         """Takes the next decoded frame.
 
         Raises:
             Rejection: values that are not finite, a rate that changes, a gap beyond reason.
         """
-        samples = to_mono(frame)
+        samples = self._downmix.mix(frame)
         if not np.isfinite(samples).all():
             raise Rejection(RejectCode.CORRUPT_AUDIO, "samples that are not finite numbers")
         if not self.source_rate_hz:
@@ -198,7 +220,7 @@ class AudioTrack:
 
     def _send(self, samples: np.ndarray) -> None:
         if len(samples):
-            self._emit(self._out_position, np.clip(samples, -1.0, 1.0))
+            self._emit(self._out_position, samples)
             self._out_position += len(samples)
 
     def finish(self) -> None:

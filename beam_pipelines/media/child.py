@@ -3,6 +3,8 @@
 It limits itself before it touches a file, and never imports Beam or TensorFlow.
 """
 
+import contextlib
+import errno
 import importlib
 import os
 import re
@@ -10,6 +12,7 @@ import resource
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 
 import av
 
@@ -22,12 +25,13 @@ _FUNCTIONS = {
     "decode": f"{_MODULE}.decode:decode",
     "clip_media": f"{_MODULE}.decode:clip_media",
     "clip_windows": f"{_MODULE}.decode:clip_windows",
+    "content_sha256": f"{_MODULE}.structure:content_sha256",
 }
 _CODE_BYTES = 4 << 30  # address space for libraries, which are mapped but hardly resident
 _LOG_BYTES = 1 << 20
 _SAID_CHARACTERS = 200
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
-# The parent kills at the time limit; this is for a child whose parent has died.
+# The parent kills at the wall limit; this is for a child whose parent has died.
 _ORPHAN_SECONDS = 10.0
 
 
@@ -55,15 +59,27 @@ def main() -> None:
     child_messages.write_message(replies, "ready")
     while True:
         try:
-            name, timeout_seconds, arguments = child_messages.read_message(sys.stdin.buffer)
+            name, limits, arguments = child_messages.read_message(sys.stdin.buffer)
         except EOFError:
             return
-        signal.setitimer(signal.ITIMER_REAL, timeout_seconds + _ORPHAN_SECONDS)
-        try:
-            child_messages.write_message(replies, _call(name, arguments))
-        except MemoryError:  # while packing: nothing has been written yet
-            child_messages.write_message(replies, {"result": _out_of_memory()})
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        with _limited(*limits):
+            try:
+                child_messages.write_message(replies, _call(name, arguments))
+            except MemoryError:  # while packing: nothing has been written yet
+                child_messages.write_message(replies, {"result": _out_of_memory()})
+
+
+@contextlib.contextmanager
+def _limited(cpu_seconds: float, wall_seconds: float) -> Iterator[None]:
+    """Lets the system kill this process by SIGPROF when its processor time, of all threads, is up.
+
+    No handler is set: Python's would wait for the end of a library's loop.
+    """
+    signal.setitimer(signal.ITIMER_REAL, wall_seconds + _ORPHAN_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    yield
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def resolve(name: str):
@@ -78,6 +94,8 @@ def _call(name: str, arguments: list) -> dict:
         return {"result": _explain(resolve(name)(*arguments))}
     except MemoryError:
         return {"result": _out_of_memory()}
+    except OSError as error:  # of the disk or network, which says nothing about the file
+        return {"os_error": [error.errno or errno.EIO, str(error.strerror or error)]}
     except Exception:
         return {"error": traceback.format_exc()}
 

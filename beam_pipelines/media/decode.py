@@ -7,7 +7,8 @@ Policy. A file is rejected, with a code and a sentence, when
     by default to any (`corrupt_video`, `corrupt_audio`, `corrupt_image`);
   * a limit of the request is passed.
 What is harmless is repaired and named in `warnings`: late sound is preceded by silence, pauses in
-the time stamps become silence, streams without packets are left out.
+the time stamps become silence, streams without packets are left out. What of the source changes its
+pictures or sound is undone or named in `properties`.
 """
 
 import contextlib
@@ -16,8 +17,7 @@ from collections.abc import Callable, Sequence
 import av
 import numpy as np
 
-from beam_pipelines.media import image as images
-from beam_pipelines.media import structure
+from beam_pipelines.media import layout, structure
 from beam_pipelines.media.container import Rejection, open_source
 from beam_pipelines.media.decode_contract import (
     ClipMedia,
@@ -25,14 +25,12 @@ from beam_pipelines.media.decode_contract import (
     DecodeRequest,
     check_window,
 )
-from beam_pipelines.media.file_pass import (
-    DecodedClip,
-    DecodePlan,
-    FilePass,
-    SeekMissed,
-    image_clips,
-)
-from beam_pipelines.media.frames import encode_jpeg
+from beam_pipelines.media.decode_plan import DecodedClip, DecodePlan
+from beam_pipelines.media.file_pass import FilePass, SeekMissed
+from beam_pipelines.media.pictures import image as images
+from beam_pipelines.media.pictures.clips import image_clips
+from beam_pipelines.media.pictures.frames import encode_jpeg, is_nearly_blank
+from beam_pipelines.media.source_properties import SourceProperty
 from beam_pipelines.rejects import Reject, RejectCode
 
 Windows = Sequence[tuple[float, float | None]]
@@ -46,9 +44,25 @@ def decode(path: str, request: DecodeRequest) -> DecodedMedia | Reject:
         return clip
     frames = np.stack(clip.frames) if clip.frames else None
     times = np.array(clip.times, np.float64)
-    return DecodedMedia(
-        frames, times, clip.waveform, clip.sample_rate_hz, clip.info, tuple(clip.warnings)
-    )
+    return DecodedMedia(frames, times, **_shared(clip))
+
+
+def _shared(clip: DecodedClip) -> dict:
+    """What both forms of a decoded clip say; the waveform is limited to full scale."""
+    properties, peak, waveform = set(clip.properties), 0.0, clip.waveform
+    if waveform is not None:
+        peak = float(np.abs(waveform).max())
+        waveform = np.clip(waveform, -1.0, 1.0)
+    if peak > 1.0:
+        properties.add(SourceProperty.LIMITED)
+    return {
+        "waveform": waveform,
+        "sample_rate_hz": clip.sample_rate_hz,
+        "info": clip.info,
+        "warnings": tuple(clip.warnings),
+        "properties": tuple(sorted(map(str, properties))),
+        "peak": peak,
+    }
 
 
 def clip_media(path: str, request: DecodeRequest) -> ClipMedia | Reject:
@@ -83,11 +97,12 @@ def clip_windows(path: str, request: DecodeRequest, windows: Windows) -> list[Cl
 class _Encoded:
     """A frame as JPEG bytes with its size."""
 
-    __slots__ = ("height", "jpeg", "width")
+    __slots__ = ("height", "is_nearly_blank", "jpeg", "width")
 
     def __init__(self, picture: np.ndarray, quality: int):
         self.height, self.width = picture.shape[:2]
         self.jpeg = encode_jpeg(picture, quality)
+        self.is_nearly_blank = is_nearly_blank(picture)
 
 
 def _clip_media(clip: DecodedClip) -> ClipMedia:
@@ -97,10 +112,8 @@ def _clip_media(clip: DecodedClip) -> ClipMedia:
         frame_times_seconds=np.array(clip.times, np.float64),
         height=first.height if first else 0,
         width=first.width if first else 0,
-        waveform=clip.waveform,
-        sample_rate_hz=clip.sample_rate_hz,
-        info=clip.info,
-        warnings=tuple(clip.warnings),
+        is_nearly_blank=bool(clip.frames) and all(f.is_nearly_blank for f in clip.frames),
+        **_shared(clip),
     )
 
 
@@ -115,7 +128,7 @@ def _clips(
     except MemoryError:
         detail = "decoding needs more memory than this process may have"
         return [Reject(RejectCode.DECODE_MEMORY, detail)] * len(windows)
-    except (av.error.FFmpegError, OSError) as error:
+    except av.error.FFmpegError as error:
         detail = f"{type(error).__name__}: {error}".replace(path, "the file")
         return [Reject(RejectCode.CORRUPT_CONTAINER, detail)] * len(windows)
 
@@ -126,7 +139,7 @@ def _open_and_decode(path: str, plan: DecodePlan) -> list[DecodedClip | Reject]:
     head = structure.read_head(path)
     if image_format := structure.image_format(head):
         with images.open_image(path, image_format, plan.request.max_pixels) as image:
-            return image_clips(image, plan)
+            return image_clips(image, plan, layout.properties_of_file(path))
     cut = structure.truncation(path)
     if cut is not None and plan.request.damage_scope == "file":
         raise Rejection(cut.code, cut.detail)

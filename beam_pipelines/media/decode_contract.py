@@ -149,6 +149,9 @@ class DecodedMedia:
         sample_rate_hz: of the waveform; 0 without audio.
         info: what the file says about itself.
         warnings: sentences about what was repaired, padded or tolerated.
+        properties: names of what the source has that changes pictures or sound, sorted; see
+            `source_properties.SourceProperty`.
+        peak: largest magnitude of the waveform before it was limited to [-1, 1]; 0 without audio.
     """
 
     frames: np.ndarray | None
@@ -157,6 +160,8 @@ class DecodedMedia:
     sample_rate_hz: int
     info: MediaInfo
     warnings: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
+    peak: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,7 +172,8 @@ class ClipMedia:
         frames_jpeg: one JPEG file per frame; empty without video.
         frame_times_seconds: float64[frames] from the start of the media.
         height, width: of the frames, pixels; 0 without video.
-        waveform, sample_rate_hz, info, warnings: as in `DecodedMedia`.
+        waveform, sample_rate_hz, info, warnings, properties, peak: as in `DecodedMedia`.
+        is_nearly_blank: whether there are frames and every one is as good as one colour.
     """
 
     frames_jpeg: list[bytes]
@@ -178,3 +184,6 @@ class ClipMedia:
     sample_rate_hz: int
     info: MediaInfo
     warnings: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
+    peak: float = 0.0
+    is_nearly_blank: bool = False

@@ -1,27 +1,27 @@
 """One pass over an open file: packets to tracks, tracks to windows, windows judged as clips."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from math import inf
+from typing import NamedTuple
 
 import av
-import numpy as np
-from PIL import Image
 
-from beam_pipelines.media import image as images
 from beam_pipelines.media.container import Rejection, Source, packets_of, reason_of
-from beam_pipelines.media.decode_contract import DecodeRequest, MediaInfo
-from beam_pipelines.media.frames import check_pixels
+from beam_pipelines.media.decode_contract import MediaInfo
+from beam_pipelines.media.decode_plan import DecodedClip, DecodePlan, after_end
+from beam_pipelines.media.pictures.frames import check_pixels
 from beam_pipelines.media.probe import media_info
+from beam_pipelines.media.source_properties import SourceProperty
 from beam_pipelines.media.tracks import SoundTrack, Track, VideoTrack
-from beam_pipelines.media.windows import FrameGrid, SourceFrame, WindowFrames
+from beam_pipelines.media.windows import WindowFrames
 from beam_pipelines.rejects import Reject, RejectCode
 
 # Decoding starts this long before the first window, so that audio decoders have settled.
 _PREROLL_SECONDS = 0.25
 _SHORTEST_SEEK_SECONDS = 3.0
-# Elsewhere FFmpeg guesses where a time lies from the bit rate, and stamps what follows with it.
-_SEEKABLE = ("mov", "matroska", "avi", "wav", "flac", "ogg", "mpeg")
+# Elsewhere FFmpeg guesses where a time lies from the bit rate, and stamps what follows with it; in
+# MPEG streams it lands inside a frame of sound, which then decodes to something else.
+_SEEKABLE = ("mov", "matroska", "avi", "wav", "flac", "ogg")
 _LATE_SEEK_SECONDS = 0.1
 # Decoding goes on this long after the last window, so that its last samples are resampled whole.
 _SETTLING_SECONDS = 0.05
@@ -31,86 +31,14 @@ _INTERLEAVE_SECONDS = 10.0
 _LENGTH_TOLERANCE_SECONDS = 0.25
 _LENGTH_TOLERANCE_SHARE = 0.01
 _MISSING_FRAMES = 2
-_LATE_VIDEO_SECONDS = 0.5
-_ANIMATION_TICK_SECONDS = 0.001
+_LATE_SECONDS, _LATE_VIDEO_SECONDS = 0.1, 0.5
 
 
-@dataclasses.dataclass(frozen=True)
-class DecodePlan:
-    """What to decode and for which windows.
+class _Shortfall(NamedTuple):
+    """Where a stream ends too early, and a sentence about it."""
 
-    Attributes:
-        request: form and limits.
-        windows: start and end (None: to the end) in seconds.
-        finish: turns uint8[height, width, 3] into what a clip keeps; called once per frame.
-    """
-
-    request: DecodeRequest
-    windows: Sequence[tuple[float, float | None]]
-    finish: Callable[[np.ndarray], object]
-
-    @functools.cached_property
-    def first_seconds(self) -> float:
-        return min(start for start, _ in self.windows)
-
-    @functools.cached_property
-    def last_seconds(self) -> float | None:
-        """Where decoding may stop; None is the end of the file."""
-        ends = [end for _, end in self.windows]
-        return None if None in ends else max(ends)
-
-    def frame_windows(self) -> list[WindowFrames]:
-        rate = self.request.frame_rate_hz
-        return [WindowFrames(start, end, rate) for start, end in self.windows]
-
-    def check_length(self, duration_seconds: float | None) -> None:
-        """Raises Rejection when a window covers more media than the request allows."""
-        limit = self.request.max_seconds
-        for start, end in self.windows:
-            ends = [value for value in (end, duration_seconds) if value is not None]
-            if ends and min(ends) - start > limit:
-                detail = f"{min(ends) - start:.1f} s, the limit is {limit:g} s"
-                raise Rejection(RejectCode.TOO_LONG, detail)
-
-
-@dataclasses.dataclass
-class DecodedClip:
-    """One decoded window: finished frames, times, waveform."""
-
-    frames: list
-    times: list[float]
-    waveform: np.ndarray | None
-    sample_rate_hz: int
-    info: MediaInfo
-    warnings: list[str]
-
-
-def image_clips(image: Image.Image, plan: DecodePlan) -> list[DecodedClip | Reject]:
-    """Clips of an open picture; a still one shows from 0 on, for as long as any window lasts."""
-    if not plan.request.want_video:
-        raise Rejection(RejectCode.NO_STREAMS, "a picture, and only sound is wanted")
-    info = images.image_info(image)
-    if info.is_image:
-        picture, warnings = images.decode_still(image, plan.request)
-        value = plan.finish(picture)
-        clip = DecodedClip([value], [0.0], None, 0, info, warnings)
-        return [clip if start == 0 else _after_end(start) for start, _ in plan.windows]
-    windows = plan.frame_windows()
-    grid = FrameGrid(windows, _ANIMATION_TICK_SECONDS)
-    end = 0.0
-    for start, end, picture in images.animation(image, plan.request):
-        plan.check_length(end)
-        grid.add(SourceFrame(start, lambda picture=picture: plan.finish(picture)))
-    grid.finish(end)
-    info = dataclasses.replace(info, duration_seconds=end, frame_rate_hz=info.num_frames / end)
-    return [
-        DecodedClip(w.values, w.times, None, 0, info, []) if w.frames else _after_end(w.start)
-        for w in windows
-    ]
-
-
-def _after_end(start: float) -> Reject:
-    return Reject(RejectCode.TOO_SHORT, f"the media ends before {start:.3f} s")
+    end_seconds: float
+    detail: str
 
 
 class SeekMissed(Exception):
@@ -147,7 +75,7 @@ class FilePass:
             self._plan.check_length(self._source.stated_duration_seconds())
         sought = may_seek and self._seek()
         self._read()
-        if sought and self._began_late():
+        if sought and (self._began_late() or self._source.clock.is_chained):
             raise SeekMissed
         if self._video is not None:
             self._video.finish()
@@ -156,14 +84,15 @@ class FilePass:
             stated = self._source.stated_end_seconds(self._source.audio) if is_mov else None
             self._sound.finish(stated if self._reached_end else None)
         self._note_absent()
-        truncated = self._shortfall()
+        shortfall = self._shortfall()
         if self._plan.request.damage_scope == "file":
-            self._reject_file(truncated)
-        return [self._clip(number, truncated) for number in range(len(self._windows))]
+            self._reject_file(shortfall)
+        return [self._clip(number, shortfall) for number in range(len(self._windows))]
 
     def _seek(self) -> bool:
         target = self._plan.first_seconds - _PREROLL_SECONDS
         seekable = self._source.container.format.name.startswith(_SEEKABLE)
+        seekable = seekable and SourceProperty.CHAINED not in self._source.properties
         if target < _SHORTEST_SEEK_SECONDS or not seekable:
             return False
         offset = int((target + self._source.zero_seconds) * av.time_base)
@@ -221,23 +150,25 @@ class FilePass:
 
     def _nothing_there(self) -> Rejection:
         if self._plan.first_seconds > 0 or not self._reached_end:
-            reject = _after_end(self._plan.first_seconds)
+            reject = after_end(self._plan.first_seconds)
             return Rejection(reject.code, reject.detail)
         if self._video is not None:
             return Rejection(RejectCode.NO_FRAMES, "the video stream has no packets")
         return Rejection(RejectCode.NO_SAMPLES, "the audio stream has no packets")
 
-    def _shortfall(self) -> str | None:
-        """A sentence when the header promised more than decoded, else None."""
+    def _shortfall(self) -> _Shortfall | None:
+        """Where what decoded first ends before the header's promise; None where it is kept."""
         if not self._reached_end or not any(track.num_decoded for track in self._tracks):
             return None
         last = self._plan.last_seconds
+        found = []
         for stated, end, kind in self._promises():
             stated = stated if last is None else min(stated, last)
             tolerance = _LENGTH_TOLERANCE_SECONDS + _LENGTH_TOLERANCE_SHARE * stated
             if end < stated - tolerance:
-                return f"{kind} ends at {end:.3f} s, the header promises {stated:.3f} s"
-        return None
+                detail = f"{kind} ends at {end:.3f} s, the header promises {stated:.3f} s"
+                found.append(_Shortfall(end, detail))
+        return min(found, default=None)
 
     def _promises(self) -> list[tuple[float, float, str]]:
         """Stated end, decoded end and name, of each stream that has a stated end."""
@@ -252,9 +183,9 @@ class FilePass:
             promises.append((duration, max(t.end_seconds for t in self._tracks), "the file"))
         return promises
 
-    def _reject_file(self, truncated: str | None) -> None:
-        if truncated:
-            raise Rejection(RejectCode.TRUNCATED, truncated)
+    def _reject_file(self, shortfall: _Shortfall | None) -> None:
+        if shortfall:
+            raise Rejection(RejectCode.TRUNCATED, shortfall.detail)
         self._reject_missing_packets()
         for track in self._tracks:
             self._reject_damage(track, 0.0, None)
@@ -282,6 +213,9 @@ class FilePass:
         """A table of samples that does not lead to them."""
         for track in self._tracks if self._has_whole_table() else ():
             missing = track.stream.frames - track.num_packets
+            # Of sound with samples of one size the table lists samples, and packets hold many.
+            if track.stream.type == "audio" and track.num_ticks >= (track.stream.duration or inf):
+                continue
             if track.num_packets and missing > _MISSING_FRAMES:
                 detail = f"the {track.stream.type} index lists {track.stream.frames} packets, "
                 detail += f"{track.num_packets} can be found"
@@ -300,28 +234,50 @@ class FilePass:
         if missing > 0:
             self._warnings.append(f"{missing} of {video.stream.frames} listed frames are missing")
 
-    def _clip(self, number: int, truncated: str | None) -> DecodedClip | Reject:
+    def _clip(self, number: int, shortfall: _Shortfall | None) -> DecodedClip | Reject:
         start, end = self._plan.windows[number]
         if self._plan.request.damage_scope == "window":
             try:
-                self._reject_window(start, end, truncated)
+                self._reject_window(start, end, shortfall)
             except Rejection as rejection:
                 return rejection.reject
         window = self._windows[number]
         samples = self._sound.samples if self._sound is not None else []
         waveform = samples[number].waveform() if samples else None
         if not window.frames and waveform is None:
-            return _after_end(start)
+            return after_end(start)
         rate = self._sound.rate_hz if waveform is not None else 0
-        warnings = self._clip_warnings(window)
-        return DecodedClip(window.values, window.times, waveform, rate, self._info(), warnings)
+        return DecodedClip(
+            window.values,
+            window.times,
+            waveform,
+            rate,
+            self._info(),
+            self._clip_warnings(window),
+            self._properties(start),
+        )
 
-    def _reject_window(self, start: float, end: float | None, truncated: str | None) -> None:
+    def _reject_window(self, start: float, end: float | None, shortfall: _Shortfall | None) -> None:
         for track in self._tracks:
             self._reject_damage(track, start, end)
-        reached = max(track.end_seconds for track in self._tracks)
-        if truncated and (end is None or end > reached + _LENGTH_TOLERANCE_SECONDS):
-            raise Rejection(RejectCode.TRUNCATED, truncated)
+            if track.num_packets and not track.num_decoded:
+                raise _nothing_decoded(track)
+        reached = shortfall.end_seconds + _LENGTH_TOLERANCE_SECONDS if shortfall else inf
+        if shortfall and (end is None or end > reached):
+            raise Rejection(RejectCode.TRUNCATED, shortfall.detail)
+
+    def _properties(self, start: float) -> set[SourceProperty]:
+        found = self._source.properties.union(*(track.properties for track in self._tracks))
+        if self._source.clock.is_chained:
+            found.add(SourceProperty.CHAINED)
+        for track, late in (
+            (self._video, SourceProperty.LATE_VIDEO),
+            (self._sound, SourceProperty.LATE_AUDIO),
+        ):
+            first = track.first_seconds if track is not None else None
+            if first is not None and first - start > _LATE_SECONDS:
+                found.add(late)
+        return found
 
     def _clip_warnings(self, window: WindowFrames) -> list[str]:
         warnings = list(self._warnings)
@@ -334,7 +290,11 @@ class FilePass:
 
     def _info(self) -> MediaInfo:
         scaler = self._video.scaler if self._video is not None else None
-        return media_info(self._source, scaler.orientation if scaler else None)
+        info = media_info(self._source, scaler.orientation if scaler else None)
+        if self._reached_end and self._source.clock.is_chained:
+            seconds = self._source.clock.measured_seconds(self._source.zero_seconds)
+            return dataclasses.replace(info, duration_seconds=seconds)
+        return info
 
 
 def _nothing_decoded(track: Track) -> Rejection:

@@ -38,14 +38,23 @@ class IsolatedDecoder:
     The child is started by the first call, fresh and not forked, and again after it was killed.
 
     Args:
-        timeout_seconds: wall time of one call.
+        cpu_seconds: processor time of one call, over all threads: what a file costs, which does not
+            depend on what else the machine does.
+        wall_seconds: time after which a call is given up all the same, because the disk hangs or
+            the machine is overloaded. Generous, since other work decides how soon it is reached.
         memory_bytes: writable memory of the child, of which about 100 MB are its own.
     """
 
-    def __init__(self, timeout_seconds: float = 120.0, memory_bytes: int = 2 << 30):
-        if timeout_seconds <= 0 or memory_bytes <= 0:
-            raise ValueError("timeout_seconds and memory_bytes must be positive")
-        self._timeout_seconds = timeout_seconds
+    def __init__(
+        self,
+        cpu_seconds: float = 120.0,
+        wall_seconds: float = 1800.0,
+        memory_bytes: int = 2 << 30,
+    ):
+        if min(cpu_seconds, wall_seconds, memory_bytes) <= 0:
+            raise ValueError("cpu_seconds, wall_seconds and memory_bytes must be positive")
+        self._cpu_seconds = cpu_seconds
+        self._wall_seconds = wall_seconds
         self._memory_bytes = memory_bytes
         self._child: subprocess.Popen | None = None
         self._log = None
@@ -66,7 +75,7 @@ class IsolatedDecoder:
         """Calls a function with `path` and `arguments` in the child.
 
         Args:
-            function_name: `probe`, `decode`, `clip_media`, `clip_windows`, or any
+            function_name: `probe`, `decode`, `clip_media`, `clip_windows`, `content_sha256`, or any
                 `module:function` that the child can import.
             path: the media file.
             *arguments: what the function takes after the path, most often a `DecodeRequest`.
@@ -77,6 +86,7 @@ class IsolatedDecoder:
 
         Raises:
             DecoderError: the function raised, which is a bug.
+            OSError: the disk or network failed, which says nothing about the file.
         """
         with self._lock:
             result = self._call(function_name, [str(path), *arguments])
@@ -87,15 +97,17 @@ class IsolatedDecoder:
     def _call(self, function_name: str, arguments: list) -> object:
         self._ensure_started()
         try:
-            message = [function_name, self._timeout_seconds, arguments]
+            message = [function_name, [self._cpu_seconds, self._wall_seconds], arguments]
             child_messages.write_message(self._child.stdin, message)
-            reply = self._receive(self._timeout_seconds)
+            reply = self._receive(self._wall_seconds)
         except _TimedOut:
             self._stop()
-            detail = f"no result within {self._timeout_seconds:g} s"
+            detail = f"no result within {self._wall_seconds:g} s, however little was computed"
             return Reject(RejectCode.DECODE_TIMEOUT, detail)
         except (_Died, BrokenPipeError, ValueError):
             return self._death()
+        if "os_error" in reply:
+            raise OSError(*reply["os_error"], arguments[0])
         if "error" in reply:
             raise DecoderError(f"{function_name} failed in the child:\n{reply['error']}")
         result = reply["result"]
@@ -157,6 +169,9 @@ class IsolatedDecoder:
         except subprocess.TimeoutExpired:
             status = 0
         self._stop()
+        if status == -signal.SIGPROF:
+            detail = f"decoding takes more than {self._cpu_seconds:g} s of processor time"
+            return Reject(RejectCode.DECODE_TIMEOUT, detail)
         if status == -signal.SIGKILL:
             return Reject(RejectCode.DECODE_MEMORY, "the system killed the decoder for memory")
         name = signal.Signals(-status).name if status < 0 else f"exit status {status}"

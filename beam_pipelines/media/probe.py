@@ -1,12 +1,27 @@
 """What a file holds, without decoding more than its first frame."""
 
+import dataclasses
+
 import av
 
-from beam_pipelines.media import image as images
 from beam_pipelines.media import structure
-from beam_pipelines.media.container import Rejection, Source, aspect_ratio, open_source, packets_of
+from beam_pipelines.media.container import (
+    Rejection,
+    Source,
+    aspect_ratio,
+    measured_seconds,
+    open_source,
+    packets_of,
+)
 from beam_pipelines.media.decode_contract import DecodeRequest, MediaInfo
-from beam_pipelines.media.frames import Orientation, check_pixels, orientation_of, output_size
+from beam_pipelines.media.pictures import image as images
+from beam_pipelines.media.pictures.frames import (
+    Orientation,
+    check_pixels,
+    orientation_of,
+    output_size,
+)
+from beam_pipelines.media.source_properties import SourceProperty
 from beam_pipelines.rejects import Reject, RejectCode
 
 _PROBED_PACKETS = 200
@@ -17,7 +32,8 @@ def probe(path: str, request: DecodeRequest | None = None) -> MediaInfo | Reject
 
     Args:
         path: a local file.
-        request: its limits on pixels and bytes hold here too; the defaults when None.
+        request: its limits on pixels and bytes hold here too, and a truncated file is described
+            only if its damage is judged by window; the defaults when None.
 
     Returns:
         The description, or the reason why the file cannot be described. A described file may
@@ -30,7 +46,7 @@ def probe(path: str, request: DecodeRequest | None = None) -> MediaInfo | Reject
         return rejection.reject
     except MemoryError:
         return Reject(RejectCode.DECODE_MEMORY, "the header needs more memory than is allowed")
-    except (av.error.FFmpegError, OSError) as error:
+    except av.error.FFmpegError as error:
         detail = f"{type(error).__name__}: {error}".replace(path, "the file")
         return Reject(RejectCode.CORRUPT_CONTAINER, detail)
 
@@ -41,10 +57,15 @@ def _probe(path: str, request: DecodeRequest) -> MediaInfo | Reject:
     if image_format := structure.image_format(structure.read_head(path)):
         with images.open_image(path, image_format, request.max_pixels) as image:
             return images.image_info(image)
-    if cut := structure.truncation(path):
+    if request.damage_scope == "file" and (cut := structure.truncation(path)):
         return cut
     with open_source(path) as source:
-        return media_info(source, _first_orientation(source, request.max_pixels))
+        info = media_info(source, _first_orientation(source, request.max_pixels))
+        is_chained = SourceProperty.CHAINED in source.properties
+        if source.states_length and not is_chained:
+            return info
+        seconds = measured_seconds(source) or info.duration_seconds
+        return dataclasses.replace(info, duration_seconds=seconds)
 
 
 def _first_orientation(source: Source, max_pixels: int) -> Orientation | None:

@@ -1,5 +1,6 @@
 """What the first bytes and the length fields of a file say, before any decoder sees it."""
 
+import hashlib
 import os
 import pathlib
 import stat
@@ -7,14 +8,46 @@ import struct
 
 from beam_pipelines.rejects import Reject, RejectCode
 
-_MP4_BOXES = frozenset(b"ftyp moov mdat moof free skip wide uuid sidx styp mfra meta pnot".split())
+MP4_BOXES = frozenset(b"ftyp moov mdat moof free skip wide uuid sidx styp mfra meta pnot".split())
 _STREAMED_LENGTHS = (0, 0xFFFFFFFF)
 _AVIF_BRANDS = (b"avif", b"avis")
+# Formats that people keep media in and that are not read, by their first bytes.
+_UNREAD_FORMATS = {
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    **{b"P%d%c" % (kind, space): "PNM" for kind in range(1, 8) for space in b"\n\r\t "},
+    **{b"P%c\n" % kind: "PFM" for kind in b"Ff"},
+    b"II+\x00": "BigTIFF",
+    b"MM\x00+": "BigTIFF",
+    b"8BPS": "Photoshop",
+    b"\x76\x2f\x31\x01": "OpenEXR",
+    b"#?RADIANCE": "Radiance HDR",
+    b"#?RGBE": "Radiance HDR",
+    b"DDS ": "DirectDraw surface",
+    b"qoif": "QOI",
+    b"farbfeld": "farbfeld",
+    b"\x00\x00\x01\x00": "Windows icon",
+    b"SIMPLE  =": "FITS",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"FWS": "Flash",
+    b"CWS": "Flash",
+    b"ZWS": "Flash",
+    b"MThd": "MIDI",
+    b"DSD ": "DSD",
+    b"MPCK": "Musepack",
+    b"MP+": "Musepack",
+    b"BIK": "Bink video",
+    b"SMK2": "Smacker video",
+    b"\xb7\xd8\x00\x20\x37\x49\xda\x11": "Windows recorded TV",
+}
 _XING_SEARCH_BYTES = 1 << 16
 
 
 def check_file(path: str, max_file_bytes: int) -> Reject | None:
-    """Rejects what is not a regular, non-empty file of acceptable size."""
+    """Rejects what is not a regular, non-empty file of acceptable size and of no unread format."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -30,7 +63,24 @@ def check_file(path: str, max_file_bytes: int) -> Reject | None:
         )
     if not os.access(path, os.R_OK):
         return Reject(RejectCode.FILE_MISSING, "the file cannot be read: permission denied")
+    head = read_head(path)
+    for magic, name in _UNREAD_FORMATS.items():
+        if head.startswith(magic):
+            detail = f"{name} is not read; convert the file, such as to PNG, FLAC or MP4"
+            return Reject(RejectCode.UNSUPPORTED_CODEC, detail)
     return None
+
+
+def content_sha256(path: str, max_file_bytes: int) -> str | Reject:
+    """Hex digest of a file's content, or why the file is not read.
+
+    Raises:
+        OSError: the disk or network failed.
+    """
+    if reject := check_file(path, max_file_bytes):
+        return reject
+    with pathlib.Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_head(path: str, num_bytes: int = 64) -> bytes:
@@ -79,7 +129,7 @@ def truncation(path: str) -> Reject | None:
     size_bytes = os.path.getsize(path)
     with pathlib.Path(path).open("rb") as file:
         head = file.read(16)
-        if head[4:8] in _MP4_BOXES:
+        if head[4:8] in MP4_BOXES:
             return _mp4_truncation(file, size_bytes)
         if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
             return _wave_truncation(file, size_bytes)
@@ -101,7 +151,7 @@ def _mp4_truncation(file, size_bytes: int) -> Reject | None:
         file.seek(start)
         header = file.read(16)
         length, name = struct.unpack(">I4s", header[:8])
-        if name not in _MP4_BOXES:
+        if name not in MP4_BOXES:
             return None
         seen.add(name)
         if length == 1 and len(header) == 16:

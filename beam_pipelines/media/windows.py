@@ -120,7 +120,7 @@ class WindowSamples:
         return covered if self._last is None else min(covered, self._last - self._first)
 
     def waveform(self) -> np.ndarray | None:
-        """float32[samples], or None when no sound falls into the window."""
+        """float32[samples] as decoded, not limited; None when no sound falls into the window."""
         length = self._covered()
         if not length:
             return None

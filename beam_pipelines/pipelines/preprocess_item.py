@@ -37,10 +37,13 @@ class PreprocessConfig:
         audio_encoding: `floats` or `pcm16`.
         windows: how media are cut into clips.
         split_shares: shares of the splits, for items whose line names none.
-        decode_timeout_seconds: wall time a file may take.
+        decode_cpu_seconds: processor time that decoding one file, or 32 windows of it, may take.
+        decode_wall_seconds: time after which it is given up all the same, on a hanging disk or an
+            overloaded machine.
         decode_memory_bytes: address space of the decoding process.
         max_seconds: longest clip.
         max_pixels: largest source frame.
+        max_damaged_share: share of damaged frames, and of damaged sound, that a clip may have.
     """
 
     want_video: bool = True
@@ -55,10 +58,12 @@ class PreprocessConfig:
     split_shares: dict[str, float] = dataclasses.field(
         default_factory=lambda: dict(manifest.DEFAULT_SPLIT_SHARES)
     )
-    decode_timeout_seconds: float = 60.0
+    decode_cpu_seconds: float = 60.0
+    decode_wall_seconds: float = 900.0
     decode_memory_bytes: int = 2 << 30
     max_seconds: float = 600.0
     max_pixels: int = 50_000_000
+    max_damaged_share: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +104,9 @@ class ItemProcessor:
         self._config = config
         self._manifest_path = manifest_path
         self._decoder = IsolatedDecoder(
-            timeout_seconds=config.decode_timeout_seconds, memory_bytes=config.decode_memory_bytes
+            cpu_seconds=config.decode_cpu_seconds,
+            wall_seconds=config.decode_wall_seconds,
+            memory_bytes=config.decode_memory_bytes,
         )
 
     def __enter__(self) -> "ItemProcessor":
@@ -137,11 +144,15 @@ class ItemProcessor:
         return outcome
 
     def _process_local(self, item: dict[str, Any], path: str, outcome: ItemOutcome) -> None:
+        # In the child too: what a path leads to is not known before it has been looked at.
+        media_sha256 = self._run("content_sha256", path, self._request("file").max_file_bytes)
+        if isinstance(media_sha256, Reject):
+            _reject(outcome, item, media_sha256)
+            return
         cuts = self._windows(item, path)
         if isinstance(cuts, Reject):
             _reject(outcome, item, cuts)
             return
-        media_sha256 = files.sha256(path)
         for number, (window, media) in enumerate(self._decoded(path, cuts)):
             if isinstance(media, Reject):
                 _reject(outcome, item, media, number)
@@ -158,7 +169,7 @@ class ItemProcessor:
     def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
         duration_seconds = None
         if windows.needs_duration(self._config.windows):
-            info = self._run("probe", path)
+            info = self._run("probe", path, self._request("window"))
             if isinstance(info, Reject):
                 return info
             duration_seconds = 0.0 if info.is_image else info.duration_seconds
@@ -171,11 +182,12 @@ class ItemProcessor:
         self, path: str, cuts: list[windows.Window]
     ) -> Iterator[tuple[windows.Window, ClipMedia | Reject]]:
         """Decodes windows in passes of bounded size."""
-        request = self._request()
         for first in range(0, len(cuts), _WINDOWS_PER_PASS):
             batch = cuts[first : first + _WINDOWS_PER_PASS]
             ends = [(window.start_seconds, window.end_seconds) for window in batch]
-            clips = self._run("clip_windows", path, request, ends)
+            # Damage costs the clips that it lies in; a clip of the whole file needs a whole file.
+            scope = "file" if set(ends) == {(0.0, None)} else "window"
+            clips = self._run("clip_windows", path, self._request(scope), ends)
             if isinstance(clips, Reject):
                 clips = [clips] * len(batch)
             yield from zip(batch, clips, strict=True)
@@ -188,7 +200,7 @@ class ItemProcessor:
             last_line = str(error).strip().splitlines()[-1]
             return Reject(RejectCode.DECODER_CRASHED, f"{function_name} raised: {last_line}")
 
-    def _request(self) -> DecodeRequest:
+    def _request(self, damage_scope: str) -> DecodeRequest:
         config = self._config
         return DecodeRequest(
             frame_rate_hz=config.frame_rate_hz,
@@ -198,6 +210,8 @@ class ItemProcessor:
             jpeg_quality=config.jpeg_quality,
             max_seconds=config.max_seconds,
             max_pixels=config.max_pixels,
+            max_damaged_share=config.max_damaged_share,
+            damage_scope=damage_scope,
             want_video=config.want_video,
             want_audio=config.want_audio,
         )
@@ -236,6 +250,8 @@ def _clip(
         frame_rate_hz=frame_rate_hz,
         waveform=media.waveform,
         sample_rate_hz=media.sample_rate_hz,
+        peak=media.peak,
+        source_properties=media.properties,
     )
 
 

@@ -28,6 +28,8 @@ class RecordClip:
         frame_rate_hz: rate of the stored frames.
         waveform: float32[samples], or None without audio.
         sample_rate_hz: rate of the waveform.
+        peak: largest magnitude of the waveform before it was limited to [-1, 1].
+        source_properties: names of `media.source_properties.SourceProperty`.
     """
 
     key: str
@@ -42,6 +44,8 @@ class RecordClip:
     frame_rate_hz: float
     waveform: np.ndarray | None
     sample_rate_hz: int
+    peak: float
+    source_properties: tuple[str, ...]
 
 
 def record_values(
@@ -63,6 +67,7 @@ def record_values(
         contract.CLIP_END: [_microseconds(clip.end_seconds)],
         contract.MEDIA_FILENAME: [clip.item["media"].encode()],
         contract.MEDIA_SHA256: [clip.media_sha256.encode()],
+        contract.SOURCE_PROPERTIES: [name.encode() for name in clip.source_properties],
         **_labels(clip.item.get("labels", [])),
         **_captions(clip, nearest_captions),
         **_utterances(clip),
@@ -154,6 +159,7 @@ def _add_audio(
     has_audio = clip.waveform is not None
     context[contract.SAMPLE_RATE] = [clip.sample_rate_hz if has_audio else 0]
     context[contract.NUM_SAMPLES] = [len(clip.waveform) if has_audio else 0]
+    context[contract.AUDIO_PEAK] = [clip.peak if has_audio else 0.0]
     if has_audio and encoding == "pcm16":
         lists[contract.WAVEFORM_PCM16] = [[pcm16(clip.waveform)]]
     elif has_audio:

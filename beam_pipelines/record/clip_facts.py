@@ -5,9 +5,14 @@ from beam_pipelines.record.clip import RecordClip
 from beam_pipelines.record.statistics import Facts, loudness_dbfs
 from beam_pipelines.text.word_splitting import normalised_words
 
+# Quieter than the noise of a quiet room at the usual level of speech.
+_NEARLY_SILENT_DBFS = -60.0
+
 
 def add_clip_facts(facts: Facts, clip: RecordClip, media: ClipMedia, file_bytes: int) -> None:
     """Adds what a stored clip contributes to the statistics.
+
+    A distribution called `share_...` has 0 or 1 for every clip: its mean is the share.
 
     Args:
         facts: is added to.
@@ -34,11 +39,17 @@ def add_clip_facts(facts: Facts, clip: RecordClip, media: ClipMedia, file_bytes:
             "source_width": [media.info.width or 0],
             "stored_frames": [len(clip.frames_jpeg)],
             "stored_frame_bytes": [len(frame) for frame in clip.frames_jpeg],
+            "share_nearly_blank": [media.is_nearly_blank],
         }
     if clip.waveform is not None:
+        loudness = loudness_dbfs(clip.waveform)
         numbers |= {
             "stored_audio_seconds": [len(clip.waveform) / clip.sample_rate_hz],
-            "loudness_dbfs": [loudness_dbfs(clip.waveform)],
+            "loudness_dbfs": [loudness],
+            "audio_peak": [clip.peak],
+            "source_audio_channels": [media.info.audio_channels or 0],
+            "share_limited": [clip.peak > 1.0],
+            "share_nearly_silent": [loudness < _NEARLY_SILENT_DBFS],
         }
     for name, values in numbers.items():
         facts.numbers.setdefault(name, []).extend(values)
@@ -49,6 +60,7 @@ def add_clip_facts(facts: Facts, clip: RecordClip, media: ClipMedia, file_bytes:
         "caption_relations": [caption.get("relation", "") for caption in captions],
         "labels": [label["text"] for label in clip.item.get("labels", [])],
         "modalities": _modalities(clip),
+        "source_properties": list(clip.source_properties),
         "warnings": [warning.split(":")[0] for warning in media.warnings],
     }
     for name, values in counted.items():

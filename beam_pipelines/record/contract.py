@@ -34,12 +34,14 @@ CAPTION_END = "caption/end/timestamp"
 
 MEDIA_FILENAME = "video/filename"
 MEDIA_SHA256 = "media/sha256"
+SOURCE_PROPERTIES = "media/properties"
 FRAME_RATE = "video/frame_rate_hz"
 NUM_FRAMES = "video/num_frames"
 HEIGHT = "video/height"
 WIDTH = "video/width"
 SAMPLE_RATE = "audio/sample_rate_hz"
 NUM_SAMPLES = "audio/num_samples"
+AUDIO_PEAK = "audio/peak"
 
 UTTERANCE_TEXT = "utterance/text"
 UTTERANCE_LANGUAGE = "utterance/language"
@@ -125,12 +127,18 @@ FEATURES: dict[str, Feature] = {
     CAPTION_END: _context("int64", _CAPTIONS, "us", "end, -1 when the caption has no time"),
     MEDIA_FILENAME: _context("bytes", (), "utf-8", "media path as the manifest gives it"),
     MEDIA_SHA256: _context("bytes", (), "hex", "hash of the media file"),
+    SOURCE_PROPERTIES: _context(
+        "bytes", ("properties",), "", "what of the source changes pictures or sound, such as alpha"
+    ),
     FRAME_RATE: _context("float", (), "Hz", "rate of the stored frames; 0 without video"),
     NUM_FRAMES: _context("int64", (), "", "stored frames"),
     HEIGHT: _context("int64", (), "pixels", "height of the stored frames"),
     WIDTH: _context("int64", (), "pixels", "width of the stored frames"),
     SAMPLE_RATE: _context("int64", (), "Hz", "rate of the stored waveform; 0 without audio"),
     NUM_SAMPLES: _context("int64", (), "", "stored samples"),
+    AUDIO_PEAK: _context(
+        "float", (), "", "largest magnitude before the waveform was limited to 1; 0 without audio"
+    ),
     UTTERANCE_TEXT: _context("bytes", _UTTERANCES, "utf-8", "what is said"),
     UTTERANCE_LANGUAGE: _context("bytes", _UTTERANCES, "BCP 47", "language spoken"),
     UTTERANCE_VOICE: _context("bytes", _UTTERANCES, "", "speaker or voice name"),

@@ -58,14 +58,22 @@ def _usable(
     path: str, base: str, found: Iterable[Found], rejects: list[dict[str, str]]
 ) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
-    for entry in found:
+    for entry in _read(base, found):
         if isinstance(entry, dict):
             entry = _checked(entry, seen)
         if isinstance(entry, dict):
             yield entry | {"media": _media_from(path, base, entry["media"])}
         else:
             name, reject = entry
+            name = name.encode(errors="backslashreplace").decode()  # file names are any bytes
             rejects.append({"id": name, "code": str(reject.code), "detail": reject.detail})
+
+
+def _read(base: str, found: Iterable[Found]) -> Iterator[Found]:
+    try:
+        yield from found
+    except OSError as error:
+        raise UserError(f"the files in {base} cannot be read: {error}") from error
 
 
 def _checked(item: dict[str, Any], seen: set[str]) -> Found:

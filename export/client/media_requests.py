@@ -49,7 +49,9 @@ def isolated_decoder(timeout_seconds: float):
     """A decoder in a child process that can be killed; a context manager."""
     from beam_pipelines.media.isolated import IsolatedDecoder
 
-    return IsolatedDecoder(timeout_seconds=timeout_seconds, memory_bytes=MEMORY_BYTES)
+    return IsolatedDecoder(
+        cpu_seconds=timeout_seconds, wall_seconds=timeout_seconds, memory_bytes=MEMORY_BYTES
+    )
 
 
 def decode(

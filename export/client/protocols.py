@@ -74,7 +74,7 @@ class RestClient(contextlib.AbstractContextManager):
         outputs = self.request("POST", f"{self._base}:predict", body.encode())["outputs"]
         if not isinstance(outputs, dict):
             outputs = dict.fromkeys(self.output_names(signature_name), outputs)
-        return {name: np.asarray(value) for name, value in outputs.items()}
+        return {name: _from_json(value) for name, value in outputs.items()}
 
     def predict_media(
         self,
@@ -110,16 +110,18 @@ class RestClient(contextlib.AbstractContextManager):
 
     def request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         """One exchange. Raises as `predict`."""
+        was_open = self._connection.sock is not None
         try:
-            self._connection.request(method, path, body, {"Content-Type": "application/json"})
-            response = self._connection.getresponse()
-            text = response.read()
+            response, text = self._exchange(method, path, body)
+        except (ConnectionError, http.client.RemoteDisconnected) as error:
+            self._connection.close()
+            if was_open:
+                # A server closes what is idle for long; on a new connection it may well answer.
+                return self.request(method, path, body)
+            raise self._unanswered(error) from None
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise UserError(
-                f"nothing answers at {self.address} ({error}); "
-                "start `mmstack serve` or give --address"
-            ) from None
+            raise self._unanswered(error) from None
         try:
             parsed = json.loads(text)
         except ValueError:
@@ -127,6 +129,24 @@ class RestClient(contextlib.AbstractContextManager):
         if response.status != 200:
             raise RequestFailed(response.status, str(parsed.get("error", parsed)))
         return parsed
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        self._connection.request(method, path, body, {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        return response, response.read()
+
+    def _unanswered(self, error: Exception) -> UserError:
+        is_foreign = isinstance(error, http.client.BadStatusLine)
+        if is_foreign and not isinstance(error, http.client.RemoteDisconnected):
+            return UserError(
+                f"what answers at {self.address} is no HTTP server; give the REST port, or "
+                "--protocol=grpc where it is the gRPC port"
+            )
+        return UserError(
+            f"nothing answers at {self.address} ({error}); start `mmstack serve` or give --address"
+        )
 
 
 class GrpcClient(contextlib.AbstractContextManager):
@@ -197,6 +217,11 @@ class GrpcClient(contextlib.AbstractContextManager):
         try:
             return method(request, timeout=self._timeout_seconds)
         except grpc.RpcError as error:
+            if "http1" in error.details().lower():
+                raise UserError(
+                    f"what answers at {self.address} is no gRPC server; give the gRPC port, or "
+                    "--protocol=rest where it is the REST port"
+                ) from None
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 raise UserError(
                     f"nothing answers at {self.address}; start `mmstack serve` or give --address"
@@ -205,11 +230,29 @@ class GrpcClient(contextlib.AbstractContextManager):
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`. Raises UserError."""
+    """Host and port of `host:port`, of IPv6 `[host]:port`. Raises UserError."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise UserError(f"--address={address!r} is not host:port, such as localhost:8501")
-    return host.strip("[]"), int(port)
+    if ":" in host and not is_bracketed:
+        raise UserError(f"--address={address!r}: give IPv6 in brackets, such as [::1]:8501")
+    return (host[1:-1] if is_bracketed else host), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """The address that `split_address` splits."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _from_json(value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    # NumPy makes floats of integers beyond int64 that stand beside others.
+    if array.dtype.kind == "f" and (array >= 2.0**63).any():
+        exact = np.asarray(value, object)
+        if all(type(entry) is int for entry in exact.flat):
+            return exact.astype(np.uint64)
+    return array
 
 
 def _to_json(array: np.ndarray) -> Any:

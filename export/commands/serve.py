@@ -2,21 +2,38 @@
 
 import argparse
 import os
-import pathlib
 import shutil
 import signal
+import sys
 import threading
+from typing import Any
 
 from export.version import layout
 from mm_models.checks import check_at_least, check_positive
 from mm_models.errors import UserError
 
-SERVER_BINARY = "tensorflow_model_server"
-INFO_FILES = f"*/{layout.ASSETS_EXTRA}/{layout.MODEL_INFO_FILE}"
+# Flags that TensorFlow Serving has nothing like: the default and what it is for.
+EMBEDDED_FLAGS: dict[str, tuple[Any, str]] = {
+    "max_waiting": (256, "requests in the queue, before 429"),
+    "num_graph_threads": (2, "calls of a graph at the same time"),
+    "max_body_mib": (64.0, "largest request"),
+    "max_answer_mib": (64.0, "largest answer"),
+    "max_in_flight_mib": (96.0, "bodies of all requests that are not answered yet"),
+    "max_rows": (256, "rows of one request"),
+    "max_elements": (64 * 2**20, "elements of all inputs of one request"),
+    "max_picture_pixels": (32 * 2**20, "pixels of all encoded pictures of one request"),
+    "max_connections": (512, "HTTP connections, fewer where fewer files may be opened"),
+    "header_timeout_seconds": (10.0, "for the header of a request to be whole, before 408"),
+    "body_timeout_seconds": (30.0, "for the body of a request to be whole, before 408"),
+    "grace_seconds": (8.0, "from SIGTERM to the end; what is in flight is answered in it"),
+}
+_LOOK_SECONDS = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags."""
+    from export.server.tensorflow_serving import BINARY
+
     parser.add_argument(
         "--export_dir",
         "--model_path",
@@ -27,37 +44,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", default="", help="model name; default: the folder's")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--grpc_port", type=int, default=layout.DEFAULT_GRPC_PORT, help="0: any")
-    parser.add_argument("--rest_port", type=int, default=layout.DEFAULT_REST_PORT, help="0: any")
+    any_free = "0 takes any free one"
     parser.add_argument(
-        "--embedded", action="store_true", help=f"even where {SERVER_BINARY} is on the PATH"
+        "--grpc_port", type=int, default=layout.DEFAULT_GRPC_PORT, help=f"of gRPC; {any_free}"
     )
-    parser.add_argument("--poll_seconds", type=float, default=2.0, help="look for new versions")
+    parser.add_argument(
+        "--rest_port", type=int, default=layout.DEFAULT_REST_PORT, help=f"of REST; {any_free}"
+    )
+    parser.add_argument(
+        "--embedded", action="store_true", help=f"even where {BINARY} is on the PATH"
+    )
+    parser.add_argument(
+        "--poll_seconds", type=float, default=2.0, help="between looks for versions; 0 looks once"
+    )
     parser.add_argument(
         "--num_latest", type=int, default=1, help="serve so many of the newest versions; 0: all"
     )
-    parser.add_argument("--max_waiting", type=int, default=256, help="bound of the queue")
-    parser.add_argument("--num_graph_threads", type=int, default=2, help="calls at the same time")
     parser.add_argument("--timeout_seconds", type=float, default=30.0, help="for one request")
-    parser.add_argument("--max_body_mib", type=float, default=64.0, help="largest request")
-    parser.add_argument("--max_rows", type=int, default=256, help="rows of one request")
-    parser.add_argument("--max_elements", type=int, default=64 * 2**20, help="of one input")
-    parser.add_argument("--grace_seconds", type=float, default=10.0, help="for shutting down")
+    group = parser.add_argument_group("of the embedded server", f"{BINARY} has none of these")
+    for flag, (default, meaning) in EMBEDDED_FLAGS.items():
+        # None tells a flag that was not given from one that repeats the default.
+        group.add_argument(f"--{flag}", type=type(default), help=f"{meaning} (default: {default})")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT."""
+    from export.server import tensorflow_serving
     from export.server.protocols.ports import check_port
 
+    given = [flag for flag in EMBEDDED_FLAGS if getattr(args, flag) is not None]
+    for flag in set(EMBEDDED_FLAGS) - set(given):
+        setattr(args, flag, EMBEDDED_FLAGS[flag][0])
     check_export_dir(args.export_dir)
     _check_numbers(args)
+    binary = None if args.embedded else shutil.which(tensorflow_serving.BINARY)
+    if binary:
+        tensorflow_serving.check_translatable(args, given)
     check_port(args.host, args.grpc_port, "--grpc_port")
     check_port(args.host, args.rest_port, "--rest_port")
     if args.grpc_port and args.grpc_port == args.rest_port:
         raise UserError(f"--grpc_port and --rest_port are both {args.grpc_port}; they must differ")
-    binary = None if args.embedded else shutil.which(SERVER_BINARY)
     if binary:
-        command = serving_command(binary, args, needs_xla=_needs_xla(args))
+        command = tensorflow_serving.serving_command(binary, args, _name(args))
         print(" ".join(command), flush=True)
         os.execv(binary, command)
     return _serve_embedded(args)
@@ -77,44 +105,73 @@ def check_export_dir(path: str) -> None:
         raise UserError(f"--export_dir={path} holds no numbered version{hint or '; export first'}")
 
 
-def serving_command(binary: str, args: argparse.Namespace, *, needs_xla: bool = False) -> list[str]:
-    """The command line of TensorFlow Serving's own server, which compiles nothing on a CPU unless
-    it is told to."""
-    path = args.export_dir if "://" in args.export_dir else os.path.abspath(args.export_dir)
-    return [
-        binary,
-        f"--port={args.grpc_port}",
-        f"--rest_api_port={args.rest_port}",
-        f"--model_name={_name(args)}",
-        f"--model_base_path={path}",
-        "--enable_batching=true",
-        "--enable_per_model_batching_parameters=true",
-        f"--file_system_poll_wait_seconds={max(1, round(args.poll_seconds))}",
-        f"--rest_api_timeout_in_ms={round(args.timeout_seconds * 1000)}",
-        *(["--xla_cpu_compilation_enabled=true"] if needs_xla else []),
-    ]
-
-
-def _needs_xla(args: argparse.Namespace) -> bool:
-    """Whether a version of a local folder was exported with --jit_compile."""
-    from export.version.model_info import parse_model_info
-
-    paths = [] if "://" in args.export_dir else pathlib.Path(args.export_dir).glob(INFO_FILES)
-    return any(parse_model_info(path.read_text("utf-8"), str(path)).jit_compile for path in paths)
-
-
 def _serve_embedded(args: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    start = _Start(args)
+    while not start.done.is_set() and not stop.wait(_LOOK_SECONDS):
+        pass
+    if not start.done.is_set():
+        print("stopped before a model was loaded", flush=True)
+        _leave()
+    server = start.server()
+    stop.wait()
+    print("shutting down", flush=True)
+    if not server.stop():
+        print("some requests were not answered in time and are given up", flush=True)
+        _leave()
+    return 0
+
+
+class _Start:
+    """Imports, loads and listens in a thread, so that a signal is heard meanwhile."""
+
+    def __init__(self, args: argparse.Namespace):
+        self._args, self.done = args, threading.Event()
+        self._server: Any = None
+        self._error: BaseException | None = None
+        threading.Thread(target=self._run, name="start", daemon=True).start()
+
+    def server(self):
+        """The server, once it is done. Raises what starting it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._server
+
+    def _run(self) -> None:
+        try:
+            self._server = _started_server(self._args)
+        except BaseException as error:
+            self._error = error
+        self.done.set()
+
+
+def _started_server(args: argparse.Namespace):
     import logging
 
-    from export.server.embedded import EmbeddedServer, ServerConfig
+    from export.client.protocols import join_address
+    from export.server.embedded import EmbeddedServer
     from export.server.models import ModelConfig
-    from export.server.requests.limits import Limits
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config = ServerConfig(
+    name = _name(args)
+    models = [ModelConfig(name, args.export_dir, args.num_latest)]
+    server = EmbeddedServer(models, _server_config(args))
+    server.start()
+    print(
+        f"serving {name}: gRPC {join_address(args.host, server.grpc_port)}, "
+        f"REST http://{join_address(args.host, server.rest_port)}/v1/models/{name}",
+        flush=True,
+    )
+    return server
+
+
+def _server_config(args: argparse.Namespace):
+    from export.server.embedded import ServerConfig
+    from export.server.requests.limits import ConnectionLimits, Limits
+
+    return ServerConfig(
         host=args.host,
         grpc_port=args.grpc_port,
         rest_port=args.rest_port,
@@ -124,34 +181,50 @@ def _serve_embedded(args: argparse.Namespace) -> int:
         grace_seconds=args.grace_seconds,
         limits=Limits(
             max_body_bytes=int(args.max_body_mib * 2**20),
+            max_answer_bytes=int(args.max_answer_mib * 2**20),
             max_rows=args.max_rows,
             max_elements=args.max_elements,
+            max_picture_pixels=args.max_picture_pixels,
             timeout_seconds=args.timeout_seconds,
         ),
+        connections=ConnectionLimits(
+            max_connections=args.max_connections,
+            max_in_flight_bytes=int(args.max_in_flight_mib * 2**20),
+            header_seconds=args.header_timeout_seconds,
+            body_seconds=args.body_timeout_seconds,
+            answer_seconds=args.timeout_seconds,
+        ),
     )
-    name = _name(args)
-    with EmbeddedServer([ModelConfig(name, args.export_dir, args.num_latest)], config) as server:
-        print(
-            f"serving {name}: gRPC {args.host}:{server.grpc_port}, "
-            f"REST http://{args.host}:{server.rest_port}/v1/models/{name}",
-            flush=True,
-        )
-        stop.wait()
-        print("shutting down", flush=True)
-    return 0
+
+
+def _leave() -> None:
+    """Ends the process though threads of it run on, in the graph or the loader."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    for flag in ("max_waiting", "num_graph_threads", "max_rows", "max_elements"):
-        check_at_least(getattr(args, flag), 1, f"--{flag}")
-    for flag in ("timeout_seconds", "max_body_mib"):
-        check_positive(getattr(args, flag), f"--{flag}")
+    for flag, (default, _) in EMBEDDED_FLAGS.items():
+        if flag != "grace_seconds":
+            check = check_positive if isinstance(default, float) else _check_count
+            check(getattr(args, flag), f"--{flag}")
+    check_positive(args.timeout_seconds, "--timeout_seconds")
     for flag in ("poll_seconds", "num_latest", "grace_seconds"):
         check_at_least(getattr(args, flag), 0, f"--{flag}")
+    if args.max_in_flight_mib < args.max_body_mib:
+        raise UserError(
+            f"--max_in_flight_mib={args.max_in_flight_mib:g} is below --max_body_mib="
+            f"{args.max_body_mib:g}, so that the largest request never fits; raise it"
+        )
+
+
+def _check_count(value: int, flag: str) -> None:
+    check_at_least(value, 1, flag)
 
 
 def _name(args: argparse.Namespace) -> str:
     name = args.name or os.path.basename(args.export_dir.rstrip("/")) or "model"
-    if "/" in name or ":" in name:
-        raise UserError(f"--name={name!r} must contain neither `/` nor `:`")
+    if any(character in name for character in '/:"\\') or not name.isprintable():
+        raise UserError(f'--name={name!r} must contain none of `/`, `:`, `"` and `\\`')
     return name

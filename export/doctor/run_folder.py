@@ -20,7 +20,7 @@ def check_run(model_dir: str) -> Iterator[Finding]:
         yield problem(model_dir, "no config.yaml", "give the --model_dir of `mmstack train`")
         return
     try:
-        config = load_config([config_file])
+        config = load_config([config_file], trains=False)
     except UserError as error:
         yield problem(config_file, str(error), "restore the file; a run's config is not edited")
     else:

@@ -1,14 +1,16 @@
 """What both protocols share: find the model, check the request, run it."""
 
+import contextlib
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, TimeoutError
 
 import numpy as np
 
-from export.server.executor import Executor
+from export.server.executor import Executor, queue_full
 from export.server.loaded import LoadedVersion
 from export.server.models import Models
 from export.server.protocols.metrics import Metrics
@@ -33,12 +35,38 @@ class Core:
     def __init__(self, models: Models, executor: Executor, limits: Limits, metrics: Metrics):
         self.models, self.executor, self.limits, self.metrics = models, executor, limits, metrics
         self.draining = False
-        metrics.queue_length.set_function(lambda: executor.num_waiting)
+        self._num_waiting_media, self._media_lock = 0, threading.Lock()
+        metrics.queue_length.set_function(lambda: self.num_waiting)
 
     @property
     def ready(self) -> bool:
         """Whether a load balancer should send requests here."""
         return self.models.ready and not self.draining
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests in the queue of the graph, and media files that wait to be decoded."""
+        return self.executor.num_waiting + self._num_waiting_media
+
+    def admit(self) -> None:
+        """Raises RequestError where a new request would not be answered: UNAVAILABLE while the
+        server shuts down, QUEUE_FULL while the queue is full."""
+        if self.draining:
+            raise RequestError(Code.UNAVAILABLE, "the server is shutting down")
+        if self.num_waiting >= self.executor.max_waiting:
+            raise queue_full(self.executor.max_waiting)
+
+    @contextlib.contextmanager
+    def waiting_media(self):
+        """Around the waiting of a media file. Raises RequestError as `admit` does."""
+        with self._media_lock:
+            self.admit()
+            self._num_waiting_media += 1
+        try:
+            yield
+        finally:
+            with self._media_lock:
+                self._num_waiting_media -= 1
 
     def submit(
         self,
@@ -78,7 +106,7 @@ class Core:
     def wait(self, future: Future, timeout_seconds: float = math.inf) -> dict[str, np.ndarray]:
         """The outputs of a submitted request. Raises RequestError."""
         try:
-            return future.result(min(self.limits.timeout_seconds, timeout_seconds))
+            return future.result(max(min(self.limits.timeout_seconds, timeout_seconds), 0))
         except TimeoutError:
             future.cancel()
             raise deadline_error() from None

@@ -1,29 +1,38 @@
 """The embedded server: TensorFlow Serving's gRPC and REST protocols in one Python process."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import threading
+import time
 from concurrent import futures
 
 import grpc
 from aiohttp import web
 from tensorflow import make_ndarray
 
-from export.client.protocols import GrpcClient, RestClient
+from export.client.protocols import GrpcClient, RestClient, join_address
 from export.server.core import Core
 from export.server.executor import Executor
 from export.server.loaded import read_warmup_requests
 from export.server.models import ModelConfig, Models
+from export.server.protocols.connections import Connections, listen
 from export.server.protocols.grpc_services import GrpcServices
 from export.server.protocols.media import MediaPrediction
 from export.server.protocols.metrics import Metrics
 from export.server.protocols.ports import check_port
+from export.server.protocols.receiving import Receiving
 from export.server.protocols.rest import RestApplication
-from export.server.requests.limits import Limits
+from export.server.requests.limits import ConnectionLimits, Limits
 from mm_models.errors import UserError
 
 logger = logging.getLogger(__name__)
+# Each may hold a message of the largest size.
+_MAX_SLOW_GRPC_MESSAGES = 4
+_GRPC_HANDSHAKE_SECONDS = 10
+# Of the grace, for closing what has finished.
+_CLOSING_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +46,9 @@ class ServerConfig:
         num_graph_threads: calls of a graph at the same time.
         max_waiting: requests in the queue before RESOURCE_EXHAUSTED.
         max_grpc_calls: gRPC calls handled at the same time.
-        grace_seconds: for requests in flight at shutdown.
+        grace_seconds: from the call of `stop` to its return; requests in flight are answered in it.
         limits: bounds of one request.
+        connections: bounds of HTTP connections; the deadline of bodies holds for gRPC too.
     """
 
     host: str = "127.0.0.1"
@@ -48,8 +58,9 @@ class ServerConfig:
     num_graph_threads: int = 2
     max_waiting: int = 256
     max_grpc_calls: int = 64
-    grace_seconds: float = 10.0
+    grace_seconds: float = 8.0
     limits: Limits = dataclasses.field(default_factory=Limits)
+    connections: ConnectionLimits = dataclasses.field(default_factory=ConnectionLimits)
 
 
 class EmbeddedServer:
@@ -90,26 +101,42 @@ class EmbeddedServer:
             raise UserError(self._why_not_ready(models))
         executor = Executor(metrics, config.num_graph_threads, config.max_waiting)
         self.core = Core(models, executor, config.limits, metrics)
+        self._connections = Connections(config.connections)
         self._start_grpc()
         self._start_rest()
         self._ask_itself()
 
-    def stop(self) -> None:
-        """Turns readiness off, refuses new requests, lets those in flight finish."""
+    def stop(self) -> bool:
+        """Turns readiness off, refuses new requests, lets those in flight finish.
+
+        Returns:
+            Whether all of them did within the grace, so that no thread is left running.
+        """
         if self.core is None:
-            return
+            return True
+        deadline = time.monotonic() + self.config.grace_seconds
+        drained_by = deadline - min(_CLOSING_SECONDS, self.config.grace_seconds / 2)
         self.core.draining = True
-        grpc_stopped = self._grpc.stop(self.config.grace_seconds)
-        rest_stopped = asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop)
-        rest_stopped.result(self.config.grace_seconds + 5)
-        grpc_stopped.wait()
+        grpc_stopped = self._grpc.stop(max(drained_by - time.monotonic(), 0))
+        stopping = asyncio.run_coroutine_threadsafe(self._stop_rest(drained_by), self._loop)
+        with contextlib.suppress(futures.TimeoutError):
+            stopping.result(_left(deadline))
+        is_done = grpc_stopped.wait(_left(deadline))
+        self._receiving.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._rest_thread.join()
-        self._loop.close()
-        self._media.close()
-        self.core.executor.close(self.config.grace_seconds)
-        self.core.models.stop()
+        self._rest_thread.join(_left(deadline))
+        self._media.close(_left(deadline))
+        is_done &= self.core.executor.close(_left(deadline))
+        is_done &= self.core.models.stop(_left(deadline))
         self.core = None
+        return is_done
+
+    async def _stop_rest(self, drained_by: float) -> None:
+        while self._connections.num_busy and time.monotonic() < drained_by:
+            await asyncio.sleep(0.02)
+        self._accepting.cancel()
+        self._listener.close()
+        await self._runner.cleanup()
 
     def _start_grpc(self) -> None:
         size = self.config.limits.max_body_bytes
@@ -119,14 +146,18 @@ class EmbeddedServer:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", size),
                 ("grpc.max_send_message_length", -1),
+                ("grpc.max_allowed_incoming_connections", self._connections.most),
+                ("grpc.server_handshake_timeout_ms", 1000 * _GRPC_HANDSHAKE_SECONDS),
             ],
             # Beyond the threads, as many again may wait for one; then RESOURCE_EXHAUSTED.
             maximum_concurrent_rpcs=2 * self.config.max_grpc_calls,
         )
         allowed = frozenset(model.base_path.rstrip("/") for model in self._model_configs)
-        services = GrpcServices(self.core, allowed)
+        seconds = self.config.connections.body_seconds
+        self._receiving = Receiving(seconds, _MAX_SLOW_GRPC_MESSAGES)
+        services = GrpcServices(self.core, self._receiving, allowed)
         self._grpc.add_generic_rpc_handlers(services.handlers())
-        address = f"{self.config.host}:{self.config.grpc_port}"
+        address = join_address(self.config.host, self.config.grpc_port)
         try:
             self.grpc_port = self._grpc.add_insecure_port(address)
         except RuntimeError:
@@ -151,16 +182,19 @@ class EmbeddedServer:
 
     async def _listen(self) -> None:
         app = RestApplication(self.core, self._media).build()
-        seconds = self.config.grace_seconds
+        seconds = _CLOSING_SECONDS / 4
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=seconds)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.config.host, self.config.rest_port)
-        await site.start()
-        self.rest_port = site._server.sockets[0].getsockname()[1]
+        self._listener = listen(self.config.host, self.config.rest_port)
+        self.rest_port = self._listener.getsockname()[1]
+        accepting = self._connections.serve(self._listener, self._runner.server)
+        self._accepting = asyncio.create_task(accepting)
 
     def _ask_itself(self) -> None:
         """One request by each protocol, so that a client's first one finds threads warm."""
-        host = "127.0.0.1" if self.config.host in ("", "0.0.0.0") else self.config.host
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(
+            self.config.host, self.config.host
+        )
         for model in self._model_configs:
             version = self.core.models.get(model.name)
             request = next(read_warmup_requests(version.path), None)
@@ -168,7 +202,7 @@ class EmbeddedServer:
                 continue
             arrays = {name: make_ndarray(proto) for name, proto in request.inputs.items()}
             for kind, port in ((GrpcClient, self.grpc_port), (RestClient, self.rest_port)):
-                with kind(f"{host}:{port}", model.name) as client:
+                with kind(join_address(host, port), model.name) as client:
                     client.predict(arrays, request.model_spec.signature_name)
 
     def _why_not_ready(self, models: Models) -> str:
@@ -179,3 +213,7 @@ class EmbeddedServer:
             found = "; ".join(errors) or "no numbered version directory to serve"
             reasons.append(f"model {config.name!r} in {config.base_path}: {found}")
         return "; ".join(reasons) + " (see `mmstack export`)"
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.0)

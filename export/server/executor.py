@@ -51,7 +51,7 @@ class Executor:
 
     def __init__(self, metrics: Metrics, num_threads: int = 2, max_waiting: int = 256):
         self._metrics = metrics
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._waiting: collections.deque[_Work] = collections.deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -90,10 +90,8 @@ class Executor:
         with self._changed:
             if self._closed:
                 raise RequestError(Code.UNAVAILABLE, "the server is shutting down")
-            if len(self._waiting) >= self._max_waiting:
-                raise RequestError(
-                    Code.QUEUE_FULL, f"{self._max_waiting} requests are waiting; try again later"
-                )
+            if len(self._waiting) >= self.max_waiting:
+                raise queue_full(self.max_waiting)
             version.begin()
             work.future.add_done_callback(lambda _: version.end())
             here = may_block and self._may_run_here(version)
@@ -107,14 +105,15 @@ class Executor:
             self._run_counted([work])
         return work.future
 
-    def close(self, timeout_seconds: float) -> None:
-        """Answers what is queued, then stops the workers."""
+    def close(self, timeout_seconds: float) -> bool:
+        """Answers what is queued, then stops the workers; False where a call still runs then."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         deadline = time.monotonic() + timeout_seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     @property
     def num_waiting(self) -> int:
@@ -213,6 +212,11 @@ class Executor:
                     message = f"{name!r} has shape {list(output.shape)} for {num_rows} rows"
                     raise RequestError(Code.INTERNAL, f"output {message}")
         return outputs
+
+
+def queue_full(max_waiting: int) -> RequestError:
+    """For a request that would have to wait behind too many others."""
+    return RequestError(Code.QUEUE_FULL, f"{max_waiting} requests are waiting; try again later")
 
 
 def _still_wanted(work: _Work) -> bool:

@@ -1,5 +1,6 @@
 """One version of a model in memory."""
 
+import dataclasses
 import pathlib
 import threading
 import time
@@ -10,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
 
+from export.server.decoded_inputs import DecodedInputs
 from export.server.requests.errors import Code, RequestError, graph_error_sentence, invalid
 from export.server.requests.limits import Limits
 from export.server.requests.signature import FieldSpec, Signature, with_filled_rows
@@ -45,17 +47,23 @@ class LoadedVersion:
         started = time.monotonic()
         proto = read_saved_model(path)
         op_policy.import_libraries(op_policy.check_ops(proto, path))
-        self.signature_def_map = _signature_defs(proto)
+        graph = _serving_graph(proto)
+        self.signature_def_map = _signature_defs(graph)
         self.batching = _read_batching(path)
         sizes = self.batching.allowed_batch_sizes if self.batching is not None else ()
-        self.signatures = {
-            name: with_filled_rows(
-                Signature(name, _fields(definition.inputs), _fields(definition.outputs)), sizes
-            )
-            for name, definition in self.signature_def_map.signature_def.items()
-        }
+        self.signatures: dict[str, Signature] = {}
+        self._unserved: dict[str, str] = {}
+        decoded = DecodedInputs(graph)
+        for name, definition in self.signature_def_map.signature_def.items():
+            try:
+                signature = _signature(name, definition, decoded)
+            except UserError as error:
+                self._unserved[name] = str(error)
+            else:
+                self.signatures[name] = with_filled_rows(signature, sizes)
         if not self.signatures:
-            raise UserError(f"{path}: the SavedModel has no signature")
+            reason = "; ".join(self._unserved.values()) or "the SavedModel has no signature"
+            raise UserError(f"{path}: {reason}")
         self._loaded = tf.saved_model.load(path)
         self._functions = dict(self._loaded.signatures)
         self._in_flight = 0
@@ -65,6 +73,8 @@ class LoadedVersion:
     def signature(self, name: str) -> Signature:
         """The signature, `serving_default` for an empty name. Raises RequestError."""
         name = name or layout.DEFAULT_SIGNATURE
+        if name in self._unserved:
+            raise invalid(self._unserved[name])
         if name not in self.signatures:
             raise invalid(
                 f"model {self.model_name!r} version {self.number} has no signature {name[:80]!r}; "
@@ -158,23 +168,41 @@ def _read_batching(path: str) -> BatchingParameters | None:
         return BatchingParameters.from_text(stream.read(), file)
 
 
-def _signature_defs(proto: saved_model_pb2.SavedModel) -> get_model_metadata_pb2.SignatureDefMap:
+def _serving_graph(proto: saved_model_pb2.SavedModel) -> meta_graph_pb2.MetaGraphDef:
+    """The graph with the tag `serve`; an empty one where there is none."""
     serving = [graph for graph in proto.meta_graphs if "serve" in graph.meta_info_def.tags]
+    return serving[0] if serving else meta_graph_pb2.MetaGraphDef()
+
+
+def _signature_defs(graph: meta_graph_pb2.MetaGraphDef) -> get_model_metadata_pb2.SignatureDefMap:
     definitions = get_model_metadata_pb2.SignatureDefMap()
-    for name, definition in serving[0].signature_def.items() if serving else ():
+    for name, definition in graph.signature_def.items():
         if not name.startswith("__"):
             definitions.signature_def[name].CopyFrom(definition)
     return definitions
 
 
-def _fields(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, FieldSpec]:
-    return {key: _field(key, info) for key, info in sorted(infos.items())}
+def _signature(
+    name: str, definition: meta_graph_pb2.SignatureDef, decoded: DecodedInputs
+) -> Signature:
+    """Raises UserError for a field of a dtype that no request can hold."""
+    inputs = {
+        key: dataclasses.replace(
+            _field(name, key, info), holds_pictures=decoded.holds_pictures(info)
+        )
+        for key, info in sorted(definition.inputs.items())
+    }
+    outputs = {key: _field(name, key, info) for key, info in sorted(definition.outputs.items())}
+    return Signature(name, inputs, outputs)
 
 
-def _field(name: str, info: meta_graph_pb2.TensorInfo) -> FieldSpec:
+def _field(signature_name: str, name: str, info: meta_graph_pb2.TensorInfo) -> FieldSpec:
     if info.dtype not in NUMPY_DTYPES:
-        found = dtype_name(info.dtype)
-        raise UserError(f"signature field {name!r} is {found}, which cannot be served")
+        raise UserError(
+            f"signature {signature_name!r} cannot be served: its field {name!r} is "
+            f"{dtype_name(info.dtype)}; cast it in the graph to one of "
+            f"{', '.join(sorted(map(dtype_name, NUMPY_DTYPES)))}"
+        )
     shape = None
     if not info.tensor_shape.unknown_rank:
         shape = tuple(dim.size if dim.size >= 0 else None for dim in info.tensor_shape.dim)

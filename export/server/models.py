@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from export.server.loaded import LoadedVersion
 from export.server.protocols.metrics import Metrics
-from export.server.requests.errors import Code, RequestError
+from export.server.requests.errors import Code, RequestError, invalid
 from export.server.requests.limits import Limits
 from export.version import layout
 from mm_models.errors import UserError
@@ -47,13 +47,37 @@ class ModelConfig:
         return newest_first[: self.num_latest] if self.num_latest else newest_first
 
 
+# Path, length and time of every file of a version.
+_Contents = frozenset[tuple[str, int, int]]
+
+
 @dataclasses.dataclass
 class VersionState:
-    """What ModelService tells of one version: `state` as in `ModelVersionStatus.State`."""
+    """What ModelService tells of one version, and what loading it has come to.
+
+    Attributes:
+        state: as in `ModelVersionStatus.State`.
+        error: why it does not load.
+        attempts: to load the contents of `tried`.
+        tried, seen: contents of the folder at the last attempt and at the last look.
+    """
 
     state: str = "START"
     error: str = ""
     attempts: int = 0
+    tried: _Contents | None = None
+    seen: _Contents | None = None
+
+    def is_due(self, contents: _Contents) -> bool:
+        """Whether to try now: at once, thrice with the same contents, and whenever others have come
+        and are the same at two looks, as when a slow upload ends."""
+        is_settled, self.seen = contents == self.seen, contents
+        if contents == self.tried:
+            return self.attempts < MAX_LOAD_ATTEMPTS
+        if self.tried is not None and not is_settled:
+            return False
+        self.attempts, self.tried = 0, contents
+        return True
 
 
 class Models:
@@ -88,11 +112,13 @@ class Models:
             )
             self._thread.start()
 
-    def stop(self) -> None:
-        """Ends the polling."""
+    def stop(self, timeout_seconds: float = 60.0) -> bool:
+        """Ends the polling; False where a version is still being loaded then."""
         self._stopped.set()
-        if self._thread:
-            self._thread.join(timeout=60)
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
 
     @property
     def ready(self) -> bool:
@@ -134,7 +160,27 @@ class Models:
             raise RequestError(Code.NOT_FOUND, message)
 
     def reconfigure(self, configs: list[ModelConfig]) -> None:
-        """Replaces the configuration and polls once; models left out are unloaded."""
+        """Replaces the configuration and polls once; models left out are unloaded.
+
+        Raises:
+            RequestError: a label stands for a version that is not loaded; nothing is changed then.
+        """
+        before = list(self._configs.values())
+        self._apply(configs)
+        wrong = [self._wrong_labels(config) for config in configs]
+        if any(wrong):
+            self._apply(before)
+            raise invalid("; ".join(filter(None, wrong)))
+
+    def _wrong_labels(self, config: ModelConfig) -> str:
+        with self._table_lock:
+            loaded = sorted(self._loaded[config.name])
+        labels = {label: number for label, number in config.labels.items() if number not in loaded}
+        if not labels:
+            return ""
+        return f"labels {labels} of model {config.name!r} name versions that are not among {loaded}"
+
+    def _apply(self, configs: list[ModelConfig]) -> None:
         with self._poll_lock, self._table_lock:
             self._configs = {config.name: config for config in configs}
             for name in self._configs:
@@ -164,7 +210,9 @@ class Models:
 
     def _load(self, config: ModelConfig, number: int) -> None:
         state = self._states[config.name].setdefault(number, VersionState())
-        if number in self._loaded[config.name] or state.attempts >= MAX_LOAD_ATTEMPTS:
+        if number in self._loaded[config.name]:
+            return
+        if not state.is_due(_contents(config.base_path, number)):
             return
         state.state, state.error, state.attempts = "LOADING", "", state.attempts + 1
         started = time.monotonic()
@@ -179,7 +227,7 @@ class Models:
         seconds = time.monotonic() - started
         with self._table_lock:
             self._loaded[config.name][number] = version
-            state.state, state.attempts = "AVAILABLE", 0
+            state.state, state.attempts, state.tried = "AVAILABLE", 0, None
         self._metrics.version_available.labels(config.name, str(number)).set(1)
         self._metrics.load_seconds.labels(config.name, str(number)).set(seconds)
         logger.info(
@@ -216,6 +264,17 @@ def _version_path(base_path: str, number: int) -> str:
         if layout.version_number(name.rstrip("/")) == number:
             return f"{base_path.rstrip('/')}/{name.rstrip('/')}"
     raise UserError(f"{base_path} no longer holds version {number}")
+
+
+def _contents(base_path: str, number: int) -> _Contents:
+    """Empty while the folder cannot be read."""
+    found = []
+    with contextlib.suppress(tf.errors.OpError, UserError):
+        for folder, _, names in tf.io.gfile.walk(_version_path(base_path, number)):
+            for name in names:
+                stat = tf.io.gfile.stat(f"{folder}/{name}")
+                found.append((f"{folder}/{name}", stat.length, stat.mtime_nsec))
+    return frozenset(found)
 
 
 def _present_versions(base_path: str) -> list[int]:

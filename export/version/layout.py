@@ -9,6 +9,10 @@ SIGNATURE_DOCS_FILE = "signatures.md"
 GOLDEN_FILE = "golden.npz"
 EXAMPLE_FOLDER = "example"
 TEMPORARY_PREFIX = ".tmp-"
+SERVING_BATCHING_FLAGS = (
+    "--enable_batching=true",
+    "--enable_per_model_batching_parameters=true",
+)
 DEFAULT_SIGNATURE = "serving_default"
 DEFAULT_GRPC_PORT = 8500
 DEFAULT_REST_PORT = 8501

@@ -181,10 +181,16 @@ def _signature_table(signatures: Signatures) -> str:
 
 
 def _server_needs(info: ModelInfo) -> str:
-    batching = (
-        f"Requests may be merged along axis 0: `{layout.BATCHING_FILE}` has the parameters "
-        "(TensorFlow Serving: `--enable_batching --enable_per_model_batching_parameters`)."
-    )
+    batching = f"Requests may be merged along axis 0: `{layout.BATCHING_FILE}` has the parameters"
+    if info.has_fixed_inner_axes:
+        flags = " ".join(flag.removesuffix("=true") for flag in layout.SERVING_BATCHING_FLAGS)
+        batching += f" (TensorFlow Serving: `{flags}`)."
+    else:
+        batching += (
+            " for the embedded server. TensorFlow Serving must be started without "
+            f"`{layout.SERVING_BATCHING_FLAGS[0].removesuffix('=true')}`: it merges no requests of "
+            "signatures whose inputs have free axes behind the rows."
+        )
     if info.jit_compile:
         batching += (
             " Loops that write are compiled with XLA, which a server must have (TensorFlow Serving "

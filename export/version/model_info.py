@@ -66,6 +66,15 @@ class ModelInfo:
     prompts: dict[str, str] = dataclasses.field(default_factory=dict)
     default_prompt: str = ""
 
+    @property
+    def has_fixed_inner_axes(self) -> bool:
+        """Whether every input of every signature has one shape behind its rows.
+
+        TensorFlow Serving merges requests of such signatures alone.
+        """
+        inputs = [field for doc in self.signatures.values() for field in doc.inputs.values()]
+        return all(None not in field.lengths[1:] for field in inputs)
+
     def to_json(self) -> str:
         """The file's text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

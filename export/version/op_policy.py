@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 from mm_models.errors import UserError
 
-# They run Python, or touch files at the request's will. The loader's own save and restore functions
-# and table initialisers read assets by other operations.
+# They run Python, touch files at the request's will, or make any amount of data of a few bytes. The
+# loader's own save and restore functions and table initialisers read assets by other operations.
 REFUSED_OPS = frozenset(
     (
         *("PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction", "PrintV2"),
         *("ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "WholeFileReaderV2"),
+        *("DecodeCompressed", "ParseTensor"),
         *("Save", "SaveSlices", "TFRecordDataset", "TextLineDataset", "FixedLengthRecordDataset"),
     )
 )
@@ -47,8 +48,8 @@ def check_ops(saved_model, where: str) -> OpReport:
     refused = sorted(ops & REFUSED_OPS)
     if refused:
         raise UserError(
-            f"{where}: the graph holds {refused}, which run Python or touch files; "
-            "export it without them"
+            f"{where}: the graph holds {refused}, which run Python, touch files or grow "
+            "without bound; export it without them"
         )
     compiled = sorted(op for op in ops if op.startswith("Xla"))
     if compiled:

@@ -13,7 +13,8 @@ class KeyMap:
 
     Attributes:
         format: what users call it, as in `--to`.
-        container: key of `weight_formats.CONTAINERS`.
+        container: key of `weight_formats.CONTAINERS`, in which weights are written; they are read
+            from any.
         signature: regular expression, found in a key of every such file and in no key of another.
         part: class of the models or layers whose weights they are.
         places: (part, source or None) -> list of Place; None when exporting. Raises UserError for a
@@ -25,6 +26,9 @@ class KeyMap:
         check: (part, source as opened) -> None; raises UserError where sizes, or settings beside
             the weights, are those of another model. Empty: shapes alone say what does not fit.
         settings: part -> dict, what is written beside the weights; empty: nothing.
+        files: (part, content of a SentencePiece model or empty) -> further files beside the weights
+            by name, such as a tokenizer's: bytes, or what becomes JSON. Empty: none.
+        takes_vocabulary: whether `files` has a place for a SentencePiece model.
         elsewhere: see `mapping.load`, on canonical keys.
     """
 
@@ -37,6 +41,8 @@ class KeyMap:
     fits: str = ""
     check: str = ""
     settings: str = ""
+    files: str = ""
+    takes_vocabulary: bool = False
     elsewhere: str = ""
 
 
@@ -64,6 +70,7 @@ KEY_MAPS = (
         fits="mm_models.checkpoints.keys.huggingface_vit_names:fits",
         check="mm_models.checkpoints.keys.huggingface_vit_names:check",
         settings="mm_models.checkpoints.keys.huggingface_vit_names:settings",
+        files="mm_models.checkpoints.keys.huggingface_vit_names:files",
     ),
     KeyMap(
         format="huggingface",
@@ -75,6 +82,7 @@ KEY_MAPS = (
         fits="mm_models.checkpoints.keys.huggingface_siglip:fits",
         check="mm_models.checkpoints.keys.huggingface_siglip:check",
         settings="mm_models.checkpoints.keys.huggingface_siglip:settings",
+        files="mm_models.checkpoints.keys.huggingface_siglip:files",
         elsewhere=r"^(text_model\.|logit_(scale|bias)$)",
     ),
     KeyMap(
@@ -85,13 +93,15 @@ KEY_MAPS = (
         places="mm_models.checkpoints.keys.huggingface_t5:places",
         check="mm_models.checkpoints.keys.huggingface_t5:check",
         settings="mm_models.checkpoints.keys.huggingface_t5:settings",
+        files="mm_models.checkpoints.keys.huggingface_t5:files",
+        takes_vocabulary=True,
         # Old files have a table that cross-attention never reads.
         elsewhere=r"\.EncDecAttention\.relative_attention_bias\.weight$",
     ),
     KeyMap(
         format="t5x",
         container="t5x",
-        signature=r"^token_embedder/embedding$",
+        signature=r"(^|/)token_embedder/embedding$",
         part=_T5,
         places="mm_models.checkpoints.keys.t5x_t5:places",
         canonical="mm_models.checkpoints.keys.t5x_t5:canonical",

@@ -60,14 +60,15 @@ class RenamedSource:
         """Arrays of all layers in one become one for each layer.
 
         Args:
-            pattern: regular expression, searched in keys of stacked arrays.
+            pattern: regular expression, searched in keys of stacked arrays; one that has no such
+                axis stays as it is.
             name: what takes the place of the match, with `{index}` for the layer.
             axis: along which the layers lie.
         """
         arrays = {}
         for key, array in self._arrays.items():
             found = re.search(pattern, key)
-            if not found:
+            if not found or len(array.shape) <= axis:
                 arrays[key] = array
                 continue
             # Read once for all layers, which are asked for one by one.

@@ -5,13 +5,16 @@ code base calls the weights of one kind of model (`key_maps.KeyMap`). Modules of
 only when asked for.
 """
 
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
+import numpy as np
 
 from mm_models.checkpoints import mapping
-from mm_models.checkpoints.containers import foreign_files
+from mm_models.checkpoints.containers import foreign_files, number_types
+from mm_models.checkpoints.containers.container import Container, Extras
 from mm_models.checkpoints.key_maps import KeyMap
 from mm_models.checkpoints.mapping import Place, Source
 from mm_models.checkpoints.renamed_source import RenamedSource
@@ -25,6 +28,7 @@ CONTAINERS = {
     "safetensors": "mm_models.checkpoints.containers.safetensors:SafetensorsContainer",
     "npz": "mm_models.checkpoints.containers.npz:NpzContainer",
     "t5x": "mm_models.checkpoints.containers.t5x:T5xContainer",
+    "ocdbt": "mm_models.checkpoints.containers.ocdbt:OcdbtContainer",
 }
 
 
@@ -37,20 +41,27 @@ def open_source(path: str) -> tuple[str, Source]:
     Raises:
         UserError: nothing is there, or nothing that this project reads.
     """
-    for name, reference in CONTAINERS.items():
-        container = resolve(reference)()
-        if container.recognises(path):
-            return name, container.open_source(path)
-    raise UserError(foreign_files.explain(path))
+    try:
+        for name, reference in CONTAINERS.items():
+            container = resolve(reference)()
+            if container.recognises(path):
+                return name, container.open_source(path)
+        raise UserError(foreign_files.explain(path))
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); mend that, or copy the weights elsewhere"
+        ) from error
 
 
-def find(container: str, source: Source, key_maps: Sequence[KeyMap]) -> KeyMap:
-    """The key map of a source. Raises UserError when it has no known code base's keys."""
+def find(source: Source, key_maps: Sequence[KeyMap]) -> KeyMap:
+    """The key map of a source, whatever the container that its arrays lie in.
+
+    Raises UserError when it has no known code base's keys.
+    """
     for key_map in key_maps:
-        found = any(re.search(key_map.signature, key) for key in source.shapes)
-        if key_map.container == container and found:
+        if any(re.search(key_map.signature, key) for key in source.shapes):
             return key_map
-    some = ", ".join(list(source.shapes)[:3])
+    some = ", ".join(list(source.shapes)[:3]) or "none at all"
     formats = ", ".join(dict.fromkeys(key_map.format for key_map in key_maps))
     raise UserError(
         f"{source.path} has keys such as {some}, which are none of a known format; weights of "
@@ -95,13 +106,61 @@ def holds(key_map: KeyMap, layer: keras.Layer) -> bool:
     return not key_map.fits or resolve(key_map.fits)(layer)
 
 
-def write(key_map: KeyMap, part: keras.Layer, path: str, *, step: int) -> str:
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """How weights are written.
+
+    Attributes:
+        step: training step of the weights.
+        dtype: float32, float16 or bfloat16, in which numbers with a fraction are written; empty: as
+            they are.
+        shard_bytes: see `container.Extras`.
+        vocabulary: content of the SentencePiece model that goes along, where the format has a place
+            for one; empty for none.
+    """
+
+    step: int = 0
+    dtype: str = ""
+    shard_bytes: int = 0
+    vocabulary: bytes = b""
+
+
+def write(key_map: KeyMap, part: keras.Layer, path: str, output: Output = Output()) -> str:
     """Writes the weights of `part`, with their settings, and returns what to open.
 
     Raises:
-        UserError: the map has not all weights, or `path` exists or cannot be written.
+        UserError: the map has not all weights, one does not fit into `dtype`, or `path` exists or
+            cannot be written.
     """
     values = mapping.stored_values(places_of(key_map, part))
-    settings = resolve(key_map.settings)(part) if key_map.settings else None
-    container = resolve(CONTAINERS[key_map.container])()
-    return container.write(values, path, step=step, settings=settings)
+    if output.dtype:
+        values = _cast(values, output.dtype)
+    extras = Extras(
+        step=output.step,
+        settings=resolve(key_map.settings)(part) if key_map.settings else None,
+        files=resolve(key_map.files)(part, output.vocabulary) if key_map.files else {},
+        shard_bytes=output.shard_bytes,
+    )
+    return container_of(key_map).write(values, path, extras)
+
+
+def container_of(key_map: KeyMap) -> Container:
+    """The container in which the code base of a map keeps its weights."""
+    return resolve(CONTAINERS[key_map.container])()
+
+
+def _cast(values: Iterable[tuple[str, np.ndarray]], dtype: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Raises UserError for a number that becomes infinite."""
+    kind = number_types.named(dtype)
+    for key, value in values:
+        if not np.issubdtype(value.dtype, np.floating) and value.dtype != number_types.BFLOAT16:
+            yield key, value
+            continue
+        with np.errstate(over="ignore"):
+            cast = value.astype(kind)
+        if not np.array_equal(np.isfinite(cast), np.isfinite(value)):
+            raise UserError(
+                f"{key} has numbers up to {np.abs(value).max():.3g}, which {dtype} cannot hold; "
+                "write bfloat16 or float32"
+            )
+        yield key, cast

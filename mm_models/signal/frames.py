@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+_JPEG_START = b"\xff\xd8\xff"
+
 # Below this, in the models' range of pixel values, a clip is as good as still.
 LEAST_DEVIATION = 1e-3
 
@@ -22,17 +24,22 @@ class Box(NamedTuple):
     width: tf.Tensor
 
 
-def decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes one JPEG.
+def are_jpegs(encoded: tf.Tensor) -> tf.Tensor:
+    """bool[]: whether all of `encoded: string[frames]` begin as JPEGs do."""
+    return tf.reduce_all(tf.strings.substr(encoded, 0, len(_JPEG_START)) == _JPEG_START)
+
+
+def decode_picture(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes one picture.
 
     Args:
-        encoded: string[] JPEG file content, colour or grey.
+        encoded: string[] content of a JPEG file, or of a PNG or single GIF, in colour or grey.
 
     Returns:
         uint8[height, width, 3] RGB.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are no whole JPEG.
+        tf.errors.InvalidArgumentError: the bytes are no whole picture of these kinds.
     """
     image = tf.io.decode_jpeg(encoded, channels=3)
     image.set_shape([None, None, 3])
@@ -40,7 +47,7 @@ def decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def decode_jpeg_box(encoded: tf.Tensor, box: Box) -> tf.Tensor:
-    """Decodes only the box of one JPEG; equal to cropping the decoded frame.
+    """Decodes only the box of one JPEG, which costs less; equal to cropping the decoded frame.
 
     Args:
         encoded: string[] JPEG file content.

@@ -14,9 +14,11 @@ class Tokenizer(tf.Module, abc.ABC):
 
     Attributes:
         vocabulary_size: ids are in [0, vocabulary_size); 0 is padding.
+        unknown_id: of what the vocabulary lacks.
     """
 
     vocabulary_size: int
+    unknown_id: int
 
     @abc.abstractmethod
     def _ragged_ids(self, strings: tf.Tensor) -> tf.RaggedTensor:

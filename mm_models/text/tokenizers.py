@@ -71,6 +71,7 @@ class WordPieceTokenizer(Tokenizer):
                 "use a vocabulary in BERT's form"
             )
         self.vocabulary_size = len(pieces)
+        self.unknown_id = pieces.index("[UNK]")
         self._tokenizer = tensorflow_text.FastBertTokenizer(
             vocab=pieces,
             token_out_type=tf.int32,

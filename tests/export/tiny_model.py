@@ -46,6 +46,20 @@ class TinyModule(tf.Module):
     def scalar(self, value):
         return {"square": value * value}
 
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.float16, name="half"),
+            tf.TensorSpec([None], tf.bfloat16, name="brain"),
+            tf.TensorSpec([None], tf.uint64, name="wide"),
+        ]
+    )
+    def numbers(self, half, brain, wide):
+        return {"half": 2 * half, "brain": 2 * brain, "wide": wide}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.complex64, name="value")])
+    def unserved(self, value):
+        return {"real": tf.math.real(value)}
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="steps")])
     def spin(self, steps):
         """Takes about a tenth of a millisecond a step."""
@@ -58,7 +72,7 @@ class TinyModule(tf.Module):
 def write_tiny_model(base_path: pathlib.Path, version: int, offset: float, batching=True) -> None:
     """Writes `<base_path>/<version>` by rename."""
     module = TinyModule(offset)
-    names = ["pair", "jpeg", "texts", "pixels", "scalar", "spin"]
+    names = ["pair", "jpeg", "texts", "pixels", "scalar", "spin", "numbers", "unserved"]
     signatures = {name: getattr(module, name) for name in names}
     temporary = base_path / f"{layout.TEMPORARY_PREFIX}{version}"
     tf.saved_model.save(module, str(temporary), {"serving_default": module.affine, **signatures})

@@ -18,7 +18,12 @@ ALLOWED = {
         "mm_models.text.sentinels",
         "mmstack",
     ),
-    "trainers": ("mm_models", "beam_pipelines.record.contract", "mmstack"),
+    "trainers": (
+        "mm_models",
+        "beam_pipelines.record.contract",
+        "beam_pipelines.record.survey",
+        "mmstack",
+    ),
     "export": (
         "mm_models",
         "trainers.registry",

@@ -173,7 +173,7 @@ class ToyInputs:
     def contents(self, input_config) -> dict[str, str]:
         return {"batches": f"endless ones of {DIM} numbers"}
 
-    def batch_facts(self, input_config, seed):
+    def check(self, input_config, name, *, seed, num_classes):
         return [f"  rows {input_config.batch_size}"]
 
     def describe(self, example_ids, input_config):

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from trainers import distribution, runs
     from trainers.evaluation.build import build_evaluators
     from trainers.evaluation.context import EvaluationContext
+    from trainers.evaluation.first_batches import check_inputs
     from trainers.loop.run_folder import read_config
 
     check_overrides(args.overrides)
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     evaluators = {name: evaluators[name] for name in select(list(evaluators), args.evaluators)}
     for evaluator in evaluators.values():
         evaluator.check_model(loaded.model)
+    check_inputs(evaluators)
     writer = None
     if not args.no_pictures:
         writer = tf.summary.create_file_writer(os.path.join(args.model_dir, "eval"))

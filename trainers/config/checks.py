@@ -17,9 +17,13 @@ SAMPLERS = ("proportional", "random", "interval", "loss", "uncertainty")
 SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine")
 
 
-def check_config(config: ExperimentConfig) -> None:
-    """Raises UserError naming the first field that cannot work, its value and what would."""
-    _check_streams(config)
+def check_config(config: ExperimentConfig, *, trains: bool = True) -> None:
+    """Raises UserError naming the first field that cannot work, its value and what would.
+
+    What is not to be trained, such as a model whose weights come from elsewhere, needs no streams.
+    """
+    if config.streams or trains:
+        _check_streams(config)
     _check_alternation(config)
     _check_trainer(config.trainer)
     _check_runtime(config)

@@ -10,9 +10,19 @@ from trainers.config.schema import ExperimentConfig
 
 
 def load_config(
-    config_files: Sequence[str], overrides: Sequence[str] | None = None, *, check: bool = True
+    config_files: Sequence[str],
+    overrides: Sequence[str] | None = None,
+    *,
+    check: bool = True,
+    trains: bool = True,
 ) -> ExperimentConfig:
     """Merges the files in order, then the overrides (`a.b=c`), into a checked ExperimentConfig.
+
+    Args:
+        config_files: paths of YAML files.
+        overrides: texts `a.b=c`.
+        check: refuse values that cannot work.
+        trains: see `checks.check_config`.
 
     Raises:
         UserError: for a missing or malformed file, an unknown key, a wrong type or a value that
@@ -20,7 +30,7 @@ def load_config(
     """
     config = sources.merge(config_files, overrides or [])
     if check:
-        checks.check_config(config)
+        checks.check_config(config, trains=trains)
     return config
 
 

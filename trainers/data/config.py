@@ -27,6 +27,8 @@ class DatasetConfig:
         feature_names: our record key → the key in these files, for foreign records.
         caption_styles: keep only captions of these styles (empty: all).
         caption_languages: keep only captions in these languages (empty: all).
+        may_lack: parts of the input, such as `text`, that no record of this data set need have; any
+            other one that its first records lack is a mistake.
         corrupt_policy: `fail`, or `skip` up to `corrupt_share_limit`.
         share: read only this share of the records, chosen by a hash of their numbers and
             `share_seed`, whatever their labels; a smaller share is part of every larger one.
@@ -36,7 +38,7 @@ class DatasetConfig:
     # Folders may move: what is in them is compared beside the config.
     resume = ResumeRules(
         noted=("caption_styles", "caption_languages", "corrupt_policy", "corrupt_share_limit"),
-        allowed=("path",),
+        allowed=("path", "may_lack"),
         unordered=("feature_names",),
     )
 
@@ -46,6 +48,7 @@ class DatasetConfig:
     feature_names: dict[str, str] = dataclasses.field(default_factory=dict)
     caption_styles: list[str] = dataclasses.field(default_factory=list)
     caption_languages: list[str] = dataclasses.field(default_factory=list)
+    may_lack: list[str] = dataclasses.field(default_factory=list)
     corrupt_policy: str = "fail"
     corrupt_share_limit: float = 0.001
     share: float = 1.0

@@ -41,12 +41,14 @@ class OpenedInput:
         parts: by name, all of them open.
         indexes: one for each data set.
         source: where examples come from.
+        source_part: name of the part that says so; empty where every record is an example.
     """
 
     config: InputConfig
     parts: dict[str, InputPart]
     indexes: list[RecordIndex]
     source: ExampleSource
+    source_part: str = ""
 
     @classmethod
     def open(
@@ -69,12 +71,12 @@ class OpenedInput:
         parts = build_parts(config, name)
         for part in parts.values():
             part.open(indexes, seed=seed, training=training)
-        return cls(config, parts, indexes, _example_source(config, parts, indexes, name))
+        return cls(config, parts, indexes, *_example_source(config, parts, indexes, name))
 
 
 def _example_source(
     config: InputConfig, parts: dict[str, InputPart], indexes: list[RecordIndex], name: str
-) -> ExampleSource:
+) -> tuple[ExampleSource, str]:
     asked = {part: each.example_source() for part, each in parts.items()}
     brought = {part: source for part, source in asked.items() if source is not None}
     if len(brought) > 1:
@@ -82,4 +84,6 @@ def _example_source(
             f"{name} reads {' and '.join(brought)}, which each say where examples come from; set "
             "all but one of them to null"
         )
-    return next(iter(brought.values()), RecordSource(indexes, list(config.datasets.values())))
+    for part, source in brought.items():
+        return source, part
+    return RecordSource(indexes, list(config.datasets.values())), ""

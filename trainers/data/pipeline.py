@@ -1,11 +1,11 @@
 """The input pipeline: order → read → parse → sample → decode → augment → batch."""
 
-import dataclasses
 import functools
 import operator
 import os
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from mm_models.errors import UserError
@@ -14,16 +14,14 @@ from trainers.data.config import InputConfig
 from trainers.data.opening import OpenedInput
 from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
 from trainers.data.order.mixture import MixtureBlock
-from trainers.data.parts.base import InputPart, build_parts
+from trainers.data.parts.base import InputPart
 from trainers.data.processing import BatchProcessor
-from trainers.data.reading.errors import user_errors
 from trainers.data.reading.example_source import ExampleSource, Reader
 from trainers.data.reading.loader import RecordLoader
 from trainers.data.reading.parse import Parser, Wanted
 from trainers.data.reading.reader import RawBatch, Slice
 
 _ENDLESS = 2**62
-_MAX_FACTS_ROWS = 32
 
 Process = Callable[[RawBatch], dict[str, tf.Tensor]]
 Read = Callable[..., RawBatch]
@@ -104,17 +102,31 @@ def slice_of(input_config: InputConfig, context: tf.distribute.InputContext | No
     return Slice(context.input_pipeline_id, replicas // hosts, input_config.batch_size // replicas)
 
 
-def batch_facts(input_config: InputConfig, seed: int) -> list[str]:
-    """What the parts say of the first rows of the first training batch, a line for each part."""
-    num_rows = min(input_config.batch_size, _MAX_FACTS_ROWS)
-    few = dataclasses.replace(input_config, batch_size=num_rows)
-    with user_errors():
-        (batch,) = build_train_dataset(few, seed=seed).take(1).as_numpy_iterator()
-    lines = []
-    for name, part in build_parts(few).items():
-        facts = ", ".join(f"{words} {value:.4g}" for words, value in part.facts(batch).items())
-        lines += [f"  {name} of {num_rows} rows: {facts}"] if facts else []
-    return lines
+def read_batch(opened: OpenedInput, *, seed: int, training: bool) -> dict[str, np.ndarray]:
+    """The first batch of an input, by the operations of the step, run one by one.
+
+    Raises:
+        UserError: a record is damaged, and the data set's policy is to fail.
+        tf.errors.OpError: the batch cannot be made of whole records.
+    """
+    source, batch_size = opened.source, opened.config.batch_size
+    order: TrainingOrder | EvaluationOrder = EvaluationOrder(source.sizes, batch_size)
+    if training:
+        order = TrainingOrder(source.sizes, MixtureBlock(source.weights), batch_size, seed)
+    reader, processor = _stages(opened, order, Slice(0, 1, batch_size), seed)
+    specs = _raw_specs(source, batch_size)
+
+    def read(*, verify: bool) -> dict[str, tf.Tensor]:
+        flat = tf.nest.flatten(reader.read(0, verify=verify))
+        pairs = zip(flat, tf.nest.flatten(specs), strict=True)
+        tensors = [tf.constant(field, spec.dtype) for field, spec in pairs]
+        return processor(tf.nest.pack_sequence_as(specs, tensors))
+
+    try:
+        batch = read(verify=False)
+    except tf.errors.OpError:
+        batch = read(verify=True)
+    return {name: value.numpy() for name, value in batch.items()}
 
 
 def _assemble(
@@ -124,16 +136,8 @@ def _assemble(
     host_slice: Slice,
     seed: int,
 ) -> tf.data.Dataset:
-    config, parts = opened.config, opened.parts
-    datasets = list(config.datasets.values())
-    wanted = functools.reduce(operator.or_, (part.wanted for part in parts.values()), Wanted())
-    parser = decode = None
-    if wanted:
-        parser = Parser(wanted, [dict(dataset.feature_names) for dataset in datasets])
-        decode = functools.partial(_decode, parser, list(parts.values()))
-    loader = RecordLoader(opened.indexes, datasets, decode)
-    reader = opened.source.reader(loader, order, host_slice, seed)
-    processor = BatchProcessor(parts, parser, host_slice.batch_size)
+    config = opened.config
+    reader, processor = _stages(opened, order, host_slice, seed)
     # Traced once for both of its uses, without AutoGraph, which it does not need and which is slow.
     process = tf.function(processor, autograph=False)
     read = functools.partial(_read, reader, _raw_specs(opened.source, host_slice.batch_size))
@@ -143,6 +147,22 @@ def _assemble(
     parallel = config.num_parallel_calls or cores
     batches = elements.map(load, num_parallel_calls=parallel, deterministic=True)
     return batches.prefetch(config.prefetch_batches).with_options(_options(max(parallel, cores)))
+
+
+def _stages(
+    opened: OpenedInput, order: TrainingOrder | EvaluationOrder, host_slice: Slice, seed: int
+) -> tuple[Reader, BatchProcessor]:
+    """What reads the elements of a host, and what makes batches of them."""
+    config, parts = opened.config, opened.parts
+    datasets = list(config.datasets.values())
+    wanted = functools.reduce(operator.or_, (part.wanted for part in parts.values()), Wanted())
+    parser = decode = None
+    if wanted:
+        parser = Parser(wanted, [dict(dataset.feature_names) for dataset in datasets])
+        decode = functools.partial(_decode, parser, list(parts.values()))
+    loader = RecordLoader(opened.indexes, datasets, decode)
+    reader = opened.source.reader(loader, order, host_slice, seed)
+    return reader, BatchProcessor(parts, parser, host_slice.batch_size)
 
 
 def _decode(parser: Parser, parts: list[InputPart], content: bytes, dataset: int) -> None:

@@ -58,6 +58,6 @@ class BatchProcessor:
             decode,
             (raw.draws, raw.seeds, examples),
             fn_output_signature=signature,
-            parallel_iterations=os.cpu_count() or 1,
+            parallel_iterations=1 if tf.executing_eagerly() else os.cpu_count() or 1,
         )
         return {name: tf.ensure_shape(decoded[name], spec.shape) for name, spec in specs.items()}

@@ -42,6 +42,8 @@ def _validate_dataset(dataset: DatasetConfig, name: str) -> None:
     checks.check_choice(dataset.corrupt_policy, CORRUPT_POLICIES, f"{name}.corrupt_policy")
     checks.check_share(dataset.corrupt_share_limit, f"{name}.corrupt_share_limit")
     checks.check_part(dataset.share, f"{name}.share")
+    for part in dataset.may_lack:
+        checks.check_choice(part, PART_CONFIGS, f"{name}.may_lack")
     for key in dataset.feature_names:
         if key not in contract.FEATURES:
             raise UserError(

@@ -12,7 +12,8 @@ import tensorflow as tf
 from mm_models.checks import check_not_negative
 from mm_models.errors import UserError
 from trainers.atomic_files import write_text
-from trainers.evaluation.config import EvaluatorConfig
+from trainers.data.config import InputConfig
+from trainers.evaluation.config import EvaluatorConfig, inputs_in
 from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.pictures import panels
 from trainers.tasks.base import Task
@@ -27,10 +28,12 @@ class Evaluator(abc.ABC):
     Attributes:
         config_class: the fields of the kind.
         model_ability: what the model must offer (mm_models/contracts.py).
+        num_classes: classes that the labels of its inputs may name; 0 where it knows none.
     """
 
     config_class: ClassVar[type[EvaluatorConfig]]
     model_ability: ClassVar[type] = keras.Model
+    num_classes: int = 0
 
     def __init__(self, name: str, config: EvaluatorConfig, task: Task):
         """Takes the evaluator's name, which prefixes its pictures, its config, and what is learned.
@@ -50,6 +53,10 @@ class Evaluator(abc.ABC):
                 f"ability {self.model_ability.__name__} (mm_models/contracts.py), and "
                 f"{type(model).__name__} lacks it; choose another kind"
             )
+
+    def inputs(self) -> dict[str, InputConfig]:
+        """What it reads, by the field that says so; by default every input of its config."""
+        return dict(inputs_in(self.config, f"evaluators.{self.name}"))
 
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:

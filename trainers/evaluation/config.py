@@ -1,6 +1,8 @@
 """Fields that evaluators share; each class has its own beside them."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from trainers.data.config import InputConfig
 
@@ -41,3 +43,19 @@ class ShownExamplesConfig(ExamplesConfig):
     """
 
     num_pictures: int = 4
+
+
+def inputs_in(config: Any, field: str) -> Iterator[tuple[str, InputConfig]]:
+    """Every input in a config, and in the configs and mappings in it, by its full field.
+
+    Inputs without data sets, of fields that are left out, are none.
+    """
+    if isinstance(config, InputConfig):
+        if config.datasets:
+            yield field, config
+    elif isinstance(config, Mapping):
+        for name, value in config.items():
+            yield from inputs_in(value, f"{field}.{name}")
+    elif dataclasses.is_dataclass(config):
+        for one in dataclasses.fields(config):
+            yield from inputs_in(getattr(config, one.name), f"{field}.{one.name}")

@@ -12,6 +12,7 @@ from mm_models.contracts import Embeds, EmbedsByPatch
 from mm_models.errors import UserError
 from trainers.data import pipeline
 from trainers.data.config import InputConfig
+from trainers.data.reading.errors import user_errors
 
 MODALITIES = ("video", "audio", "text")
 # What a model's modality is read from, where the two names differ.
@@ -24,13 +25,17 @@ THUMBNAIL_PIXELS = 96
 
 
 def batches(input_config: InputConfig, max_examples: int = 0) -> Iterator[Mapping[str, tf.Tensor]]:
-    """Batches in order, up to the one whose examples make `max_examples` full; 0 takes all."""
+    """Batches in order, up to the one whose examples make `max_examples` full; 0 takes all.
+
+    Raises UserError for records that no batch can be made of.
+    """
     count = 0
-    for batch in pipeline.build_eval_dataset(input_config):
-        yield batch
-        count += int(batch["example_mask"].numpy().sum())
-        if 0 < max_examples <= count:
-            return
+    with user_errors():
+        for batch in pipeline.build_eval_dataset(input_config):
+            yield batch
+            count += int(batch["example_mask"].numpy().sum())
+            if 0 < max_examples <= count:
+                return
 
 
 def source(modality: str) -> str:

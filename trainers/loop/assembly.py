@@ -65,12 +65,12 @@ class Assembly:
 
 def prepare(config: ExperimentConfig, inputs: Inputs) -> tuple[tf.distribute.Strategy, Task]:
     """Strategy and task, and every check that needs no weights. Raises UserError."""
-    # Before the plan, which may run TensorFlow's first operation.
-    distribution.configure_process(config.runtime)
+    # TensorFlow's first operation fixes the devices and collectives of a process, and already a
+    # vocabulary is one: the strategy comes before all that opens files.
+    strategy = distribution.start(config.runtime)
+    check_batches(config, strategy.num_replicas_in_sync)
     for name, stream in config.streams.items():
         inputs.plan(stream.input, f"streams.{name}.input")
-    strategy = distribution.build_strategy(config.runtime)
-    check_batches(config, strategy.num_replicas_in_sync)
     return strategy, runs.build_task(config)
 
 

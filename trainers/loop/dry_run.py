@@ -1,21 +1,30 @@
 """What a run would do, without doing it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainers.evaluation.base import Evaluator
 from trainers.loop.alternation import stream_plan
 from trainers.loop.alternation.samplers import build_order
 from trainers.loop.assembly import Assembly, replica_batch_spec
-from trainers.loop.inputs import data_seeds
 from trainers.loop.steps.dispatch import dispatched_blocks
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def report(assembly: Assembly, evaluators: Mapping[str, Evaluator]) -> str:
-    """Text with parameters, operations, memory and data plan; traces every stream's step."""
+def report(
+    assembly: Assembly,
+    evaluators: Mapping[str, Evaluator],
+    looked_at: Mapping[str, Sequence[str]],
+) -> str:
+    """Text with parameters, operations, memory and data plan; traces every stream's step.
+
+    Args:
+        assembly: of the run.
+        evaluators: by name.
+        looked_at: lines about the first records of inputs, by the input's field.
+    """
     config = assembly.config
     lines = [
         f"experiment {config.name or config.task.name}: task {config.task.name}, "
@@ -29,12 +38,15 @@ def report(assembly: Assembly, evaluators: Mapping[str, Evaluator]) -> str:
     plans = stream_plan.plan_streams(assembly, order)
     batches = {name: _batch_bytes(assembly, name) for name in plans}
     for name, one in plans.items():
-        lines += _stream(assembly, one, batches[name])
+        seen = looked_at.get(f"streams.{name}.input", ())
+        lines += _stream(assembly, one, batches[name], seen)
     largest = max(one.costs.activation_bytes + batches[name] for name, one in plans.items())
     lines += stream_plan.table(plans).splitlines()
     lines += [f"{len(blocks)} different calls of {size} steps each"] if blocks else []
     lines.append(f"memory per replica, about: {_size(_state_bytes(assembly) + largest)}")
     lines.append(f"evaluators: {', '.join(sorted(evaluators)) or 'none'}")
+    for field, seen in looked_at.items():
+        lines += [f"{field}:", *seen] if not field.startswith("streams.") else []
     return "\n".join(lines)
 
 
@@ -52,15 +64,16 @@ def _parameters(assembly: Assembly) -> list[str]:
     return lines
 
 
-def _stream(assembly: Assembly, one: stream_plan.StreamPlan, batch_bytes: int) -> list[str]:
+def _stream(
+    assembly: Assembly, one: stream_plan.StreamPlan, batch_bytes: int, seen: Sequence[str]
+) -> list[str]:
     stream = assembly.config.streams[one.name]
     described = str(assembly.inputs.plan(stream.input, f"streams.{one.name}.input"))
-    seed = data_seeds(assembly.config.streams, assembly.config.trainer.seed)[one.name]
     return [
         f"stream {one.name}: {one.share:.0%} of the steps, about {one.steps * one.examples:,} "
         "examples",
         *(f"  {line}" for line in described.splitlines()),
-        *(f"  {line}" for line in assembly.inputs.batch_facts(stream.input, seed)),
+        *(f"  {line}" for line in seen),
         f"  {one.examples // assembly.num_replicas} of {one.examples} examples on each of "
         f"{assembly.num_replicas} replica(s)",
         f"  {one.tokens // one.examples:,} tokens per example; {one.flops / 1e9:,.3f} GFLOP per "

@@ -10,8 +10,10 @@ import tensorflow as tf
 from trainers import distribution
 from trainers.config.schema import StreamConfig
 from trainers.data import examples, pipeline
+from trainers.data.first_batch import check_input
 from trainers.data.plan import input_contents, plan
 from trainers.data.reading.errors import user_errors
+from trainers.tasks.base import Task
 
 
 class Inputs(Protocol):
@@ -34,8 +36,11 @@ class Inputs(Protocol):
     def contents(self, input_config: Any) -> Mapping[str, str]:
         """What the data sets hold, by name; with the config, what defines the order of batches."""
 
-    def batch_facts(self, input_config: Any, seed: int) -> list[str]:
-        """What the first training batch holds, as lines for people."""
+    def check(self, input_config: Any, name: str, *, seed: int, num_classes: int) -> list[str]:
+        """What the first records and the first training batch hold, as lines for people.
+
+        Raises UserError naming `name` where nothing can be learned from them.
+        """
 
     def describe(self, example_ids: Sequence[int], input_config: Any) -> list[Any]:
         """Keys and texts of examples, for people."""
@@ -47,7 +52,7 @@ class RecordInputs:
     plan = staticmethod(plan)
     build_train_dataset = staticmethod(pipeline.build_train_dataset)
     contents = staticmethod(input_contents)
-    batch_facts = staticmethod(pipeline.batch_facts)
+    check = staticmethod(check_input)
     describe = staticmethod(examples.describe)
 
 
@@ -67,6 +72,23 @@ def data_seeds(streams: Mapping[str, StreamConfig], seed: int) -> dict[str, int]
         words = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, number]
         seeds[name] = int(np.random.SeedSequence(words).generate_state(1)[0]) if number else seed
     return seeds
+
+
+def check_first_batches(
+    inputs: Inputs, task: Task, streams: Mapping[str, StreamConfig], seed: int
+) -> dict[str, list[str]]:
+    """Looks at the first records and the first batch of every stream, as `Inputs.check` does.
+
+    Returns:
+        Lines for people by the input's field.
+    """
+    seeds, found = data_seeds(streams, seed), {}
+    for name, stream in streams.items():
+        field = f"streams.{name}.input"
+        found[field] = inputs.check(
+            stream.input, field, seed=seeds[name], num_classes=task.num_classes(name)
+        )
+    return found
 
 
 class StreamReader:

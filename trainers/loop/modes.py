@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ from mm_models.progress import ProgressBar
 from trainers import distribution, initialization, runs
 from trainers.config.checks import check_config, check_reachable
 from trainers.config.schema import ExperimentConfig
+from trainers.evaluation import first_batches as evaluation_inputs
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
 from trainers.loop import checkpoints, dry_run, run_folder
@@ -24,7 +26,7 @@ from trainers.loop.evaluation import (
     evaluation_context,
     watched_score,
 )
-from trainers.loop.inputs import Inputs, RecordInputs
+from trainers.loop.inputs import Inputs, RecordInputs, check_first_batches
 from trainers.loop.monitoring.metrics_log import MetricsLog
 from trainers.loop.preemption import PREEMPTED_EXIT_CODE, StopRequested, StopSignal
 from trainers.loop.resuming.lease import Lease
@@ -93,19 +95,26 @@ def _prepare(
         initialization.check_sources(config.initialize)
     strategy, task = prepare(config, inputs)
     stop.agree_by(distribution.agreement(strategy))
-    lease = _take_lease(strategy, model_dir, stop, held) if trains and not dry else None
+    lease = None
+    if trains and not dry and distribution.is_chief(strategy):
+        lease = Lease(model_dir, lambda line: print(line, file=sys.stderr))
+    _on_all(stop, model_dir, lease.look if lease else None)
     # What the task found in its data, such as class names, stays with the run.
     config = dataclasses.replace(config, task=task.config)
     evaluators = _evaluators(config, mode, task)
+    looked_at = evaluation_inputs.check_inputs(evaluators)
+    if trains:
+        looked_at |= check_first_batches(inputs, task, config.streams, config.trainer.seed)
     is_new = trains and initialization.is_new(model_dir)
     assembly = assemble(config, inputs, strategy, task, from_source=from_source, is_new=is_new)
     for evaluator in evaluators.values():
         evaluator.check_model(assembly.model)
     if dry:
-        return lambda: _show(dry_run.report(assembly, evaluators))
+        return lambda: _show(dry_run.report(assembly, evaluators, looked_at))
     if not trains:
         once = mode == "eval"
         return lambda: _evaluate(assembly, evaluators, model_dir, stop, once=once)
+    _on_all(stop, model_dir, functools.partial(_take, lease, held) if lease else None)
     return Training(
         assembly, evaluators, model_dir=model_dir, stop=stop, lease=lease, from_step=from_step
     ).run
@@ -126,25 +135,21 @@ def _show(report: str) -> int:
     return 0
 
 
-def _take_lease(
-    strategy: tf.distribute.Strategy,
-    model_dir: str,
-    stop: StopSignal,
-    held: contextlib.ExitStack,
-) -> Lease | None:
-    """The chief's right to train in `model_dir`. Raises UserError, on all workers, where another
-    process has it."""
-    lease, refusal = None, None
-    if distribution.is_chief(strategy):
-        lease = Lease(model_dir, lambda line: print(line, file=sys.stderr))
-        held.callback(lease.give_back)
-        try:
-            lease.take()
-        except UserError as error:
-            refusal = error
+def _take(lease: Lease, held: contextlib.ExitStack) -> None:
+    held.callback(lease.give_back)
+    lease.take()
+
+
+def _on_all(stop: StopSignal, model_dir: str, of_chief: Callable[[], None] | None) -> None:
+    """Does what the chief does, and where that raises UserError, raises one on every worker."""
+    refusal = None
+    try:
+        if of_chief is not None:
+            of_chief()
+    except UserError as error:
+        refusal = error
     if stop.any_worker(refusal is not None):
         raise refusal or UserError(f"the chief may not train in {model_dir}; its message says why")
-    return lease
 
 
 def _evaluate(

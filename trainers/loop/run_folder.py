@@ -60,7 +60,7 @@ def read_config(model_dir: str, overrides: Sequence[str] = ()) -> ExperimentConf
         raise UserError(
             f"{model_dir} is no run folder: it has no config.yaml; give one of `mmstack train`"
         )
-    config = load_config([path], list(overrides))
+    config = load_config([path], list(overrides), trains=False)
     return with_travelling_files(config, lambda path: _in_folder(path, model_dir))
 
 

@@ -97,6 +97,10 @@ class Task(Differentiable, abc.ABC):
         classifier as a whole; by default nothing does."""
         return {}
 
+    def num_classes(self, stream: str) -> int:
+        """Classes that the labels of `stream` may name; by default 0, which allows any."""
+        return 0
+
     @abc.abstractmethod
     def summaries(self, model: keras.Model, batch: Batch, *, stream: str) -> list[Panel]:
         """Pictures, sounds and tables of one batch for TensorBoard."""

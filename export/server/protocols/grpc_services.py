@@ -7,7 +7,7 @@ client's INVALID_ARGUMENT and not an internal error.
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -22,7 +22,9 @@ from tensorflow_serving.apis import (
 from export.server.core import Core, as_request_error
 from export.server.loaded import LoadedVersion
 from export.server.models import ModelConfig
+from export.server.protocols.receiving import Receiving
 from export.server.requests.errors import Code, RequestError, invalid
+from export.server.requests.json_answers import check_answer
 from export.server.requests.signature import Signature
 from export.server.requests.tensors import array_from_proto, array_to_proto
 
@@ -34,12 +36,13 @@ class GrpcServices:
 
     Args:
         core: the server.
+        receiving: waits for messages.
         allowed_base_paths: folders that HandleReloadConfigRequest may name, since a model is a
             program.
     """
 
-    def __init__(self, core: Core, allowed_base_paths: frozenset[str]):
-        self._core = core
+    def __init__(self, core: Core, receiving: Receiving, allowed_base_paths: frozenset[str]):
+        self._core, self._receiving = core, receiving
         self._allowed_base_paths = allowed_base_paths
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
@@ -87,6 +90,7 @@ class GrpcServices:
             may_block=True,
         )
         outputs = self._core.wait(future, timeout)
+        check_answer({name: outputs[name] for name in wanted}, self._core.limits)
         response = predict_pb2.PredictResponse()
         _fill_spec(response.model_spec, version, signature.name)
         for name in wanted:
@@ -150,7 +154,8 @@ class GrpcServices:
 
     def _service(self, name: str, methods: dict[str, tuple]) -> grpc.GenericRpcHandler:
         handlers = {
-            method: grpc.unary_unary_rpc_method_handler(
+            # On the wire a stream of one message; so the call is seen before its message is whole.
+            method: grpc.stream_unary_rpc_method_handler(
                 self._guarded(method, handler, request_class),
                 response_serializer=lambda message: message.SerializeToString(),
             )
@@ -159,10 +164,12 @@ class GrpcServices:
         return grpc.method_handlers_generic_handler(name, handlers)
 
     def _guarded(self, method: str, handler: Callable, request_class: type | None) -> Callable:
-        def handle(body: bytes, context: grpc.ServicerContext) -> Message:
+        def handle(messages: Iterator[bytes], context: grpc.ServicerContext) -> Message:
             started = time.monotonic()
             error = None
             try:
+                self._core.admit()
+                body = self._receiving.message(messages, context)
                 return handler(_parse(body, request_class), context)
             except Exception as exception:
                 error = as_request_error(exception)

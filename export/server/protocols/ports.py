@@ -6,16 +6,22 @@ from mm_models.errors import UserError
 
 
 def check_port(host: str, port: int, flag: str) -> None:
-    """Raises UserError naming the flag when `port` is taken; port 0 takes any free one."""
+    """Raises UserError naming the flag when `port` is taken, or `host` is no address of this
+    machine; port 0 takes any free one."""
     if not 0 <= port <= 65535:
         raise UserError(f"{flag}={port} is no port; give 0 to 65535 (0 takes any free one)")
-    if port == 0:
-        return
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError:
+        raise UserError(
+            f"--host={host} is no address; give one of this machine, such as 127.0.0.1 or ::1"
+        ) from None
+    with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind(address)
         except OSError as error:
             raise UserError(
                 f"{flag}={port} on {host} cannot be used ({error.strerror}); "

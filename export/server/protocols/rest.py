@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import json
-import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -14,14 +13,16 @@ from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 from export.server.core import Core, as_request_error, deadline_error
 from export.server.loaded import LoadedVersion
 from export.server.protocols import metrics as metrics_page
+from export.server.protocols.bodies import admit, note_request, read_body, send_continue
 from export.server.protocols.grpc_services import SIGNATURE_DEF, model_status
 from export.server.protocols.media import MediaPrediction, question_arguments
-from export.server.requests import json_tensors
+from export.server.requests import json_answers, json_tensors
 from export.server.requests.errors import Code, RequestError, invalid
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Larger bodies are parsed in a thread, so that they do not hold up other connections.
 _PARSE_IN_LOOP_BYTES = 256 * 1024
+_SERIALIZE_IN_LOOP_BYTES = 16 * 1024
 _MODEL = r"/v1/models/{name:[^/:]+}"
 _CHOICES = ("", r"/versions/{version:[^/:]+}", r"/labels/{label:[^/:]+}")
 
@@ -39,7 +40,8 @@ class RestApplication:
 
     def build(self) -> web.Application:
         """The aiohttp application."""
-        app = web.Application(client_max_size=self._core.limits.max_body_bytes)
+        app = web.Application(middlewares=[note_request])
+        post = functools.partial(app.router.add_post, expect_handler=self._expect)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/monitoring/prometheus/metrics", self._metrics)
@@ -47,10 +49,9 @@ class RestApplication:
             base = _MODEL + choice
             app.router.add_get(base, self._guarded("status", self._status))
             app.router.add_get(f"{base}/metadata", self._guarded("metadata", self._metadata))
-            app.router.add_post(f"{base}:predict", self._guarded("predict", self._predict))
-            media = self._guarded("predict_media", self._predict_media)
-            app.router.add_post(f"{base}:predict_media", media)
-            app.router.add_post(f"{base}:{{verb}}", self._guarded("other", self._refuse))
+            post(f"{base}:predict", self._guarded("predict", self._predict))
+            post(f"{base}:predict_media", self._guarded("predict_media", self._predict_media))
+            post(f"{base}:{{verb}}", self._guarded("other", self._refuse))
         app.router.add_route("*", "/{path:.*}", self._guarded("other", self._nowhere))
         return app
 
@@ -66,9 +67,17 @@ class RestApplication:
             body=self._core.metrics.render(), headers={"Content-Type": metrics_page.CONTENT_TYPE}
         )
 
+    async def _expect(self, request: web.Request) -> web.StreamResponse | None:
+        try:
+            admit(request, self._core)
+            await send_continue(request)
+        except RequestError as error:
+            return _error_response(error, request)
+        return None
+
     async def _predict(self, request: web.Request) -> web.Response:
         version = self._version(request)
-        body = await _read_body(request)
+        body = await read_body(request, self._core)
         decode = functools.partial(self._decode_and_submit, version, body)
         if len(body) <= _PARSE_IN_LOOP_BYTES:
             rows, signature, future = decode()
@@ -79,9 +88,14 @@ class RestApplication:
             outputs = await asyncio.wait_for(asyncio.wrap_future(future), seconds)
         except TimeoutError:
             raise deadline_error() from None
-        return _json_response(json_tensors.response_from_arrays(outputs, signature, rows=rows))
+        serialize = functools.partial(
+            json_answers.answer_text, outputs, signature, self._core.limits, rows=rows
+        )
+        if json_answers.num_answer_bytes(outputs) <= _SERIALIZE_IN_LOOP_BYTES:
+            return _json_response(serialize())
+        return _json_response(await asyncio.to_thread(serialize))
 
-    def _decode_and_submit(self, version: LoadedVersion, body: bytes):
+    def _decode_and_submit(self, version: LoadedVersion, body: bytearray):
         parsed = json_tensors.parse_body(body, self._core.limits)
         decode = functools.partial(json_tensors.arrays_from_request, parsed)
         signature, future = self._core.submit(version, parsed.get("signature_name", ""), decode)
@@ -89,9 +103,14 @@ class RestApplication:
 
     async def _predict_media(self, request: web.Request) -> web.Response:
         version = self._version(request)
-        body = await _read_body(request)
         asked = question_arguments(request.query)
-        return _json_response(await asyncio.to_thread(self._media.predict, version, body, asked))
+        body = await read_body(request, self._core)
+        future = self._media.submit(version, body, asked)
+        seconds = self._core.limits.timeout_seconds
+        try:
+            return _json_response(await asyncio.wait_for(asyncio.wrap_future(future), seconds))
+        except TimeoutError:
+            raise deadline_error() from None
 
     async def _status(self, request: web.Request) -> web.Response:
         spec = model_pb2.ModelSpec(name=request.match_info["name"])
@@ -105,7 +124,7 @@ class RestApplication:
         for entry in status.get("model_version_status", ()):
             none = {"error_code": "OK", "error_message": ""}
             entry["status"] = none | entry.get("status", {})
-        return _json_response(status)
+        return _json_response(json.dumps(status))
 
     async def _metadata(self, request: web.Request) -> web.Response:
         version = self._version(request)
@@ -113,7 +132,8 @@ class RestApplication:
         definitions.CopyFrom(version.signature_def_map)
         spec = {"name": version.model_name, "version": str(version.number), "signature_name": ""}
         fields = json_format.MessageToDict(definitions, preserving_proto_field_name=True)
-        return _json_response({"model_spec": spec, "metadata": {SIGNATURE_DEF: fields}})
+        described = {"model_spec": spec, "metadata": {SIGNATURE_DEF: fields}}
+        return _json_response(json.dumps(described))
 
     async def _refuse(self, request: web.Request) -> web.Response:
         verb = request.match_info["verb"]
@@ -139,11 +159,13 @@ class RestApplication:
             started = time.monotonic()
             code = "OK"
             try:
+                if request.method == "POST":
+                    admit(request, self._core)
                 return await handler(request)
             except Exception as exception:
-                error = _from_http(exception, self._core) or as_request_error(exception)
+                error = _from_http(exception) or as_request_error(exception)
                 code = error.code.name
-                return _error_response(error)
+                return _error_response(error, request)
             finally:
                 self._core.metrics.observe("rest", method, code, time.monotonic() - started)
 
@@ -159,22 +181,7 @@ def _choice(request: web.Request) -> tuple[int | None, str | None]:
     return int(version), None
 
 
-async def _read_body(request: web.Request) -> bytes:
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise invalid("compressed bodies are not accepted; send the body as it is")
-    body = await request.read()
-    if not body:
-        raise invalid("the body is empty")
-    return body
-
-
-def _from_http(exception: Exception, core: Core) -> RequestError | None:
-    if isinstance(exception, web.HTTPRequestEntityTooLarge):
-        return RequestError(
-            Code.TOO_LARGE,
-            f"body is larger than {core.limits.max_body_bytes} bytes; "
-            "send encoded frames (JPEG as b64), not pixel lists",
-        )
+def _from_http(exception: Exception) -> RequestError | None:
     if isinstance(exception, (web.RequestPayloadError, ConnectionResetError)):
         return invalid("the body ended early")
     if isinstance(exception, web.HTTPException) and exception.status < 500:
@@ -182,25 +189,14 @@ def _from_http(exception: Exception, core: Core) -> RequestError | None:
     return None
 
 
-def _error_response(error: RequestError) -> web.Response:
-    response = _json_response({"error": str(error)}, error.code.http_status)
+def _error_response(error: RequestError, request: web.Request) -> web.Response:
+    response = _json_response(json.dumps({"error": str(error)}), error.code.http_status)
     if error.code in (Code.QUEUE_FULL, Code.UNAVAILABLE):
         response.headers["Retry-After"] = "1"
+    if error.code is Code.UNAVAILABLE or not request.content.at_eof():
+        response.force_close()
     return response
 
 
-def _json_response(value: dict, status: int = 200) -> web.Response:
-    # Non-finite outputs have no JSON form; null says so instead of breaking the client's parser.
-    try:
-        text = json.dumps(value, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_without_non_finite(value))
+def _json_response(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status, content_type="application/json")
-
-
-def _without_non_finite(value):
-    if isinstance(value, dict):
-        return {key: _without_non_finite(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_non_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

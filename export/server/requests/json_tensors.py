@@ -1,4 +1,4 @@
-"""JSON ↔ NumPy for the REST protocol: row (`instances`) and column (`inputs`) formats."""
+"""JSON → NumPy for the REST protocol: row (`instances`) and column (`inputs`) formats."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ _STRINGS_AND_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.
 REQUEST_KEYS = frozenset({"instances", "inputs", "signature_name"})
 
 
-def parse_body(body: bytes, limits: Limits) -> dict[str, Any]:
+def parse_body(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
     """Parses and checks the outer object.
 
     Raises:
@@ -53,42 +53,32 @@ def arrays_from_request(parsed: Mapping[str, Any], signature: Signature) -> dict
     return {name: array_from_json(value, signature.inputs[name]) for name, value in columns.items()}
 
 
-def response_from_arrays(
-    outputs: Mapping[str, np.ndarray], signature: Signature, *, rows: bool
-) -> dict[str, Any]:
-    """The reply in the request's format; bytes outputs (names ending in `_bytes`) as base64.
-
-    A single output stands alone, several are keyed by name.
-    """
-    columns = {name: to_json(name, array) for name, array in outputs.items()}
-    if not rows:
-        return {"outputs": next(iter(columns.values())) if len(columns) == 1 else columns}
-    if not all(array.ndim for array in outputs.values()):
-        raise invalid(
-            f"signature {signature.name!r} has outputs without rows: use `inputs`, not `instances`"
-        )
-    if len(columns) == 1:
-        return {"predictions": next(iter(columns.values()))}
-    return {
-        "predictions": [
-            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-        ]
-    }
-
-
 def array_from_json(value: Any, field: FieldSpec) -> np.ndarray:
     """One input from nested lists. Raises RequestError naming the field."""
     if field.dtype == object:
         return _strings(value, field)
     try:
         array = np.asarray(value)
+        # NumPy makes a float of an integer beyond int64 that stands beside others.
+        wide = field.kind in "iu" and array.dtype.kind in "fO"
+        exact = np.asarray(value, object) if wide else None
     except (ValueError, OverflowError):
         raise invalid(f"input {field.name!r} is ragged: {field.describe()} expected") from None
+    if exact is not None and all(type(entry) is int for entry in exact.flat):
+        return _integers(exact, field)
     return _cast(array, field)
 
 
+def _integers(exact: np.ndarray, field: FieldSpec) -> np.ndarray:
+    """Of an array of Python's integers. Raises RequestError for one that the field cannot hold."""
+    bounds = np.iinfo(field.dtype)
+    if exact.size and not (bounds.min <= exact.min() and exact.max() <= bounds.max):
+        raise invalid(f"input {field.name!r} holds values outside {field.dtype_name}")
+    return exact.astype(field.dtype)
+
+
 def _cast(array: np.ndarray, field: FieldSpec) -> np.ndarray:
-    accepted = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[field.dtype.kind]
+    accepted = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[field.kind]
     if array.size and array.dtype.kind not in accepted:
         kinds = {"U": "strings", "b": "booleans", "f": "fractions"}
         given = kinds.get(array.dtype.kind, "something that is no plain number")
@@ -166,27 +156,7 @@ def _columns_from_rows(instances: Any, signature: Signature) -> dict[str, list]:
     return {name: [row[name] for row in instances] for name in instances[0]}
 
 
-def to_json(name: str, array: np.ndarray) -> Any:
-    """An output's values; bytes as text, or as base64 where the name ends in `_bytes` or they are
-    no text."""
-    if array.dtype != object:
-        return array.tolist()
-    encode = _base64_object if name.endswith("_bytes") else _text_or_base64
-    return object_array([encode(value) for value in array.ravel()]).reshape(array.shape).tolist()
-
-
-def _base64_object(value: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(value).decode()}
-
-
-def _text_or_base64(value: bytes) -> Any:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return _base64_object(value)
-
-
-def _check_depth(body: bytes, limits: Limits) -> None:
+def _check_depth(body: bytes | bytearray, limits: Limits) -> None:
     # Few brackets cannot nest deeply: the usual body of a few base64 strings is not scanned at all.
     if body.count(b"[") + body.count(b"{") <= limits.max_nesting_depth:
         return

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from export.server.requests.errors import Code, RequestError, invalid
-from export.server.requests.images import encoded_image_pixels
+from export.server.requests.images import FORMATS, encoded_image_pixels
 from export.server.requests.limits import Limits
 
 
@@ -20,12 +20,19 @@ class FieldSpec:
         dtype: NumPy dtype; `object` for strings.
         dtype_name: TensorFlow's name, such as `uint8` or `string`.
         shape: lengths of the axes, None where any length goes; None altogether for unknown rank.
+        holds_pictures: whether the graph decodes its strings as files of pictures.
     """
 
     name: str
     dtype: np.dtype
     dtype_name: str
     shape: tuple[int | None, ...] | None
+    holds_pictures: bool = False
+
+    @property
+    def kind(self) -> str:
+        """NumPy's letter of the dtype's kind; bfloat16, which NumPy does not know, is a float."""
+        return "f" if self.dtype_name == "bfloat16" else self.dtype.kind
 
     @property
     def has_free_rows(self) -> bool:
@@ -100,6 +107,7 @@ class Signature:
         self.check_names(arrays)
         for name, array in arrays.items():
             _check_field(self.inputs[name], array, limits)
+        self._check_sums(arrays, limits)
         if not self.has_rows:
             return None
         rows = {name: array.shape[0] for name, array in arrays.items()}
@@ -111,6 +119,26 @@ class Signature:
             message = f"request has {num_rows} rows, the limit is {most}; send fewer"
             raise RequestError(Code.TOO_LARGE, message)
         return num_rows
+
+    def _check_sums(self, arrays: Mapping[str, np.ndarray], limits: Limits) -> None:
+        num_elements = sum(array.size for array in arrays.values())
+        if num_elements > limits.max_elements:
+            message = f"request has {num_elements} elements, the limit is {limits.max_elements}"
+            raise RequestError(Code.TOO_LARGE, f"{message}; send fewer rows")
+        pictures = {name: array for name, array in arrays.items() if self._decodes(name)}
+        num_pixels = sum(
+            _picture_pixels(name, array, limits.max_picture_pixels)
+            for name, array in pictures.items()
+        )
+        if num_pixels > limits.max_picture_pixels:
+            message = f"request has pictures of at least {num_pixels} pixels in {sorted(pictures)}"
+            raise RequestError(
+                Code.TOO_LARGE,
+                f"{message}, the limit is {limits.max_picture_pixels}; send fewer or smaller ones",
+            )
+
+    def _decodes(self, name: str) -> bool:
+        return self.inputs[name].holds_pictures
 
 
 def with_filled_rows(signature: Signature, sizes: Sequence[int]) -> Signature:
@@ -168,7 +196,7 @@ def _check_field(field: FieldSpec, array: np.ndarray, limits: Limits) -> None:
     check_shape(field, array.shape, limits)
     if field.dtype == object:
         _check_strings(field.name, array, limits)
-    elif field.dtype.kind == "f" and not limits.allow_non_finite and not np.isfinite(array).all():
+    elif field.kind == "f" and not limits.allow_non_finite and not np.isfinite(array).all():
         raise invalid(f"input {field.name!r} contains NaN or infinity")
 
 
@@ -182,10 +210,24 @@ def _check_strings(name: str, array: np.ndarray, limits: Limits) -> None:
                 f"input {name!r} holds a value of {len(value)} bytes, "
                 f"the limit is {limits.max_string_bytes}",
             )
-        pixels = encoded_image_pixels(value)
-        if pixels is not None and pixels > limits.max_image_pixels:
-            raise RequestError(
-                Code.TOO_LARGE,
-                f"input {name!r} holds an image of {pixels} pixels, "
-                f"the limit is {limits.max_image_pixels}",
+
+
+def _picture_pixels(name: str, array: np.ndarray, limit: int) -> int:
+    """Of the files of an input together, up to where the sum passes the limit. Raises RequestError
+    for one that cannot be read."""
+    total = 0
+    known: dict[int, int | None] = {}
+    for number, encoded in enumerate(array.flat):
+        # One value may stand for all of a tensor.
+        if id(encoded) not in known:
+            known[id(encoded)] = encoded_image_pixels(encoded)
+        pixels = known[id(encoded)]
+        if pixels is None:
+            raise invalid(
+                f"input {name!r} holds a value, number {number}, that is no {FORMATS} picture or "
+                "whose header cannot be read; send intact picture files"
             )
+        total += pixels
+        if total > limit:
+            break
+    return total

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from export.signatures.shared.media import check_streams
 from mm_models.errors import UserError
 
 
@@ -52,8 +53,7 @@ def largest_inputs(task: Any, streams: Mapping[str, Any]) -> ImpInputs:
     Raises:
         UserError: no stream, or streams whose sounds or texts one input cannot stand for.
     """
-    if not streams:
-        raise UserError("the run's config has no streams, so nothing says what its inputs are")
+    check_streams(streams)
     inputs = {name: stream.input for name, stream in streams.items()}
     clips = {name: i for name, i in inputs.items() if i.video and i.video.num_frames > 1}
     stills = {name: i for name, i in inputs.items() if i.video and i.video.num_frames == 1}

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from export.signatures.shared.media import check_streams
+
 
 @dataclasses.dataclass(frozen=True)
 class PaliInputs:
@@ -28,7 +30,11 @@ def largest_inputs(streams: Mapping[str, Any]) -> PaliInputs:
 
     Args:
         streams: StreamConfig by name.
+
+    Raises:
+        UserError: no stream.
     """
+    check_streams(streams)
     inputs = [stream.input for stream in streams.values()]
     clips = [one for one in inputs if one.video and one.video.num_frames > 1]
     stills = [one for one in inputs if one.video and one.video.num_frames == 1]

@@ -267,14 +267,22 @@ def media_field(kind: str, info: ModelInfo) -> Field:
     return fields.input_field(kind, meanings[kind])
 
 
+def check_streams(streams: Mapping[str, Any]) -> None:
+    """Raises UserError for a run without streams, such as a converted one of a model alone."""
+    if not streams:
+        raise UserError(
+            "the run's config has no streams, so nothing says what its inputs are; export a run "
+            "that was trained, or convert with the config of an experiment"
+        )
+
+
 def widest_input(streams: Mapping[str, Any]) -> Any:
     """The stream's input with the most modalities; the first one of several.
 
     Raises:
         UserError: there is no stream.
     """
-    if not streams:
-        raise UserError("the run's config has no streams, so nothing says what its inputs are")
+    check_streams(streams)
     inputs = [stream.input for stream in streams.values()]
     return max(inputs, key=lambda one: sum(bool(p) for p in (one.video, one.audio, one.text)))
 

@@ -58,7 +58,7 @@ def video_from_jpeg(
     chosen = central_frames(frames_jpeg, num_frames)
 
     def decode(encoded: tf.Tensor) -> tf.Tensor:
-        frame = frame_ops.decode_jpeg(encoded)
+        frame = frame_ops.decode_picture(encoded)
         return fit_frames(frame[tf.newaxis], height, width, crop)[0]
 
     frame_spec = tf.TensorSpec([height, width, 3], tf.float32)

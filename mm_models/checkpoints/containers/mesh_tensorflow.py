@@ -42,9 +42,9 @@ class MeshSource:
         """One variable. Raises UserError for a damaged file."""
         try:
             return self._reader.get_tensor(key)
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{self.path} has a damaged {key} ({reason})") from error
+            raise UserError(f"{self.path} has a damaged {key} ({reason}); copy it again") from error
 
 
 class MeshContainer(Container):
@@ -65,9 +65,9 @@ class MeshContainer(Container):
     def open_source(self, path):
         return MeshSource(path)
 
-    def _write(self, values, path, step, settings):
-        held = {**dict(values), STEP_KEY: np.int64(step)}
-        name = f"{_NAME}-{step}"
+    def _write(self, values, path, extras):
+        held = {**dict(values), STEP_KEY: np.int64(extras.step)}
+        name = f"{_NAME}-{extras.step}"
         tf.io.gfile.makedirs(path)
         tf.raw_ops.SaveV2(
             prefix=os.path.join(path, name),

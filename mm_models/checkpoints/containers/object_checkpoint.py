@@ -52,8 +52,12 @@ class ObjectCheckpointSource:
             )
 
     def value(self, key: str) -> np.ndarray:
-        """The values of one variable."""
-        return self._reader.get_tensor(f"{key}{SUFFIX}")
+        """The values of one variable. Raises UserError for a damaged file."""
+        try:
+            return self._reader.get_tensor(f"{key}{SUFFIX}")
+        except (tf.errors.OpError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{self.path} has a damaged {key} ({reason}); copy it again") from error
 
     @property
     def step(self) -> int:
@@ -85,13 +89,13 @@ class ObjectCheckpointContainer(Container):
     def open_source(self, path):
         return ObjectCheckpointSource(path)
 
-    def _write(self, values, path, step, settings):
-        tree = _tree({**dict(values), STEP_KEY: np.int64(step)})
+    def _write(self, values, path, extras):
+        tree = _tree({**dict(values), STEP_KEY: np.int64(extras.step)})
         manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(**tree), path, max_to_keep=None, checkpoint_name=_NAME
         )
-        manager.save(checkpoint_number=step)
-        return f"{_NAME}-{step}"
+        manager.save(checkpoint_number=extras.step)
+        return f"{_NAME}-{extras.step}"
 
 
 class _Node(tf.Module):

@@ -1,32 +1,36 @@
 """The safetensors container: one file, or a folder with one or several and a `config.json`.
 
 A file is 8 bytes with the length of a header, the header (JSON: dtype, shape and place of every
-array), and the arrays. Nothing in it can run code.
+array), and the arrays. Nothing in it can run code. Files are read by the package safetensors, and
+written here, since the package wants all arrays of a file in memory at once.
 """
 
 import json
-import math
 import os
 import shutil
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import ml_dtypes
 import numpy as np
+import safetensors
 
-from mm_models.checkpoints.containers.container import Container
+from mm_models.checkpoints.containers import number_types
+from mm_models.checkpoints.containers.container import Container, Extras
 from mm_models.errors import UserError
 
 DTYPES = {
     "F64": np.dtype(np.float64),
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "BF16": number_types.BFLOAT16,
     "I64": np.dtype(np.int64),
     "I32": np.dtype(np.int32),
     "I16": np.dtype(np.int16),
     "I8": np.dtype(np.int8),
+    "U64": np.dtype(np.uint64),
+    "U32": np.dtype(np.uint32),
+    "U16": np.dtype(np.uint16),
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool_),
 }
@@ -51,28 +55,36 @@ class SafetensorsSource:
     def __init__(self, path: str):
         """Reads headers alone. Raises UserError for a damaged file."""
         self.path, self.step = path, 0
-        self._places: dict[str, tuple[str, dict[str, Any], int]] = {}
+        self._files: dict[str, tuple[str, Any]] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
         for file in _files(path):
-            header, start = _read_header(file)
-            for key, entry in header.items():
-                self._places[key] = (file, entry, start)
-        self.shapes = {key: tuple(entry["shape"]) for key, (_, entry, _) in self._places.items()}
+            opened = _open(file)
+            for key, shape in _shapes(opened, file).items():
+                if key in self._files:
+                    raise UserError(
+                        f"{self._files[key][0]} and {file} both hold {key}; give the path of the "
+                        "file that is meant"
+                    )
+                self._files[key] = (file, opened)
+                self.shapes[key] = shape
         folder = path if os.path.isdir(path) else os.path.dirname(path)
         self.settings = _read_settings(os.path.join(folder, SETTINGS_FILE))
 
     def value(self, key: str) -> np.ndarray:
-        """One array, mapped from the file and read when it is used."""
-        file, entry, start = self._places[key]
-        dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
-        if math.prod(shape) == 0:
-            return np.zeros(shape, dtype)
-        offset = start + entry["data_offsets"][0]
-        return np.memmap(file, dtype, mode="r", offset=offset, shape=shape or (1,)).reshape(shape)
+        """One array, read when it is asked for. Raises UserError for a damaged one."""
+        path, opened = self._files[key]
+        try:
+            return opened.get_tensor(key)
+        except (safetensors.SafetensorError, ValueError, OSError, MemoryError) as error:
+            raise UserError(f"{path} has a damaged {key} ({error}); download it again") from error
 
 
 class SafetensorsContainer(Container):
-    """A file, or a folder with some; written as a folder with `model.safetensors`, the step among
-    its metadata, and with `config.json` for settings."""
+    """A file, or a folder with some; written as a folder with `model.safetensors`, or with several
+    files and their index, the step among the metadata of each, and with `config.json` for settings.
+    """
+
+    shards = True
 
     def recognises(self, path):
         """Whether `path` is such a file, or a folder with some."""
@@ -82,23 +94,69 @@ class SafetensorsContainer(Container):
             return False
         with open(path, "rb") as file:
             start = file.read(9)
-        return len(start) == 9 and start[8:] == b"{" and _header_bytes(start) <= _MAX_HEADER_BYTES
+        if len(start) < 9 or start[8:] != b"{":
+            return False
+        return struct.unpack("<Q", start[:8])[0] <= _MAX_HEADER_BYTES
 
     def open_source(self, path):
         return SafetensorsSource(path)
 
-    def _write(self, values, path, step, settings):
+    def _write(self, values, path, extras: Extras):
         os.makedirs(path)
-        write_file(os.path.join(path, WEIGHTS_FILE), values, step=step)
-        if settings is not None:
-            with open(os.path.join(path, SETTINGS_FILE), "w", encoding="utf-8") as file:
-                file.write(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        names, sizes = {}, []
+        for number, shard in enumerate(_shards(values, extras.shard_bytes)):
+            held = write_file(os.path.join(path, str(number)), shard, step=extras.step)
+            names.update(dict.fromkeys(held, number))
+            sizes.append(sum(held.values()))
+        files = [WEIGHTS_FILE]
+        if len(sizes) > 1:
+            last = len(sizes)
+            files = [f"model-{n:05d}-of-{last:05d}.safetensors" for n in range(1, last + 1)]
+            index = {
+                "metadata": {"total_size": sum(sizes)},
+                "weight_map": {key: files[number] for key, number in names.items()},
+            }
+            _write_beside(os.path.join(path, f"model{INDEX_SUFFIX}"), index)
+        for number, name in enumerate(files):
+            os.rename(os.path.join(path, str(number)), os.path.join(path, name))
+        if extras.settings is not None:
+            _write_beside(os.path.join(path, SETTINGS_FILE), extras.settings)
+        for name, content in extras.files.items():
+            _write_beside(os.path.join(path, name), content)
         return ""
 
 
-def write_file(path: str, values: Iterable[tuple[str, np.ndarray]], *, step: int = 0) -> None:
-    """Writes one file; arrays pass through memory one at a time, by way of `path`.data."""
+def _shards(
+    values: Iterable[tuple[str, np.ndarray]], limit: int
+) -> Iterator[Iterator[tuple[str, np.ndarray]]]:
+    """The arrays in groups of at most `limit` bytes; each is to be used up before the next."""
+    remaining = iter(values)
+    waiting = [next(remaining, None)]
+
+    def group() -> Iterator[tuple[str, np.ndarray]]:
+        size = 0
+        while waiting[0] is not None:
+            size += waiting[0][1].nbytes
+            if limit and size > limit and size > waiting[0][1].nbytes:
+                return
+            yield waiting[0]
+            waiting[0] = next(remaining, None)
+
+    yield group()
+    while waiting[0] is not None:
+        yield group()
+
+
+def write_file(
+    path: str, values: Iterable[tuple[str, np.ndarray]], *, step: int = 0
+) -> dict[str, int]:
+    """Writes one file; arrays pass through memory one at a time, by way of `path`.data.
+
+    Returns:
+        Bytes of every array.
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt", "step": str(step)}}
+    sizes: dict[str, int] = {}
     offset = 0
     with open(f"{path}.data", "w+b") as data, open(path, "wb") as file:
         for key, value in values:
@@ -109,6 +167,7 @@ def write_file(path: str, values: Iterable[tuple[str, np.ndarray]], *, step: int
                 "shape": list(array.shape),
                 "data_offsets": [offset, offset + array.nbytes],
             }
+            sizes[key] = array.nbytes
             offset += array.nbytes
         text = json.dumps(header, separators=(",", ":")).encode("utf-8")
         text += b" " * (-len(text) % _ALIGNMENT_BYTES)
@@ -116,6 +175,15 @@ def write_file(path: str, values: Iterable[tuple[str, np.ndarray]], *, step: int
         data.seek(0)
         shutil.copyfileobj(data, file, _COPIED_BYTES)
     os.remove(f"{path}.data")
+    return sizes
+
+
+def _write_beside(path: str, content: Any) -> None:
+    """Bytes as they are, all else as JSON."""
+    if not isinstance(content, bytes):
+        content = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 def _files(path: str) -> list[str]:
@@ -140,53 +208,34 @@ def _files(path: str) -> list[str]:
 def _listed(index: str) -> list[str]:
     try:
         with open(index, encoding="utf-8") as file:
-            return sorted(set(json.load(file)["weight_map"].values()))
-    except (ValueError, LookupError, AttributeError, TypeError) as error:
+            names = set(json.load(file)["weight_map"].values())
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a file's name is no text")
+        return sorted(names)
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{index} is no readable index of files; download it again") from error
 
 
-def _header_bytes(start: bytes) -> int:
-    return struct.unpack("<Q", start[:8])[0]
-
-
-def _read_header(path: str) -> tuple[dict[str, Any], int]:
-    """The entries of a file's arrays, and where its arrays begin. Raises UserError."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        start = file.read(8)
-        length = _header_bytes(start) if len(start) == 8 else size
-        content = file.read(length) if length <= min(size, _MAX_HEADER_BYTES) else b""
+def _open(path: str) -> Any:
+    """The opened file, whose header the package has checked. Raises UserError."""
     try:
-        header = json.loads(content)
-        header.pop("__metadata__", None)
-        ends = [entry["data_offsets"][1] for entry in header.values()]
-        kinds = {entry["dtype"] for entry in header.values()}
-        wrong = [key for key, entry in header.items() if not _fits(entry)]
-    except (ValueError, AttributeError, LookupError, TypeError) as error:
+        return safetensors.safe_open(path, framework="np")
+    except (safetensors.SafetensorError, ValueError, OSError, MemoryError) as error:
         raise UserError(
-            f"{path} is no readable safetensors file (its header is damaged); download it again"
+            f"{path} is no readable safetensors file ({error}); download it again"
         ) from error
-    if wrong:
-        raise UserError(
-            f"{path} gives {wrong[0]} a place of another length than its shape has (its header is "
-            "damaged); download it again"
-        )
-    if 8 + length + max(ends, default=0) > size:
-        raise UserError(f"{path} ends before its last array; download it again")
-    if kinds - set(DTYPES):
-        raise UserError(
-            f"{path} holds arrays of {', '.join(sorted(kinds - set(DTYPES)))}, which are not read; "
-            "save the model in float32, float16 or bfloat16"
-        )
-    return header, 8 + length
 
 
-def _fits(entry: dict[str, Any]) -> bool:
-    """Whether an array's place is as long as its shape says; of unknown kinds that is not known."""
-    begin, end = entry["data_offsets"]
-    kind = DTYPES.get(entry["dtype"])
-    size = end - begin if kind is None else math.prod(entry["shape"]) * kind.itemsize
-    return begin >= 0 and size == end - begin
+def _shapes(opened: Any, path: str) -> dict[str, tuple[int, ...]]:
+    """Of every array. Raises UserError where one has numbers that are not read."""
+    arrays = {key: opened.get_slice(key) for key in opened.offset_keys()}
+    others = sorted({array.get_dtype() for array in arrays.values()} - set(DTYPES))
+    if others:
+        raise UserError(
+            f"{path} holds arrays of {', '.join(others)}, which are not read; save the model in "
+            "float32, float16 or bfloat16"
+        )
+    return {key: tuple(array.get_shape()) for key, array in arrays.items()}
 
 
 def _read_settings(path: str) -> dict[str, Any] | None:
@@ -194,6 +243,9 @@ def _read_settings(path: str) -> dict[str, Any] | None:
         return None
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except ValueError as error:
+            settings = json.load(file)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no readable JSON ({error}); download it again") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} holds no settings by name; download it again")
+    return settings

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from mm_models.checkpoints.containers import message_pack, zarr
-from mm_models.checkpoints.containers.container import Container
+from mm_models.checkpoints.containers.container import Container, Extras
 from mm_models.checkpoints.containers.zarr import ZarrArray
 from mm_models.errors import UserError
 
@@ -31,22 +31,35 @@ class T5xSource:
     def __init__(self, path: str):
         """Reads the file and the descriptions of the arrays. Raises UserError for damaged ones."""
         self.path = path
-        state = _read_state(path)
-        self.step = int(state.get("state", {}).get("step", 0))
-        self._arrays = {key: self._array(value) for key, value in _flatten(state["target"], "")}
+        target, self.step = _read_state(path)
+        self._arrays = {key: self._array(key, value) for key, value in _flatten(target, "")}
         self.shapes = {key: tuple(array.shape) for key, array in self._arrays.items()}
 
-    def _array(self, value: Any) -> np.ndarray | ZarrArray:
+    def _array(self, key: str, value: Any) -> np.ndarray | ZarrArray:
         if not isinstance(value, dict):
+            if not isinstance(value, np.ndarray | np.generic):
+                raise UserError(
+                    f"{self.path}/{STATE_FILE} has a {type(value).__name__} for {key}, not an "
+                    "array; copy the checkpoint again"
+                )
             return np.asarray(value)
         if value["driver"] != "zarr":
             raise UserError(
-                f"{self.path} keeps an array with the driver {value['driver']}; only zarr is read"
+                f"{self.path} keeps {key} with the driver {value['driver']}; only zarr is read"
             )
-        return ZarrArray(os.path.join(self.path, _relative_path(value)))
+        folder = os.path.join(self.path, _relative_path(value))
+        array = ZarrArray(zarr.folder_store(folder), folder)
+        described = value.get("metadata")
+        said = described.get("shape") if isinstance(described, dict) else None
+        if said is not None and said != list(array.shape):
+            raise UserError(
+                f"{folder} holds an array of {list(array.shape)}, and {STATE_FILE} says {said}; "
+                "copy the checkpoint again"
+            )
+        return array
 
     def value(self, key: str) -> np.ndarray:
-        """One array."""
+        """One array. Raises UserError for a damaged one."""
         array = self._arrays[key]
         if not isinstance(array, ZarrArray):
             return array
@@ -54,23 +67,27 @@ class T5xSource:
         return value.view(ml_dtypes.bfloat16) if value.dtype == np.uint16 else value
 
 
-def _read_state(path: str) -> dict[str, Any]:
-    """What the file holds below `optimizer`. Raises UserError."""
+def _read_state(path: str) -> tuple[dict[str, Any], int]:
+    """The parameters, and the step. Raises UserError."""
     file_path = os.path.join(path, STATE_FILE)
     with open(file_path, "rb") as file:
         content = file.read()
     try:
         held = message_pack.unpack(content)
-        version, state = held.get("version", 0), held["optimizer"]
-        state["target"].items()
-    except (ValueError, LookupError, AttributeError) as error:
-        raise UserError(f"{file_path} is no readable T5X checkpoint ({error})") from error
+        version, optimizer = held.get("version", 0), held["optimizer"]
+        target, state = optimizer["target"], optimizer.get("state", {})
+        target.items()
+        step = int(state.get("step", 0))
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+        raise UserError(
+            f"{file_path} is no readable T5X checkpoint ({error}); copy it again"
+        ) from error
     if version not in _VERSIONS_READ:
         raise UserError(
             f"{file_path} is of version {version}, and only {_VERSIONS_READ} are read; save it "
             "again with a T5X of 2021-06 or later"
         )
-    return state
+    return target, step
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -84,9 +101,10 @@ def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _relative_path(spec: Mapping[str, Any]) -> str:
     """Where an array lies in the checkpoint's folder. Raises UserError for a path out of it."""
-    path = spec["kvstore"].get("path") or spec.get("path", "")
-    normal = os.path.normpath(path)
-    if not path or os.path.isabs(normal) or normal.startswith(".."):
+    store = spec["kvstore"]
+    path = (store.get("path") if isinstance(store, dict) else None) or spec.get("path", "")
+    normal = os.path.normpath(path) if isinstance(path, str) and path.isprintable() else ""
+    if not path or os.path.isabs(normal) or normal.startswith("..") or normal in ("", "."):
         raise UserError(f"a T5X checkpoint names the array {path!r}, which is not in its folder")
     return normal
 
@@ -107,7 +125,7 @@ class T5xContainer(Container):
     def open_source(self, path):
         return T5xSource(path)
 
-    def _write(self, values, path, step, settings):
+    def _write(self, values, path, extras: Extras):
         os.makedirs(path)
         target: dict[str, Any] = {}
         for key, value in values:
@@ -116,7 +134,7 @@ class T5xContainer(Container):
             for parent in parents:
                 node = node.setdefault(parent, {})
             node[last] = _write_array(path, key, np.asarray(value))
-        state = {"step": np.array(step, np.int32), "param_states": {}}
+        state = {"step": np.array(extras.step, np.int32), "param_states": {}}
         content = {"version": _VERSION, "optimizer": {"target": target, "state": state}}
         with open(os.path.join(path, STATE_FILE), "wb") as file:
             file.write(message_pack.pack(content))

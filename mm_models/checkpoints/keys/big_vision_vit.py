@@ -12,6 +12,7 @@ from mm_models.backbones.vit_head import MapHead
 from mm_models.checkpoints.keys import vit_fields
 from mm_models.checkpoints.mapping import Place, Source, joined, reshaped, same
 from mm_models.checkpoints.renamed_source import RenamedSource
+from mm_models.errors import UserError
 from mm_models.layers.transformer.attention import MultiHeadAttention
 from mm_models.layers.transformer.mlp import Mlp
 
@@ -123,7 +124,17 @@ def check(model: Vit, source: Source) -> None:
         "num_heads": (f"{block}MultiHeadDotProductAttention_0/query/bias", 0),
         "patch_size": ("embedding/kernel", 0),
     }
-    there = {name: shapes[key][axis] for name, (key, axis) in places.items() if key in shapes}
+    there = {
+        name: shapes[key][axis]
+        for name, (key, axis) in places.items()
+        if len(shapes.get(key, ())) > axis
+    }
+    patch = shapes.get("embedding/kernel", ())[:2]
+    if len(set(patch)) > 1:
+        raise UserError(
+            f"{source.path} is of a vision transformer with rectangular patches ({patch[0]} by "
+            f"{patch[1]}), and only those of square ones are read"
+        )
     blocks = {key.split("/")[1] for key in shapes if key.startswith(_BLOCK.split("{")[0])}
     vit_fields.check(model, {"depth": len(blocks), **there}, source.path)
 

@@ -76,7 +76,8 @@ def _head_places(head: MapHead) -> Iterator[Place]:
 def check(model: Vit, source: Source) -> None:
     """Raises UserError where the file's config says that its model computes otherwise."""
     found = source.settings or {}
-    huggingface_vit.check_settings(model, found.get("vision_config", found), source.path)
+    tower = found.get("vision_config")
+    huggingface_vit.check_settings(model, tower if isinstance(tower, dict) else found, source.path)
 
 
 def settings(model: Vit) -> dict[str, Any]:
@@ -95,3 +96,9 @@ def settings(model: Vit) -> dict[str, Any]:
         "vision_config": tower,
         **huggingface_vit.label_settings(model),
     }
+
+
+def files(model: Vit, vocabulary: bytes) -> dict[str, Any]:
+    """What transformers' image processor is made from."""
+    del vocabulary
+    return huggingface_vit.processor_file(model, "SiglipImageProcessor")

@@ -109,6 +109,34 @@ def settings(model: T5) -> dict[str, Any]:
     }
 
 
+def files(model: T5, vocabulary: bytes) -> dict[str, Any]:
+    """What transformers writes texts by, and what its T5Tokenizer is made from.
+
+    Args:
+        model: has no part in it.
+        vocabulary: a SentencePiece model, which holds its sentinels itself; empty: no tokenizer.
+    """
+    del model
+    ids = {
+        "decoder_start_token_id": START_ID,
+        "eos_token_id": END_ID,
+        "pad_token_id": PAD_ID,
+    }
+    found: dict[str, Any] = {"generation_config.json": ids}
+    if vocabulary:
+        tokenizer = {
+            "tokenizer_class": "T5Tokenizer",
+            "eos_token": "</s>",
+            "pad_token": "<pad>",
+            "unk_token": "<unk>",
+            "extra_ids": 0,
+            "additional_special_tokens": None,
+        }
+        found["spiece.model"] = vocabulary
+        found["tokenizer_config.json"] = tokenizer
+    return found
+
+
 def _mathematics(config: T5Config) -> dict[str, Any]:
     """The settings that shape the computation, by transformers' names."""
     return {

@@ -9,6 +9,7 @@ from mm_models.backbones.vit import Vit
 from mm_models.checkpoints.containers.safetensors import SETTINGS_FILE
 from mm_models.checkpoints.keys import vit_fields
 from mm_models.checkpoints.mapping import Place, permuted, reshaped, same, transposed
+from mm_models.errors import UserError
 
 # Names of activations to those of `VitConfig.gelu`.
 GELUS = {
@@ -17,6 +18,24 @@ GELUS = {
     "gelu_new": "tanh",
     "gelu_fast": "tanh",
     "gelu_pytorch_tanh": "tanh",
+}
+
+
+# Fields of VitConfig to those of `config.json`.
+_FIELDS = {
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "mlp_dim": "intermediate_size",
+    "num_heads": "num_attention_heads",
+    "patch_size": "patch_size",
+    "gelu": "hidden_act",
+    "epsilon": "layer_norm_eps",
+}
+_SIDES = ("image_size", "patch_size")
+# What must be so where a file says it, and why.
+_NEEDED = {
+    "qkv_bias": (True, "our queries, keys and values always have a bias"),
+    "num_channels": (3, "our pictures have three colours"),
 }
 
 
@@ -78,6 +97,24 @@ def label_settings(model: Vit) -> dict[str, Any]:
     }
 
 
+def processor_file(model: Vit, kind: str) -> dict[str, Any]:
+    """The `preprocessor_config.json` of an image processor that does what our inputs do: resized by
+    linear interpolation, values in [-1, 1]."""
+    size = model.config.image_size
+    settings = {
+        "image_processor_type": kind,
+        "do_resize": True,
+        "size": {"height": size, "width": size},
+        "resample": 2,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    return {"preprocessor_config.json": settings}
+
+
 def check_settings(model: Vit, settings: Mapping[str, Any], path: str) -> None:
     """Raises UserError where the config beside weights says what the model's does not.
 
@@ -86,16 +123,29 @@ def check_settings(model: Vit, settings: Mapping[str, Any], path: str) -> None:
         settings: of the vision model; fields that are missing are not compared.
         path: what the error calls the weights.
     """
-    names = {
-        "width": "hidden_size",
-        "depth": "num_hidden_layers",
-        "mlp_dim": "intermediate_size",
-        "num_heads": "num_attention_heads",
-        "patch_size": "patch_size",
-        "gelu": "hidden_act",
-        "epsilon": "layer_norm_eps",
-    }
-    there = {field: settings[name] for field, name in names.items() if name in settings}
-    if "gelu" in there:
+    file = f"{path}/{SETTINGS_FILE}"
+    settings = {**settings, **{name: _side(settings, name, file) for name in _SIDES}}
+    for name, (needed, reason) in _NEEDED.items():
+        if settings.get(name, needed) != needed:
+            raise UserError(
+                f"{file} says {name} {settings[name]!r}, and {reason}; give the weights of a model "
+                f"with {name} {needed!r}"
+            )
+    there = {field: settings.get(name) for field, name in _FIELDS.items()}
+    there = {field: value for field, value in there.items() if value is not None}
+    if isinstance(there.get("gelu"), str):
         there["gelu"] = GELUS.get(there["gelu"], there["gelu"])
-    vit_fields.check(model, there, f"{path}/{SETTINGS_FILE}")
+    vit_fields.check(model, there, file)
+
+
+def _side(settings: Mapping[str, Any], name: str, file: str) -> Any:
+    """A side in pixels, or height and width. Raises UserError where these differ."""
+    side = settings.get(name)
+    if not isinstance(side, list):
+        return side
+    if len(set(map(str, side))) != 1:
+        raise UserError(
+            f"{file} is of a rectangular vision transformer ({name} {side}), and only those of "
+            "square images and patches are read"
+        )
+    return side[0]

@@ -101,3 +101,9 @@ def settings(model: Vit) -> dict[str, Any]:
     if config.representation_dim:
         found |= {"pooler_output_size": config.representation_dim, "pooler_act": "tanh"}
     return found
+
+
+def files(model: Vit, vocabulary: bytes) -> dict[str, Any]:
+    """What transformers' image processor is made from."""
+    del vocabulary
+    return huggingface_vit.processor_file(model, "ViTImageProcessor")

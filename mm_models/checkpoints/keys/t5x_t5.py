@@ -5,6 +5,7 @@ Layers lie in scopes of their own, `layers_0` and so on, or, where they were sca
 trained, names the scope after the stack and gives kernels an axis of heads.
 """
 
+import re
 from collections.abc import Iterator
 
 from mm_models.backbones.t5 import T5
@@ -15,11 +16,19 @@ from mm_models.layers.transformer.block import TransformerBlock
 
 _ATTENTION = {"q": "query", "k": "key", "v": "value", "o": "out"}
 _LAYER_AXIS = 1
+_TABLE = "token_embedder/embedding"
+# What a whole training state has beside the parameters.
+_OPTIMIZER = re.compile(r"^(state|opt_state|param_states|step)(/|$)")
 
 
 def canonical(source: RenamedSource, model: T5) -> RenamedSource:
-    """One scope for each layer, and matrices, whatever the layout."""
+    """One scope for each layer, and matrices, whatever the layout; of a training state that was
+    saved as a whole, the parameters."""
     del model
+    prefix = next(key for key in source.shapes if key.endswith(_TABLE)).removesuffix(_TABLE)
+    if prefix:
+        source = source.renamed(lambda key: None if _OPTIMIZER.match(key) else key)
+        source = source.renamed(lambda key: key.removeprefix(prefix))
     source = source.substituted(
         (r"^(encoder|decoder)/\1/", r"\1/layers/"), (r"/relative_posemb/", "/relpos_bias/")
     )
@@ -41,7 +50,7 @@ def _reshape(shape):
 def places(model: T5, source: Source | None = None) -> list[Place]:
     """A place for every weight, in scopes of their own for the layers."""
     del source
-    found = [same("token_embedder/embedding", model.token_embedding.embeddings)]
+    found = [same(_TABLE, model.token_embedding.embeddings)]
     if not model.config.tie_logits:
         found.append(same("decoder/logits_dense/kernel", model.logits_dense.kernel))
     for side in ("encoder", "decoder"):

@@ -1,6 +1,7 @@
 """What a decoder may do wrong; run inside the child by the tests of isolation."""
 
 import ctypes
+import errno
 import os
 import sys
 import time
@@ -10,6 +11,20 @@ import numpy as np
 
 def hang(path):
     time.sleep(3600)
+
+
+def spin(path):
+    while True:
+        pass
+
+
+def wait(path, seconds):
+    time.sleep(seconds)
+    return path
+
+
+def fail_to_read(path):
+    raise OSError(errno.EIO, "Input/output error", path)
 
 
 def allocate(path, num_bytes):

@@ -58,8 +58,12 @@ def write_video(
     options=None,
     container_format=None,
     color=None,
+    light=None,
 ):
-    """Writes pictures at times in milliseconds (by default k / rate)."""
+    """Writes pictures at times in milliseconds (by default k / rate).
+
+    `color` is a matrix and a range, `light` a transfer curve and primaries, by their numbers.
+    """
     pictures = list(pictures)
     tick = fractions.Fraction(1, 90_000)
     if times_ms is None:
@@ -74,6 +78,8 @@ def write_video(
             stream.codec_context.sample_aspect_ratio = fractions.Fraction(aspect_ratio)
         if color:
             stream.codec_context.colorspace, stream.codec_context.color_range = color
+        if light:
+            stream.codec_context.color_trc, stream.codec_context.color_primaries = light
         if rotation:
             stream.set_display_rotation(rotation)
         for picture, time_ms in zip(pictures, times_ms, strict=True):
@@ -83,6 +89,8 @@ def write_video(
                     format=pixel_format, dst_colorspace=color[0], dst_color_range=color[1]
                 )
                 frame.colorspace, frame.color_range = color
+            if light:
+                frame.color_trc, frame.color_primaries = light
             frame.pts, frame.time_base = round(time_ms * 90), tick
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -119,6 +127,32 @@ def write_movie(path, pictures, sound, *, rate=25, sound_rate=16_000, sound_star
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode())
         _mux_audio(container, audio, sound[None], sound_rate, "mono", sound_start_seconds)
+
+
+def write_alpha(path, codec, rgba, num_frames=4):
+    """A WebM whose frames are all uint8[height, width, 4], with the alpha beside the packets."""
+    with av.open(str(path), "w") as container:
+        options = {"auto-alt-ref": "0", "deadline": "realtime", "cpu-used": "5", "b": "2M"}
+        stream = container.add_stream(codec, rate=10, options=options)
+        stream.height, stream.width, stream.pix_fmt = *rgba.shape[:2], "yuva420p"
+        stream.codec_context.gop_size = 10
+        for _ in range(num_frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba")))
+        container.mux(stream.encode())
+
+
+def combed(position, height=96, width=128):
+    """A bar in the upper field, and one far from it in the lower: two moments in one frame."""
+    picture = flat((40, 40, 40), height, width)
+    picture[0::2, position : position + 20] = 220
+    picture[1::2, position + 60 : position + 80] = 220
+    return picture
+
+
+def join(path, *parts):
+    """Puts files one behind the other."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
 
 
 def sine(frequency_hz, seconds, rate=16_000, amplitude=0.5):

@@ -13,6 +13,7 @@ from beam_pipelines.media.decode_contract import DecodeRequest
 from beam_pipelines.media.probe import probe
 from beam_pipelines.rejects import RejectCode
 from tests.beam_pipelines.media import media_samples as samples
+from tests.beam_pipelines.media.tiff_files import MAXIMUM, write_tiff
 
 
 def decode_image(path, image, request=None, **options):
@@ -35,7 +36,7 @@ EXIF_CORNERS = {1: "RGBW", 2: "GRWB", 3: "WBGR", 4: "BWRG", 5: "RBGW", 6: "BRWG"
 
 
 @pytest.mark.parametrize(("orientation", "expected"), [*EXIF_CORNERS.items(), (8, "GWRB")])
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp", "avif"])
 def test_exif_orientation(tmp_path, orientation, expected, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -45,7 +46,85 @@ def test_exif_orientation(tmp_path, orientation, expected, suffix):
     assert samples.corners(decoded.frames[0]) == expected
     size = (64, 48) if orientation >= 5 else (48, 64)
     assert decoded.frames.shape[1:3] == size
-    assert (probe(str(path)).height, probe(str(path)).width) == (size[0] * 2, size[1] * 2)
+    info = probe(str(path))
+    assert (info.height, info.width) == (size[0] * 2, size[1] * 2)
+    assert (info.coded_height, info.coded_width) == (96, 128)
+    assert ("rotated" in decoded.properties) == (orientation > 1)
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png"])
+def test_animations_are_turned_too(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"a.{suffix}"
+    pictures = [Image.fromarray(samples.quadrants()), Image.new("RGB", (128, 96))]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, exif=exif)
+    decoded = decode.decode(str(path), DecodeRequest(frame_rate_hz=10, short_side=48))
+    assert samples.corners(decoded.frames[0]) == EXIF_CORNERS[6]
+    assert decoded.frames.shape == (2, 64, 48, 3)
+    assert (probe(str(path)).height, probe(str(path)).width) == (128, 96)
+
+
+def ramp_of(dtype, low, high):
+    return np.linspace(low, high, 256).round().astype(dtype)[None].repeat(4, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("uint8", 0, 255),
+        ("int8", -128, 127),
+        ("int16", -32768, 32767),
+        ("int16", 0, 32767),
+        ("uint16", 0, 255),
+        ("uint16", 0, 4095),
+        ("uint16", 0, 65535),
+        ("int32", 0, 255),
+        ("int32", 0, 65535),
+        ("int32", -(2**31), 2**31 - 1),
+        ("uint32", 0, 1023),
+        ("uint32", 0, 2**32 - 1),
+    ],
+)
+@pytest.mark.parametrize("white_is_zero", [False, True])
+def test_integer_samples_of_tiff(tmp_path, dtype, low, high, white_is_zero):
+    path = tmp_path / "p.tif"
+    write_tiff(path, ramp_of(dtype, low, high), white_is_zero=white_is_zero)
+    decoded = decode.decode(str(path), DecodeRequest())
+    if white_is_zero and dtype not in ("uint8", "uint16"):  # Pillow reads no such file
+        assert decoded.code == RejectCode.UNSUPPORTED_CODEC and "pixel mode" in decoded.detail
+        return
+    expected = np.arange(256)[::-1] if white_is_zero else np.arange(256)
+    np.testing.assert_allclose(decoded.frames[0, 0, :, 0], expected, atol=1)
+    assert ("integer_samples" in decoded.properties) == (dtype != "uint8")
+
+
+def test_the_range_that_a_tiff_states_is_its_range(tmp_path):
+    path = tmp_path / "p.tif"
+    write_tiff(path, ramp_of("uint16", 0, 500), tags={MAXIMUM: 1000})
+    frame = decode.decode(str(path), DecodeRequest()).frames[0]
+    assert frame[0, -1, 0] == pytest.approx(255 / 2, abs=1)
+
+
+def test_colours_of_sixteen_bits(tmp_path):
+    path = tmp_path / "p.tif"
+    ramp = ramp_of("uint16", 0, 65535)[..., None].repeat(3, axis=-1)
+    write_tiff(path, ramp)
+    frame = decode.decode(str(path), DecodeRequest()).frames[0]
+    np.testing.assert_allclose(frame[0, :, 1], np.arange(256), atol=1)
+    write_tiff(path, ramp >> 8)  # only high bytes are read of colours, and these are empty
+    reject = decode.decode(str(path), DecodeRequest())
+    assert reject.code == RejectCode.UNSUPPORTED_CODEC and "lowest bits" in reject.detail
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [("jp2", "RGB"), ("j2k", "L"), ("ppm", "RGB"), ("pgm", "L"), ("ico", "RGB")]
+)
+def test_a_format_that_is_not_read_is_named(tmp_path, suffix, mode):
+    path = tmp_path / f"p.{suffix}"
+    Image.new(mode, (32, 32), 100).save(path)
+    for reject in (decode.decode(str(path), DecodeRequest()), probe(str(path))):
+        assert reject.code == RejectCode.UNSUPPORTED_CODEC and "is not read" in reject.detail
 
 
 @pytest.mark.parametrize(

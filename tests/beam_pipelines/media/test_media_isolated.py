@@ -1,6 +1,10 @@
 """A child that hangs, grows or crashes is a reject, and the next call works."""
 
 import dataclasses
+import errno
+import hashlib
+import os
+import pathlib
 import time
 
 import numpy as np
@@ -24,7 +28,7 @@ def movie(tmp_path_factory):
 
 @pytest.fixture
 def decoder():
-    with IsolatedDecoder(timeout_seconds=30.0, memory_bytes=600 << 20) as decoder:
+    with IsolatedDecoder(cpu_seconds=30.0, memory_bytes=600 << 20) as decoder:
         yield decoder
 
 
@@ -44,12 +48,42 @@ def test_same_result_as_in_process(movie):
 
 
 def test_hang_is_killed(movie):
-    with IsolatedDecoder(timeout_seconds=1.0, memory_bytes=600 << 20) as decoder:
+    with IsolatedDecoder(wall_seconds=1.0, memory_bytes=600 << 20) as decoder:
         assert_works(decoder, movie)
         start = time.monotonic()
         reject = decoder.run(f"{FAULTS}:hang", movie)
         assert reject.code == RejectCode.DECODE_TIMEOUT and time.monotonic() - start < 10
         assert_works(decoder, movie)
+
+
+def test_what_a_file_costs_is_limited_not_what_the_machine_does(movie):
+    with IsolatedDecoder(cpu_seconds=0.5, wall_seconds=60.0, memory_bytes=600 << 20) as decoder:
+        assert_works(decoder, movie)
+        # Waiting, as on a loaded machine, costs nothing, and calls do not add up.
+        for _ in range(2):
+            assert decoder.run(f"{FAULTS}:wait", movie, 0.7) == movie
+        start = time.monotonic()
+        reject = decoder.run(f"{FAULTS}:spin", movie)
+        assert reject.code == RejectCode.DECODE_TIMEOUT and time.monotonic() - start < 30
+        assert "0.5 s of processor time" in reject.detail
+        assert_works(decoder, movie)
+
+
+def test_what_the_disk_says_is_no_verdict_on_the_file(decoder, movie):
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        decoder.run(f"{FAULTS}:fail_to_read", movie)
+    assert caught.value.errno == errno.EIO and caught.value.filename == movie
+    assert_works(decoder, movie)
+
+
+def test_hash_of_the_content(decoder, movie, tmp_path):
+    expected = hashlib.sha256(pathlib.Path(movie).read_bytes()).hexdigest()
+    assert decoder.run("content_sha256", movie, 1 << 30) == expected
+    os.mkfifo(tmp_path / "pipe.mp4")
+    os.symlink("/dev/zero", tmp_path / "endless.mp4")
+    for name in ("pipe", "endless"):
+        reject = decoder.run("content_sha256", str(tmp_path / f"{name}.mp4"), 1 << 30)
+        assert reject.code == RejectCode.NOT_MEDIA and "not a regular file" in reject.detail
 
 
 def test_memory_limit(decoder, movie):
@@ -74,7 +108,7 @@ def test_crash(decoder, movie, fault, sign):
 
 
 def test_windows_of_a_dead_child_are_all_rejected(movie):
-    with IsolatedDecoder(timeout_seconds=1e-4, memory_bytes=600 << 20) as decoder:
+    with IsolatedDecoder(wall_seconds=1e-4, memory_bytes=600 << 20) as decoder:
         clips = decoder.run("clip_windows", movie, DecodeRequest(), [(0.0, 0.5), (0.5, 1.0)])
     assert [clip.code for clip in clips] == [RejectCode.DECODE_TIMEOUT] * 2
 

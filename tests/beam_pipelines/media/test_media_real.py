@@ -29,7 +29,7 @@ def test_everything_good_decodes_without_warnings():
     paths += files("esc10", ".ogg", every=60) + files("fsdd", ".wav", every=100)
     paths += files("speech", ".wav", ".flac", ".mp3", every=20) + files("coco", ".jpg", every=20)
     assert len(paths) > 30
-    with IsolatedDecoder(timeout_seconds=120.0, memory_bytes=1 << 30) as decoder:
+    with IsolatedDecoder(cpu_seconds=120.0, memory_bytes=1 << 30) as decoder:
         for path in paths:
             clip = decoder.run("clip_media", str(path), REQUEST)
             assert isinstance(clip, ClipMedia) and not clip.warnings, (path, clip)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no shared data")
 @pytest.fixture(scope="module")
 def outcomes():
     request = DecodeRequest(**TABLE["request"])
-    with IsolatedDecoder(timeout_seconds=60.0, memory_bytes=1 << 30) as decoder:
+    with IsolatedDecoder(cpu_seconds=60.0, memory_bytes=1 << 30) as decoder:
         return {
             name: (
                 decoder.run("clip_media", str(FOLDER / name), request),

@@ -10,7 +10,7 @@ from PIL import Image
 
 from beam_pipelines.media import decode
 from beam_pipelines.media.decode_contract import DecodeRequest
-from beam_pipelines.media.frames import Orientation, orientation_of_matrix, output_size
+from beam_pipelines.media.pictures.frames import Orientation, orientation_of_matrix, output_size
 from beam_pipelines.media.probe import probe
 from beam_pipelines.rejects import Reject, RejectCode
 from tests.beam_pipelines.media import media_samples as samples

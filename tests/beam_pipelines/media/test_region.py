@@ -9,7 +9,7 @@ from PIL import Image
 
 from beam_pipelines.media import child_messages, decode
 from beam_pipelines.media.decode_contract import DecodeRequest
-from beam_pipelines.media.frames import output_size
+from beam_pipelines.media.pictures.frames import output_size
 from beam_pipelines.record import contract, reading
 from mmstack import main
 from tests.beam_pipelines.media import media_samples as samples

@@ -142,6 +142,8 @@ def clip(**changes) -> RecordClip:
         "frame_rate_hz": 2.0,
         "waveform": np.zeros(4, np.float32),
         "sample_rate_hz": 2,
+        "peak": 2.5,
+        "source_properties": ("alpha", "limited"),
     }
     return RecordClip(**(values | changes))
 
@@ -150,6 +152,8 @@ def test_a_window_keeps_what_overlaps_it_on_the_media_clock():
     context, lists = record_values(clip(), audio_encoding="floats", nearest_captions=1)
     assert context[contract.CLIP_START] == [3_000_000]
     assert context[contract.CLIP_END] == [5_000_000]
+    assert context[contract.SOURCE_PROPERTIES] == [b"alpha", b"limited"]
+    assert context[contract.AUDIO_PEAK] == [2.5]
     assert lists[contract.FRAME_TIMESTAMPS] == [[3_000_000], [3_500_000], [4_000_000]]
     assert context[contract.CAPTION] == [b"inside"]
     assert context[contract.CAPTION_START] == [4_000_000]
@@ -173,6 +177,7 @@ def test_missing_modalities_leave_no_lists():
     silent = clip(waveform=None, sample_rate_hz=0)
     context, lists = record_values(silent, audio_encoding="pcm16", nearest_captions=0)
     assert context[contract.SAMPLE_RATE] == context[contract.NUM_SAMPLES] == [0]
+    assert context[contract.AUDIO_PEAK] == [0.0]
     assert contract.WAVEFORM_PCM16 not in lists
     blind = clip(frames_jpeg=[], frame_times_seconds=np.zeros(0), height=0, width=0)
     context, lists = record_values(blind, audio_encoding="pcm16", nearest_captions=0)

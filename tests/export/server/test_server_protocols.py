@@ -6,10 +6,12 @@ import json
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
+    predict_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -44,6 +46,45 @@ def test_bytes_and_strings(client):
     texts = object_array(["né".encode(), b"b"])[None]
     outputs = client.predict({"texts": texts}, "texts")
     assert outputs["lengths"].tolist() == [[3, 1]]
+
+
+def test_sixteen_bit_floats_and_the_largest_integers(client):
+    halves = {"half": np.float16, "brain": tf.bfloat16.as_numpy_dtype}
+    given = {name: np.array([1.5, -2.0], dtype) for name, dtype in halves.items()}
+    given["wide"] = np.array([1, 2**64 - 1], np.uint64)
+    answer = client.predict(given, "numbers")
+    for name in halves:
+        assert answer[name].astype(np.float64).tolist() == [3.0, -4.0]
+    assert [int(value) for value in answer["wide"]] == [1, 2**64 - 1]
+    one = {name: value[:1] for name, value in given.items()}
+    with pytest.raises(RequestFailed, match="NaN|Infinity"):
+        client.predict(one | {"brain": np.array([np.inf], halves["brain"])}, "numbers")
+
+
+def test_values_of_half_precision_and_numbers_out_of_range(server, grpc_client):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "tiny", "numbers"
+    for name, value in (("half", np.float16(1.5)), ("brain", tf.bfloat16.as_numpy_dtype(1.5))):
+        proto = request.inputs[name]
+        proto.dtype = tf.as_dtype(value.dtype).as_datatype_enum
+        proto.tensor_shape.dim.add(size=1)
+        proto.half_val.append(int(value.view(np.uint16)))
+    wide = request.inputs["wide"]
+    wide.CopyFrom(tf.make_tensor_proto(np.array([5], np.uint64)))
+    wide.tensor_content, wide.uint64_val[:] = b"", [2**64 - 1]
+    outputs = grpc_client._call(grpc_client._prediction.Predict, request).outputs
+    assert [float(tf.make_ndarray(outputs[name])[0]) for name in ("half", "brain")] == [3.0, 3.0]
+    assert int(tf.make_ndarray(outputs["wide"])[0]) == 2**64 - 1
+    for wrong in (2**64, -1, 2**70):
+        row = {"half": 1, "brain": 1, "wide": wrong}
+        body = {"signature_name": "numbers", "instances": [row, row | {"wide": 1}]}
+        with pytest.raises(RequestFailed, match="'wide' holds values outside uint64"):
+            _post(server, "/v1/models/tiny:predict", body)
+
+
+def test_a_signature_that_cannot_be_served_does_not_cost_the_others(client):
+    with pytest.raises(RequestFailed, match="'unserved' cannot be served: .*'value' is complex64"):
+        client.predict({"value": np.ones(1, np.float32)}, "unserved")
 
 
 def test_signature_without_rows(client):
@@ -118,7 +159,8 @@ def test_health_and_metrics(server):
             ["axis 0", "'a': 2", "'b': 3"],
         ),
         ({"a": np.zeros((1, 2), np.float32), "b": np.zeros(1)}, "nowhere", ["no signature"]),
-        ({"image_bytes": object_array([b"no image"])}, "jpeg", ["jpeg"]),
+        ({"image_bytes": object_array([b"no image"])}, "jpeg", ["'image_bytes'", "JPEG"]),
+        ({"image_bytes": object_array([_jpeg(10)[:300]])}, "jpeg", ["jpeg"]),
         ({"image_bytes": np.zeros(1, np.float32)}, "jpeg", ["'image_bytes'"]),
     ],
 )

@@ -136,6 +136,12 @@ def test_reload_config_sets_policy_and_labels(tmp_path):
         for place, answer in (("labels/stable", 1.0), ("versions/2", 2.0), ("versions/1", 1.0)):
             reply = rest.request("POST", f"/v1/models/tiny/{place}:predict", body)
             assert reply == {"predictions": [answer]}
+        entry.version_labels["canary"] = 7
+        with pytest.raises(grpc.RpcError, match="canary.*not among .1, 2") as error:
+            stub.HandleReloadConfigRequest(request)
+        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert rest.request("POST", "/v1/models/tiny/labels/stable:predict", body)
+        del entry.version_labels["canary"]
         entry.base_path = "/etc"
         with pytest.raises(grpc.RpcError) as error:
             stub.HandleReloadConfigRequest(request)
@@ -162,6 +168,32 @@ def test_empty_folder_and_taken_port_are_user_errors(tmp_path, server, tiny_path
         config = ServerConfig(**{flag: getattr(server, flag)})
         with pytest.raises(UserError, match=f"--{flag}"):
             EmbeddedServer([ModelConfig("tiny", str(tiny_path))], config).start()
+
+
+def test_a_slow_upload_is_loaded_when_it_ends(tmp_path):
+    base_path, uploaded = tmp_path / "m", tmp_path / "whole"
+    base_path.mkdir()
+    uploaded.mkdir()
+    write_tiny_model(uploaded, 1, offset=1.0)
+    models = Models([ModelConfig("m", str(base_path))], Limits(), Metrics())
+    (base_path / "1").mkdir()
+    for _ in range(6):
+        models.poll()
+    assert models.states("m")[1].attempts == 3
+    files = [path for path in sorted((uploaded / "1").rglob("*")) if path.is_file()]
+    for path in files:
+        target = base_path / "1" / path.relative_to(uploaded / "1")
+        target.parent.mkdir(exist_ok=True, parents=True)
+        half = path.stat().st_size // 2
+        target.write_bytes(path.read_bytes()[:half])
+        models.poll()
+        target.write_bytes(path.read_bytes())
+        models.poll()
+    models.poll()
+    models.poll()
+    assert models.get("m").number == 1
+    attempts = [models.states("m")[1].attempts for _ in range(3) if models.poll() is None]
+    assert attempts == [0, 0, 0]
 
 
 def test_refused_operations_do_not_load(tmp_path):

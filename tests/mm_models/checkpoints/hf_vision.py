@@ -123,8 +123,8 @@ def draw_images(height: int, width: int, seed: int) -> np.ndarray:
 def load(case: Case, path: str, allow=()) -> tuple[Vit, mapping.MappingReport]:
     """Our model with the weights of a file, the way that `mmstack convert` goes."""
     model = Vit(vit_config(case))
-    container, opened = weight_formats.open_source(path)
-    key_map = weight_formats.find(container, opened, key_maps.KEY_MAPS)
+    _, opened = weight_formats.open_source(path)
+    key_map = weight_formats.find(opened, key_maps.KEY_MAPS)
     weight_formats.check_settings(key_map, model, opened)
     source = weight_formats.canonical(key_map, opened, model)
     places = weight_formats.places_of(key_map, model, source)

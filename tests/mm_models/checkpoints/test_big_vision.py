@@ -69,8 +69,8 @@ def load(config: VitConfig, path, arrays: dict, **options):
     """Our model with what a file of these arrays holds."""
     with open(path, "wb") as file:
         np.savez(file, **arrays)
-    container, source = weight_formats.open_source(str(path))
-    assert weight_formats.find(container, source, key_maps.KEY_MAPS) is BIG_VISION
+    _, source = weight_formats.open_source(str(path))
+    assert weight_formats.find(source, key_maps.KEY_MAPS) is BIG_VISION
     model = Vit(config)
     weight_formats.check_settings(BIG_VISION, model, source)
     source = weight_formats.canonical(BIG_VISION, source, model)
@@ -86,7 +86,7 @@ def assert_same_weights(one: Vit, other: Vit) -> None:
 
 def test_names_are_todays_and_a_round_trip_keeps_every_bit(tmp_path):
     model = shaken(CONFIG)
-    path = weight_formats.write(BIG_VISION, model, str(tmp_path / "vit.npz"), step=0)
+    path = weight_formats.write(BIG_VISION, model, str(tmp_path / "vit.npz"))
     source = NpzSource(path)
     assert source.shapes == keys_of_today()
     # Head 1 of the second block's queries, and where a pixel's colours lie.
@@ -235,3 +235,10 @@ def test_the_file_of_another_size_says_which(variant, tmp_path):
         UserError, match=words + r"\(not 4\), patch_size 8 \(not 4\); set depth and"
     ):
         load(other, tmp_path / "other.npz", arrays)
+
+
+def test_rectangular_patches_are_named(tmp_path):
+    arrays = arrays_of(shaken(CONFIG))
+    arrays["embedding/kernel"] = np.ones((8, 4, 3, 16), np.float32)
+    with pytest.raises(UserError, match=r"rectangular patches \(8 by 4\)"):
+        load(CONFIG, tmp_path / "other.npz", arrays)

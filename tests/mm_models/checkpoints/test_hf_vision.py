@@ -8,6 +8,7 @@ import pytest
 
 from mm_models.backbones.vit import Vit
 from mm_models.checkpoints import key_maps, weight_formats
+from mm_models.checkpoints.containers.container import Extras
 from mm_models.checkpoints.containers.safetensors import (
     SafetensorsContainer,
     SafetensorsSource,
@@ -34,7 +35,9 @@ def write_case(golden, name: str, folder) -> str:
     text = json.loads(golden[f"{name}/file"].tobytes())
     shapes = {key: tuple(shape) for key, shape in text["shapes"].items()}
     drawn = hf_vision.draw_weights(shapes, SEED)
-    return SafetensorsContainer().write(drawn.items(), str(folder), settings=text["settings"])
+    return SafetensorsContainer().write(
+        drawn.items(), str(folder), Extras(settings=text["settings"])
+    )
 
 
 def export(model: Vit, path: str) -> str:
@@ -44,7 +47,7 @@ def export(model: Vit, path: str) -> str:
         for one in key_maps.KEY_MAPS
         if one.format == "huggingface" and weight_formats.holds(one, model)
     )
-    return weight_formats.write(key_map, model, path, step=0)
+    return weight_formats.write(key_map, model, path)
 
 
 def assert_same_arrays(one: str, other: str) -> None:
@@ -98,6 +101,32 @@ def test_what_the_config_beside_the_weights_contradicts_is_refused(golden, tmp_p
         with pytest.raises(UserError, match=words):
             hf_vision.load(case, path)
     assert set(huggingface_vit.GELUS.values()) == {"erf", "tanh"}
+
+
+@pytest.mark.parametrize("name", ["vit", "siglip", "siglip_classifier"])
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        # Of as many patches as the square: shapes alone do not tell.
+        ({"image_size": [64, 16]}, r"rectangular .*image_size \[64, 16\].*square images"),
+        ({"patch_size": [8, 4]}, r"rectangular .*patch_size \[8, 4\]"),
+        ({"qkv_bias": False}, "qkv_bias False, and our queries, keys and values always have"),
+        ({"num_channels": 1}, "num_channels 1, and our pictures have three"),
+        ({"hidden_act": ["gelu"]}, r"gelu \['gelu'\]"),
+        ({"image_size": [32, 32], "patch_size": [8, 8], "qkv_bias": True}, ""),
+    ],
+)
+def test_models_of_another_form_are_named(golden, name, settings, words, tmp_path):
+    path = write_case(golden, name, tmp_path / "theirs")
+    config = tmp_path / "theirs" / "config.json"
+    whole = json.loads(config.read_text())
+    whole.get("vision_config", whole).update(settings)
+    config.write_text(json.dumps(whole))
+    if not words:
+        hf_vision.load(CASES[name], path)
+        return
+    with pytest.raises(UserError, match=words):
+        hf_vision.load(CASES[name], path)
 
 
 def test_weights_that_a_format_does_not_know_are_named(golden, tmp_path):

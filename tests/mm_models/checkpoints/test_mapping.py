@@ -10,6 +10,7 @@ import pytest
 
 from mm_models.checkpoints import mapping, weight_formats
 from mm_models.checkpoints.containers import safetensors
+from mm_models.checkpoints.containers.container import Extras
 from mm_models.checkpoints.containers.npz import NpzContainer
 from mm_models.checkpoints.containers.safetensors import SafetensorsContainer, SafetensorsSource
 from mm_models.checkpoints.key_maps import KEY_MAPS
@@ -140,7 +141,7 @@ VALUES = {
 )
 def test_containers_keep_every_bit_and_appear_whole(container, name, tmp_path):
     path = str(tmp_path / "new" / name)
-    assert container.write(VALUES.items(), path, step=5, settings={"width": 3}) == path
+    assert container.write(VALUES.items(), path, Extras(5, {"width": 3})) == path
     assert container.recognises(path) and [p.name for p in (tmp_path / "new").iterdir()] == [name]
     source = container.open_source(path)
     assert source.shapes == {key: value.shape for key, value in VALUES.items()}
@@ -191,18 +192,45 @@ def test_damaged_and_foreign_files_are_named_with_a_remedy(tmp_path):
         archive.writestr("readme.md", b"")
     (tmp_path / "tensorstore").mkdir()
     (tmp_path / "tensorstore" / "manifest.ocdbt").write_bytes(b"")
+    folders = {
+        "pickles": ["pytorch_model.bin", "config.json"],
+        "many_pickles": ["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"],
+        "flax": ["flax_model.msgpack"],
+        "run": ["config.yaml", "checkpoints"],
+        "saved_model": ["saved_model.pb"],
+        "steps": ["ckpt-7.index", "ckpt-7.data-00000-of-00001"],
+        "around": ["checkpoint_1000/checkpoint"],
+        "nothing": [],
+    }
+    for name, members in folders.items():
+        (tmp_path / name).mkdir()
+        for member in members:
+            (tmp_path / name / member).parent.mkdir(exist_ok=True)
+            (tmp_path / name / member).write_bytes(b"")
     files = {
-        "short.safetensors": (content[:-8], "ends before its last array"),
-        "header.safetensors": (content[:9] + b"!" + content[10:], "header is damaged"),
-        "shape.safetensors": (content.replace(b"[100]", b"[101]"), "another length than its shape"),
-        "kind.safetensors": (content.replace(b"F32", b"F77"), "arrays of F77"),
+        "pickles": (None, "holds pytorch_model.bin, .*run code.*safetensors"),
+        "many_pickles": (None, "pickles of torch, which can run code"),
+        "flax": (None, "holds flax_model.msgpack, weights of Flax under transformers' names"),
+        "run": (None, "is a run of mmstack; .* initialize.<name>.model_dir"),
+        "saved_model": (None, "is a SavedModel, which is not read"),
+        "steps": (None, "holds TensorFlow checkpoints; give .*/steps/ckpt-7$"),
+        "around": (None, "holds folders with checkpoints; give .*/around/checkpoint_1000$"),
+        "nothing": (None, "holds nothing, and no weights of a format that is read"),
+        "a.h5": (b"\x89HDF\r\n\x1a\n", "is HDF5"),
+        "a.gguf": (b"GGUF\3", "is GGUF, whose weights are quantised"),
+        "a.tar.gz": (b"\x1f\x8b\x08", "compressed with gzip; unpack it"),
+        "cut.npz": (b"PK\3\4", "is damaged: it does not begin|damaged zip archive"),
+        "short.safetensors": (content[:-8], "no readable safetensors file"),
+        "header.safetensors": (content[:9] + b"!" + content[10:], "no readable safetensors file"),
+        "shape.safetensors": (content.replace(b"[100]", b"[101]"), "no readable safetensors file"),
+        "kind.safetensors": (content.replace(b"F32", b"F77"), "no readable safetensors file.*F77"),
         "lfs.npz": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         "old.bin": (b"\x80\x02}", "pickle of torch.*safetensors"),
         "objects.npz": (None, "Python objects"),
         "model.bin": (None, "pickle of torch"),
         "other.zip": (None, "no format of weights"),
         "text.txt": (b"hello", "no format of weights"),
-        "tensorstore": (None, "tensorstore checkpoint.*npz"),
+        "tensorstore": (None, "no readable OCDBT database"),
         "missing": (None, "no weights at"),
     }
     for name, (written, words) in files.items():
@@ -216,4 +244,4 @@ def test_damaged_and_foreign_files_are_named_with_a_remedy(tmp_path):
     with pytest.raises(UserError, match=r"nowhere://a cannot be reached \("):
         weight_formats.open_source("nowhere://a")
     with pytest.raises(UserError, match="keys such as a, which are none of a known format"):
-        weight_formats.find(*weight_formats.open_source(str(whole)), KEY_MAPS)
+        weight_formats.find(weight_formats.open_source(str(whole))[1], KEY_MAPS)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mm_models.checkpoints import mapping, weight_formats
 from mm_models.checkpoints.containers.object_checkpoint import SUFFIX, ObjectCheckpointSource
+from mm_models.checkpoints.weight_formats import Output
 from mm_models.errors import UserError
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig, named_config
@@ -166,7 +167,7 @@ def test_every_weight_of_the_published_models_has_a_key(build, count, rows):
 )
 def test_keys_are_the_published_ones_and_a_round_trip_keeps_every_bit(name, keys, tmp_path):
     model, other = VattModel(one_layer(name)), VattModel(one_layer(name))
-    path = weight_formats.write(KEY_MAPS[0], model, str(tmp_path / "out"), step=500)
+    path = weight_formats.write(KEY_MAPS[0], model, str(tmp_path / "out"), Output(500))
     written = tf.train.load_checkpoint(path).get_variable_to_shape_map()
     models = {
         key.removesuffix(SUFFIX): tuple(shape)
@@ -187,7 +188,7 @@ def test_keys_are_the_published_ones_and_a_round_trip_keeps_every_bit(name, keys
     for one, two in zip(model.weights, other.weights, strict=True):
         assert one.numpy().tobytes() == two.numpy().tobytes(), one.path
     with pytest.raises(UserError, match="exists"):
-        weight_formats.write(KEY_MAPS[0], model, str(tmp_path / "out"), step=500)
+        weight_formats.write(KEY_MAPS[0], model, str(tmp_path / "out"), Output(500))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

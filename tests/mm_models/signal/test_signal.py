@@ -16,7 +16,7 @@ def _pixels(height=24, width=40):
 def test_decoding_a_box_equals_cropping():
     encoded = tf.io.encode_jpeg(_pixels(48, 64), quality=95)
     box = frames.Box(*map(tf.constant, (5, 9, 20, 30)))
-    whole = frames.decode_jpeg(encoded)[5:25, 9:39]
+    whole = frames.decode_picture(encoded)[5:25, 9:39]
     difference = np.abs(
         frames.decode_jpeg_box(encoded, box).numpy().astype(int) - whole.numpy().astype(int)
     )
@@ -26,9 +26,9 @@ def test_decoding_a_box_equals_cropping():
 
 def test_grey_jpegs_become_three_channels():
     encoded = tf.io.encode_jpeg(_pixels()[..., :1])
-    assert frames.decode_jpeg(encoded).shape == (24, 40, 3)
+    assert frames.decode_picture(encoded).shape == (24, 40, 3)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        frames.decode_jpeg(encoded.numpy()[:-40])
+        frames.decode_picture(encoded.numpy()[:-40])
 
 
 @pytest.mark.parametrize(

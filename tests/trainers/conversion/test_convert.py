@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import mmstack
 from mm_models.checkpoints import weight_formats
+from mm_models.checkpoints.weight_formats import Output
 from mm_models.vatt.key_maps import KEY_MAPS
 from mm_models.vatt.model import VattModel
 from tests.trainers import record_factory
@@ -46,7 +47,7 @@ def folder(tmp_path_factory):
     record_factory.write_word_vocabulary(path / "words.txt")
     (path / "experiment.yaml").write_text(YAML.format(folder=path))
     model = VattModel(load_config([str(path / "experiment.yaml")]).task.model)
-    weight_formats.write(KEY_MAPS[0], model, str(path / "published"), step=9)
+    weight_formats.write(KEY_MAPS[0], model, str(path / "published"), Output(9))
     return path
 
 
@@ -117,13 +118,37 @@ def test_a_published_classifier_and_a_new_one_on_a_published_tower(folder):
     found = initialization.initialize(model, source, start).match
     assert found.new == ["classifier/kernel", "classifier/bias"]
 
-    published = weight_formats.write(KEY_MAPS[0], model, str(folder / "fine_tuned"), step=3)
+    published = weight_formats.write(KEY_MAPS[0], model, str(folder / "fine_tuned"), Output(3))
     words = ["convert", "--from=vatt", f"--config_file={path}", f"--checkpoint={published}"]
     assert mmstack.main([*words, f"--model_dir={folder}/classifier"]) == 0
     loaded = runs.load_run(str(folder / "classifier"))
     assert loaded.step == 3 and loaded.task.class_names == list(record_factory.WORDS)
     for one, other in zip(model.weights, loaded.model.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_a_model_alone_is_config_enough(folder, capsys):
+    path = folder / "model.yaml"
+    model = (folder / "experiment.yaml").read_text().partition("streams:")[0]
+    path.write_text(model)
+    words = ["convert", f"--config_file={path}", f"--checkpoint={folder}/published/ckpt-9"]
+    assert mmstack.main([*words, f"--model_dir={folder}/alone"]) == 0
+    assert "it is for starting from (initialize.<name>.model_dir)" in capsys.readouterr().out
+    start = InitializeConfig(model_dir=str(folder / "alone"))
+    initialization.check_sources({"a": start})
+    model = runs.load_run(str(folder / "alone")).model
+    values = initialization.read_sources({"a": start})["a"].values
+    assert values.keys() == {weight.path for weight in model.weights}
+    back = ["convert", "--to=vatt", f"--model_dir={folder}/alone", f"--output={folder}/alone_back"]
+    assert mmstack.main(back) == 0
+    one, other = tensors(folder / "published/ckpt-9"), tensors(folder / "alone_back/ckpt-9")
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    for command, message in (
+        (["train", f"--config_file={path}", f"--model_dir={folder}/new"], "streams is empty"),
+        (["export", f"--model_dir={folder}/alone", f"--output={folder}/e"], "has no streams"),
+    ):
+        assert mmstack.main(command) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_such_a_run_is_not_resumed_by_mistake(folder, capsys):
@@ -157,8 +182,8 @@ def test_flags_of_the_other_direction(folder, capsys):
         (["--to=vatt", f"--model_dir={folder}"], "--to needs --output"),
         (["--from=vatt", f"--model_dir={folder}"], "needs --checkpoint and --config_file"),
         (
-            ["--to=vatt", f"--model_dir={folder}", "--output=x", "--allow=y"],
-            "--allow mean nothing to --to",
+            ["--to=vatt", f"--model_dir={folder}", "--output=x", "--set=y"],
+            "--set mean nothing to --to",
         ),
     ):
         assert mmstack.main(["convert", *words]) == 2

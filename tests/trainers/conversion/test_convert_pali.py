@@ -1,5 +1,6 @@
 """Published backbones in, a run of PaLI that starts from them out."""
 
+import json
 import pathlib
 import types
 
@@ -12,7 +13,7 @@ from mm_models.pali.config import PaliConfig
 from mm_models.pali.model import PaliModel
 from tests import batteries
 from tests.mm_models.text.pieces import write_model
-from trainers import conversion, initialization, runs
+from trainers import initialization, runs, weight_export
 from trainers.config.loading import load_config
 from trainers.config.schema import InitializeConfig
 
@@ -33,7 +34,8 @@ def folder(tmp_path_factory):
         (model.vision, "big_vision", "vit.npz"),
         (model.language, "huggingface", "t5"),
     ):
-        conversion.export_run(types.SimpleNamespace(model=part, step=3), target, str(path / name))
+        run = types.SimpleNamespace(model=part, step=3, config={})
+        weight_export.export_run(run, target, str(path / name))
     np.savez(
         path / "weights.npz",
         **{weight.path.replace("/", ":"): weight.numpy() for weight in model.weights},
@@ -69,7 +71,7 @@ def test_both_backbones_start_a_run(folder, capsys):
     assert convert(folder, "start", "vit.npz", "t5") == 0
     report = capsys.readouterr().out
     assert "vit.npz, big_vision into Vit" in report and "huggingface into T5" in report
-    assert "in no source, random: 2\n  projection/kernel\n  projection/bias" in report
+    assert "in no source, as they start: 2\n  projection/kernel\n  projection/bias" in report
     published = np.load(folder / "weights.npz")
     start = f"initialize.backbones.model_dir={folder}/start"
     config = load_config([str(CONFIG)], overrides(folder, start))
@@ -85,6 +87,37 @@ def test_both_backbones_start_a_run(folder, capsys):
         if not weight.path.startswith("projection/"):
             expected = published[weight.path.replace("/", ":")]
             np.testing.assert_array_equal(weight.numpy(), expected, err_msg=weight.path)
+
+
+def test_a_run_goes_out_with_its_tokenizer_and_comes_back(folder, capsys):
+    if not (folder / "start").exists():
+        assert convert(folder, "start", "vit.npz", "t5") == 0
+    out = folder / "hub"
+    words = ["convert", "--to=huggingface", f"--model_dir={folder / 'start'}", f"--output={out}"]
+    assert mmstack.main(words) == 2
+    message = capsys.readouterr().err
+    assert "2 weight(s) of this model: projection/kernel, projection/bias; leave" in message
+    assert not out.exists()
+    assert mmstack.main([*words, "--shard_size=5"]) == 2
+    assert "--shard_size is '5'; write a whole number" in capsys.readouterr().err
+    assert mmstack.main([*words, "--allow=^projection/", "--shard_size=20KB"]) == 0
+    report = capsys.readouterr().out
+    assert "left out: 2\n  projection/kernel\n  projection/bias" in report
+    assert "no tokenizer" not in report
+    assert (out / "language/spiece.model").read_bytes() == (folder / "pieces.model").read_bytes()
+    for name in (
+        "language/tokenizer_config.json",
+        "language/generation_config.json",
+        "language/config.json",
+        "language/model.safetensors.index.json",
+        "vision/preprocessor_config.json",
+    ):
+        assert json.loads((out / name).read_text())
+    assert convert(folder, "again", "hub/vision", "hub/language") == 0
+    one, other = (runs.load_run(str(folder / name)).model for name in ("start", "again"))
+    for first, second in zip(one.weights, other.weights, strict=True):
+        if not first.path.startswith("projection/"):
+            np.testing.assert_array_equal(first.numpy(), second.numpy(), err_msg=first.path)
 
 
 @pytest.mark.slow

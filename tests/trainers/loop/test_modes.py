@@ -12,6 +12,7 @@ from mm_models.errors import UserError
 from tests.trainers import toy_task
 from tests.trainers.loop.support import losses, metric_lines, run_toy, tensors, toy_config
 from trainers import runs
+from trainers.evaluation import first_batches as evaluation_inputs
 from trainers.loop import checkpoints
 from trainers.loop.preemption import DIVERGED_EXIT_CODE
 
@@ -184,14 +185,6 @@ def test_vocabularies_are_copied_and_the_copied_config_resumes(tmp_path):
             "train_and_eval",
             "evaluators.toy reports no 'distances'; did you mean ['eval/toy/distance']?",
         ),
-        (
-            [
-                "evaluators.r={kind: retrieval, pairs: [audio_to_video]}",
-                "evaluators.r.input={video: {}, audio: {}}",
-            ],
-            "train_and_eval",
-            "evaluators.r.kind is retrieval, which needs a model of the ability Embeds",
-        ),
         (["evaluators.toy.every_steps=-1"], "train_and_eval", "evaluators.toy.every_steps is -1"),
         (["trainer.summaries={profile_steps: 2, profile_start_step: 99}"], "train", "earlier"),
         (["trainer.accumulation_steps=3"], "train", "do not divide"),
@@ -202,6 +195,15 @@ def test_mistakes_are_refused(tmp_path, overrides, mode, expected):
     with pytest.raises(UserError) as error:
         run_toy(toy_config(tmp_path, *overrides), tmp_path / "run", mode=mode)
     assert expected in str(error.value)
+
+
+def test_a_model_that_lacks_an_ability_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation_inputs, "check_inputs", lambda evaluators: {})
+    kind = "evaluators.r={kind: retrieval, pairs: [audio_to_video]}"
+    config = toy_config(tmp_path, kind, "evaluators.r.input={video: {}, audio: {}}")
+    expected = "evaluators.r.kind is retrieval, which needs a model of the ability Embeds"
+    with pytest.raises(UserError, match=expected):
+        run_toy(config, tmp_path / "run", mode="train_and_eval")
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):

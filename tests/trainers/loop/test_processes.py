@@ -1,21 +1,18 @@
 """Runs as processes: killed, asked to stop, and two of them as one."""
 
-import json
-import os
 import pathlib
 import random
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from tests.trainers.loop.processes import ROOT, cluster, environment
 from tests.trainers.loop.support import YAML, assert_same_tensors, losses, tensors
 from trainers.loop import checkpoints
 from trainers.loop.preemption import PREEMPTED_EXIT_CODE
 
-ROOT = pathlib.Path(__file__).parents[3]
 STEPS = 150
 EXACT = [
     "runtime.deterministic=true",
@@ -25,62 +22,6 @@ EXACT = [
     "trainer.checkpoint={interval_steps: 10, keep: 3}",
     "trainer.steps_per_loop=3",
 ]
-
-
-def _environment(**extra: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-        **extra,
-    }
-
-
-class Zygote:
-    """Runs the toy's command in children; see tests/trainers/loop/zygote.py."""
-
-    def __init__(self, folder: pathlib.Path):
-        self._config = folder / "toy.yaml"
-        self._config.write_text(YAML)
-        self._log = folder / "log.txt"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.trainers.loop.zygote"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=_environment(),
-        )
-
-    def run(self, model_dir, *overrides, kill_after_seconds=None, kill_at=None, signal=9) -> dict:
-        argv = [f"--config_file={self._config}", f"--model_dir={model_dir}", "--mode=train"]
-        argv += [f"--set={override}" for override in overrides]
-        request = {
-            "argv": argv,
-            "kill_after_seconds": kill_after_seconds,
-            "kill_at": kill_at,
-            "signal": signal,
-            "log": str(self._log),
-        }
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory):
-    zygote = Zygote(tmp_path_factory.mktemp("zygote"))
-    yield zygote
-    zygote.close()
 
 
 @pytest.fixture(scope="module")
@@ -133,26 +74,14 @@ def test_asked_to_stop_it_saves_and_the_same_command_goes_on(zygote, uninterrupt
     )
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def test_two_processes_train_as_one(zygote, tmp_path):
     config = tmp_path / "toy.yaml"
     config.write_text(YAML)
     overrides = ["task.batch_norm=true", "trainer.ema.decay=0.9", "trainer.train_steps=10"]
     # Adam would blow the rounding of a bias without gradient up to a full step.
     overrides.append("trainer.optimizers.main={kind: sgd, momentum: 0.9}")
-    workers = [f"localhost:{port}" for port in _free_ports(2)]
     processes = []
-    for index in range(2):
-        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+    for index, place in enumerate(cluster(2)):
         argv = [sys.executable, "-m", "tests.trainers.toy_task", f"--config_file={config}"]
         argv += [f"--model_dir={tmp_path / 'two'}", "--mode=train_and_eval"]
         argv += ["--distribution_strategy=multi_worker_mirrored"]
@@ -162,7 +91,7 @@ def test_two_processes_train_as_one(zygote, tmp_path):
             subprocess.Popen(
                 argv,
                 cwd=ROOT,
-                env=_environment(TF_CONFIG=json.dumps(cluster)),
+                env=environment(TF_CONFIG=place),
                 stdout=log,
                 stderr=log,
             )

@@ -21,18 +21,21 @@ Its methods are asked in this order:
    example, such as decoding pictures. Both run in the graph; batches are a function of (seed,
    step), so what is random follows from the `draws` (`draw_columns.py`) and `seeds` of the rows.
 5. `decode_all`: decodes all of a record, to find the one that made a batch fail.
-6. `facts` and `panels`: what a batch holds, in numbers and in pictures.
+6. `present`, `lacks` and `faults`: what the first records must hold, which is looked at before
+   anything is compiled (trainers/data/first_batch.py).
+7. `facts` and `panels`: what a batch holds, in numbers and in pictures.
 
 A tensor `<part>_mask: float32[batch]` says which rows have the part, where some may lack it.
 """
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from beam_pipelines.record.survey import Survey
 from trainers import registry
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.reading.example_source import ExampleSource
@@ -63,13 +66,18 @@ class InputPart(abc.ABC):
         config: of the part.
         inputs: of the whole input, for what depends on its neighbours.
         input_field, field: where input and part stand in the experiment, for messages.
+        name: of the part in its input.
+        contents: kinds of bytes (`beam_pipelines/record/survey.py`) that can be read of our keys.
     """
+
+    contents: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, config: Any, inputs: InputConfig, input_field: str, name: str):
         """Takes the configs as given; opens nothing."""
         self.config = config
         self.inputs = inputs
         self.input_field = input_field
+        self.name = name
         self.field = f"{input_field}.{name}"
 
     @property
@@ -139,6 +147,38 @@ class InputPart(abc.ABC):
 
     def decode_all(self, parsed: Parsed) -> list[tf.Tensor]:
         """All that a record, parsed as a batch of one, has encoded. Raises a TensorFlow error."""
+        return []
+
+    def present(self, batch: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """bool[batch]: which rows have the part; None where it may not be missing from any.
+
+        Args:
+            batch: tensors that `prepare` made, by name.
+        """
+        mask = batch.get(f"{self.name}_mask")
+        return None if mask is None else mask > 0
+
+    def lacks(self, survey: Survey, dataset: DatasetConfig) -> str:
+        """Why no record of a data set has the part, as a clause; asked where none of many has.
+
+        Args:
+            survey: what these records hold.
+            dataset: its configuration.
+        """
+        keys = [dataset.feature_names.get(key, key) for key in self.wanted.dtypes]
+        missing = [repr(key) for key in keys if not survey.has(key)]
+        return (
+            f"they have no {' and no '.join(missing)}" if missing else "nothing in them is of use"
+        )
+
+    def faults(self, batch: Mapping[str, np.ndarray], num_classes: int) -> list[str]:
+        """What of a batch nothing can be learned from, a clause each that ends in the remedy.
+
+        Args:
+            batch: by name. What `decode` makes is there in the first batch, and not in the larger
+                samples of each data set, for which parts look for it.
+            num_classes: classes that labels may name; 0 where that is not known.
+        """
         return []
 
     def facts(self, batch: Mapping[str, np.ndarray]) -> dict[str, float]:

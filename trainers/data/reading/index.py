@@ -90,7 +90,7 @@ class RecordIndex:
             UserError: nothing is there, the split is unknown or empty, or a shard is damaged.
         """
         info = None
-        if _is_pattern(dataset.path):
+        if _is_pattern(dataset.path) or _is_file(dataset.path):
             paths = _matching_shards(dataset.path)
         else:
             info = read_dataset_info(dataset.path)
@@ -218,6 +218,10 @@ def _split_shards(dataset: DatasetConfig, info: dict[str, Any]) -> list[str]:
 
 def _is_pattern(path: str) -> bool:
     return bool(re.search(r"[*?\[]|@\d+$|\.tfrecords?$", path))
+
+
+def _is_file(path: str) -> bool:
+    return tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
 
 
 def _matching_shards(pattern: str) -> list[str]:

@@ -13,19 +13,24 @@ class Wanted:
     Attributes:
         context: key to dtype, read from the record's context.
         lists: key to dtype, read from the record's feature lists.
-        either: keys of bytes read from wherever they are; an image may be a plain `Example`.
+        either: key to dtype, read from wherever they are: a plain `Example` has no lists.
     """
 
     context: Mapping[str, tf.DType] = dataclasses.field(default_factory=dict)
     lists: Mapping[str, tf.DType] = dataclasses.field(default_factory=dict)
-    either: frozenset[str] = frozenset()
+    either: Mapping[str, tf.DType] = dataclasses.field(default_factory=dict)
 
     def __or__(self, other: "Wanted") -> "Wanted":
         context, lists = {**self.context, **other.context}, {**self.lists, **other.lists}
-        return Wanted(context, lists, self.either | other.either)
+        return Wanted(context, lists, {**self.either, **other.either})
 
     def __bool__(self) -> bool:
-        return bool(self.context or self.lists or self.either)
+        return bool(self.dtypes)
+
+    @property
+    def dtypes(self) -> dict[str, tf.DType]:
+        """Every key that is wanted, wherever it is."""
+        return {**self.context, **self.lists, **self.either}
 
 
 class Parser:
@@ -76,8 +81,8 @@ def _parse(
 ) -> dict[str, tf.RaggedTensor]:
     context = {key: _ragged(names, key, dtype) for key, dtype in keys.context.items()}
     lists = {key: _ragged(names, key, dtype) for key, dtype in keys.lists.items()}
-    for key in sorted(keys.either):
-        context[key] = lists[key] = _ragged(names, key, tf.string)
+    for key, dtype in keys.either.items():
+        context[key] = lists[key] = _ragged(names, key, dtype)
     found_context, found_lists, _ = tf.io.parse_sequence_example(serialized, context, lists)
     flat_lists = {key: value.merge_dims(1, 2) for key, value in found_lists.items()}
     for key in keys.either:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_pipelines.record.contract import INDEX_SUFFIX
+from beam_pipelines.record.survey import compression, unpacking
 from mm_models.errors import UserError
 from trainers.data.reading.files import FileSet
 
@@ -70,6 +71,8 @@ def scan(path: str, size_bytes: int) -> np.ndarray:
         header = files.read(0, offset, HEADER_BYTES)
         length = record_length(header)
         end = offset + HEADER_BYTES + (length or 0) + FOOTER_BYTES
+        if packed := compression(header) if not offset and length is None else "":
+            raise UserError(unpacking(path, packed))
         if length is None or end > size_bytes:
             raise UserError(
                 f"shard {path} is cut short or damaged at offset {offset}: no whole record "

@@ -51,6 +51,7 @@ class ClassificationEvaluator(Evaluator):
         super().__init__(name, config, task)
         self._classifier = _classifier(task, config.objective, name)
         labels.require_labels(config.input, name)
+        self.num_classes = len(self._classifier.class_names)
         self._source = source(self._classifier.modality)
         if self._source not in config.input.parts:
             raise UserError(
@@ -60,6 +61,10 @@ class ClassificationEvaluator(Evaluator):
         _check_labels(name, config.input, self._classifier.class_names)
         self._input = only(config.input, [self._classifier.modality])
         self._embedder = Embedder(self._views, [self._classifier.modality])
+
+    def inputs(self) -> dict[str, InputConfig]:
+        """What the classifier looks at, and the labels."""
+        return {f"evaluators.{self.name}.input": self._input}
 
     def metric_names(self) -> set[str]:
         names, several = self._classifier.class_names, self._classifier.is_multi_label

@@ -77,13 +77,18 @@ class LinearProbeEvaluator(EmbeddingEvaluator):
                     f"evaluators.{name}.modality is {config.modality!r}; it must be one of "
                     f"{', '.join(MODALITIES)}, and both inputs must have that part"
                 )
-        self._num_classes = len(labels.class_names(config.class_names, config.input))
+        self.num_classes = len(labels.class_names(config.class_names, config.input))
+
+    def inputs(self) -> dict[str, InputConfig]:
+        """What is probed, and the labels."""
+        found = super().inputs().items()
+        return {field: only(config, [self.config.modality]) for field, config in found}
 
     def metric_names(self) -> set[str]:
-        return zero_shot.score_names(self._num_classes, self.config.input)
+        return zero_shot.score_names(self.num_classes, self.config.input)
 
     def chance(self) -> dict[str, float]:
-        return labels.chance(self._num_classes)
+        return labels.chance(self.num_classes)
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         train = self._features(model, context, self.config.train_input)
@@ -98,7 +103,7 @@ class LinearProbeEvaluator(EmbeddingEvaluator):
         flat, mean, deviation = _standardize(features.reshape(-1, dim))
         probabilities = self._fit(flat, np.repeat(truth, views), context.seed)
         queries = (self._pooled(test) - mean) / deviation
-        scores = probabilities(queries.reshape(-1, dim)).reshape(len(test), -1, self._num_classes)
+        scores = probabilities(queries.reshape(-1, dim)).reshape(len(test), -1, self.num_classes)
         return zero_shot.score(scores.mean(axis=1), test.labels)
 
     def _features(
@@ -120,8 +125,8 @@ class LinearProbeEvaluator(EmbeddingEvaluator):
     def _fit(self, features: np.ndarray, truth: np.ndarray, seed: int):
         """A function float[rows, dim] → float[rows, classes] of probabilities."""
         if self.config.probe == "low_rank":
-            return fit_low_rank(features, truth, self._num_classes, self.config, seed)
-        return fit_logistic_regression(features, truth, self._num_classes, self.config.probe_l2)
+            return fit_low_rank(features, truth, self.num_classes, self.config, seed)
+        return fit_logistic_regression(features, truth, self.num_classes, self.config.probe_l2)
 
 
 def fit_logistic_regression(

@@ -9,6 +9,7 @@ import numpy as np
 from mm_models.checks import check_choice
 from mm_models.errors import UserError
 from mm_models.metrics import retrieval
+from trainers.data.config import InputConfig
 from trainers.evaluation.base import to_floats
 from trainers.evaluation.config import ShownExamplesConfig
 from trainers.evaluation.context import EvaluationContext
@@ -75,6 +76,10 @@ class RetrievalEvaluator(EmbeddingEvaluator):
         check_choice(config.average, AVERAGES, f"evaluators.{name}.average")
         self._read = sorted(read)
         self._input = only(config.input, wanted)
+
+    def inputs(self) -> dict[str, InputConfig]:
+        """The modalities of the pairs."""
+        return {f"evaluators.{self.name}.input": self._input}
 
     def metric_names(self) -> set[str]:
         return retrieval_names(self.config.pairs)

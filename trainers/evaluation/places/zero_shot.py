@@ -68,9 +68,14 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
         check_choice(config.average, AVERAGES, f"evaluators.{name}.average")
         self._input = only(config.input, [modality])
         names = labels.class_names(config.class_names, config.input)
+        self.num_classes = len(names)
         self._classes, self._class_of = labels.merge_same_names(names)
         self._prompts = class_sentences.class_prompts(self._classes, config, name)
         self._tokens = class_sentences.prompt_ids(self._prompts.rows, config.input.text)
+
+    def inputs(self) -> dict[str, InputConfig]:
+        """Of the text only the tokenizer is used, for the prompts."""
+        return {f"evaluators.{self.name}.input": self._input}
 
     def metric_names(self) -> set[str]:
         return score_names(len(self._classes), self.config.input)

@@ -8,11 +8,10 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
-from trainers.data import pipeline
 from trainers.data.config import InputConfig
 from trainers.data.parts.prompted.builder import PromptedExample
 from trainers.data.parts.prompted.catalog import PromptedCatalog
-from trainers.evaluation.model_inputs import clip_thumbnails, decoder_inputs
+from trainers.evaluation.model_inputs import batches, clip_thumbnails, decoder_inputs
 from trainers.evaluation.writing import text_pages
 
 
@@ -84,7 +83,7 @@ class AskedExampleReader:
     def batches(self, max_examples: int = 0) -> Iterator[AskedBatch]:
         """All examples in order, or the first `max_examples`."""
         count = 0
-        for batch in pipeline.build_eval_dataset(self._config):
+        for batch in batches(self._config):
             rows = np.flatnonzero(usable_rows(batch))
             if max_examples:
                 rows = rows[: max_examples - count]

@@ -5,11 +5,10 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.contracts import Scores
-from trainers.data import pipeline
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.classes import labels
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
-from trainers.evaluation.model_inputs import clip_thumbnails, decoder_inputs
+from trainers.evaluation.model_inputs import batches, clip_thumbnails, decoder_inputs
 from trainers.evaluation.pictures import class_panels
 from trainers.evaluation.places import class_sentences
 from trainers.evaluation.places.class_sentences import ClassSentencesConfig
@@ -39,6 +38,7 @@ class LabelScoringEvaluator(Evaluator):
         self._tokenizer = require_prompts(name, config.input)
         labels.require_labels(config.input, name)
         names = labels.class_names(config.class_names, config.input)
+        self.num_classes = len(names)
         self._classes, self._class_of = labels.merge_same_names(names)
         self._prompts = class_sentences.class_prompts(self._classes, config, name)
         self._score = CompiledFunction(text_probabilities.score_texts)
@@ -55,7 +55,7 @@ class LabelScoringEvaluator(Evaluator):
         texts = [text for row in self._prompts.rows for text in row]
         ids = tf.constant(text_probabilities.text_ids(texts, self._tokenizer, most_tokens))
         scores, truth, thumbnails = [], [], []
-        for batch in pipeline.build_eval_dataset(self.config.input):
+        for batch in batches(self.config.input):
             inputs = decoder_inputs(batch) | {text_probabilities.LABELS: ids}
             real = usable_rows(batch)
             scores.append(self._of_classes(self._score(model, inputs, context).numpy()[real]))

@@ -11,12 +11,11 @@ from mm_models.checks import check_choice
 from mm_models.contracts import Scores
 from mm_models.errors import UserError
 from mm_models.metrics import retrieval
-from trainers.data import pipeline
 from trainers.data.config import InputConfig
 from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
-from trainers.evaluation.model_inputs import decoder_inputs
+from trainers.evaluation.model_inputs import batches, decoder_inputs
 from trainers.evaluation.pictures import drawing, panels
 from trainers.evaluation.places.retrieval import KS, retrieval_chance, retrieval_names
 from trainers.evaluation.writing import text_probabilities
@@ -124,7 +123,7 @@ class LikelihoodRetrievalEvaluator(Evaluator):
 
     def _batches(self) -> Iterator[tuple[Mapping[str, tf.Tensor], np.ndarray]]:
         """Each batch, and bool[batch] which of its rows may be in the gallery."""
-        for batch in pipeline.build_eval_dataset(self.config.input):
+        for batch in batches(self.config.input):
             yield batch, usable_rows(batch) & (batch["targets"].numpy()[:, 0] > 0)
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from typing import NoReturn
 
 import tensorflow as tf
 
@@ -68,6 +69,13 @@ class Lease:
         self._own = Holder(socket.gethostname(), os.getpid(), _machine(), start, uuid.uuid4().hex)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def look(self) -> None:
+        """Raises UserError while a process that is seen to live trains in the folder; writes
+        nothing."""
+        found = _read(self._path)
+        if found is not None and found.is_gone() is False:
+            self._refuse(found)
 
     def take(self) -> None:
         """Raises UserError while another process trains in the folder."""
@@ -138,10 +146,13 @@ class Lease:
             )
             gone = _expires(self._path, holder)
         if not gone:
-            raise UserError(
-                f"{holder} trains in --model_dir {self._model_dir} already; wait until it ends, or "
-                "stop it, or give another --model_dir"
-            )
+            self._refuse(holder)
+
+    def _refuse(self, holder: Holder) -> NoReturn:
+        raise UserError(
+            f"{holder} trains in --model_dir {self._model_dir} already; wait until it ends, or "
+            "stop it, or give another --model_dir"
+        )
 
     def _renew(self) -> None:
         complained = False

@@ -125,6 +125,10 @@ class ClassificationTask(Task):
         hits = label_accuracy(logits, targets, mask * has_label)
         return StepTerms(loss, {"accuracy": hits, "labelled": labelled})
 
+    def num_classes(self, stream: str) -> int:
+        """The same for all streams."""
+        return len(self.class_names)
+
     def classifiers(self) -> dict[str, Classifier]:
         """The model itself, which averages over views."""
         return {

@@ -145,7 +145,7 @@ def resolve(config: Any, streams: Mapping[str, StreamConfig]) -> Any:
     Raises UserError when objectives, model and streams do not fit together.
     """
     model = imp_config.resolve(config.model)
-    if not config.objectives:
+    if streams and not config.objectives:
         raise UserError("task.objectives is empty; describe at least one objective")
     objectives = {}
     for name, objective in config.objectives.items():

@@ -163,6 +163,12 @@ class ImpTask(Task):
             self.config.model, shapes, drop_token=objective.drop_token, patch=objective.patch
         )
 
+    def num_classes(self, stream: str) -> int:
+        """Those of the objective's classifier, or those that its sentences name."""
+        objective = self.objective(stream)
+        named = len(objective.class_names)
+        return self.config.model.classifiers.get(objective.classifier, named)
+
     def classifiers(self) -> dict[str, Classifier]:
         """Those of the objectives that have one."""
         sizes = self.config.model.classifiers

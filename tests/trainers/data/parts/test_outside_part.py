@@ -78,7 +78,8 @@ def test_it_is_planned(found):
     assert "phrases: at most 3" in found["plan"]
     assert "boxes: float32[4, 3, 4]" in found["plan"] and "label: int32[4, 1]" in found["plan"]
     assert found["specs"] is True
-    labels, phrases = found["facts"]
+    looked, _, labels, phrases = found["facts"]
+    assert looked == "  r: of 7 records, labels 100%, phrases 86%"
     assert "phrases of 4 rows: rows that have it " in phrases and "largest box 0." in phrases
     assert labels.startswith("  labels of 4 rows: rows that have it 1, lowest class ")
 

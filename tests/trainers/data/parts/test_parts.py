@@ -10,8 +10,8 @@ from mm_models.errors import UserError
 from tests.trainers.data import inputs
 from tests.trainers.data.prompted_records import input_config, video, write_folder
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
-from trainers.data import pipeline
 from trainers.data.config import InputConfig
+from trainers.data.first_batch import check_input
 from trainers.data.opening import OpenedInput
 from trainers.data.parts.base import build_parts
 from trainers.data.parts.labels.config import LabelsInputConfig
@@ -69,7 +69,9 @@ def test_pictures_of_one_colour_and_silence_are_counted(config):
 
 
 def test_facts_are_lines_of_the_first_rows(config):
-    lines = pipeline.batch_facts(dataclasses.replace(config, batch_size=8), seed=7)
+    looked, repeats, *lines = check_input(dataclasses.replace(config, batch_size=8), seed=7)
+    assert looked == "  synthetic: of 8 records, video 75%, audio 50%, text 100%, labels 100%"
+    assert repeats == "  first 8 rows: 0% repeat another one of them"
     assert [line.split(" of 8 rows: ")[0].strip() for line in lines] == [*config.parts]
     assert "rows that have it 0.75, lowest value -0." in lines[0]
 
@@ -82,7 +84,7 @@ def test_a_damaged_record_is_a_users_mistake(tmp_path):
     shard.write_bytes(bytes(content))
     given = inputs.input_config(folder, video=inputs.video_input(), batch_size=2)
     with pytest.raises(UserError, match="corrupt_policy to skip"):
-        pipeline.batch_facts(given, seed=0)
+        check_input(given)
 
 
 def test_one_part_says_where_examples_come_from(tmp_path, monkeypatch):

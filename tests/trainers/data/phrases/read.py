@@ -7,6 +7,7 @@ from mm_models.errors import UserError
 from trainers.config.loading import load_config
 from trainers.data import pipeline
 from trainers.data import plan as data_plan
+from trainers.data.first_batch import check_input
 from trainers.data.parts.base import batch_specs
 
 
@@ -37,7 +38,7 @@ print(
             "train": numbers(train.take(2)),
             "later": numbers(pipeline.build_train_dataset(given, seed=3, start_step=1).take(1)),
             "evaluated": numbers(pipeline.build_eval_dataset(exact)),
-            "facts": pipeline.batch_facts(exact, seed=3),
+            "facts": check_input(exact, seed=3),
             "mistakes": [
                 mistake("streams.main.input.phrases.colour=3"),
                 mistake("streams.main.input.phrases.num_phrases=0"),

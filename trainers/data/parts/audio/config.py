@@ -16,17 +16,21 @@ class AudioInputConfig(InputPartConfig):
         sample_stride: plain decimation of the stored waveform.
         noise_std_share: training noise, as a share of the clip's largest absolute sample.
         num_windows: evaluation views per clip; 0 follows the video's views (1 without video).
+        may_be_silent: whether all of the first sounds may be silent.
         follow_video: start the training window when the video's starts, where both are read.
     """
 
     part = "trainers.data.parts.audio.part:AudioPart"
-    resume = ResumeRules(noted=("noise_std_share", "follow_video"), allowed=("num_windows",))
+    resume = ResumeRules(
+        noted=("noise_std_share", "follow_video"), allowed=("num_windows", "may_be_silent")
+    )
 
     num_samples: int = 153600
     sample_rate_hz: int = 48000
     sample_stride: int = 1
     noise_std_share: float = 0.01
     num_windows: int = 0
+    may_be_silent: bool = False
     follow_video: bool = True
 
     @property

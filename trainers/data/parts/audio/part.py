@@ -8,6 +8,7 @@ import tensorflow as tf
 from beam_pipelines.record import contract
 from mm_models import checks
 from mm_models.errors import UserError
+from mm_models.signal import waveform
 from trainers.data.parts import sampling
 from trainers.data.parts.audio import decode
 from trainers.data.parts.audio.config import AudioInputConfig
@@ -18,21 +19,25 @@ from trainers.evaluation.pictures import drawing
 from trainers.evaluation.pictures.panels import ImagePanel, Panel, SoundPanel
 
 NUM_PLAYERS = 2
+# Louder samples than this were written in another unit than that of [-1, 1].
+_LOUDEST = 64.0
 
 
 class AudioPart(InputPart):
     """`audio: float32[batch, (views,) samples]`, nominally in [-1, 1], and its mask."""
 
     config: AudioInputConfig
+    # Samples without a header may look like text.
+    contents = {contract.WAVEFORM_PCM16: ("bytes", "text")}
 
     @property
     def wanted(self) -> Wanted:
         """The waveform in either encoding; what following a video needs."""
-        lists = {contract.WAVEFORM_FLOATS: tf.float32, contract.WAVEFORM_PCM16: tf.string}
-        sound = Wanted({contract.SAMPLE_RATE: tf.int64}, lists)
+        either = {contract.WAVEFORM_FLOATS: tf.float32, contract.WAVEFORM_PCM16: tf.string}
+        sound = Wanted({contract.SAMPLE_RATE: tf.int64}, either=either)
         if not self._follows:
             return sound
-        frames = frozenset([contract.FRAMES])
+        frames = {contract.FRAMES: tf.string}
         return sound | Wanted({contract.FRAME_RATE: tf.float32}, either=frames)
 
     @property
@@ -132,7 +137,7 @@ class AudioPart(InputPart):
     def decode_all(self, parsed: Parsed) -> list[tf.Tensor]:
         """Sound that is stored as bytes."""
         stored = parsed[contract.WAVEFORM_PCM16].flat_values
-        return [tf.io.decode_raw(sound, tf.int16) for sound in stored]
+        return [waveform.decode_pcm16(sound) for sound in stored]
 
     def panels(self, batch, described, *, titled: bool) -> list[Panel]:
         """Spectrograms, and players of the first sounds."""
@@ -145,6 +150,22 @@ class AudioPart(InputPart):
             if row < NUM_PLAYERS:
                 shown.append(SoundPanel(f"sound/{row}", waveform, rate, " / ".join(lines)))
         return [*shown, ImagePanel("spectrograms", drawing.stack(pictures))] if pictures else []
+
+    def faults(self, batch: Mapping[str, np.ndarray], num_classes: int) -> list[str]:
+        """Silence, and samples in another unit."""
+        found = self.facts(batch) if "audio" in batch else {}
+        loudest = max(abs(found.get("lowest value", 0.0)), abs(found.get("highest value", 0.0)))
+        if not loudest <= _LOUDEST:
+            return [
+                f"samples are as large as {loudest:.4g}, where sound is in [-1, 1]; write them "
+                "divided by the largest integer of their format"
+            ]
+        if found.get("silent sound") != 1.0 or self.config.may_be_silent:
+            return []
+        return [
+            "every sound is silent; listen to the media the records were made of, or set "
+            f"{self.field}.may_be_silent to true"
+        ]
 
     def facts(self, batch: Mapping[str, np.ndarray]) -> dict[str, float]:
         """How many rows have sound, its range, and how many are silent."""

@@ -33,6 +33,20 @@ class LabelsPart(InputPart):
         dense = parsed[contract.LABEL_INDEX].to_tensor(-1, shape=shape)
         return Prepared({"label": tf.cast(dense, tf.int32)})
 
+    def present(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Rows with at least one label."""
+        return (batch["label"] >= 0).any(axis=1)
+
+    def faults(self, batch: Mapping[str, np.ndarray], num_classes: int) -> list[str]:
+        """Classes that there are not."""
+        highest = int(batch["label"].max(initial=-1))
+        if not 0 < num_classes <= highest:
+            return []
+        return [
+            f"a record has class {highest}, and only {num_classes} classes, counted from 0, are "
+            "known; name them all, or write other labels"
+        ]
+
     def facts(self, batch: Mapping[str, np.ndarray]) -> dict[str, float]:
         """How many rows have labels, and which."""
         labels = batch["label"][batch["example_mask"] > 0]

@@ -65,6 +65,16 @@ class PromptedPart(InputPart):
         """Tokenises, corrupts and packs the words."""
         return Prepared(self._process(raw.extra, raw.seeds))
 
+    def faults(self, batch: Mapping[str, np.ndarray], num_classes: int) -> list[str]:
+        """Rows without words."""
+        empty = [side for side in ("inputs", "targets") if not batch[side].any()]
+        if not empty:
+            return []
+        return [
+            f"the {' and '.join(empty)} of the first rows have no ids; look at the templates "
+            f"{self.config.templates} and at the records"
+        ]
+
     def facts(self, batch: Mapping[str, np.ndarray]) -> dict[str, float]:
         """How many ids are in use, and how many tasks there are."""
         rows = batch["example_mask"] > 0

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 
+from beam_pipelines.record.survey import Survey, survey
 from mm_models.errors import UserError
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from mm_models.text.templates import Templates, load_templates
-from trainers.data.config import InputConfig
+from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parts.prompted.builder import Filters, PromptBuilder
 from trainers.data.parts.prompted.facts import RecordFacts, read_facts
 from trainers.data.parts.prompted.rates import task_weights
@@ -143,11 +144,17 @@ def _probe(opened: PromptedSources, indexes: list[RecordIndex], name: str) -> No
             for facts, scene in zip(sample, scenes, strict=True)
         ):
             dataset = list(opened.config.datasets.items())[source.dataset]
-            raise UserError(_lacking(opened, builder, filters, dataset, len(sample), name))
+            held = survey(contents[source.dataset])
+            raise UserError(_lacking(opened, builder, filters, dataset, held, name))
 
 
 def _lacking(
-    opened, builder: PromptBuilder, filters: Filters, dataset, count: int, name: str
+    opened: PromptedSources,
+    builder: PromptBuilder,
+    filters: Filters,
+    dataset: tuple[str, DatasetConfig],
+    held: Survey,
+    name: str,
 ) -> str:
     task = opened.config.prompted.tasks[builder.name]
     needs = sorted(builder.template.facts)
@@ -159,8 +166,9 @@ def _lacking(
     words = "; ".join(f"{key} {', '.join(value)}" for key, value in chosen.items() if value)
     return (
         f"{name}.prompted.tasks.{builder.name} needs {', '.join(needs)} ({words}), which none of "
-        f"{count} records looked at in {dataset[1].path} ({dataset[1].split}) has; leave the data "
-        f"set {dataset[0]!r} out of the task's datasets, or widen what it keeps"
+        f"{held.num_records} records looked at in {dataset[1].path} ({dataset[1].split}) has; "
+        f"{held.held()}; leave the data set {dataset[0]!r} out of the task's datasets, or widen "
+        "what it keeps"
     )
 
 

@@ -15,14 +15,16 @@ class TextInputConfig(InputPartConfig):
         num_tokens: tokens per caption, cropped or padded on the right.
         tokenizer: `word`, `wordpiece` or `sentencepiece`.
         vocabulary: vocabulary file; may be a remote URL.
+        may_be_unknown: whether the vocabulary may lack every word of the first captions.
         random_candidates: draw the candidates at random in training instead of nearest first.
     """
 
     part = "trainers.data.parts.text.part:TextPart"
-    resume = ResumeRules(noted=("random_candidates",))
+    resume = ResumeRules(noted=("random_candidates",), allowed=("may_be_unknown",))
 
     num_candidates: int = 5
     num_tokens: int = 16
     tokenizer: str = "word"
     vocabulary: str = travelling_file("make it with `mmstack vocabulary`")
+    may_be_unknown: bool = False
     random_candidates: bool = False

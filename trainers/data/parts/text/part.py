@@ -8,6 +8,7 @@ import tensorflow as tf
 from beam_pipelines.record import contract
 from mm_models import checks
 from mm_models.errors import UserError
+from mm_models.text.tokenizer_base import PAD_ID, Tokenizer
 from mm_models.text.tokenizers import build_tokenizer
 from trainers.data.parts.base import InputPart, Parsed, Prepared, rows_with
 from trainers.data.parts.text.captions import choose, random_ranks, usable_captions
@@ -24,6 +25,8 @@ class TextPart(InputPart):
 
     config: TextInputConfig
     wanted = Wanted(dict.fromkeys(_KEYS, tf.string))
+    contents = {contract.CAPTION: ("text",)}
+    _tokenizer: Tokenizer | None = None
 
     def validate(self) -> None:
         """Checks sizes and tokenizer."""
@@ -68,16 +71,60 @@ class TextPart(InputPart):
             }
         )
 
+    def lacks(self, survey, dataset) -> str:
+        """Names the filter that no caption passes, and what there is instead."""
+        key = dataset.feature_names.get(contract.CAPTION, contract.CAPTION)
+        if not survey.has(key):
+            return super().lacks(survey, dataset)
+        filters = {
+            contract.CAPTION_STYLE: ("caption_styles", dataset.caption_styles),
+            contract.CAPTION_LANGUAGE: ("caption_languages", dataset.caption_languages),
+        }
+        clauses = [
+            f"{field} is {kept} and theirs are {survey.words(dataset.feature_names.get(key, key))}"
+            for key, (field, kept) in filters.items()
+            if kept
+        ]
+        return " and ".join(clauses) or "their captions are empty"
+
+    def faults(self, batch: Mapping[str, np.ndarray], num_classes: int) -> list[str]:
+        """Captions of which the vocabulary knows nothing."""
+        unknown = self.facts(batch).get("unknown ids")
+        if unknown != 1.0 or self.config.may_be_unknown:
+            return []
+        return [
+            f"{self.config.vocabulary} has none of the words of the captions; make it of these "
+            f"records with `mmstack vocabulary`, or set {self.field}.may_be_unknown to true"
+        ]
+
     def facts(self, batch: Mapping[str, np.ndarray]) -> dict[str, float]:
         """How many rows have captions, how many those have, and of how many ids."""
         rows = rows_with(batch, "text")
         found = {"rows that have it": float(rows.mean())}
         if rows.any():
-            candidates = batch["text_candidate_mask"][rows]
-            lengths = (batch["text"][rows] != 0).sum(axis=-1)[candidates > 0]
+            candidates, ids = batch["text_candidate_mask"][rows], batch["text"][rows]
+            lengths = (ids != 0).sum(axis=-1)[candidates > 0]
             found |= {
                 "captions of a row": float(candidates.sum(axis=1).mean()),
                 "ids of a caption": float(lengths.mean()),
                 "captions without ids": float((lengths == 0).mean()),
+                "captions that another row has too": _shared(ids[:, 0]),
             }
+            if self._tokenizer is not None:
+                found["unknown ids"] = unknown_share(ids, self._tokenizer)
         return found
+
+
+def unknown_share(ids: np.ndarray, tokenizer: Tokenizer) -> float:
+    """Share of `ids: int32[...]`, apart from padding, that stand for what a vocabulary lacks.
+
+    One of no ids at all, of which nothing is known either.
+    """
+    real = ids[ids != PAD_ID]
+    return float((real == tokenizer.unknown_id).mean()) if real.size else 1.0
+
+
+def _shared(captions: np.ndarray) -> float:
+    """Share of the rows of `captions: int32[rows, tokens]` that are equal to another one."""
+    _, places, counts = np.unique(captions, axis=0, return_inverse=True, return_counts=True)
+    return float((counts[places.ravel()] > 1).mean())

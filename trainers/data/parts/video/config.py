@@ -17,12 +17,14 @@ class VideoInputConfig(InputPartConfig):
         crop: `inception`, `vgg`, `random` (resize short side, random crop), `center` or `resize`.
         flip: mirror half of the training clips left to right. Off for content that reads (digits).
         color_jitter_probability: share of training clips with colour jitter.
+        may_be_constant: whether all of the first pictures may be of one colour alone.
         num_windows, num_crops: evaluation views per clip; logits or embeddings are averaged.
     """
 
     part = "trainers.data.parts.video.part:VideoPart"
     resume = ResumeRules(
-        noted=("crop", "flip", "color_jitter_probability"), allowed=("num_windows", "num_crops")
+        noted=("crop", "flip", "color_jitter_probability"),
+        allowed=("num_windows", "num_crops", "may_be_constant"),
     )
 
     num_frames: int = 32
@@ -32,6 +34,7 @@ class VideoInputConfig(InputPartConfig):
     crop: str = "inception"
     flip: bool = True
     color_jitter_probability: float = 0.8
+    may_be_constant: bool = False
     num_windows: int = 1
     num_crops: int = 1
 

@@ -18,7 +18,7 @@ def training_clip(
 
     Args:
         video: size and augmentation.
-        encoded: string[frames] JPEGs of the window.
+        encoded: string[frames] pictures of the window.
         draws: float32[purposes] this example's uniform numbers.
         seed: int32[2] this example's seed.
 
@@ -26,10 +26,20 @@ def training_clip(
         float32[1, frames, height, width, 3] in [-1, 1].
     """
     size = (video.height, video.width)
-    frame_size = tf.io.extract_jpeg_shape(encoded[0])[:2]
-    box = augment.training_box(video.crop, frame_size, size, draws, seed)
-    frames = _for_each(encoded, lambda frame: frame_ops.decode_jpeg_box(frame, box))
-    frames = frame_ops.to_model_range(frame_ops.resize(frames, *size))
+
+    def from_jpegs() -> tf.Tensor:
+        frame_size = tf.io.extract_jpeg_shape(encoded[0])[:2]
+        box = augment.training_box(video.crop, frame_size, size, draws, seed)
+        frames = _for_each(encoded, lambda frame: frame_ops.decode_jpeg_box(frame, box))
+        return frame_ops.resize(frames, *size)
+
+    def from_pictures() -> tf.Tensor:
+        frames = _for_each(encoded, frame_ops.decode_picture)
+        box = augment.training_box(video.crop, tf.shape(frames)[1:3], size, draws, seed)
+        return frame_ops.resize(frame_ops.crop(frames, box), *size)
+
+    frames = tf.cond(frame_ops.are_jpegs(encoded), from_jpegs, from_pictures)
+    frames = frame_ops.to_model_range(frames)
     if video.flip:
         frames = augment.flip(frames, draws[draw_columns.FLIP])
     if video.color_jitter_probability:
@@ -42,13 +52,13 @@ def evaluation_views(video: VideoInputConfig, encoded: tf.Tensor) -> tf.Tensor:
 
     Args:
         video: size, windows and crops.
-        encoded: string[windows * frames] JPEGs.
+        encoded: string[windows * frames] pictures.
 
     Returns:
         float32[windows * crops, frames, height, width, 3] in [-1, 1], crops of a window adjacent.
     """
     size = (video.height, video.width)
-    frames = _for_each(encoded, frame_ops.decode_jpeg)
+    frames = _for_each(encoded, frame_ops.decode_picture)
     boxes = augment.evaluation_boxes(video.crop, tf.shape(frames)[1:3], size, video.num_crops)
     views = [frame_ops.resize(frame_ops.crop(frames, box), *size) for box in boxes]
     shape = [video.num_windows, video.num_frames, *size, 3]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from beam_pipelines.record import contract
+from beam_pipelines.record import contract, survey
 from mm_models import checks
 from mm_models.signal import frames, windows
 from trainers.data.parts import sampling
@@ -26,7 +26,8 @@ class VideoPart(InputPart):
     """`video: float32[batch, (views,) frames, height, width, 3]` in [-1, 1], and its mask."""
 
     config: VideoInputConfig
-    wanted = Wanted(either=frozenset([contract.FRAMES]))
+    wanted = Wanted(either={contract.FRAMES: tf.string})
+    contents = {contract.FRAMES: survey.PICTURES}
 
     def validate(self) -> None:
         """Checks sizes, crop, jitter and views."""
@@ -59,7 +60,7 @@ class VideoPart(InputPart):
         }
 
     def prepare(self, parsed: Parsed, raw: RawBatch) -> Prepared:
-        """Samples `encoded: string[batch, windows * frames]` JPEGs."""
+        """Samples `encoded: string[batch, windows * frames]` pictures."""
         video, stored = self.config, parsed[contract.FRAMES]
         num_frames = tf.cast(stored.row_lengths(), tf.int32)
         offsets = sampling.video_offsets(video, num_frames, raw.draws, training=self.training)
@@ -92,7 +93,11 @@ class VideoPart(InputPart):
 
     def decode_all(self, parsed: Parsed) -> list[tf.Tensor]:
         """Every stored frame."""
-        return [frames.decode_jpeg(frame) for frame in parsed[contract.FRAMES].flat_values]
+        pictures = [frames.decode_picture(each) for each in parsed[contract.FRAMES].flat_values]
+        if len({tuple(picture.shape) for picture in pictures}) > 1:
+            message = "its frames differ in size; a clip is cut out of all of them alike"
+            raise tf.errors.InvalidArgumentError(None, None, message)
+        return pictures
 
     def panels(self, batch, described, *, titled: bool) -> list[Panel]:
         """Frames of clips beside each other."""
@@ -104,6 +109,16 @@ class VideoPart(InputPart):
             if float(batch["video_mask"][row]) > 0
         ]
         return [ImagePanel("clips", drawing.stack(strips))] if strips else []
+
+    def faults(self, batch: Mapping[str, np.ndarray], num_classes: int) -> list[str]:
+        """Pictures that are all of one colour."""
+        constant = self.facts(batch).get("constant pictures") if "video" in batch else 0.0
+        if constant != 1.0 or self.config.may_be_constant:
+            return []
+        return [
+            "every picture is of one colour alone; look at the records with `mmstack inspect "
+            f"--output`, or set {self.field}.may_be_constant to true"
+        ]
 
     def facts(self, batch: Mapping[str, np.ndarray]) -> dict[str, float]:
         """How many rows have pictures, their range, and how many show one colour alone."""
