@@ -4,6 +4,7 @@ import argparse
 import os
 
 from trainers.commands import flags
+from trainers.loop import preemption
 
 _EPILOG = (
     "exit codes: 0 done, 2 a mistake in the call or config, 42 asked to stop and saved (SIGTERM or "
@@ -40,17 +41,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Loads the experiment and runs it; raises UserError for mistakes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from trainers.config.loading import load_config
-    from trainers.loop.modes import run_experiment
+    stop = preemption.StopSignal()
+    with stop.listening():
+        try:
+            # Loading TensorFlow takes seconds.
+            with stop.interrupting():
+                from trainers.config.loading import load_config
+                from trainers.loop.modes import run_experiment
 
-    config = load_config(args.config_file, overrides_of(args))
-    return run_experiment(
-        config,
-        mode=args.mode,
-        model_dir=args.model_dir,
-        dry=args.dry_run,
-        from_step=args.from_step,
-    )
+                config = load_config(args.config_file, overrides_of(args))
+            return run_experiment(
+                config,
+                mode=args.mode,
+                model_dir=args.model_dir,
+                dry=args.dry_run,
+                from_step=args.from_step,
+                stop=stop,
+            )
+        except preemption.StopRequested:
+            return preemption.leave()
 
 
 def overrides_of(args: argparse.Namespace) -> list[str]:

@@ -18,7 +18,7 @@ from trainers.config.schema import ExperimentConfig
 from trainers.evaluation import first_batches as evaluation_inputs
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
-from trainers.loop import checkpoints, dry_run, run_folder
+from trainers.loop import checkpoints, dry_run, preemption, run_folder
 from trainers.loop.assembly import Assembly, assemble, prepare
 from trainers.loop.evaluation import (
     check_best_metric,
@@ -28,7 +28,7 @@ from trainers.loop.evaluation import (
 )
 from trainers.loop.inputs import Inputs, RecordInputs, check_first_batches
 from trainers.loop.monitoring.metrics_log import MetricsLog
-from trainers.loop.preemption import PREEMPTED_EXIT_CODE, StopRequested, StopSignal
+from trainers.loop.preemption import StopRequested, StopSignal
 from trainers.loop.resuming.lease import Lease
 from trainers.loop.training import Training
 from trainers.tasks.base import Task
@@ -44,6 +44,7 @@ def run_experiment(
     dry: bool = False,
     from_step: int | None = None,
     inputs: Inputs | None = None,
+    stop: StopSignal | None = None,
 ) -> int:
     """Runs `config` in `model_dir` and returns the process's exit code.
 
@@ -52,11 +53,12 @@ def run_experiment(
         dry: only build, trace and report; writes nothing.
         from_step: the checkpoint that training goes back to; None takes the newest.
         inputs: where batches come from; records by default.
+        stop: requests to stop, where somebody listens already.
 
     Raises:
         UserError: for anything the user can put right.
     """
-    stop = StopSignal()
+    stop = stop or StopSignal()
     with contextlib.ExitStack() as held, stop.listening():
         try:
             with stop.interrupting():
@@ -65,9 +67,7 @@ def run_experiment(
                 )
             return run()
         except StopRequested:
-            # Training has its own answer; anything else can be done again.
-            print("asked to stop; the same command starts again", file=sys.stderr)
-            return PREEMPTED_EXIT_CODE
+            return preemption.leave()
 
 
 def _prepare(

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -16,6 +17,12 @@ class StopRequested(BaseException):
     No `Exception`, as KeyboardInterrupt is none: whoever handles what goes wrong in an evaluation
     does not handle this.
     """
+
+
+def leave() -> int:
+    """The exit code of a process that was asked to stop where it had nothing to save; says so."""
+    print("asked to stop; the same command starts again", file=sys.stderr)
+    return PREEMPTED_EXIT_CODE
 
 
 class StopSignal:
