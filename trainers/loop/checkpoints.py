@@ -234,8 +234,6 @@ class Checkpoints:
             kept = [sound_step, *kept[1:]]
         for step in set(steps) - set(kept):
             remove(self.folder, step)
-        paths = [path_of(self.folder, step) for step in kept]
-        tf.compat.v1.train.update_checkpoint_state(self.folder, paths[-1], paths)
 
     def save_best(self, step: int, metric: str, value: float) -> None:
         """Replaces the checkpoint in `best/` and describes it in `best/best.json`."""

@@ -97,5 +97,5 @@ def _kind_of(kind: Any, name: str) -> Any:
 def _shown(value: Any) -> str:
     if value is ABSENT:
         return "nothing"
-    text = "{…}" if isinstance(value, Mapping) else repr(value)
+    text = repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
