@@ -5,6 +5,7 @@ at module level, so that help and argument errors come at once.
 """
 
 import argparse
+import difflib
 import importlib
 import sys
 
@@ -61,25 +62,46 @@ def build_parser(argv: list[str], room: str | None = None) -> argparse.ArgumentP
     for name, (module_name, summary) in COMMANDS.items():
         if room and not module_name.startswith(f"{room}."):
             continue
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            allow_abbrev=False,  # An abbreviation of ours may be an option of Beam.
+        )
         if name == chosen:
             module = importlib.import_module(module_name)
             module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+            subparser.set_defaults(run=module.run, known_options=_option_names(subparser))
     return parser
+
+
+def _option_names(parser: argparse.ArgumentParser) -> set[str]:
+    """Options of a parser and of its own subcommands."""
+    names: set[str] = set()
+    for action in parser._actions:
+        names.update(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            names.update(*map(_option_names, action.choices.values()))
+    return names
+
+
+def _hint(unknown: list[str], args: argparse.Namespace) -> str:
+    name = unknown[0].partition("=")[0]
+    near = difflib.get_close_matches(name, sorted(args.known_options), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def main(argv: list[str] | None = None, room: str | None = None) -> int:
     """Runs one subcommand and returns its exit code; a user's mistake is one sentence and code 2.
 
     Options a command does not know are kept in `args.passthrough` where it passes them on to a
-    library, and are an error elsewhere.
+    library, beside `args.known_options`, and are an error elsewhere.
     """
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser(argv, room)
     args, unknown = parser.parse_known_args(argv)
     if unknown and not getattr(args, "accepts_passthrough", False):
-        parser.error(f"unknown arguments: {' '.join(unknown)}")
+        parser.error(f"unknown arguments: {' '.join(unknown)}{_hint(unknown, args)}")
     args.passthrough = unknown
     try:
         return args.run(args) or 0

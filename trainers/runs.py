@@ -9,7 +9,10 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from trainers import distribution, registry
 from trainers.config.schema import ExperimentConfig
+from trainers.evaluation.build import build_evaluators
+from trainers.evaluation.first_batches import check_inputs as check_evaluated
 from trainers.loop import checkpoints
+from trainers.loop.inputs import RecordInputs, check_first_batches
 from trainers.loop.run_folder import read_config
 from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import trained_paths
@@ -73,6 +76,21 @@ def load_run(model_dir: str, checkpoint: str = "latest", use_ema: bool = True) -
     model = build_model(task, config)
     step = restore_weights(task, model, config, path, use_ema=use_ema)
     return Run(config=config, task=task, model=model, step=step, checkpoint=path)
+
+
+def check_inputs(model_dir: str) -> dict[str, list[str]]:
+    """Looks at the first records of all that a run reads, as it is looked at before training.
+
+    Returns:
+        Lines for people by the input's field.
+
+    Raises:
+        UserError: no run there, or records of which nothing can be learned.
+    """
+    config = read_config(model_dir)
+    task = build_task(config)
+    found = check_first_batches(RecordInputs(), task, config.streams, config.trainer.seed)
+    return found | check_evaluated(build_evaluators(config.evaluators, task))
 
 
 def find_checkpoint(model_dir: str, checkpoint: str) -> str:

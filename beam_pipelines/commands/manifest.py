@@ -43,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="SPLIT=ITEMS,...",
             help="draw splits of exactly these sizes, such as train=420,test=140",
         )
+    for source in (folder, table):
+        source.add_argument(
+            "--encoding", default="", help="of text files that are not UTF-8; default: detected"
+        )
     for source in (folder, table, coco, nlvr):
         source.add_argument("--output", required=True, help="manifest to write, local or URL")
         source.add_argument("--overwrite", action="store_true", help="replace an existing output")
@@ -51,18 +55,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_table(sources) -> argparse.ArgumentParser:
-    table = sources.add_parser("csv", help="a CSV table, one media item a row")
-    table.add_argument("--table", required=True, help="CSV file, local or URL")
-    table.add_argument("--media_column", default="file")
-    table.add_argument("--id_column", default="", help="default: the media path")
-    table.add_argument(
-        "--caption_columns", default="caption", help="comma-separated; empty for none"
+    table = sources.add_parser(
+        "csv",
+        help="a table (CSV, TSV, JSON), one media item or segment a row",
+        description="Columns are found by the names of published tables; options name others.",
     )
-    table.add_argument("--label_column", default="")
+    table.add_argument("--table", required=True, help="CSV, TSV or JSON file, local or URL")
+    table.add_argument(
+        "--media_folder",
+        default="",
+        help="what media paths are relative to, or where ids are looked up; default: the table's",
+    )
+    table.add_argument("--media_column", help="paths, or ids that media files are named after")
+    table.add_argument("--id_column", default="", help="default: the media path, and the segment")
+    table.add_argument("--start_column", help="start of the row's segment; empty for none")
+    table.add_argument("--end_column", help="end of the row's segment; empty for none")
+    table.add_argument("--caption_columns", help="comma-separated; empty for none")
+    table.add_argument("--label_column", help="class names; empty for none")
+    table.add_argument(
+        "--label_separator", help="between classes of a cell; default: a comma in `..._labels`"
+    )
     table.add_argument(
         "--label_index_column", default="", help="class numbers; default: places of sorted names"
     )
-    table.add_argument("--split_column", default="", help="train, val or test")
+    table.add_argument("--split_column", help="train, val or test; empty for none")
     table.add_argument(
         "--split_names",
         default="",
@@ -76,13 +92,13 @@ def _add_table(sources) -> argparse.ArgumentParser:
         metavar="COLUMN=PATTERN",
         help="only rows whose cell matches the shell-style pattern; may be repeated",
     )
-    table.add_argument("--language_column", default="")
+    table.add_argument("--language_column", help="empty for none")
     table.add_argument(
         "--word_times_column",
         default="",
         help="paths of GRID alignments, whose words become timed captions of style `word`",
     )
-    table.add_argument("--delimiter", default=",")
+    table.add_argument("--delimiter", default="", help="default: what the header suggests")
     return table
 
 
@@ -123,67 +139,124 @@ def _check(path: str) -> int:
 
 
 def _make(args: argparse.Namespace) -> int:
+    from beam_pipelines.sources.account import Account
     from beam_pipelines.sources.manifest_writer import write_manifest
 
-    base, found = _SOURCES[args.source](args)
+    account = Account()
+    base, found = _SOURCES[args.source](args, account)
     if getattr(args, "split_sizes", ""):
         from beam_pipelines.sources.splits import draw_splits, parse_split_sizes
 
         found = draw_splits(found, parse_split_sizes(args.split_sizes))
-    number, rejects = write_manifest(args.output, base, found, overwrite=args.overwrite)
-    print(f"items found     {number + len(rejects)}")
-    print(f"items written   {number}")
-    print(f"items rejected  {len(rejects)}")
-    for reject in rejects[:10]:
-        print(f"  {reject['id']}: {reject['code']}: {reject['detail']}")
-    if rejects:
-        print(f"all rejects are in {args.output}.rejects.jsonl")
-    print(f"wrote {args.output}")
+    number, rejects = write_manifest(
+        args.output, base, found, overwrite=args.overwrite, account=account
+    )
+    _print_account(args.output, account, number, rejects)
     return 0
 
 
-def _folder_items(args: argparse.Namespace):
+def _print_account(output: str, account, number: int, rejects: list[dict[str, str]]) -> None:
+    from beam_pipelines.sources.manifest_writer import NOTES_SUFFIX, REJECTS_SUFFIX
+
+    for line in account.remarks:
+        print(line)
+    counts = account.tallies | {
+        "items found": number + len(rejects),
+        "items written": number,
+        "items rejected": len(rejects),
+    }
+    for name, count in counts.items():
+        print(f"{name:<16}{count}")
+    for reject in rejects[:10]:
+        print(f"  {reject['id']}: {reject['code']}: {reject['detail']}")
+    if rejects:
+        print(f"all rejects are in {output}{REJECTS_SUFFIX}")
+    if account.notes:
+        print("left out or changed:")
+        print("\n".join(f"  {line}" for line in account.lines()))
+        print(f"all of it is in {output}{NOTES_SUFFIX}")
+    print(f"wrote {output}")
+
+
+def _checked_encoding(args: argparse.Namespace) -> str:
+    import codecs
+
+    try:
+        return codecs.lookup(args.encoding).name if args.encoding else ""
+    except LookupError:
+        raise UserError(
+            f"--encoding {args.encoding}: no such encoding; names are such as cp1251, shift_jis"
+        ) from None
+
+
+def _folder_items(args: argparse.Namespace, account):
     from beam_pipelines.sources.folder import read_folder
 
-    return args.folder, read_folder(args.folder, labels_from_folders=args.labels_from_folders)
+    found = read_folder(
+        args.folder,
+        labels_from_folders=args.labels_from_folders,
+        encoding=_checked_encoding(args),
+        account=account,
+    )
+    return args.folder, found
 
 
-def _table_items(args: argparse.Namespace):
+def _table_items(args: argparse.Namespace, account):
     from beam_pipelines import files
-    from beam_pipelines.sources.csv_table import ColumnMapping, read_csv
+    from beam_pipelines.sources.csv_table import read_csv
 
-    mapping = ColumnMapping(
+    mapping = _mapping(args)
+    _check_split_flags(args, mapping)
+    if len(args.delimiter) > 1:
+        raise UserError(f"--delimiter {args.delimiter!r}: expected one character")
+    folder = args.media_folder or files.parent(args.table)
+    found = read_csv(
+        args.table,
+        mapping,
+        delimiter=args.delimiter,
+        media_folder=folder,
+        encoding=_checked_encoding(args),
+        account=account,
+    )
+    return folder, found
+
+
+def _mapping(args: argparse.Namespace):
+    from beam_pipelines.sources.table_columns import ColumnMapping
+
+    captions = args.caption_columns
+    return ColumnMapping(
         media=args.media_column,
         id=args.id_column,
-        captions=tuple(name for name in args.caption_columns.split(",") if name),
+        captions=None if captions is None else tuple(filter(None, captions.split(","))),
         label=args.label_column,
         label_index=args.label_index_column,
-        split=args.split_column,
+        label_separator=args.label_separator,
+        # Drawn splits take the place of those that the table names.
+        split="" if args.split_sizes and args.split_column is None else args.split_column,
         language=args.language_column,
         word_times=args.word_times_column,
         split_names=_pairs("--split_names", args.split_names.split(",")),
         where=_pairs("--where", args.where),
+        start=args.start_column,
+        end=args.end_column,
     )
-    _check_split_flags(args, mapping)
-    if len(args.delimiter) != 1:
-        raise UserError(f"--delimiter {args.delimiter!r}: expected one character")
-    return files.parent(args.table), read_csv(args.table, mapping, delimiter=args.delimiter)
 
 
-def _coco_items(args: argparse.Namespace):
+def _coco_items(args: argparse.Namespace, account):
     from beam_pipelines.sources.coco import read_coco
     from beam_pipelines.sources.coco_details import read_details
 
     details = read_details(args.instances, args.questions, args.translations)
-    return args.images, read_coco(args.captions, args.images, details)
+    return args.images, read_coco(args.captions, args.images, details, account)
 
 
-def _nlvr_items(args: argparse.Namespace):
+def _nlvr_items(args: argparse.Namespace, account):
     from beam_pipelines.items.manifest import parse_split_shares
     from beam_pipelines.sources.nlvr import read_nlvr
 
     shares = parse_split_shares(args.split_shares)
-    return args.images, read_nlvr(args.examples, args.images, shares)
+    return args.images, read_nlvr(args.examples, args.images, shares, account)
 
 
 _SOURCES = {"folder": _folder_items, "csv": _table_items, "coco": _coco_items, "nlvr": _nlvr_items}

@@ -2,6 +2,7 @@
 
 import argparse
 
+from beam_pipelines.commands.shared_filesystem import add_shared_filesystem_argument
 from mm_models.errors import UserError
 
 _WINDOW_MODES = ("whole", "stride", "captions")
@@ -24,7 +25,7 @@ def _add_media_arguments(group) -> None:
     group.add_argument("--frame_rate_hz", type=float, default=10.0)
     group.add_argument("--short_side", type=int, default=256, help="pixels of the stored frames")
     group.add_argument(
-        "--region",
+        "--picture_region",
         default="",
         metavar="TOP,LEFT,HEIGHT,WIDTH",
         help="store this part of the pictures only, as shares of them, such as 0.5,0.25,0.4,0.5; "
@@ -56,7 +57,7 @@ def _add_window_arguments(group) -> None:
     group.add_argument(
         "--nearest_captions",
         type=int,
-        help="captions kept per clip, nearest in time first; 0 keeps all. "
+        help="captions kept per clip, those it was cut around and then the nearest; 0 keeps all. "
         "Default: all for whole files, else 5",
     )
 
@@ -69,7 +70,15 @@ def _add_job_arguments(group) -> None:
         default="train=0.8,val=0.1,test=0.1",
         help="for items whose line names no split; drawn by a hash of the id",
     )
+    group.add_argument(
+        "--max_rejected_share",
+        type=float,
+        default=0.2,
+        help="no output is written when a larger share of the items or clips is rejected; "
+        "1 accepts any",
+    )
     group.add_argument("--workers", default="auto", help="worker processes; auto: one per core")
+    add_shared_filesystem_argument(group)
     group.add_argument(
         "--decode_cpu_seconds",
         type=float,
@@ -104,6 +113,7 @@ def job_config(args: argparse.Namespace):
     """`JobConfig` from parsed arguments. Raises UserError."""
     from beam_pipelines.items import manifest
     from beam_pipelines.items.windows import WindowConfig
+    from beam_pipelines.pipelines.beam_options import checked_words
     from beam_pipelines.pipelines.job_config import JobConfig
     from beam_pipelines.pipelines.preprocess_item import PreprocessConfig
     from beam_pipelines.pipelines.runner import parse_workers
@@ -119,7 +129,7 @@ def job_config(args: argparse.Namespace):
             want_audio=not args.no_audio,
             frame_rate_hz=args.frame_rate_hz,
             short_side=args.short_side,
-            region=parse_region(args.region),
+            region=parse_region(args.picture_region),
             jpeg_quality=args.jpeg_quality,
             sample_rate_hz=args.sample_rate_hz,
             audio_encoding=args.audio_encoding,
@@ -140,8 +150,10 @@ def job_config(args: argparse.Namespace):
         records_per_shard=args.records_per_shard,
         shards_per_split=args.shards_per_split,
         workers=parse_workers(args.workers),
+        max_rejected_share=args.max_rejected_share,
         overwrite=args.overwrite,
-        passthrough=tuple(args.passthrough),
+        shared_filesystem=args.shared_filesystem,
+        passthrough=tuple(checked_words(args.passthrough, args.known_options)),
     )
 
 
@@ -156,7 +168,7 @@ def parse_region(text: str) -> tuple[float, ...] | None:
         check_region(region)
     except ValueError as error:
         raise UserError(
-            f"--region {text}: expected top,left,height,width as shares of the picture, "
+            f"--picture_region {text}: expected top,left,height,width as shares of the picture, "
             f"such as 0.5,0.25,0.4,0.5 ({error})"
         ) from error
     return region
@@ -176,6 +188,8 @@ def _check_numbers(args: argparse.Namespace) -> None:
             raise UserError(f"--{name} {value}: expected a positive number")
     if not 1 <= args.jpeg_quality <= 95:
         raise UserError(f"--jpeg_quality {args.jpeg_quality}: expected 1 to 95")
+    if not 0 <= args.max_rejected_share <= 1:
+        raise UserError(f"--max_rejected_share {args.max_rejected_share}: expected 0 to 1")
     if not 0 <= args.max_damaged_share <= 1:
         raise UserError(f"--max_damaged_share {args.max_damaged_share}: expected 0 to 1")
     if args.nearest_captions is not None and args.nearest_captions < 0:

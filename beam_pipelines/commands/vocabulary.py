@@ -2,6 +2,7 @@
 
 import argparse
 
+from beam_pipelines.commands.shared_filesystem import add_shared_filesystem_argument
 from mm_models.errors import UserError
 
 _KINDS = ("word", "sentencepiece", "wordpiece")
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with_phrases", action="store_true", help="phrases for objects too")
     _add_piece_arguments(parser)
     parser.add_argument("--workers", default="auto", help="worker processes; auto: one per core")
+    add_shared_filesystem_argument(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
 
@@ -62,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     import_beam()
     from beam_pipelines.items import manifest
     from beam_pipelines.pipelines import piece_model, vocabulary
+    from beam_pipelines.pipelines.beam_options import checked_words
 
     config = vocabulary.VocabularyConfig(
         manifest_paths=tuple(args.manifest),
@@ -82,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         ),
         workers=parse_workers(args.workers),
         overwrite=args.overwrite,
-        passthrough=tuple(args.passthrough),
+        shared_filesystem=args.shared_filesystem,
+        passthrough=tuple(checked_words(args.passthrough, args.known_options)),
     )
     print(f"{vocabulary.run(config)} entries, wrote {args.output}")
     return 0

@@ -1,7 +1,7 @@
 """The manifest: one JSON object a line, one line a media item.
 
 Only `id` and `media` are required; `media` is relative to the manifest's folder, absolute, or a
-URL:
+URL. `start_seconds` and `end_seconds` make the item a segment of its file:
 
     {"id": "a", "media": "a.mp4", "split": "train", "captions": [{"text": "a dog barks"}]}
 
@@ -52,6 +52,7 @@ class ManifestSummary:
         sizes_bytes: int64[items] bytes of every line.
         duplicates: bool[items] true where an earlier line has the same id.
         media_bytes: int64[items] size of the media file; 0 when remote, missing or not asked for.
+        local_media: the first media path that is one of this machine; empty where none is.
         labels: class names by index; empty where the manifest names none.
         split_items: items by the split their line gives; `""` for lines without one.
         sha256: hash of the manifest's bytes.
@@ -61,6 +62,7 @@ class ManifestSummary:
     sizes_bytes: np.ndarray
     duplicates: np.ndarray
     media_bytes: np.ndarray
+    local_media: str
     labels: list[str]
     split_items: dict[str, int]
     sha256: str
@@ -131,7 +133,8 @@ def scan(path: str, *, require_media: bool = True, measure_media: bool = False) 
     Args:
         path: manifest.
         require_media: whether lines without `media` are an error.
-        measure_media: look up the sizes of local media files, to balance work.
+        measure_media: look up the sizes of local media files, to balance work, and whether
+            addresses are of a kind that can be read.
 
     Raises:
         UserError: for the first bad line, and for labels whose names disagree.
@@ -139,11 +142,18 @@ def scan(path: str, *, require_media: bool = True, measure_media: bool = False) 
     digest, offsets, sizes, hashes, media_bytes = hashlib.sha256(), [], [], [], []
     labels: dict[int, str] = {}
     split_items: dict[str, int] = {}
+    local_media, schemes = "", set()
     for line in read(path, require_media=require_media, digest=digest):
         offsets.append(line.offset)
         sizes.append(line.size_bytes)
         hashes.append(stable_hash(line.item["id"]))
-        media_bytes.append(_media_bytes(path, line.item) if measure_media else 0)
+        media = media_path(path, line.item) if measure_media else ""
+        media_bytes.append(_media_bytes(media))
+        if not (local_media or files.is_remote(media)):
+            local_media = media
+        if (scheme := media.partition("://")[0]) not in schemes and files.is_remote(media):
+            _check_scheme(path, line, media)
+            schemes.add(scheme)
         _merge_labels(labels, line, path)
         split = line.item.get("split", "")
         split_items[split] = split_items.get(split, 0) + 1
@@ -154,15 +164,25 @@ def scan(path: str, *, require_media: bool = True, measure_media: bool = False) 
         np.asarray(sizes, dtype=np.int64),
         ~first,
         np.asarray(media_bytes, dtype=np.int64),
+        local_media,
         _label_list(labels),
         split_items,
         digest.hexdigest(),
     )
 
 
-def _media_bytes(path: str, item: dict[str, Any]) -> int:
-    media = media_path(path, item)
-    if files.is_remote(media):
+def _check_scheme(path: str, line: ManifestLine, media: str) -> None:
+    try:
+        files.check_scheme(media)
+    except ValueError as error:
+        raise UserError(
+            f"{path} line {line.number}, field media: nothing that is installed reads {media}; "
+            "install Beam's package for it, such as mmstack[gcp] for gs://, or mend the address"
+        ) from error
+
+
+def _media_bytes(media: str) -> int:
+    if not media or files.is_remote(media):
         return 0
     try:
         return os.stat(media).st_size

@@ -1,12 +1,15 @@
 """The manifest's schema: what one line may hold, and checks whose errors name the field."""
 
 import math
+import posixpath
+import re
 from collections.abc import Callable
 from typing import Any
 
 SPLITS = ("train", "val", "test")
 CAPTION_RELATIONS = ("moment", "neighbour", "wrong")
 _MAX_INT64 = 2**63 - 1
+_WHOLE_PATH = re.compile(r"/|[a-zA-Z][-a-zA-Z0-9+.]*://")
 
 Check = Callable[[Any, str], None]
 
@@ -43,6 +46,16 @@ def name(value: Any, field: str) -> None:
     text(value, field)
     if not value.strip() or not value.isprintable():
         raise SchemaError(f"field {field}: expected a non-empty line, found {_describe(value)}")
+
+
+def media_path(value: Any, field: str) -> None:
+    """A whole path, a URL, or a relative path that does not leave its folder."""
+    name(value, field)
+    if not _WHOLE_PATH.match(value) and posixpath.normpath(value).split("/")[0] == "..":
+        raise SchemaError(
+            f"field {field}: {_describe(value)} leaves the folder it is relative to; "
+            "write the whole path"
+        )
 
 
 def integer(value: Any, field: str) -> None:
@@ -188,7 +201,7 @@ CONTENT = {
     "questions": list_of(_QUESTION),
     "metadata": _anything,
 }
-_ITEM = record({"id": name}, {"media": name, **CONTENT})
+_ITEM = record({"id": name}, {"media": media_path, **_INTERVAL, **CONTENT})
 _CONTENT = record({}, CONTENT)
 
 
@@ -205,6 +218,8 @@ def check_item(item: Any, *, require_media: bool = True) -> None:
     _ITEM(item, "")
     if "media" not in item and (require_media or not item.get("captions")):
         raise SchemaError("field media: missing")
+    if "start_seconds" in item and item["end_seconds"] <= max(item["start_seconds"], 0.0):
+        raise SchemaError(f"field end_seconds: {item['end_seconds']} leaves nothing of the media")
     _check_objects(item)
 
 

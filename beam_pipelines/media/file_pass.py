@@ -19,6 +19,7 @@ from beam_pipelines.rejects import Reject, RejectCode
 # Decoding starts this long before the first window, so that audio decoders have settled.
 _PREROLL_SECONDS = 0.25
 _SHORTEST_SEEK_SECONDS = 3.0
+_MOST_HELD_PACKETS = 400
 # Elsewhere FFmpeg guesses where a time lies from the bit rate, and stamps what follows with it; in
 # MPEG streams it lands inside a frame of sound, which then decodes to something else.
 _SEEKABLE = ("mov", "matroska", "avi", "wav", "flac", "ogg")
@@ -45,6 +46,32 @@ class SeekMissed(Exception):
     """The seek led behind the first window: the file must be read from its start."""
 
 
+class _KeyFrameSkim:
+    """Holds video packets back from the last key frame before a time, and drops what is before.
+
+    Where a seek cannot be trusted, late windows of long files then cost demuxing, not decoding, of
+    what is before them.
+    """
+
+    def __init__(self, seconds: float):
+        self._seconds = seconds
+        self._held: list[av.Packet] = []
+        self._is_over = False
+
+    def feed(self, packet: av.Packet, seconds: float | None) -> list[av.Packet]:
+        """The packets to decode now, when `packet` of this decoding time comes next."""
+        if self._is_over:
+            return [packet]
+        is_before = packet.size > 0 and seconds is not None and seconds < self._seconds
+        if packet.is_keyframe and is_before:
+            self._held.clear()
+        self._held.append(packet)
+        if is_before and len(self._held) <= _MOST_HELD_PACKETS:
+            return []
+        held, self._held, self._is_over = self._held, [], True
+        return held
+
+
 class FilePass:
     """One run through the packets of an open container."""
 
@@ -62,6 +89,7 @@ class FilePass:
         self._tracks: list[Track] = [t for t in (self._video, self._sound) if t is not None]
         if not self._tracks:
             raise Rejection(RejectCode.NO_STREAMS, "no stream of a kind that is wanted")
+        self._skim: _KeyFrameSkim | None = None
         self._reached_end = False
 
     def run(self, *, may_seek: bool) -> list[DecodedClip | Reject]:
@@ -73,9 +101,9 @@ class FilePass:
         """
         if self._source.states_length:
             self._plan.check_length(self._source.stated_duration_seconds())
-        sought = may_seek and self._seek()
+        sought = may_seek and self._begin_late()
         self._read()
-        if sought and (self._began_late() or self._source.clock.is_chained):
+        if sought and (self._began_late() or self._is_chain_of_unknown_start()):
             raise SeekMissed
         if self._video is not None:
             self._video.finish()
@@ -89,24 +117,30 @@ class FilePass:
             self._reject_file(shortfall)
         return [self._clip(number, shortfall) for number in range(len(self._windows))]
 
-    def _seek(self) -> bool:
+    def _begin_late(self) -> bool:
+        """Arranges that decoding begins shortly before the first window, if that is worth it."""
         target = self._plan.first_seconds - _PREROLL_SECONDS
-        seekable = self._source.container.format.name.startswith(_SEEKABLE)
-        seekable = seekable and SourceProperty.CHAINED not in self._source.properties
-        if target < _SHORTEST_SEEK_SECONDS or not seekable:
+        if target < _SHORTEST_SEEK_SECONDS:
             return False
+        if self._video is not None:
+            self._video.settling = True
+        is_seekable = self._source.container.format.name.startswith(_SEEKABLE)
+        if not is_seekable or SourceProperty.CHAINED in self._source.properties:
+            self._skim = _KeyFrameSkim(target)
+            return self._video is not None
         offset = int((target + self._source.zero_seconds) * av.time_base)
         try:
             self._source.container.seek(offset, backward=True)
         except av.error.FFmpegError as error:
             raise SeekMissed from error
-        if self._video is not None:
-            self._video.settling = True
         return True
 
     def _began_late(self) -> bool:
         limit = self._plan.first_seconds + _LATE_SEEK_SECONDS
         return any(t.first_seconds is None or t.first_seconds > limit for t in self._tracks)
+
+    def _is_chain_of_unknown_start(self) -> bool:
+        return self._skim is None and self._source.clock.is_chained
 
     def _read(self) -> None:
         by_index = {track.stream.index: track for track in self._tracks}
@@ -116,7 +150,8 @@ class FilePass:
                 if packet.size and self._is_done(packet):
                     return
                 track = by_index[packet.stream.index]
-                track.push(packet)
+                for ready in self._ready(track, packet):
+                    track.push(ready)
                 self._check_running_length(track)
         except av.error.MemoryError:
             raise
@@ -124,16 +159,25 @@ class FilePass:
             self._warnings.append(f"reading stopped early: {reason_of(error)}")
         self._reached_end = True
 
+    def _ready(self, track: Track, packet: av.Packet) -> list[av.Packet]:
+        if self._skim is None or track is not self._video:
+            return [packet]
+        return self._skim.feed(packet, self._seconds_of(packet))
+
+    def _seconds_of(self, packet: av.Packet) -> float | None:
+        """Decoding time of a packet on our clock, None when it is unknown."""
+        if packet.dts is None or packet.time_base is None:
+            return None
+        return float(packet.dts * packet.time_base) - self._source.zero_seconds
+
     def _is_done(self, packet: av.Packet) -> bool:
         last = self._plan.last_seconds
         if last is None:
             return False
         if all(track.position_seconds > last + _SETTLING_SECONDS for track in self._tracks):
             return True
-        if packet.dts is None or packet.time_base is None:
-            return False
-        seconds = float(packet.dts * packet.time_base) - self._source.zero_seconds
-        return seconds > last + _INTERLEAVE_SECONDS
+        seconds = self._seconds_of(packet)
+        return seconds is not None and seconds > last + _INTERLEAVE_SECONDS
 
     def _check_running_length(self, track: Track) -> None:
         # Only what has been decoded is known to exist: a header may lie either way.

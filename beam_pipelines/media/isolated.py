@@ -24,6 +24,10 @@ class DecoderError(RuntimeError):
     """A bug: the function raised in the child, or the child cannot start."""
 
 
+class DecoderStartError(DecoderError):
+    """The child cannot start, which says nothing about any file."""
+
+
 class _TimedOut(Exception):
     pass
 
@@ -86,6 +90,7 @@ class IsolatedDecoder:
 
         Raises:
             DecoderError: the function raised, which is a bug.
+            DecoderStartError: the child cannot start.
             OSError: the disk or network failed, which says nothing about the file.
         """
         with self._lock:
@@ -134,7 +139,7 @@ class IsolatedDecoder:
         except (_TimedOut, _Died, ValueError) as error:
             said = self._log_tail()
             self._stop()
-            raise DecoderError(
+            raise DecoderStartError(
                 f"the decoding child did not start with memory_bytes={self._memory_bytes}: {said}"
             ) from error
 

@@ -14,6 +14,7 @@ from beam_pipelines.pipelines.preprocess_item import (
     ITEM_WITH_RECORDS,
     OUTCOMES,
     RECORD,
+    REJECTED_CLIP,
     REJECTED_ITEM,
 )
 from beam_pipelines.record import contract
@@ -39,7 +40,7 @@ def finish(
         Content of `dataset_info.json`, with `reject_codes` added.
 
     Raises:
-        UserError: when no item gave a record.
+        UserError: when no item gave a record, or more are rejected than the job allows.
         RuntimeError: when the counts disagree.
     """
     by_split = _read_parts(files.join(work, "statistics"))
@@ -57,9 +58,45 @@ def finish(
         files.join(folder, STATISTICS_FILE), {"splits": by_split, "rejects": reject_codes}
     )
     _join_rejects(folder, work)
+    check_rejected_share(config, counts, reject_codes, folder)
     info = _dataset_info(config, summary, splits, counts)
     files.write_json(files.join(folder, contract.DATASET_INFO), info)
     return info | {"reject_codes": reject_codes}
+
+
+def check_rejected_share(
+    config: JobConfig, counts: dict[str, int], reject_codes: dict[str, int], folder: str
+) -> None:
+    """Raises UserError when the job lost more than it may; says why each kind was rejected.
+
+    Args:
+        config: the job.
+        counts: items and clips with records, and rejected.
+        reject_codes: rejects by code.
+        folder: has the file of rejects.
+    """
+    limit = config.max_rejected_share
+    for unit, rejected, kept in (
+        ("items", counts[REJECTED_ITEM], counts[ITEM_WITH_RECORDS]),
+        ("clips", counts[REJECTED_CLIP], counts[RECORD]),
+    ):
+        total = rejected + kept
+        if rejected > limit * total:
+            raise UserError(
+                f"{rejected} of {total} {unit} were rejected ({_codes(reject_codes)}), more than "
+                f"--max_rejected_share {limit:g} allows, so {config.output} was not written; mend "
+                f"them or raise the share; {_first_of_each_code(folder)}"
+            )
+
+
+def _first_of_each_code(folder: str) -> str:
+    first: dict[str, str] = {}
+    with files.open_read(files.join(folder, REJECTS_FILE)) as lines:
+        for line in lines:
+            reject = json.loads(line)
+            text = f"{reject['code']}: {reject['id']}: {reject['detail']}"
+            first.setdefault(reject["code"], text)
+    return "the first of each kind: " + "; ".join(first.values())
 
 
 def _codes(reject_codes: dict[str, int]) -> str:

@@ -15,7 +15,10 @@ class JobConfig:
         records_per_shard: records a shard holds, about; the number of shards follows from it.
         shards_per_split: number of shards of every split, instead.
         workers: worker processes on this machine.
+        max_rejected_share: share of the items, and of the clips, that may be rejected in a job that
+            writes its output.
         overwrite: whether an existing output may be replaced.
+        shared_filesystem: whether workers on other machines see this machine's paths.
         passthrough: options for Beam.
     """
 
@@ -25,5 +28,7 @@ class JobConfig:
     records_per_shard: int = 1024
     shards_per_split: int | None = None
     workers: int = 1
+    max_rejected_share: float = 0.2
     overwrite: bool = False
+    shared_filesystem: bool = False
     passthrough: tuple[str, ...] = ()

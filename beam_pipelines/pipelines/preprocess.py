@@ -1,93 +1,68 @@
 """Manifest of raw media → folder of records."""
 
-import contextlib
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 
 from beam_pipelines import files
 from beam_pipelines.items import manifest
 from beam_pipelines.pipelines import transforms
 from beam_pipelines.pipelines.folder_description import finish
+from beam_pipelines.pipelines.job import run_watched_job
 from beam_pipelines.pipelines.job_config import JobConfig
-from beam_pipelines.pipelines.output_folder import appearing_folder, check_output
-from beam_pipelines.pipelines.runner import is_local, make_pipeline
-from beam_pipelines.pipelines.worker_progress import watched
+from beam_pipelines.pipelines.job_errors import disk_errors
+from beam_pipelines.pipelines.manifest_lines import ReadLineGroups, write_parts
+from beam_pipelines.pipelines.runner import check_reachable, check_runner, is_local, make_pipeline
+from beam_pipelines.pipelines.worker_progress import progress_folder
+from beam_pipelines.publishing.outputs import appearing_folder, check_output
 from beam_pipelines.record import contract, statistics
-from mm_models.errors import UserError
-from mm_models.progress import ProgressBar
 
-_DEAD_WORKER = "Channel closed prematurely"
 _REJECT_PARTS = 16
-_MAX_LINES_PER_BUNDLE_ELEMENT = 16
-_ELEMENTS_PER_WORKER = 16
 
 
 def run(config: JobConfig) -> dict[str, Any]:
     """Runs the job and returns the content of `dataset_info.json`.
 
     Raises:
-        UserError: for a bad manifest or output, before any decoding; and when no item gives a
-            record.
+        UserError: for a bad manifest or output, before any decoding; when the job ends badly; and
+            when no item gives a record, or more are rejected than the job allows.
     """
+    words = list(config.passthrough)
+    check_runner(words)
     check_output(config.output, overwrite=config.overwrite)
+    check_reachable("--output", config.output, words, config.shared_filesystem)
     summary = manifest.scan(config.manifest_path, measure_media=True)
-    passthrough = list(config.passthrough)
-    pipeline = make_pipeline(passthrough, workers=config.workers, num_items=len(summary.offsets))
-    with appearing_folder(
-        config.output, overwrite=config.overwrite, last=contract.DATASET_INFO
-    ) as folder:
+    if summary.local_media:
+        check_reachable("media", summary.local_media, words, config.shared_filesystem)
+    pipeline = make_pipeline(words, workers=config.workers, num_items=len(summary.offsets))
+    with (
+        disk_errors(),
+        appearing_folder(
+            config.output, contract.DATASET_INFO, overwrite=config.overwrite
+        ) as folder,
+        progress_folder(is_local(words)) as progress,
+    ):
         work = files.join(folder, "_work")
-        for name in ("staged", "shards", "statistics", "rejects", "progress"):
+        for name in ("lines", "staged", "shards", "statistics", "rejects"):
             files.make_folder(files.join(work, name))
-        visible = is_local(passthrough) and not files.is_remote(work)
-        with _progress(summary, work) if visible else contextlib.nullcontext():
-            _build(pipeline, config, summary, folder, work)
-            _run_pipeline(pipeline, config.manifest_path, summary.sha256)
+        lines = files.join(work, "lines")
+        write_parts(config.manifest_path, summary, lines, config.workers)
+        _build(pipeline, config, folder, work, progress)
+        run_watched_job(pipeline, len(summary.offsets), int(summary.media_bytes.sum()), progress)
         info = finish(config, summary, folder, work)
         files.delete_tree(work)
     return info
 
 
-def _progress(
-    summary: manifest.ManifestSummary, work: str
-) -> contextlib.AbstractContextManager[None]:
-    progress = ProgressBar(len(summary.offsets), "items")
-    return watched(files.join(work, "progress"), int(summary.media_bytes.sum()), progress)
-
-
-def _run_pipeline(pipeline: beam.Pipeline, manifest_path: str, manifest_sha256: str) -> None:
-    """Runs the pipeline; lines are read by offset, so a manifest may not change meanwhile."""
-    try:
-        pipeline.run().wait_until_finish()
-    except RuntimeError as error:
-        if _DEAD_WORKER in str(error):
-            raise UserError(
-                "a worker process died, most often for lack of memory; use fewer --workers"
-            ) from error
-        raise
-    finally:
-        if files.sha256(manifest_path) != manifest_sha256:
-            raise UserError(f"manifest {manifest_path} changed while the job ran; run it again")
-
-
 def _build(
-    pipeline: beam.Pipeline,
-    config: JobConfig,
-    summary: manifest.ManifestSummary,
-    folder: str,
-    work: str,
+    pipeline: beam.Pipeline, config: JobConfig, folder: str, work: str, progress: str
 ) -> None:
     outputs = (
         pipeline
-        | "Lines" >> beam.Create(list(enumerate(_line_groups(summary, config.workers))))
-        # Grouping by number keeps the order, which spreads large files evenly over the workers.
-        | "Spread" >> beam.GroupByKey()
-        | "Groups" >> beam.FlatMapTuple(lambda _, groups: groups)
+        | "Read" >> ReadLineGroups(files.join(work, "lines"))
         | "Process"
         >> beam.ParDo(
-            transforms.ProcessLines(config.preprocess, config.manifest_path, work)
+            transforms.ProcessLines(config.preprocess, config.manifest_path, work, progress)
         ).with_outputs(transforms.FACTS, transforms.REJECTS, main="staged")
     )
     _write_shards(outputs.staged, config, folder, work)
@@ -117,22 +92,3 @@ def _write_shards(staged: beam.PCollection, config: JobConfig, folder: str, work
         | "GroupShards" >> beam.GroupByKey()
         | "WriteShards" >> beam.ParDo(transforms.WriteShard(folder, work))
     )
-
-
-def _line_groups(
-    summary: manifest.ManifestSummary, workers: int
-) -> list[list[transforms.LineReference]]:
-    """References to manifest lines in small groups, those of large media first."""
-    order = np.argsort(-summary.media_bytes, kind="stable")
-    size = len(order) // (workers * _ELEMENTS_PER_WORKER)
-    size = min(max(size, 1), _MAX_LINES_PER_BUNDLE_ELEMENT)
-    references = [
-        (
-            int(summary.offsets[line]),
-            int(summary.sizes_bytes[line]),
-            bool(summary.duplicates[line]),
-            int(summary.media_bytes[line]),
-        )
-        for line in order
-    ]
-    return [references[start : start + size] for start in range(0, len(references), size)]

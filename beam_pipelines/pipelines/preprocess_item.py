@@ -1,7 +1,9 @@
 """One manifest item: media → records, facts and rejects. Knows no Beam."""
 
+import contextlib
 import dataclasses
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,16 +11,19 @@ from beam_pipelines import files
 from beam_pipelines.items import manifest, windows
 from beam_pipelines.items.windows import WindowConfig
 from beam_pipelines.media.decode_contract import ClipMedia, DecodeRequest
-from beam_pipelines.media.isolated import DecoderError, IsolatedDecoder
+from beam_pipelines.media.isolated import DecoderError, DecoderStartError, IsolatedDecoder
 from beam_pipelines.record.clip import RecordClip, record_values
 from beam_pipelines.record.clip_facts import add_clip_facts
 from beam_pipelines.record.serialize import serialize
 from beam_pipelines.record.statistics import Facts
 from beam_pipelines.rejects import Reject, RejectCode
+from mm_models.errors import UserError
 
 ITEM, ITEM_WITH_RECORDS, RECORD = "items", "items_with_records", "records"
 REJECTED_ITEM, REJECTED_CLIP = "rejected_items", "rejected_clips"
 _WINDOWS_PER_PASS = 32
+# Pauses before an item is tried again after an error of the disk, store or network.
+_RETRY_PAUSES_SECONDS = (1.0, 5.0)
 OUTCOMES = (ITEM, ITEM_WITH_RECORDS, RECORD, REJECTED_ITEM, REJECTED_CLIP)
 
 
@@ -103,6 +108,7 @@ class ItemProcessor:
     def __init__(self, config: PreprocessConfig, manifest_path: str):
         self._config = config
         self._manifest_path = manifest_path
+        self._hashed: tuple[object, str] = (None, "")
         self._decoder = IsolatedDecoder(
             cpu_seconds=config.decode_cpu_seconds,
             wall_seconds=config.decode_wall_seconds,
@@ -122,30 +128,53 @@ class ItemProcessor:
         Args:
             item: checked manifest item.
             is_duplicate: an earlier line has the same id, so this one is rejected.
+
+        Raises:
+            UserError: its media cannot be reached, also after some pauses. That says nothing about
+                the item, so it is no reject: the runner tries it again, or the job ends.
         """
-        outcome = ItemOutcome(manifest.split_of(item, self._config.split_shares))
-        if is_duplicate:
-            detail = f"an earlier line has the id {item['id']}"
-            _reject(outcome, item, Reject(RejectCode.DUPLICATE_ID, detail))
-            return outcome
-        if self._config.region is not None and item.get("objects"):
-            detail = "its objects have boxes in the whole picture, and a region of it is stored"
-            _reject(outcome, item, Reject(RejectCode.BAD_METADATA, detail))
-            return outcome
         media = manifest.media_path(self._manifest_path, item)
+        for pause_seconds in _RETRY_PAUSES_SECONDS:
+            with contextlib.suppress(OSError):
+                return self._attempt(item, media, is_duplicate)
+            time.sleep(pause_seconds)
         try:
-            with files.local_copy(media) as local_path:
-                self._process_local(item, local_path, outcome)
+            return self._attempt(item, media, is_duplicate)
         except OSError as error:
-            code = RejectCode.FILE_MISSING
-            _reject(
-                outcome, item, Reject(code, f"{media} cannot be read: {error.strerror or error}")
-            )
+            raise UserError(
+                f"item {item['id']}: {media} cannot be read ({error}), so the job stops rather "
+                "than leave it out; see to the disk, store or network and run again"
+            ) from error
+
+    def _attempt(self, item: dict[str, Any], media: str, is_duplicate: bool) -> ItemOutcome:
+        outcome = ItemOutcome(manifest.split_of(item, self._config.split_shares))
+        reject = self._unusable(item, media, is_duplicate)
+        if reject is not None:
+            _reject(outcome, item, reject)
+            return outcome
+        with files.local_copy(media) as local_path:
+            self._process_local(item, local_path, outcome)
         return outcome
 
+    def _unusable(self, item: dict[str, Any], media: str, is_duplicate: bool) -> Reject | None:
+        """Why an item is rejected before its media are opened, or None. Raises OSError."""
+        if is_duplicate:
+            return Reject(RejectCode.DUPLICATE_ID, f"an earlier line has the id {item['id']}")
+        if self._config.region is not None and item.get("objects"):
+            detail = "its objects have boxes in the whole picture, and a region of it is stored"
+            return Reject(RejectCode.BAD_METADATA, detail)
+        try:
+            files.require_readable(media)
+        except OSError as error:
+            if not files.is_absence(error):
+                raise
+            detail = f"{media} is not there: {error.strerror}"
+            return Reject(RejectCode.FILE_MISSING, detail)
+        return None
+
     def _process_local(self, item: dict[str, Any], path: str, outcome: ItemOutcome) -> None:
-        # In the child too: what a path leads to is not known before it has been looked at.
-        media_sha256 = self._run("content_sha256", path, self._request("file").max_file_bytes)
+        item = windows.cut_to_segment(item)
+        media_sha256 = self._sha256(path)
         if isinstance(media_sha256, Reject):
             _reject(outcome, item, media_sha256)
             return
@@ -158,22 +187,33 @@ class ItemProcessor:
                 _reject(outcome, item, media, number)
                 continue
             clip = _clip(item, number, window, media, media_sha256, self._config.frame_rate_hz)
+            nearest = self._config.windows.nearest_captions
             context, lists = record_values(
-                clip,
-                audio_encoding=self._config.audio_encoding,
-                nearest_captions=self._config.windows.nearest_captions,
+                clip, audio_encoding=self._config.audio_encoding, nearest_captions=nearest
             )
             outcome.records.append(ClipRecord(clip.key, serialize(context, lists)))
-            add_clip_facts(outcome.facts, clip, media, os.path.getsize(path))
+            add_clip_facts(outcome.facts, clip, media, os.path.getsize(path), nearest)
+
+    def _sha256(self, path: str) -> str | Reject:
+        """Hash of a file; that of the last one is kept, of which the next item may be a segment."""
+        status = os.stat(path)
+        version = path, status.st_ino, status.st_size, status.st_mtime_ns
+        if self._hashed[0] == version:
+            return self._hashed[1]
+        # In the child too: what a path leads to is not known before it has been looked at.
+        found = self._run("content_sha256", path, self._request("file").max_file_bytes)
+        if not isinstance(found, Reject):
+            self._hashed = version, found
+        return found
 
     def _windows(self, item: dict[str, Any], path: str) -> list[windows.Window] | Reject:
         duration_seconds = None
-        if windows.needs_duration(self._config.windows):
+        if windows.needs_duration(self._config.windows, item):
             info = self._run("probe", path, self._request("window"))
             if isinstance(info, Reject):
                 return info
             duration_seconds = 0.0 if info.is_image else info.duration_seconds
-            if duration_seconds is None:
+            if duration_seconds is None and self._config.windows.mode != "whole":
                 detail = "the file does not state its length, which cutting windows needs"
                 return Reject(RejectCode.BAD_METADATA, detail)
         return windows.windows(self._config.windows, item, duration_seconds)
@@ -196,6 +236,8 @@ class ItemProcessor:
         """Calls the decoder; a file that brings out a defect in it costs that file, not the job."""
         try:
             return self._decoder.run(function_name, path, *arguments)
+        except DecoderStartError as error:
+            raise UserError(f"{error}; raise --decode_memory_mib if that is low") from error
         except DecoderError as error:
             last_line = str(error).strip().splitlines()[-1]
             return Reject(RejectCode.DECODER_CRASHED, f"{function_name} raised: {last_line}")
@@ -252,6 +294,7 @@ def _clip(
         sample_rate_hz=media.sample_rate_hz,
         peak=media.peak,
         source_properties=media.properties,
+        cut_around=window.captions,
     )
 
 

@@ -9,13 +9,14 @@ from apache_beam.metrics import Metrics
 
 from beam_pipelines import files
 from beam_pipelines.items import manifest
+from beam_pipelines.pipelines.manifest_lines import LineText
 from beam_pipelines.pipelines.preprocess_item import (
     OUTCOMES,
     ItemOutcome,
     ItemProcessor,
     PreprocessConfig,
 )
-from beam_pipelines.pipelines.worker_progress import ProgressFile
+from beam_pipelines.pipelines.worker_progress import NAMESPACE, WorkerProgress
 from beam_pipelines.record import statistics
 from beam_pipelines.record.contract import shard_name
 from beam_pipelines.record.shards import StagedRecord, StagingFile, shard_of, write_shard
@@ -24,12 +25,9 @@ from beam_pipelines.record.statistics import Facts
 FACTS, REJECTS = "facts", "rejects"
 WHOLE_RUN = "_run"
 
-LineReference = tuple[int, int, bool, int]
-"""(offset, size in bytes, whether the id is a duplicate, media bytes) of a manifest line."""
-
 
 class ProcessLines(beam.DoFn):
-    """References to manifest lines → staged records (main), facts and rejects.
+    """Groups of manifest lines → staged records (main), facts and rejects.
 
     Outputs:
         main: (split, StagedRecord as a tuple).
@@ -37,28 +35,29 @@ class ProcessLines(beam.DoFn):
         `rejects`: lines of `rejects.jsonl` as dicts.
     """
 
-    def __init__(self, config: PreprocessConfig, manifest_path: str, work_folder: str):
+    def __init__(
+        self, config: PreprocessConfig, manifest_path: str, work_folder: str, progress_folder: str
+    ):
         self._config = config
         self._manifest_path = manifest_path
         self._work_folder = work_folder
-        self._counters = {name: Metrics.counter("preprocess", name) for name in OUTCOMES}
+        self._progress_folder = progress_folder
+        self._counters = {name: Metrics.counter(NAMESPACE, name) for name in OUTCOMES}
 
     def setup(self):
         self._processor = ItemProcessor(self._config, self._manifest_path)
         self._processor.__enter__()
-        self._progress = ProgressFile(files.join(self._work_folder, "progress"))
+        self._progress = WorkerProgress(self._progress_folder)
 
     def start_bundle(self):
         self._staging = StagingFile(files.join(self._work_folder, "staged"))
 
-    def process(self, lines: Iterable[LineReference]) -> Iterator[Any]:
-        with files.open_read(self._manifest_path) as file:
-            for offset, size_bytes, is_duplicate, media_bytes in lines:
-                file.seek(offset)
-                item = manifest.parse_line(file.read(size_bytes))
-                outcome = self._processor.process(item, is_duplicate=is_duplicate)
-                yield from self._outputs(outcome)
-                self._progress.add(media_bytes)
+    def process(self, lines: Iterable[LineText]) -> Iterator[Any]:
+        for line in lines:
+            item = manifest.parse_line(line.text)
+            outcome = self._processor.process(item, is_duplicate=line.is_duplicate)
+            yield from self._outputs(outcome)
+            self._progress.add(line.media_bytes)
 
     def _outputs(self, outcome: ItemOutcome) -> Iterator[Any]:
         for clip in outcome.records:

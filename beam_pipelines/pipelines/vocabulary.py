@@ -1,17 +1,21 @@
 """Manifests → vocabulary: a word table, a SentencePiece model or a WordPiece list."""
 
 import dataclasses
-import itertools
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import apache_beam as beam
+from apache_beam.coders import BytesCoder
+from apache_beam.io import ReadAllFromText
+from apache_beam.io.filesystem import CompressionTypes
 
 from beam_pipelines import files
 from beam_pipelines.items import manifest
 from beam_pipelines.pipelines import piece_model
-from beam_pipelines.pipelines.runner import make_pipeline
+from beam_pipelines.pipelines.job import run_job
+from beam_pipelines.pipelines.job_errors import disk_errors
+from beam_pipelines.pipelines.runner import check_reachable, check_runner, make_pipeline
+from beam_pipelines.publishing.outputs import appearing_files, check_output
 from beam_pipelines.text import template_texts
 from beam_pipelines.text.word_splitting import normalised_words, wordpiece_words
 from mm_models.errors import UserError
@@ -19,7 +23,9 @@ from mm_models.errors import UserError
 SPECIAL_WORDS = ("<pad>", "<bos>", "<eos>", "<unk>")
 SPECIAL_WORDPIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_TRAINING_SENTENCES = 1_000_000
-_LINES_PER_ELEMENT = 256
+# Large enough for a store that hands out megabytes, small enough for several workers.
+_BYTES_PER_READ = 16 << 20
+_LINES_WORTH_AN_ELEMENT = 256
 _MAX_WORD_CHARACTERS = 64
 
 
@@ -42,6 +48,7 @@ class VocabularyConfig:
         pieces: of SentencePiece models.
         workers: worker processes on this machine.
         overwrite: whether an existing output may be replaced.
+        shared_filesystem: whether workers on other machines see this machine's paths.
         passthrough: options for Beam.
     """
 
@@ -60,6 +67,7 @@ class VocabularyConfig:
     pieces: piece_model.PieceOptions = piece_model.PieceOptions()
     workers: int = 1
     overwrite: bool = False
+    shared_filesystem: bool = False
     passthrough: tuple[str, ...] = ()
 
 
@@ -69,63 +77,47 @@ def run(config: VocabularyConfig) -> int:
     Raises:
         UserError: for a bad manifest or output, or when the chosen splits hold no text.
     """
-    if files.exists(config.output) and not config.overwrite:
-        raise UserError(f"--output {config.output} exists; name another or add --overwrite")
+    words = list(config.passthrough)
+    check_runner(words)
+    check_output(config.output, overwrite=config.overwrite)
+    check_reachable("--output", config.output, words, config.shared_filesystem)
     prompts = template_texts.read(config.pieces.templates) if config.pieces.templates else ()
-    counted = _count(config, list(_lines(config.manifest_paths)))
-    if not counted:
-        languages = f" in {', '.join(config.languages)}" if config.languages else ""
-        raise UserError(
-            f"manifest {', '.join(config.manifest_paths)}: the splits "
-            f"{', '.join(config.splits)} hold no text{languages}; choose others with --splits"
-        )
-    contents, entries = _build(config, counted, prompts)
-    _publish(config.output, contents)
+    num_items = 0
+    for path in config.manifest_paths:
+        check_reachable("--manifest", path, words, config.shared_filesystem)
+        num_items += len(manifest.scan(path, require_media=False).offsets)
+    with disk_errors(), appearing_files(config.output, overwrite=config.overwrite) as work:
+        counted = _count(config, num_items, files.join(work, ".tmp-counts"))
+        if not counted:
+            languages = f" in {', '.join(config.languages)}" if config.languages else ""
+            raise UserError(
+                f"manifest {', '.join(config.manifest_paths)}: the splits "
+                f"{', '.join(config.splits)} hold no text{languages}; choose others with --splits"
+            )
+        contents, entries = _build(config, counted, prompts)
+        for name, content in contents.items():
+            files.write_bytes(files.join(work, name), content)
     return entries
 
 
 def _build(
     config: VocabularyConfig, counted: dict[str, piece_model.Counted], prompts: Sequence[list[str]]
 ) -> tuple[dict[str, bytes], int]:
-    """Files to write, the vocabulary last, and its number of entries."""
+    """Contents of the files to write by name, and the vocabulary's number of entries."""
+    name = config.output.rsplit("/", 1)[-1]
     if config.kind == "sentencepiece":
         model, entries, report = piece_model.build(counted, prompts, config.size, config.pieces)
-        stem = config.output.removesuffix(".model")
+        stem = name.removesuffix(".model")
         report = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         others = {
             f"{stem}.vocab": piece_model.piece_list(model),
             f"{stem}.coverage.json": report.encode(),
         }
-        return others | {config.output: model}, entries
+        return others | {name: model}, entries
     (units,) = (each.best for each in counted.values())
     build = word_table if config.kind == "word" else wordpiece_list
     content, entries = build(units, config.size)
-    return {config.output: content}, entries
-
-
-def _publish(output: str, contents: dict[str, bytes]) -> None:
-    """Writes files under other names, then renames them all; the vocabulary comes last."""
-    unfinished = f".tmp-{os.getpid()}-vocabulary"
-    try:
-        files.make_folder(files.parent(output))
-        places = {
-            path: files.join(files.parent(output), f"{unfinished}-{number}")
-            for number, path in enumerate(contents)
-        }
-        for path, content in contents.items():
-            files.write_bytes(places[path], content)
-        for path, place in places.items():
-            files.rename_file(place, path)
-    except OSError as error:
-        raise UserError(f"--output {output} cannot be written: {error}") from error
-
-
-def _lines(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
-    """Path, offset and size in bytes of every line."""
-    for path in paths:
-        summary = manifest.scan(path, require_media=False)
-        for place in zip(summary.offsets.tolist(), summary.sizes_bytes.tolist(), strict=True):
-            yield path, *place
+    return {name: content}, entries
 
 
 def texts(item: dict, config: VocabularyConfig) -> Iterator[tuple[str, str]]:
@@ -149,7 +141,7 @@ def label_texts(item: dict) -> Iterator[str]:
 
 
 class _ReadUnits(beam.DoFn):
-    """Line references → (language, what is counted): words, or whole sentences.
+    """Manifest lines → (language, what is counted): words, or whole sentences.
 
     Words are counted over all languages together.
     """
@@ -158,13 +150,9 @@ class _ReadUnits(beam.DoFn):
         self._config = config
         self._split_text = split_text
 
-    def process(self, lines):
-        for path, members in itertools.groupby(lines, key=lambda line: line[0]):
-            with files.open_read(path) as file:
-                for _, offset, size_bytes in members:
-                    file.seek(offset)
-                    item = manifest.parse_line(file.read(size_bytes))
-                    yield from self._units(item)
+    def process(self, line: bytes):
+        if line.strip():
+            yield from self._units(manifest.parse_line(line))
 
     def _units(self, item: dict) -> Iterator[tuple[str, str]]:
         config = self._config
@@ -208,34 +196,33 @@ def _frequency_rank(counted: tuple[str, int]) -> tuple:
     return -counted[1], counted[0]
 
 
-def _count(
-    config: VocabularyConfig, references: list[tuple[str, int, int]]
-) -> dict[str, piece_model.Counted]:
-    """Units of each language, most frequent first, ties in order of the unit."""
-    groups = [
-        references[start : start + _LINES_PER_ELEMENT]
-        for start in range(0, len(references), _LINES_PER_ELEMENT)
-    ]
-    result = files.join(files.parent(config.output), f".tmp-{os.getpid()}-counts")
-    files.make_folder(files.parent(config.output))
-    try:
-        pipeline = make_pipeline(
-            list(config.passthrough), workers=config.workers, num_items=len(groups)
+def _count(config: VocabularyConfig, num_items: int, result: str) -> dict[str, piece_model.Counted]:
+    """Units of each language, most frequent first, ties in order of the unit.
+
+    Args:
+        config: the job.
+        num_items: lines of all manifests.
+        result: file that the job leaves the counts in.
+    """
+    num_elements = num_items // _LINES_WORTH_AN_ELEMENT
+    pipeline = make_pipeline(
+        list(config.passthrough), workers=config.workers, num_items=num_elements
+    )
+    counts = (
+        pipeline
+        | "Manifests" >> beam.Create(list(config.manifest_paths))
+        | "Lines"
+        >> ReadAllFromText(
+            desired_bundle_size=_BYTES_PER_READ,
+            compression_type=CompressionTypes.UNCOMPRESSED,
+            coder=BytesCoder(),
         )
-        counts = (
-            pipeline
-            | "Lines" >> beam.Create(list(enumerate(groups)))
-            | "Spread" >> beam.GroupByKey()
-            | "Groups" >> beam.FlatMapTuple(lambda _, lines: lines)
-            | "Read" >> beam.ParDo(_ReadUnits(config, _UNITS[config.kind]))
-            | "Count" >> beam.combiners.Count.PerElement()
-        )
-        _write_counts(config, counts, result)
-        pipeline.run().wait_until_finish()
-        found = json.loads(files.read_bytes(result))
-    finally:
-        if files.exists(result):
-            files.delete_file(result)
+        | "Units" >> beam.ParDo(_ReadUnits(config, _UNITS[config.kind]))
+        | "Count" >> beam.combiners.Count.PerElement()
+    )
+    _write_counts(config, counts, result)
+    run_job(pipeline)
+    found = json.loads(files.read_bytes(result))
     return {
         language: piece_model.Counted(total, sorted(map(tuple, best), key=_frequency_rank))
         for language, total, best in sorted(found)

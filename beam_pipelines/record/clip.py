@@ -30,6 +30,7 @@ class RecordClip:
         sample_rate_hz: rate of the waveform.
         peak: largest magnitude of the waveform before it was limited to [-1, 1].
         source_properties: names of `media.source_properties.SourceProperty`.
+        cut_around: places of the item's captions that the clip was cut around.
     """
 
     key: str
@@ -46,6 +47,7 @@ class RecordClip:
     sample_rate_hz: int
     peak: float
     source_properties: tuple[str, ...]
+    cut_around: tuple[int, ...] = ()
 
 
 def record_values(
@@ -54,7 +56,8 @@ def record_values(
     """(context, feature lists) of a clip's record.
 
     Times stay on the media's clock. What has a time and lies outside the clip is left out, what
-    straddles an end is cut there; captions are kept by nearness instead and keep their own times.
+    straddles an end is cut there; captions are kept by nearness instead and keep their own times,
+    cut to the item's segment where it is one.
 
     Args:
         clip: decoded clip.
@@ -69,7 +72,7 @@ def record_values(
         contract.MEDIA_SHA256: [clip.media_sha256.encode()],
         contract.SOURCE_PROPERTIES: [name.encode() for name in clip.source_properties],
         **_labels(clip.item.get("labels", [])),
-        **_captions(clip, nearest_captions),
+        **_captions(kept_captions(clip, nearest_captions)),
         **_utterances(clip),
         **_questions(clip.item.get("questions", [])),
     }
@@ -99,10 +102,18 @@ def _labels(labels: list[dict[str, Any]]) -> ContextValues:
     }
 
 
-def _captions(clip: RecordClip, nearest: int) -> ContextValues:
-    captions = windows.order_captions(
-        clip.item.get("captions", []), clip.start_seconds, clip.end_seconds, nearest
-    )
+def kept_captions(clip: RecordClip, nearest: int) -> list[dict[str, Any]]:
+    """The captions that a clip's record holds, in their order.
+
+    Args:
+        clip: decoded clip.
+        nearest: how many to keep, though never fewer than it was cut around; 0 keeps all.
+    """
+    window = windows.Window(clip.start_seconds, clip.end_seconds, clip.cut_around)
+    return windows.order_captions(clip.item.get("captions", []), window, nearest)
+
+
+def _captions(captions: list[dict[str, Any]]) -> ContextValues:
     return {
         contract.CAPTION: _strings(captions, "text"),
         contract.CAPTION_LANGUAGE: _strings(captions, "language"),
@@ -114,15 +125,7 @@ def _captions(clip: RecordClip, nearest: int) -> ContextValues:
 
 
 def _inside(entries: list[dict[str, Any]], clip: RecordClip) -> list[dict[str, Any]]:
-    """Timed entries that overlap the clip, cut to it."""
-    kept = []
-    for entry in entries:
-        start = max(entry["start_seconds"], clip.start_seconds)
-        end = min(entry["end_seconds"], clip.end_seconds)
-        is_instant = entry["start_seconds"] == entry["end_seconds"] == start
-        if start < end or (is_instant and start < clip.end_seconds):
-            kept.append({**entry, "start_seconds": start, "end_seconds": end})
-    return kept
+    return windows.overlapping(entries, clip.start_seconds, clip.end_seconds)
 
 
 def _utterances(clip: RecordClip) -> ContextValues:

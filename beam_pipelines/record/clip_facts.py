@@ -1,7 +1,7 @@
 """What a stored clip adds to the statistics of its split."""
 
 from beam_pipelines.media.decode_contract import ClipMedia
-from beam_pipelines.record.clip import RecordClip
+from beam_pipelines.record.clip import RecordClip, kept_captions
 from beam_pipelines.record.statistics import Facts, loudness_dbfs
 from beam_pipelines.text.word_splitting import normalised_words
 
@@ -9,7 +9,9 @@ from beam_pipelines.text.word_splitting import normalised_words
 _NEARLY_SILENT_DBFS = -60.0
 
 
-def add_clip_facts(facts: Facts, clip: RecordClip, media: ClipMedia, file_bytes: int) -> None:
+def add_clip_facts(
+    facts: Facts, clip: RecordClip, media: ClipMedia, file_bytes: int, nearest_captions: int
+) -> None:
     """Adds what a stored clip contributes to the statistics.
 
     A distribution called `share_...` has 0 or 1 for every clip: its mean is the share.
@@ -19,8 +21,9 @@ def add_clip_facts(facts: Facts, clip: RecordClip, media: ClipMedia, file_bytes:
         clip: the clip that was stored.
         media: what the decoder gave.
         file_bytes: size of the media file.
+        nearest_captions: captions that its record keeps; 0 keeps all.
     """
-    captions = clip.item.get("captions", [])
+    captions = kept_captions(clip, nearest_captions)
     texts = [caption["text"] for caption in captions]
     words = [normalised_words(text) for text in texts]
     numbers = {
@@ -28,6 +31,7 @@ def add_clip_facts(facts: Facts, clip: RecordClip, media: ClipMedia, file_bytes:
         "media_seconds": [media.info.duration_seconds or 0.0],
         "file_bytes": [file_bytes],
         "captions_per_clip": [len(captions)],
+        "captions_left_out_per_clip": [len(clip.item.get("captions", [])) - len(captions)],
         "caption_characters": [len(text) for text in texts],
         "caption_words": [len(split) for split in words],
         "objects_per_clip": [len(clip.item.get("objects", []))],

@@ -6,7 +6,8 @@ neither Beam nor TensorFlow.
 All times are int64 microseconds on the clock of the media file (0 is its start), also in clips
 that begin later: subtract `clip/start/timestamp` for a time in the clip. Utterances, phonemes and
 objects outside the clip are left out, what straddles an end is cut there; captions are kept by
-nearness and keep their own times. Labels and questions hold for every clip of their media file.
+nearness and keep their own times, cut to the segment where an item is one. Labels and questions
+hold for every clip of their item.
 
 Lists of frames, sound and per-frame object columns are absent where the clip has none; context
 lists are then present and empty.

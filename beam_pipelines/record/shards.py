@@ -2,13 +2,16 @@
 
 Records reach their shards in two steps, so that no process holds more than one record's bytes: the
 worker that makes a record appends it, framed, to a staging file and passes on a `StagedRecord` of a
-few dozen bytes; once those are grouped by shard, the shard is written by copying its records in key
-order.
+few dozen bytes; once those are grouped by shard, its records are read in the order of the staging
+files, because remote stores hand out megabytes at a time, and written in the order of their keys.
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import itertools
 import struct
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
@@ -22,7 +25,7 @@ from beam_pipelines.record.contract import INDEX_SUFFIX
 _HEADER_BYTES = 12
 _FOOTER_BYTES = 4
 _MASK_DELTA = 0xA282EAD8
-_MAX_OPEN_STAGING_FILES = 32
+_SPOOL_BYTES = 64 << 20
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 
@@ -123,65 +126,95 @@ def write_shard(
 ) -> ShardInfo:
     """Writes `folder/name` and its index from staged records, in key order.
 
-    The index holds little-endian uint64 byte offsets of every record and the end of the file.
+    What is unfinished lies in the staging folder, so that an attempt that fails, or whose process
+    dies, leaves nothing in `folder`. The index holds little-endian uint64 byte offsets of every
+    record and the end of the file.
 
     Raises:
         DamagedRecordError: when a staged record does not read back whole.
         ValueError: when two records have the same key.
     """
     ordered = sorted(staged, key=lambda record: record.key)
-    for first, second in zip(ordered, ordered[1:], strict=False):
+    for first, second in itertools.pairwise(ordered):
         if first.key == second.key:
             raise ValueError(f"two records have the key {first.key}")
     digest, offsets = hashlib.sha256(), [0]
-    unfinished = files.join(folder, f".tmp-{uuid.uuid4().hex}")
-    with files.open_write(unfinished) as shard, _StagingReader(staging_folder) as reader:
+    spool_folder = None if files.is_remote(staging_folder) else staging_folder
+    with (
+        tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=spool_folder) as spool,
+        _appearing_file(files.join(folder, name), staging_folder) as shard,
+    ):
+        places = _gather(ordered, staging_folder, spool)
         for record in ordered:
-            framed = reader.read(record)
+            spool.seek(places[record.key])
+            framed = spool.read(record.size_bytes)
             shard.write(framed)
             digest.update(framed)
             offsets.append(offsets[-1] + len(framed))
-    path = files.join(folder, name)
-    files.write_bytes(path + INDEX_SUFFIX, struct.pack(f"<{len(offsets)}Q", *offsets))
-    files.rename_file(unfinished, path)
+    index = struct.pack(f"<{len(offsets)}Q", *offsets)
+    with _appearing_file(files.join(folder, name + INDEX_SUFFIX), staging_folder) as file:
+        file.write(index)
     return ShardInfo(name, len(ordered), offsets[-1], digest.hexdigest())
 
 
-class _StagingReader:
-    """Reads staged records at random, with a bounded number of open files."""
+@contextlib.contextmanager
+def _appearing_file(path: str, unfinished_folder: str) -> Iterator[BinaryIO]:
+    """A file under another name until it is whole."""
+    unfinished = files.join(unfinished_folder, f".tmp-{uuid.uuid4().hex}")
+    try:
+        with files.open_write(unfinished) as file:
+            yield file
+    except BaseException:
+        with contextlib.suppress(OSError):  # What failed is told; this only makes room.
+            files.delete_file(unfinished)
+        raise
+    files.rename_file(unfinished, path)
 
-    def __init__(self, folder: str):
-        self._folder = folder
-        self._open: dict[str, BinaryIO] = {}
 
-    def __enter__(self) -> "_StagingReader":
-        return self
-
-    def __exit__(self, *_) -> None:
-        for file in self._open.values():
-            file.close()
-
-    def read(self, record: StagedRecord) -> bytes:
-        file = self._open.get(record.file)
-        if file is None:
-            if len(self._open) >= _MAX_OPEN_STAGING_FILES:
-                self._open.pop(next(iter(self._open))).close()
-            file = self._open[record.file] = files.open_read(files.join(self._folder, record.file))
-        file.seek(record.offset)
-        framed = file.read(record.size_bytes)
-        if len(framed) != record.size_bytes or masked_crc(framed[:8]) != framed[8:_HEADER_BYTES]:
-            raise DamagedRecordError(f"staged record {record.key} does not read back whole")
-        return framed
+def _gather(records: list[StagedRecord], staging_folder: str, spool: BinaryIO) -> dict[str, int]:
+    """Copies staged records into a spool in the order they stand in; returns key → place there."""
+    places = {}
+    by_file = sorted(records, key=lambda record: (record.file, record.offset))
+    for name, members in itertools.groupby(by_file, key=lambda record: record.file):
+        with files.open_read(files.join(staging_folder, name)) as file:
+            for record in members:
+                file.seek(record.offset)
+                framed = file.read(record.size_bytes)
+                if (
+                    len(framed) != record.size_bytes
+                    or masked_crc(framed[:8]) != framed[8:_HEADER_BYTES]
+                ):
+                    raise DamagedRecordError(f"staged record {record.key} does not read back whole")
+                places[record.key] = spool.tell()
+                spool.write(framed)
+    return places
 
 
 def read_index(path: str) -> list[int]:
-    """Offsets of a shard's records and the end, from the index file beside the shard `path`."""
+    """Offsets of a shard's records and the end, from the index file beside the shard `path`.
+
+    Raises:
+        DamagedRecordError: they are no offsets that grow from 0.
+    """
     content = files.read_bytes(path + INDEX_SUFFIX)
-    return list(struct.unpack(f"<{len(content) // 8}Q", content))
+    offsets = [offset for (offset,) in struct.iter_unpack("<Q", content[: len(content) // 8 * 8])]
+    grows = all(start < end for start, end in itertools.pairwise(offsets))
+    if len(content) % 8 or not offsets or offsets[0] or not grows:
+        raise DamagedRecordError(f"{path}{INDEX_SUFFIX}: damaged index")
+    return offsets
 
 
 def read_at(path: str, start: int, end: int) -> bytes:
-    """One record by its offsets. Raises DamagedRecordError."""
+    """One record by its offsets. Raises DamagedRecordError with the place."""
     with files.open_read(path) as file:
         file.seek(start)
-        return unframe(file.read(end - start))
+        header = file.read(_HEADER_BYTES)
+        length = end - start - _HEADER_BYTES - _FOOTER_BYTES
+        # Checked before what a damaged index or length asks for is read.
+        if header[:8] != _LENGTH.pack(max(length, 0)) or masked_crc(header[:8]) != header[8:]:
+            raise DamagedRecordError(f"{path} at byte {start}: damaged record length, or index")
+        framed = header + file.read(end - start - _HEADER_BYTES)
+    try:
+        return unframe(framed)
+    except DamagedRecordError as error:
+        raise DamagedRecordError(f"{path} at byte {start}: {error}") from error

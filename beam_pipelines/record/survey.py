@@ -5,8 +5,11 @@ Imports neither Beam nor TensorFlow; readers and inspection look at records alik
 
 import collections
 import dataclasses
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
+
+import numpy as np
 
 from beam_pipelines.record import contract
 from beam_pipelines.record.serialize import WireError, parse
@@ -14,6 +17,7 @@ from beam_pipelines.record.serialize import WireError, parse
 _MAX_WORDS = 200
 _MAX_WORD_BYTES = 200
 _SNIFFED_VALUES = 4
+_KEPT_PICTURES = 16
 _SHOWN_KEYS = 16
 _SHOWN_WORDS = 6
 _FEWEST_SAMPLES = 400
@@ -79,7 +83,9 @@ class KeyFacts:
         num_records: records that have a value.
         fewest, most: values of a record, over those that have one.
         kinds: of bytes, how many of the first values of each record are of which kind.
+        pictures: first pictures of the first records.
         lowest, highest: of numbers.
+        num_constant: records with several numbers that are all the same.
         words: short texts and how often they come, as far as there are not too many.
     """
 
@@ -89,8 +95,10 @@ class KeyFacts:
     fewest: int = 0
     most: int = 0
     kinds: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    pictures: list[bytes] = dataclasses.field(default_factory=list)
     lowest: float = 0.0
     highest: float = 0.0
+    num_constant: int = 0
     words: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
     @property
@@ -99,10 +107,10 @@ class KeyFacts:
         found = self.kinds.most_common(1) or self.dtypes.most_common(1)
         return found[0][0] if found else "empty"
 
-    def add(self, place: str, values: list) -> None:
-        """Adds the values of one record."""
+    def add(self, place: str, values: list | np.ndarray) -> None:
+        """Adds the values of one record; floats are an array."""
         self.places.add(place)
-        if not values:
+        if not len(values):
             return
         self.fewest = min(self.fewest, len(values)) if self.num_records else len(values)
         self.most = max(self.most, len(values))
@@ -110,9 +118,10 @@ class KeyFacts:
             self.dtypes["bytes"] += 1
             self._add_bytes(values)
         else:
-            self.dtypes["float" if isinstance(values[0], float) else "int64"] += 1
-            lowest, highest = float(min(values)), float(max(values))
+            self.dtypes["float" if isinstance(values, np.ndarray) else "int64"] += 1
+            lowest, highest = float(np.min(values)), float(np.max(values))
             is_first = not self.num_records
+            self.num_constant += len(values) > 1 and lowest == highest
             self.lowest = lowest if is_first else min(self.lowest, lowest)
             self.highest = highest if is_first else max(self.highest, highest)
         self.num_records += 1
@@ -120,6 +129,8 @@ class KeyFacts:
     def _add_bytes(self, values: list[bytes]) -> None:
         kinds = [content_kind(value) for value in values[:_SNIFFED_VALUES]]
         self.kinds.update(kinds)
+        if kinds[0] in PICTURES and len(self.pictures) < _KEPT_PICTURES:
+            self.pictures.append(values[0])
         if "text" not in kinds:
             return
         for value in values:
@@ -137,6 +148,8 @@ class KeyFacts:
         if self.most > 1:
             count = self.most if self.fewest == self.most else f"{self.fewest} to {self.most}"
             text += f", {count} a record"
+        if self.num_constant:
+            text += f", the same throughout in {self.num_constant} records"
         return text
 
 
@@ -147,26 +160,31 @@ class Survey:
     Attributes:
         num_records: records looked at.
         num_unreadable: those of them that are neither `Example` nor `SequenceExample`.
+        num_repeated: those of them that equal an earlier one.
         keys: by name.
     """
 
     num_records: int = 0
     num_unreadable: int = 0
+    num_repeated: int = 0
     keys: dict[str, KeyFacts] = dataclasses.field(default_factory=dict)
+    _seen: set[bytes] = dataclasses.field(default_factory=set)
 
     def add(self, content: bytes) -> None:
         """Looks at one serialized record."""
         self.num_records += 1
+        digest = hashlib.sha256(content).digest()
+        self.num_repeated += digest in self._seen
+        self._seen.add(digest)
         try:
-            context, lists = parse(content)
+            context, lists = parse(content, floats_as_arrays=True)
         except WireError:
             self.num_unreadable += 1
             return
         for key, values in context.items():
             self.keys.setdefault(key, KeyFacts()).add("context", values)
         for key, steps in lists.items():
-            values = [value for step in steps for value in step]
-            self.keys.setdefault(key, KeyFacts()).add("feature_lists", values)
+            self.keys.setdefault(key, KeyFacts()).add("feature_lists", _joined(steps))
 
     def has(self, key: str) -> bool:
         """Whether any record has a value of this name."""
@@ -189,6 +207,12 @@ class Survey:
         writer = layout(self.keys)
         made = f", in the layout of {writer}," if writer else ""
         return f"the records{made} hold {', '.join(shown + more) or 'no value at all'}"
+
+
+def _joined(steps: list) -> list | np.ndarray:
+    if steps and isinstance(steps[0], np.ndarray):
+        return np.concatenate([np.asarray(step, np.float32) for step in steps])
+    return [value for step in steps for value in step]
 
 
 def survey(contents: Iterable[bytes]) -> Survey:

@@ -6,6 +6,7 @@ from typing import Any
 from beam_pipelines import files
 from beam_pipelines.items.manifest import parse_line
 from beam_pipelines.rejects import Reject, RejectCode
+from beam_pipelines.sources.account import Account, NoteCode
 from beam_pipelines.sources.coco_details import CocoDetails
 from beam_pipelines.sources.media_files import unusable
 from mm_models.errors import UserError
@@ -15,7 +16,10 @@ NO_DETAILS = CocoDetails()
 
 
 def read_coco(
-    captions_path: str, images_folder: str, details: CocoDetails = NO_DETAILS
+    captions_path: str,
+    images_folder: str,
+    details: CocoDetails = NO_DETAILS,
+    account: Account | None = None,
 ) -> Iterator[dict[str, Any] | tuple[str, Reject]]:
     """Yields an item for each picture in the order of the file, with all of its captions.
 
@@ -26,16 +30,19 @@ def read_coco(
             `caption`); local or URL.
         images_folder: folder that file names are relative to.
         details: boxes, questions and captions in other languages.
+        account: gets what was told of pictures that the file does not list, and blank captions.
 
     Raises:
         UserError: the file cannot be read, or is no such annotation file.
 
     Source: MS COCO's caption format, https://cocodataset.org/#format-data.
     """
+    account = Account() if account is None else account
     captions: dict[int, list[str]] = {}
     images, annotations = _read(captions_path)
     for annotation in annotations:
         captions.setdefault(annotation["image_id"], []).append(" ".join(_text(annotation).split()))
+    _note_what_is_left_out(captions_path, images, captions, details, account)
     for image in images:
         name = str(image["id"])
         texts = [text for text in captions.get(image["id"], []) if text]
@@ -48,6 +55,23 @@ def read_coco(
             english = [{"text": text, "language": LANGUAGE} for text in texts]
             item = {"id": name, "media": image["file_name"], "captions": english}
             yield details.add_to(image["id"], item)
+
+
+def _note_what_is_left_out(
+    captions_path: str,
+    images: list[dict[str, Any]],
+    captions: dict[int, list[str]],
+    details: CocoDetails,
+    account: Account,
+) -> None:
+    known = {image["id"] for image in images}
+    blank = sum(not text for texts in captions.values() for text in texts)
+    account.note(NoteCode.CUE_EMPTY, captions_path, "captions without text", blank)
+    for what, told in (("captions", captions), *details.told().items()):
+        strangers = sum(len(each) for image, each in told.items() if image not in known)
+        detail = f"{what} of pictures that it does not list"
+        account.note(NoteCode.CAPTIONS_WITHOUT_MEDIA, captions_path, detail, strangers)
+    account.note(NoteCode.ROW_LEFT_OUT, captions_path, "boxes of crowds", details.num_crowds)
 
 
 def _read(path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

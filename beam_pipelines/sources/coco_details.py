@@ -20,11 +20,21 @@ class CocoDetails:
         objects: objects with their boxes; the classes among them are the picture's labels.
         questions: questions with their answers.
         translations: captions of style `translation`.
+        num_crowds: boxes around crowds, which were left out.
     """
 
     objects: dict[int, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     questions: dict[int, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     translations: dict[int, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    num_crowds: int = 0
+
+    def told(self) -> dict[str, dict[int, list[dict[str, Any]]]]:
+        """All that is told, by kind and picture."""
+        return {
+            "boxes": self.objects,
+            "questions": self.questions,
+            "translations": self.translations,
+        }
 
     def add_to(self, image_id: int, item: dict[str, Any]) -> dict[str, Any]:
         """The item with what is told of its picture."""
@@ -54,10 +64,12 @@ def read_details(instances: str = "", questions: str = "", translations: str = "
     Raises:
         UserError: a file cannot be read or has another form.
     """
+    crowds: list[dict] = []
     return CocoDetails(
-        _read("--instances", instances, _objects),
+        _read("--instances", instances, lambda content: _objects(content, crowds)),
         _read("--questions", questions, lambda content: _grouped(content, _question)),
         _read("--translations", translations, lambda content: _grouped(content, _captions)),
+        len(crowds),
     )
 
 
@@ -96,7 +108,7 @@ def _captions(entry: dict) -> Iterable[dict]:
             yield {"text": plain, "language": language, "style": TRANSLATION_STYLE}
 
 
-def _objects(content: dict) -> dict[int, list[dict]]:
+def _objects(content: dict, crowds: list[dict]) -> dict[int, list[dict]]:
     sizes = {int(i["id"]): (float(i["height"]), float(i["width"])) for i in content["images"]}
     categories = sorted(content["categories"], key=lambda category: int(category["id"]))
     labels = {
@@ -106,6 +118,7 @@ def _objects(content: dict) -> dict[int, list[dict]]:
     found: dict[int, list[dict]] = {}
     for annotation in content["annotations"]:
         if annotation.get("iscrowd"):
+            crowds.append(annotation)
             continue
         objects = found.setdefault(int(annotation["image_id"]), [])
         box = _box(annotation["bbox"], *sizes[int(annotation["image_id"])])

@@ -7,16 +7,26 @@ from typing import Any
 
 from beam_pipelines import files
 from beam_pipelines.items import manifest, schema
+from beam_pipelines.publishing.outputs import appearing_files
 from beam_pipelines.rejects import Reject, RejectCode
+from beam_pipelines.sources.account import Account, Found
 from mm_models.errors import UserError
 
-Found = dict[str, Any] | tuple[str, Reject]
+REJECTS_SUFFIX, NOTES_SUFFIX = ".rejects.jsonl", ".notes.jsonl"
 
 
 def write_manifest(
-    path: str, base: str, found: Iterable[Found], *, overwrite: bool = False
+    path: str,
+    base: str,
+    found: Iterable[Found],
+    *,
+    overwrite: bool = False,
+    account: Account | None = None,
 ) -> tuple[int, list[dict[str, str]]]:
-    """Writes a manifest, and beside it `<path>.rejects.jsonl` when anything was rejected.
+    """Writes a manifest, and beside it what was rejected and what was left out.
+
+    `<path>.rejects.jsonl` has a line for each reject, `<path>.notes.jsonl` one for each note of the
+    account; both are absent when they would be empty.
 
     Args:
         path: manifest to write, local or URL; it appears by rename.
@@ -24,6 +34,7 @@ def write_manifest(
         found: items and rejects of an adapter. Repeated ids and items that break the schema become
             rejects too.
         overwrite: whether to replace an existing manifest.
+        account: of the adapter, whose notes are written when it has ended.
 
     Returns:
         (items written, rejects).
@@ -31,27 +42,33 @@ def write_manifest(
     Raises:
         UserError: when `path` exists or cannot be written, or nothing usable was found.
     """
-    if files.exists(path) and not overwrite:
-        raise UserError(f"--output {path} exists; name another path or add --overwrite")
     rejects: list[dict[str, str]] = []
-    unfinished = files.join(files.parent(path), f".tmp-{os.getpid()}-{os.path.basename(path)}")
+    name = path.rsplit("/", 1)[-1]
     try:
-        files.make_folder(files.parent(path))
-        number = manifest.write(unfinished, _usable(path, base, found, rejects))
-        if not number:
-            raise UserError(
-                f"nothing usable was found; the first of {len(rejects)} rejects: {rejects[:1]}"
-            )
-        files.rename_file(unfinished, path)
-        if rejects:
-            lines = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
-            files.write_bytes(f"{path}.rejects.jsonl", lines.encode())
+        with appearing_files(path, overwrite=overwrite) as work:
+            whole = files.join(work, name)
+            number = manifest.write(whole, _usable(path, base, found, rejects))
+            if not number:
+                raise UserError(
+                    f"nothing usable was found; the first of {len(rejects)} rejects: {rejects[:1]}"
+                )
+            notes = account.to_json() if account is not None else []
+            beside = {REJECTS_SUFFIX: rejects, NOTES_SUFFIX: notes}
+            for suffix, lines in beside.items():
+                _write_lines(whole + suffix, lines)
+        for suffix, lines in beside.items():
+            if not lines and files.exists(path + suffix):
+                files.delete_file(path + suffix)  # What an earlier run left.
     except OSError as error:
         raise UserError(f"--output {path} cannot be written: {error}") from error
-    finally:
-        if files.exists(unfinished):
-            files.delete_file(unfinished)
     return number, rejects
+
+
+def _write_lines(path: str, lines: list[dict[str, Any]]) -> None:
+    """Writes JSON lines, where there are any."""
+    if lines:
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        files.write_bytes(path, text.encode())
 
 
 def _usable(

@@ -1,21 +1,27 @@
 """NLVR examples (JSON Lines: picture, sentence, whether it is true) → manifest items."""
 
+import collections
 from collections.abc import Iterator
 from typing import Any
 
 from beam_pipelines import files
 from beam_pipelines.items.manifest import parse_line, split_of
 from beam_pipelines.rejects import Reject
+from beam_pipelines.sources.account import Account, NoteCode
 from beam_pipelines.sources.media_files import unusable
 from mm_models.errors import UserError
 
 LABELS = ("false", "true")
+_FIELDS = ("identifier", "image", "sentence", "label")
 # Of the captions, so that a data set can keep those that describe their picture.
 STYLES = {"false": "false_sentence", "true": "true_sentence"}
 
 
 def read_nlvr(
-    examples_path: str, images_folder: str, shares: dict[str, float]
+    examples_path: str,
+    images_folder: str,
+    shares: dict[str, float],
+    account: Account | None = None,
 ) -> Iterator[dict[str, Any] | tuple[str, Reject]]:
     """Yields an item for each example: the sentence as caption, and whether it is true as label.
 
@@ -27,17 +33,20 @@ def read_nlvr(
         examples_path: a line holds `identifier`, `image`, `sentence` and `label`; local or URL.
         images_folder: folder that file names are relative to.
         shares: split → share of the sentences, summing to 1; a hash of the sentence draws.
+        account: gets the fields that examples have beside these.
 
     Raises:
         UserError: the file cannot be read, or a line is no such example.
 
     Source: Cornell NLVR (Suhr and others, ACL 2017).
     """
+    account = Account() if account is None else account
     sentences: dict[str, str] = {}
+    others: collections.Counter[str] = collections.Counter()
     for number, line in enumerate(_lines(examples_path), start=1):
         if not line.strip():
             continue
-        example = _example(examples_path, number, line)
+        example = _example(examples_path, number, line, others)
         group = example["identifier"].partition("-")[0]
         sentence = sentences.setdefault(group, _plain(example["sentence"]))
         reject = unusable(images_folder, example["image"])
@@ -45,6 +54,8 @@ def read_nlvr(
             yield example["identifier"], reject
         else:
             yield _item(example, split_of({"id": sentence}, shares))
+    for name, count in sorted(others.items()):
+        account.note(NoteCode.FIELD_LEFT_OUT, f"field {name}", "examples hold it", count)
 
 
 def _lines(path: str) -> list[bytes]:
@@ -54,10 +65,13 @@ def _lines(path: str) -> list[bytes]:
         raise UserError(f"--examples {path} cannot be read: {error}") from error
 
 
-def _example(path: str, number: int, line: bytes) -> dict[str, str]:
+def _example(
+    path: str, number: int, line: bytes, others: collections.Counter[str]
+) -> dict[str, str]:
     try:
         value = parse_line(line)
-        example = {key: str(value[key]) for key in ("identifier", "image", "sentence", "label")}
+        example = {key: str(value[key]) for key in _FIELDS}
+        others.update(name for name in value if name not in _FIELDS)
         if example["label"] not in LABELS:
             raise ValueError(f"label {example['label']!r} is neither true nor false")
     except (KeyError, TypeError, ValueError, RecursionError) as error:

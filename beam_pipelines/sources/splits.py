@@ -1,14 +1,11 @@
 """Splits of exact sizes, drawn by a hash of each item's id."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from beam_pipelines.items import manifest
 from beam_pipelines.items.schema import SPLITS
-from beam_pipelines.rejects import Reject
+from beam_pipelines.sources.account import Found
 from mm_models.errors import UserError
-
-Found = dict[str, Any] | tuple[str, Reject]
 
 
 def draw_splits(found: Iterable[Found], sizes: dict[str, int]) -> Iterator[Found]:

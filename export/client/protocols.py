@@ -250,7 +250,7 @@ def _from_json(value: Any) -> np.ndarray:
     # NumPy makes floats of integers beyond int64 that stand beside others.
     if array.dtype.kind == "f" and (array >= 2.0**63).any():
         exact = np.asarray(value, object)
-        if all(type(entry) is int for entry in exact.flat):
+        if all(type(entry) is int for entry in exact.ravel()):
             return exact.astype(np.uint64)
     return array
 

@@ -18,7 +18,7 @@ EMBEDDED_FLAGS: dict[str, tuple[Any, str]] = {
     "num_graph_threads": (2, "calls of a graph at the same time"),
     "max_body_mib": (64.0, "largest request"),
     "max_answer_mib": (64.0, "largest answer"),
-    "max_in_flight_mib": (96.0, "bodies of all requests that are not answered yet"),
+    "max_in_flight_mib": (64.0, "bodies of all requests that are not answered yet"),
     "max_rows": (256, "rows of one request"),
     "max_elements": (64 * 2**20, "elements of all inputs of one request"),
     "max_picture_pixels": (32 * 2**20, "pixels of all encoded pictures of one request"),

@@ -1,6 +1,7 @@
 """A record folder: what its description promises against what is there."""
 
 import hashlib
+import itertools
 import json
 import posixpath
 import struct
@@ -14,7 +15,11 @@ from export.doctor.findings import Finding, left_over, note, ok, problem
 DATASET_INFO = "dataset_info.json"
 INDEX_SUFFIX = ".index"
 PREPROCESS_AGAIN = "run `mmstack preprocess` again into a new folder"
+DELETE_INDEX = "delete it, and readers scan the shard instead"
 _CHUNK_BYTES = 2**24
+# A record begins with its length, and has a checksum of that and one of its content around it.
+_LENGTH_BYTES = 8
+_FRAME_BYTES = 16
 
 
 def check_data(folder: str, *, hashes: bool = True) -> Iterator[Finding]:
@@ -48,7 +53,9 @@ def check_data(folder: str, *, hashes: bool = True) -> Iterator[Finding]:
 
 def _check_split(folder: str, split: str, description: Any, hashes: bool) -> Iterator[Finding]:
     try:
-        shards, num_records = list(description["shards"]), int(description["num_records"])
+        shards = [dict(shard) for shard in description["shards"]]
+        num_records = int(description["num_records"])
+        in_shards = sum(int(shard["num_records"]) for shard in shards)
     except (KeyError, TypeError, ValueError) as error:
         yield problem(f"{folder} {split}", f"unreadable entry ({error})", PREPROCESS_AGAIN)
         return
@@ -56,12 +63,11 @@ def _check_split(folder: str, split: str, description: Any, hashes: bool) -> Ite
         yield note(f"{folder} {split}", "holds no records", "check the manifest's splits")
     findings = [f for shard in shards for f in _check_shard(folder, shard, hashes)]
     yield from findings
-    in_shards = sum(int(shard.get("num_records", 0)) for shard in shards)
     if in_shards != num_records:
         message = f"{num_records} records promised, its shards list {in_shards}"
         yield problem(f"{folder} {split}", message, PREPROCESS_AGAIN)
     elif not findings:
-        how = "sizes, hashes and indexes" if hashes else "sizes and indexes"
+        how = "sizes, hashes and indexes" if hashes else "sizes"
         message = f"{num_records} records in {len(shards)} shards, {how} as described"
         yield ok(f"{folder} {split}", message)
 
@@ -73,29 +79,48 @@ def _check_shard(folder: str, shard: dict[str, Any], hashes: bool) -> Iterator[F
     except tf.errors.OpError:
         yield problem(path, "missing", PREPROCESS_AGAIN)
         return
+    findings, offsets = _read_index(path, int(shard["num_records"]), size_bytes)
+    yield from findings
     if size_bytes != shard.get("size_bytes"):
         message = f"{size_bytes} bytes, expected {shard.get('size_bytes')}"
         yield problem(path, message, PREPROCESS_AGAIN)
-    elif hashes and _sha256(path) != shard.get("sha256"):
-        yield problem(path, "its SHA-256 is not the one described", PREPROCESS_AGAIN)
-    yield from _check_index(path, int(shard.get("num_records", 0)), size_bytes)
+    elif hashes:
+        sha256, misplaced = _read_shard(path, offsets or [0, size_bytes])
+        if sha256 != shard.get("sha256"):
+            yield problem(path, "its SHA-256 is not the one described", PREPROCESS_AGAIN)
+        elif offsets and misplaced:
+            message = f"no record starts at {misplaced} of its {len(offsets)} offsets"
+            yield problem(f"{path}{INDEX_SUFFIX}", message, DELETE_INDEX)
 
 
-def _check_index(path: str, num_records: int, size_bytes: int) -> Iterator[Finding]:
+def _read_index(path: str, num_records: int, size_bytes: int) -> tuple[list[Finding], list[int]]:
+    """What is wrong with a shard's index, and its offsets where they can be those of the shard."""
     file = f"{path}{INDEX_SUFFIX}"
     try:
         with tf.io.gfile.GFile(file, "rb") as stream:
             content = stream.read()
     except tf.errors.OpError:
-        yield note(file, "missing; readers have to scan the shard", PREPROCESS_AGAIN)
-        return
+        return [note(file, "missing; readers have to scan the shard", PREPROCESS_AGAIN)], []
     if len(content) != 8 * (num_records + 1):
         expected = 8 * (num_records + 1)
-        yield problem(file, f"{len(content)} bytes, expected {expected}", PREPROCESS_AGAIN)
-        return
-    offsets = struct.unpack(f"<{num_records + 1}Q", content)
-    if offsets[0] != 0 or offsets[-1] != size_bytes or list(offsets) != sorted(set(offsets)):
-        yield problem(file, "offsets do not fit the shard", PREPROCESS_AGAIN)
+        return [problem(file, f"{len(content)} bytes, expected {expected}", DELETE_INDEX)], []
+    offsets = list(struct.unpack(f"<{num_records + 1}Q", content))
+    if offsets[0] != 0 or offsets[-1] != size_bytes or offsets != sorted(set(offsets)):
+        return [problem(file, "offsets do not fit the shard", DELETE_INDEX)], []
+    return [], offsets
+
+
+def _read_shard(path: str, offsets: list[int]) -> tuple[str, int]:
+    """SHA-256 of a shard, and at how many of the offsets no record of the right length starts."""
+    digest, misplaced = hashlib.sha256(), 0
+    with tf.io.gfile.GFile(path, "rb") as stream:
+        for start, end in itertools.pairwise(offsets):
+            head = stream.read(min(_LENGTH_BYTES, end - start))
+            misplaced += head != struct.pack("<Q", max(end - start - _FRAME_BYTES, 0))
+            digest.update(head)
+            for place in range(start + len(head), end, _CHUNK_BYTES):
+                digest.update(stream.read(min(_CHUNK_BYTES, end - place)))
+    return digest.hexdigest(), misplaced
 
 
 def _check_counts(file: str, info: dict[str, Any], splits: dict[str, Any]) -> Iterator[Finding]:
@@ -111,11 +136,3 @@ def _check_counts(file: str, info: dict[str, Any], splits: dict[str, Any]) -> It
     if counts["rejected_items"]:
         message = f"{counts['rejected_items']} of {counts['items']} items were rejected"
         yield note(file, message, "read rejects.jsonl")
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with tf.io.gfile.GFile(path, "rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from export.doctor.findings import Finding, left_over, note, ok, problem
 from mm_models.errors import UserError
+from trainers import runs
 from trainers.config.loading import load_config
 
 FOLDERS = ("checkpoints", "best")
@@ -25,9 +26,20 @@ def check_run(model_dir: str) -> Iterator[Finding]:
         yield problem(config_file, str(error), "restore the file; a run's config is not edited")
     else:
         yield ok(config_file, f"experiment {config.name!r}")
+        yield from _check_inputs(model_dir)
     for folder in FOLDERS:
         yield from _check_checkpoints(posixpath.join(model_dir, folder), folder)
     yield from _check_metrics(posixpath.join(model_dir, "metrics.jsonl"))
+
+
+def _check_inputs(model_dir: str) -> Iterator[Finding]:
+    """What the run's inputs hold; they may be elsewhere by now, or not be needed any more."""
+    try:
+        for field, lines in runs.check_inputs(model_dir).items():
+            yield ok(field, "; ".join(line.strip() for line in lines))
+    except UserError as error:
+        message, _, remedy = str(error).rpartition("; ")
+        yield note(f"{model_dir}, its data", message or remedy, remedy)
 
 
 def _check_checkpoints(folder: str, role: str) -> Iterator[Finding]:

@@ -118,7 +118,9 @@ class EmbeddedServer:
         drained_by = deadline - min(_CLOSING_SECONDS, self.config.grace_seconds / 2)
         self.core.draining = True
         grpc_stopped = self._grpc.stop(max(drained_by - time.monotonic(), 0))
-        stopping = asyncio.run_coroutine_threadsafe(self._stop_rest(drained_by), self._loop)
+        stopping = asyncio.run_coroutine_threadsafe(
+            self._stop_rest(grpc_stopped, drained_by), self._loop
+        )
         with contextlib.suppress(futures.TimeoutError):
             stopping.result(_left(deadline))
         is_done = grpc_stopped.wait(_left(deadline))
@@ -127,12 +129,16 @@ class EmbeddedServer:
         self._rest_thread.join(_left(deadline))
         self._media.close(_left(deadline))
         is_done &= self.core.executor.close(_left(deadline))
-        is_done &= self.core.models.stop(_left(deadline))
+        # Nobody waits for a version that is still being loaded.
+        is_done &= self.core.models.stop(min(_CLOSING_SECONDS, _left(deadline)))
         self.core = None
         return is_done
 
-    async def _stop_rest(self, drained_by: float) -> None:
-        while self._connections.num_busy and time.monotonic() < drained_by:
+    async def _stop_rest(self, grpc_stopped: threading.Event, drained_by: float) -> None:
+        """Closes the port when nothing is in flight by either protocol; so long it answers 503."""
+        while time.monotonic() < drained_by:
+            if grpc_stopped.is_set() and not self._connections.num_busy:
+                break
             await asyncio.sleep(0.02)
         self._accepting.cancel()
         self._listener.close()

@@ -113,7 +113,11 @@ class Executor:
         deadline = time.monotonic() + timeout_seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        with self._changed:
+            # Threads of the protocols run the graph too.
+            left = max(0.0, deadline - time.monotonic())
+            is_idle = self._changed.wait_for(lambda: self._num_running == 0, left)
+        return is_idle and not any(thread.is_alive() for thread in self._threads)
 
     @property
     def num_waiting(self) -> int:

@@ -216,6 +216,7 @@ class Models:
             return
         state.state, state.error, state.attempts = "LOADING", "", state.attempts + 1
         started = time.monotonic()
+        logger.info("%s version %d is being loaded", config.name, number)
         try:
             version = LoadedVersion(config.name, number, _version_path(config.base_path, number))
             num_warm = version.warm(self._limits)

@@ -90,7 +90,7 @@ def stored_region(input_config: Any) -> list[float] | None:
     if len(regions) > 1:
         raise UserError(
             f"the data sets store different regions of the picture ({sorted(regions)}), and a "
-            "model is exported for one; preprocess them with the same --region"
+            "model is exported for one; preprocess them with the same --picture_region"
         )
     return list(*regions) or None
 

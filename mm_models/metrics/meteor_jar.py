@@ -1,5 +1,6 @@
 """METEOR 1.5 itself, run by Java."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -62,6 +63,9 @@ class MeteorJar:
                 rest = [self._answer(process) for _ in candidates]
             finally:
                 process.kill()
+                # What was not sent to a program that has ended raises once more when it is closed.
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()
         *each, whole = (float(score) for score in [first, *rest])
         return whole, np.array(each, np.float64)
 

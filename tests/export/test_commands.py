@@ -1,19 +1,11 @@
-"""The commands' own checks: one sentence, exit code 2; and a whole server process."""
+"""The commands' own checks: one sentence, exit code 2."""
 
-import argparse
 import re
-import signal
 import socket
-import subprocess
-import sys
-import time
 
-import numpy as np
 import pytest
 
 import mmstack
-from export.client.protocols import GrpcClient, RestClient
-from export.commands import serve
 
 
 def _refused(capsys, *words):
@@ -30,6 +22,10 @@ def test_serve_checks_its_flags(tmp_path, tiny_path, capsys):
     assert f"give {tiny_path}" in inside
     good = f"--export_dir={tiny_path}"
     assert "--max_rows is 0" in _refused(capsys, "serve", good, "--max_rows=0")
+    assert "raise it" in _refused(capsys, "serve", good, "--max_body_mib=200")
+    assert "--host=nowhere.invalid is no address" in _refused(
+        capsys, "serve", good, "--host=nowhere.invalid", "--embedded"
+    )
     assert "must differ" in _refused(
         capsys, "serve", good, "--grpc_port=51999", "--rest_port=51999"
     )
@@ -39,18 +35,6 @@ def test_serve_checks_its_flags(tmp_path, tiny_path, capsys):
         for flag in ("grpc_port", "rest_port"):
             message = _refused(capsys, "serve", good, f"--{flag}={port}", "--embedded")
             assert f"--{flag}={port}" in message and "another port" in message
-
-
-def test_serve_prefers_tensorflow_serving_with_the_same_model(tiny_path):
-    parser = argparse.ArgumentParser()
-    serve.add_arguments(parser)
-    args = parser.parse_args([f"--export_dir={tiny_path}", "--name=digits", "--rest_port=9"])
-    command = serve.serving_command("/usr/bin/tensorflow_model_server", args)
-    assert f"--model_base_path={tiny_path}" in command and "--model_name=digits" in command
-    assert "--rest_api_port=9" in command and "--port=8500" in command
-    assert "--enable_per_model_batching_parameters=true" in command
-    compiles = serve.serving_command("/usr/bin/tensorflow_model_server", args, needs_xla=True)
-    assert compiles == [*command, "--xla_cpu_compilation_enabled=true"]
 
 
 def test_query_and_predict_check_their_flags(tmp_path, capsys):
@@ -71,6 +55,7 @@ def test_query_and_predict_check_their_flags(tmp_path, capsys):
     assert "needs --export_dir" in _refused(capsys, *alone)
     missing = _refused(capsys, "query", f"--video={clip}", f"--export_dir={tmp_path}/none")
     assert "no folder" in missing
+    assert "brackets" in _refused(capsys, "query", f"--video={clip}", "--address=::1:8501")
     nobody = _refused(capsys, "query", f"--video={clip}", "--name=m", "--address=127.0.0.1:1")
     assert "nothing answers" in nobody
     flags = [f"--video={clip}", f"--model_dir={tmp_path}"]
@@ -92,32 +77,6 @@ def test_export_checks_its_flags(tmp_path, capsys):
     (tmp_path / "file").touch()
     blocked = [f"--model_dir={tmp_path}", f"--output={tmp_path}/file"]
     assert "cannot be written" in _refused(capsys, "export", *blocked)
-
-
-def test_a_server_process_answers_and_ends_in_order(tiny_path):
-    """`mmstack serve`: the ports printed, both protocols, SIGTERM, exit code 0."""
-    command = [sys.executable, "-m", "mmstack", "serve", f"--export_dir={tiny_path}", "--embedded"]
-    process = subprocess.Popen(
-        [*command, "--grpc_port=0", "--rest_port=0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        found = re.search(r"gRPC (\S+), REST http://([^/]+)/", process.stdout.readline())
-        x = {"x": np.array([[1, 2, 3]], np.float32)}
-        with GrpcClient(found.group(1), "tiny") as grpc, RestClient(found.group(2), "tiny") as rest:
-            assert grpc.predict(x)["y"].tolist() == rest.predict(x)["y"].tolist() == [322.0]
-        process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 30
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert process.returncode == 0
-        assert "shutting down" in process.stdout.read()
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.stdout.close()
 
 
 @pytest.mark.parametrize("name", ["export", "serve", "query", "predict", "doctor"])

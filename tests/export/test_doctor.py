@@ -44,6 +44,13 @@ def _flip(folder):
     shard.write_bytes(content)
 
 
+def _move_an_offset(folder):
+    index = next(folder.glob("train-*.index"))
+    content = bytearray(index.read_bytes())
+    content[8] ^= 1
+    index.write_bytes(content)
+
+
 def _edit_info(folder, edit):
     info = json.loads((folder / "dataset_info.json").read_text())
     edit(info)
@@ -59,9 +66,14 @@ DAMAGES = {
         lambda f: (i := next(f.glob("*.index"))).write_bytes(b"\1" + i.read_bytes()[1:]),
         "offsets",
     ),
+    "flipped offset": (_move_an_offset, "no record starts at 2 of its"),
     "no info": (lambda f: (f / "dataset_info.json").unlink(), "no dataset_info.json"),
     "broken info": (lambda f: (f / "dataset_info.json").write_text("{"), "damaged"),
     "other format": (lambda f: _edit_info(f, lambda i: i.update(format_version=9)), "9, known"),
+    "a shard that is no object": (
+        lambda f: _edit_info(f, lambda i: i["splits"]["train"].update(shards=[3])),
+        "unreadable entry",
+    ),
     "counts": (lambda f: _edit_info(f, lambda i: i["counts"].update(records=1)), "do not add up"),
 }
 

@@ -162,7 +162,7 @@ def test_the_skeleton_fails_until_it_is_filled_in(skeleton_results):
 
 def test_it_learns_from_its_own_part_and_is_measured_by_its_own_evaluator(place, learned):
     assert "boxes_yxyx_norm: float32[16, 4]" in learned
-    assert "boxes of 16 rows: rows that have it 1" in learned
+    assert "boxes of 8 rows: rows that have it 1" in learned
     scores = json.loads(next((place.folder / "runs/beacon/eval").glob("scores-*.json")).read_text())
     found = json.dumps(scores)
     assert "mean_overlap" in found, found

@@ -80,7 +80,7 @@ class SummaryConfig:
     Attributes:
         log_interval_steps: steps between lines of `metrics.jsonl` and TensorBoard scalars.
         panel_interval_steps: steps between the task's pictures, sounds and tables; 0: none.
-        parameter_norms: log the norm of each top-level part of the model.
+        parameter_norms: log the norm of each part of the model, such as `language/encoder`.
         profile_start_step: first step of the profiler's window.
         profile_steps: steps in the window; 0: no profile.
     """

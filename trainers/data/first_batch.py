@@ -17,7 +17,7 @@ from trainers.data.opening import OpenedInput, open_indexes
 from trainers.data.reading.errors import user_errors
 from trainers.data.validation import validate
 
-_ROWS = 16
+_ROWS = 8
 
 
 def check_input(
@@ -70,8 +70,10 @@ def _first_batch(opened: OpenedInput, seed: int, num_classes: int, *, training: 
     """Lines about some rows, which went through the operations of the step. Raises UserError."""
     with user_errors(), tf.device("CPU:0"):
         batch = pipeline.read_batch(opened, seed=seed, training=training)
+    # Padding stands behind the examples.
     rows = int(batch["example_mask"].sum())
-    repeats = 1 - len(np.unique(batch["example_id"][:rows])) / rows
+    batch = {name: values[:rows] for name, values in batch.items()}
+    repeats = 1 - len(np.unique(batch["example_id"])) / rows
     lines = [f"  first {rows} rows: {repeats:.0%} repeat another one of them"]
     for part in opened.parts.values():
         raise_faults(part, batch, num_classes, f"the first {rows} rows")

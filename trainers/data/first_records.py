@@ -173,7 +173,9 @@ def _spread(index: RecordIndex, count: int) -> list[bytes]:
 
 
 def _check_contents(part: InputPart, sample: _Sample, field: str) -> None:
-    """Raises UserError for a key that holds other values than the part reads."""
+    """Raises UserError for keys that hold other values than the part reads."""
+    if fault := part.held_fault(sample.survey, sample.dataset):
+        raise UserError(f"{part.field}, in {sample.place}: {fault}")
     for ours, dtype in part.wanted.dtypes.items():
         theirs = sample.dataset.feature_names.get(ours, ours)
         if not sample.survey.has(theirs):

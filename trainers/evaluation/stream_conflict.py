@@ -15,7 +15,7 @@ from trainers.data import pipeline
 from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
-from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.pictures import matrices, panels
 from trainers.tasks.base import Task
 
 # float32[...] by variable path, without those that a loss does not depend on.
@@ -119,5 +119,12 @@ def heat_map(streams: list[str], cosines: Mapping[tuple[str, str], float]) -> pa
     for (a, b), value in cosines.items():
         row, column = streams.index(a), streams.index(b)
         table[row, column] = table[column, row] = value
-    picture = drawing.similarity_image(table, row_names=streams, column_names=["as rows"])
+    picture = matrices.matrix_image(
+        table,
+        matrices.Axis("stream", streams),
+        matrices.Axis("stream", streams),
+        meaning="cosine of two streams' gradients: dark where they oppose each other",
+        low=-1.0,
+        high=1.0,
+    )
     return panels.ImagePanel("cosine", picture)

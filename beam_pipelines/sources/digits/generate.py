@@ -1,6 +1,8 @@
 """Generates a whole corpus: parallel over processes, restartable, visible only when complete."""
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -25,6 +27,7 @@ FORMAT_VERSION = 1
 _LATER_FIELDS = {"canonical_captions": 0, "question_kinds": []}
 _CLIPS_PER_PART = 25
 _PARTS = "parts"
+_LOCK = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,13 +62,25 @@ def generate_corpus(
         False when `output` was there already, complete and made from the same configuration.
 
     Raises:
-        UserError: `output` holds something else, cannot be written, or a package is missing.
+        UserError: `output` holds something else, cannot be written, is being made by another
+            process, or a package is missing.
     """
     output = Path(output).absolute()
     if is_complete(config, output):
         return False
     voices.find_library()
-    work = _open_work_folder(config, output)
+    with _sole_maker(output) as work, _write_errors(output):
+        if is_complete(config, output):  # Another process has just made it.
+            shutil.rmtree(work)
+            return False
+        _make(config, output, work, num_workers, stream)
+    return True
+
+
+def _make(
+    config: DigitsConfig, output: Path, work: Path, num_workers: int, stream: TextIO | None
+) -> None:
+    _prepare(config, work)
     parts = list_parts(config)
     missing = [part for part in parts if not (work / _PARTS / part.name).exists()]
     progress = ProgressBar(_num_clips(parts), "clips", stream=stream)
@@ -81,9 +96,9 @@ def generate_corpus(
     (work / CORPUS_INFO).write_text(info + "\n")
     shutil.rmtree(work / _PARTS)
     (work / "config.json").unlink()
+    (work / _LOCK).unlink()
     os.rename(work, output)
     progress.finish()
-    return True
 
 
 def generate_remote_corpus(config: DigitsConfig, output: str, num_workers: int) -> bool:
@@ -166,22 +181,45 @@ def _num_clips(parts: list[Part]) -> int:
     return sum(part.end - part.first for part in parts)
 
 
-def _open_work_folder(config: DigitsConfig, output: Path) -> Path:
+@contextlib.contextmanager
+def _sole_maker(output: Path) -> Iterator[Path]:
+    """The work folder of an output, locked for one process, also on a disk of several machines."""
     work = output.parent / f".tmp-{output.name}"
+    with _write_errors(output):
+        work.mkdir(parents=True, exist_ok=True)
+        lock = open(work / _LOCK, "ab")  # noqa: SIM115 (closed below)
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is making {output}; wait for it or choose another --output."
+            ) from error
+        yield work
+
+
+def _prepare(config: DigitsConfig, work: Path) -> None:
+    """Keeps what was made with the same settings, and removes what was made with others."""
     settings = json.dumps(_plain(config), sort_keys=True)
-    try:
-        known = work / "config.json"
-        if work.exists() and not (known.exists() and known.read_text() == settings):
-            shutil.rmtree(work)
+    known = work / "config.json"
+    with _write_errors(work):
+        if not (known.exists() and known.read_text() == settings):
+            for name in ("media", _PARTS):
+                shutil.rmtree(work / name, ignore_errors=True)
         for split in SPLITS:
             (work / "media" / split).mkdir(parents=True, exist_ok=True)
         (work / _PARTS).mkdir(exist_ok=True)
         known.write_text(settings)
+
+
+@contextlib.contextmanager
+def _write_errors(output: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(
-            f"cannot write in {output.parent} ({error.strerror}); choose another --output."
+            f"cannot write in {output.parent} ({error.strerror or error}); choose another --output."
         ) from error
-    return work
 
 
 def _make_parts(

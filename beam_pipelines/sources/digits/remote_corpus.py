@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def require_writable(output: str) -> None:
     """
     from beam_pipelines import files
 
-    probe = files.join(output, ".tmp-probe")
+    probe = files.join(output, f".tmp-probe-{secrets.token_hex(16)}")
     try:
         files.write_bytes(probe, b"probe")
         files.delete_file(probe)

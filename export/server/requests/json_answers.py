@@ -95,7 +95,7 @@ def _row_pieces(outputs: Mapping[str, np.ndarray]) -> Iterator[str]:
     yield "["
     for number in range(min(len(array) for array in outputs.values())):
         yield ", " if number else ""
-        yield from _object_pieces({name: array[number] for name, array in outputs.items()})
+        yield from _object_pieces({name: array[number, ...] for name, array in outputs.items()})
     yield "]"
 
 

@@ -64,7 +64,7 @@ def array_from_json(value: Any, field: FieldSpec) -> np.ndarray:
         exact = np.asarray(value, object) if wide else None
     except (ValueError, OverflowError):
         raise invalid(f"input {field.name!r} is ragged: {field.describe()} expected") from None
-    if exact is not None and all(type(entry) is int for entry in exact.flat):
+    if exact is not None and all(type(entry) is int for entry in exact.ravel()):
         return _integers(exact, field)
     return _cast(array, field)
 

@@ -48,7 +48,7 @@ class ConnectionLimits:
     """
 
     max_connections: int = 512
-    max_in_flight_bytes: int = 96 * 2**20
+    max_in_flight_bytes: int = 64 * 2**20
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     answer_seconds: float = 30.0

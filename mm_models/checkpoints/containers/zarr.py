@@ -27,7 +27,7 @@ def tensorstore() -> types.ModuleType:
     except ImportError as error:
         raise UserError(
             "arrays in Zarr or OCDBT are read and written by the package tensorstore, which is not "
-            "installed; install it with `pip install 'mmstack[tensorstore]'`"
+            "installed; install it with `pip install tensorstore`"
         ) from error
     return package
 

@@ -11,7 +11,7 @@ from PIL import Image
 SAMPLE_RATE_HZ = 16000
 TINY = [
     *("--frame_rate_hz=5", "--short_side=24", "--sample_rate_hz=8000"),
-    *("--audio_encoding=pcm16", "--workers=1"),
+    *("--audio_encoding=pcm16", "--workers=1", "--max_rejected_share=1"),
 ]
 
 

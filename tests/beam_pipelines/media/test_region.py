@@ -93,10 +93,10 @@ def test_records_of_a_region(tmp_path, capsys):
     boxed = {"id": "boxed", "media": "a.mp4", "objects": [{"id": 1, "track": [box]}]}
     write_lines(tmp_path / "manifest.jsonl", [{"id": "a", "media": "a.mp4"}, boxed])
     arguments = ["preprocess", f"--manifest={tmp_path}/manifest.jsonl", *TINY]
-    assert main([*arguments, f"--output={tmp_path}/bad", "--region=0,0,2,1"]) == 2
-    assert "--region 0,0,2,1: expected top,left,height,width" in capsys.readouterr().err
+    assert main([*arguments, f"--output={tmp_path}/bad", "--picture_region=0,0,2,1"]) == 2
+    assert "--picture_region 0,0,2,1: expected top,left,height,width" in capsys.readouterr().err
     output = tmp_path / "records"
-    assert main([*arguments, f"--output={output}", "--region=0.25,0.5,0.5,0.25"]) == 0
+    assert main([*arguments, f"--output={output}", "--picture_region=0.25,0.5,0.5,0.25"]) == 0
     info = json.loads((output / "dataset_info.json").read_text())
     assert info["media"]["region"] == [0.25, 0.5, 0.5, 0.25]
     (reject,) = map(json.loads, (output / "rejects.jsonl").read_text().splitlines())

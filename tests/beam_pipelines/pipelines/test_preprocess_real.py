@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from beam_pipelines.record import contract, reading
-from beam_pipelines.sources.folder import MEDIA_EXTENSIONS, read_folder
+from beam_pipelines.sources.folder import read_folder
+from beam_pipelines.sources.media_files import MEDIA_EXTENSIONS
 from mmstack import main
 from tests.beam_pipelines.media.small_media import write_lines
 
@@ -14,7 +15,7 @@ DATA = pathlib.Path(__file__).parents[4] / "shared" / "data"
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "robustness.json"
 SMALL = [
     *("--frame_rate_hz=10", "--short_side=64", "--sample_rate_hz=16000"),
-    "--audio_encoding=pcm16",
+    *("--audio_encoding=pcm16", "--max_rejected_share=1"),
 ]
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="no ../shared/data")
 

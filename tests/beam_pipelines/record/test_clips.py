@@ -46,11 +46,63 @@ def test_caption_windows_are_centred_and_held_inside():
         ]
     }
     assert windows.windows(AROUND, item, 10.0) == [
-        Window(0.0, 2.0),
-        Window(3.5, 5.5),
-        Window(8.0, 10.0),
+        Window(0.0, 2.0, (1,)),
+        Window(3.5, 5.5, (2,)),
+        Window(8.0, 10.0, (3,)),
     ]
-    assert windows.windows(AROUND, item, 1.5) == [Window(0.0, None)]
+    assert windows.windows(AROUND, item, 1.5) == [Window(0.0, None, (1,))]
+
+
+def test_captions_that_lead_to_one_window_share_it_and_come_first():
+    item = {"captions": [caption(text, 0.3 * n, 0.3 * n + 0.1) for n, text in enumerate("abcdef")]}
+    first, second, third = found = windows.windows(AROUND, item, 10.0)
+    assert [window.captions for window in found] == [(0, 1, 2, 3), (4,), (5,)]
+    assert first == Window(0.0, 2.0, (0, 1, 2, 3))
+
+    def kept(window, nearest):
+        return "".join(c["text"] for c in windows.order_captions(item["captions"], window, nearest))
+
+    assert [kept(window, 1) for window in found] == ["abcd", "e", "f"]
+    # Further captions follow by nearness.
+    assert [kept(window, 3) for window in (second, third)] == ["edf", "fed"]
+    (whole,) = windows.windows(AROUND, item, 1.9)
+    assert kept(whole, 1) == "abcdef"
+    # A window that the start of the media has moved lies nearer to another's caption.
+    item = {"captions": [caption("b", 1.4, 1.6), caption("a", 0.0, 0.1), {"text": "whole"}]}
+    moved = windows.windows(AROUND, item, 10.0)[1]
+    assert kept(moved, 3) == "awholeb"
+
+
+SEGMENT = {
+    "start_seconds": 2.0,
+    "end_seconds": 7.0,
+    "captions": [
+        {"text": "whole"},
+        caption("before", 0.0, 1.9),
+        caption("into", 1.0, 3.0),
+        caption("out of", 6.5, 9.0),
+        caption("behind", 7.0, 8.0),
+    ],
+}
+
+
+def test_windows_and_captions_of_a_segment_lie_inside_it():
+    item = windows.cut_to_segment(SEGMENT)
+    assert item["captions"] == [
+        {"text": "whole"},
+        caption("into", 2.0, 3.0),
+        caption("out of", 6.5, 7.0),
+    ]
+    assert windows.windows(WindowConfig(), item, 10.0) == [Window(2.0, 7.0)]
+    assert windows.windows(WindowConfig(), item, 5.5) == [Window(2.0, 5.5)]
+    assert windows.windows(WindowConfig(), item, 2.0).code == RejectCode.TOO_SHORT
+    assert windows.windows(STRIDE, item, 10.0) == [
+        Window(2.0, 4.0),
+        Window(3.5, 5.5),
+        Window(5.0, 7.0),
+    ]
+    assert windows.windows(AROUND, item, 10.0) == [Window(2.0, 4.0, (1,)), Window(5.0, 7.0, (2,))]
+    assert windows.cut_to_segment(ITEM) is ITEM
 
 
 def test_caption_windows_need_timed_captions():
@@ -69,9 +121,9 @@ def test_captions_nearest_in_time_come_first():
         caption("d=1 first", 3.0, 3.0),
         caption("d=1 second", 5.0, 5.0),
     ]
-    order = windows.order_captions(captions, 3.0, 5.0, 0)
+    order = windows.order_captions(captions, Window(3.0, 5.0), 0)
     assert [c["text"] for c in order] == ["whole", "d=0.5", "d=1 first", "d=1 second", "d=3"]
-    assert windows.order_captions(captions, 3.0, 5.0, 2) == order[:2]
+    assert windows.order_captions(captions, Window(3.0, 5.0), 2) == order[:2]
 
 
 def point(time: float, left: float, **more) -> dict:

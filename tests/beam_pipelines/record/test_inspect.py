@@ -66,7 +66,7 @@ def test_one_record_in_full(data, capsys):
         (["--key=zzz"], "--key zzz: no such record"),
         (["--split=val"], "--split val: "),
         (["--num_records=0"], "--num_records 0"),
-        (["--data=/nowhere"], "/nowhere/dataset_info.json cannot be read"),
+        (["--data=/nowhere"], "--data=/nowhere is no folder that"),
         (["--output=/nowhere/sheet.png"], "/nowhere/sheet.png cannot be written"),
     ],
 )

@@ -7,8 +7,9 @@ import pathlib
 import pytest
 
 from beam_pipelines.rejects import Reject, RejectCode
-from beam_pipelines.sources.captions import PARSERS, CaptionFile, read_captions
-from beam_pipelines.sources.csv_table import ColumnMapping, read_csv
+from beam_pipelines.sources.captions.caption_file import PARSERS, read_captions
+from beam_pipelines.sources.csv_table import read_csv
+from beam_pipelines.sources.table_columns import ColumnMapping
 
 ROOT = pathlib.Path(__file__).parents[3]
 DATA = ROOT.parent / "shared" / "data"
@@ -54,13 +55,17 @@ def test_webvtt(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.srt", "1\n00:00:02,000 --> 00:00:01,000\nx\n", "ends before it starts"),
-        ("a.srt", "1\n00:00:0x,000 --> 00:00:01,000\nx\n", "not a time"),
         ("a.srt", "just words\n", "no times in the block that starts 'just words'"),
-        ("a.vtt", "WEBVTT\n\n--> x\n", "times not understood"),
-        ("a.json", '{"captions": [{"text": 3}]}', "captions[0].text"),
-        ("a.json", '{"id": "x"}', "field id: unknown"),
+        ("a.ass", "[Script Info]\n", "no [Events] section"),
+        ("a.json", "3", "a list or an object"),
+        ("a.json", '{"objects": [{"id": NaN}]}', "NaN is not a JSON number"),
         ("a.json", "[" * 100_000, "recursion"),
+        ("a.csv", "x,y\n1,2\n", "without start, end and text"),
+        ("a.txt", "Name:  x\nConf:  4\n", "a form with the fields Name, Conf"),
+        ("a.txt", "Title: a\nTags: b, c\nUploader: d\n", "a form with the fields"),
+        ("a.txt", "0 25000 sil\n25000 50000 bin\n50000 75000 sil\n", "rows of numbers"),
+        ("a.txt", "<?xml version='1.0'?>\n<tt/>\n", "a file of another kind"),
+        ("a.txt", "0:00 hello\n0:02 you\n", "lines begin with times"),
     ],
 )
 def test_wrong_files_are_rejected_with_the_reason(tmp_path, name, content, reason):
@@ -70,13 +75,29 @@ def test_wrong_files_are_rejected_with_the_reason(tmp_path, name, content, reaso
     assert reason in found.detail
 
 
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ("Text:  a b\nRef: x\n\nFRAME X Y\n000 0.1 0.2\n001 0.1 0.2\n", ["a b"]),
+        ("WORD START END\nSET 0.1 0.4\nBLUE 0.4 x\nBY 0.7 0.9\n", ["SET BY", "SET", "BY"]),
+        ("0.10 0.40 SET\n0.40 0.70 BLUE\n", ["SET", "BLUE"]),
+        ("Ann: hello\nBob: it is 4\nAnn: bye\n", ["Ann: hello", "Bob: it is 4", "Ann: bye"]),
+        ("4 cats\n5 10\n", ["4 cats", "5 10"]),
+    ],
+)
+def test_layouts_of_text_files(tmp_path, content, texts):
+    found = captions_of(tmp_path, "a.txt", content.encode()).content["captions"]
+    assert [caption["text"] for caption in found] == texts
+
+
 def test_json_and_text(tmp_path):
     found = captions_of(tmp_path, "a.json", b'["one", {"text": "two", "language": "en"}]')
     assert found.content["captions"] == [{"text": "one"}, {"text": "two", "language": "en"}]
     found = captions_of(tmp_path, "a.json", b'{"labels": [{"index": 1, "text": "dog"}]}')
     assert found.content == {"labels": [{"index": 1, "text": "dog"}]}
     found = captions_of(tmp_path, "a.txt", "eins\r\n\r\n zwei ".encode("utf-16"))
-    assert found == CaptionFile({"captions": [{"text": "eins"}, {"text": "zwei"}]}, "utf-16")
+    assert found.content == {"captions": [{"text": "eins"}, {"text": "zwei"}]}
+    assert found.encoding == "utf-16"
 
 
 def test_grid_alignment_is_one_timed_sentence(tmp_path):
@@ -111,7 +132,7 @@ def outcome(path: pathlib.Path) -> dict:
     found = read_captions(str(path))
     if isinstance(found, Reject):
         return {"reject": str(found.code), "detail": found.detail}
-    texts = [caption["text"] for caption in found.content["captions"]]
+    texts = [caption["text"] for caption in found.content.get("captions", ())]
     return {"encoding": found.encoding, "captions": texts}
 
 

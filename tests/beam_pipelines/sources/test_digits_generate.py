@@ -177,6 +177,26 @@ def test_a_half_made_corpus_of_other_settings_is_not_reused(tmp_path):
     assert "nonsense" not in (tmp_path / "corpus" / generate.MANIFEST).read_text()
 
 
+def test_one_process_at_a_time_makes_a_corpus(tmp_path, monkeypatch):
+    refused = []
+
+    def meanwhile(config, split, index):
+        for settings in ({}, {"seed": 5}):
+            with pytest.raises(UserError, match="another process is making"):
+                _generate(tmp_path / "corpus", **settings)
+            refused.append(settings)
+        return real(config, split, index)
+
+    real = clip_module.make_clip
+    monkeypatch.setattr(generate, "make_clip", meanwhile)
+    _generate(tmp_path / "corpus", num_train=1, num_val=0, num_test=0)
+    assert len(refused) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+    assert sorted(path.name for path in (tmp_path / "corpus").iterdir()) == [
+        *("corpus.json", "manifest.jsonl", "media"),
+    ]
+
+
 def test_finished_corpora_are_left_alone(corpus):
     before = _digests(corpus)
     made, _ = _generate(corpus)

@@ -11,8 +11,9 @@ from beam_pipelines.items.schema import check_item
 from beam_pipelines.rejects import RejectCode
 from beam_pipelines.sources.coco import read_coco
 from beam_pipelines.sources.coco_details import read_details
-from beam_pipelines.sources.csv_table import ColumnMapping, read_csv
+from beam_pipelines.sources.csv_table import read_csv
 from beam_pipelines.sources.nlvr import read_nlvr
+from beam_pipelines.sources.table_columns import ColumnMapping
 from mm_models.errors import UserError
 from mmstack import main
 

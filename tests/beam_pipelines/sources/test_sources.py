@@ -7,9 +7,10 @@ import pytest
 
 from beam_pipelines.items import manifest
 from beam_pipelines.rejects import Reject, RejectCode
-from beam_pipelines.sources.csv_table import ColumnMapping, read_csv
+from beam_pipelines.sources.csv_table import read_csv
 from beam_pipelines.sources.folder import read_folder
 from beam_pipelines.sources.splits import draw_splits
+from beam_pipelines.sources.table_columns import ColumnMapping
 from mm_models.errors import UserError
 from mmstack import main
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 
 import grpc
 import numpy as np
@@ -15,8 +16,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from export.client.protocols import RequestFailed, RestClient
+from export.client.protocols import GrpcClient, RequestFailed, RestClient, join_address
 from export.client.string_arrays import object_array
+from export.server.embedded import EmbeddedServer, ServerConfig
+from export.server.models import ModelConfig
 from mm_models.errors import UserError
 
 
@@ -80,6 +83,13 @@ def test_values_of_half_precision_and_numbers_out_of_range(server, grpc_client):
         body = {"signature_name": "numbers", "instances": [row, row | {"wide": 1}]}
         with pytest.raises(RequestFailed, match="'wide' holds values outside uint64"):
             _post(server, "/v1/models/tiny:predict", body)
+    deep = {
+        "half": 1,
+        "brain": 1,
+        "wide": json.loads("[" * 40 + json.dumps({"b64": ""}) + "]" * 40),
+    }
+    with pytest.raises(RequestFailed, match="'wide'"):
+        _post(server, "/v1/models/tiny:predict", {"signature_name": "numbers", "instances": [deep]})
 
 
 def test_a_signature_that_cannot_be_served_does_not_cost_the_others(client):
@@ -190,6 +200,32 @@ def test_unknown_model_version_and_label(server):
         ):
             client.request("POST", f"{path}:predict", b'{"instances": [[1, 2, 3]]}')
         assert error.value.status == 404
+
+
+def test_the_port_of_the_other_protocol_is_told(server):
+    x = {"x": np.zeros((1, 3), np.float32)}
+    with (
+        RestClient(f"127.0.0.1:{server.grpc_port}", "tiny") as client,
+        pytest.raises(UserError, match="no HTTP server; give the REST port, or --protocol=grpc"),
+    ):
+        client.predict(x)
+    with (
+        GrpcClient(f"127.0.0.1:{server.rest_port}", "tiny") as client,
+        pytest.raises(UserError, match="no gRPC server; give the gRPC port, or --protocol=rest"),
+    ):
+        client.predict(x)
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "localhost"])
+def test_hosts_of_ipv6_and_names(tiny_path, host):
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    asked = {"::": "127.0.0.1"}.get(host, host)
+    config = ServerConfig(host=host, poll_seconds=0)
+    with EmbeddedServer([ModelConfig("tiny", str(tiny_path))], config) as server:
+        for kind, port in ((RestClient, server.rest_port), (GrpcClient, server.grpc_port)):
+            with kind(join_address(asked, port), "tiny") as client:
+                assert client.predict({"x": np.zeros((1, 3), np.float32)})["y"].tolist() == [1.0]
 
 
 def test_nobody_listens():

@@ -6,6 +6,7 @@ import pytest
 
 from mm_models.errors import UserError
 from mm_models.metrics.meteor_jar import MeteorJar, find_meteor
+from mm_models.metrics.meteor_light import meteor_light
 from mm_models.metrics.porter import porter_stem
 
 # Speaks as the jar does, with the share of candidate words in any reference as score.
@@ -58,6 +59,28 @@ def test_meteor_itself():
     whole, each = find_meteor()([["a", "small", "dog"]], [[["a", "small", "dog"]]])
     assert whole == pytest.approx(1.0)
     assert each.tolist() == pytest.approx([1.0])
+
+
+# What METEOR 1.5 itself gives.
+METEOR = {
+    # Little but function words is shared.
+    ("a man on a horse in the rain", "a cup on a table in the sun"): 0.1637,
+    # Other words for the same.
+    ("a large automobile", "a big car"): 0.8286,
+    ("a large dog sits on the grass", "a big dog sits on the lawn"): 0.4413,
+    ("the red kite flies over hills", "the red kite flies over hills"): 1.0,
+}
+
+
+def test_the_light_form_is_no_bound_of_meteor():
+    candidates = [candidate.split() for candidate, _ in METEOR]
+    references = [[reference.split()] for _, reference in METEOR]
+    light = meteor_light(candidates, references)
+    signs = np.sign(light - list(METEOR.values()))
+    assert signs.tolist() == [1, -1, -1, 0]
+    jar = find_meteor()
+    if jar is not None:
+        np.testing.assert_allclose(jar(candidates, references)[1], list(METEOR.values()), atol=1e-4)
 
 
 _STEMS = """

@@ -43,7 +43,11 @@ def with_dropout(name: str, rate: float = 0.1) -> VattConfig:
 
 
 @pytest.mark.parametrize(
-    ("name", "preset"), [("debug", "reference_code"), ("unified_debug", "paper")]
+    ("name", "preset"),
+    [
+        ("debug", "reference_code"),
+        pytest.param("unified_debug", "paper", marks=pytest.mark.slow),
+    ],
 )
 def test_battery(name, preset, tmp_path):
     config = with_dropout(name)
@@ -91,7 +95,10 @@ def two_losses(model, values, gather):
     return (audio.sum + text.sum) / 2.0, audio.weight
 
 
-@pytest.mark.parametrize(("name", "num_replicas"), [("debug", 4), ("unified_debug", 2)])
+@pytest.mark.parametrize(
+    ("name", "num_replicas"),
+    [pytest.param("debug", 4, marks=pytest.mark.slow), ("unified_debug", 2)],
+)
 def test_replicas_agree_with_one_device(name, num_replicas):
     config = without_dropout(name)
     config.video.drop_token_rate = config.audio.drop_token_rate = 0.0
@@ -117,7 +124,7 @@ def test_replicas_agree_with_one_device(name, num_replicas):
         np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max() + 1e-6 * scale)
 
 
-@pytest.mark.parametrize("name", ["debug", "unified_debug"])
+@pytest.mark.parametrize("name", ["debug", pytest.param("unified_debug", marks=pytest.mark.slow)])
 def test_trains_through_fit(name):
     config = with_dropout(name)
     # Each variant learns one of the two losses here; together they are learned below.

@@ -2,12 +2,15 @@
 
 import dataclasses
 import gzip
+import itertools
 import pathlib
 import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from beam_pipelines.record import contract
 from mm_models.errors import UserError
@@ -195,6 +198,10 @@ def as_wav(example):
     steps.add().bytes_list.value[:] = [sound]
 
 
+def faster(example):
+    example.context.feature[contract.SAMPLE_RATE].int64_list.value[:] = [44100]
+
+
 def louder(factor):
     def change(example):
         (step,) = example.feature_lists.feature_list[contract.WAVEFORM_FLOATS].feature
@@ -223,10 +230,11 @@ def bmp():
         (louder(0.0), "every sound is silent", "audio.may_be_silent"),
         (foreign_words, "has none of the words", "text.may_be_unknown"),
         (louder(32768.0), "samples are as large as 1.638e+04", ""),
+        (faster, "sound is stored at 44100 Hz and the input asks for sample_rate_hz 8000", ""),
         (as_wav, "from 'WAVEFORM/encoded', which holds WAV", ""),
         (put_frames(bmp), "reads JPEG or PNG or GIF from 'image/encoded', which holds BMP", ""),
     ],
-    ids=["constant", "silent", "unknown", "unit", "wav", "bmp"],
+    ids=["constant", "silent", "unknown", "unit", "rate", "wav", "bmp"],
 )
 def test_what_nothing_can_be_learned_from(place, change, piece, allowed):
     config = place.config(contents(change))
@@ -304,3 +312,37 @@ def test_prompts_tell_what_the_records_hold(tmp_path):
     assert "caption_styles sung" in message and "'caption/style' (text)" in message
     good = prompted_config(folder, {"captioning": {"caption_styles": ["canonical"]}}, "test")
     assert "prompted of 8 rows: input ids in use" in check_input(good, training=False)[-1]
+
+
+KEYS = [*itertools.chain(*PARTS.values()), contract.WAVEFORM_PCM16, contract.CAPTION_LANGUAGE]
+VALUES = st.one_of(
+    st.lists(st.sampled_from([b"", b"\0", b"words", black(), bmp(), b"\xff\xd8\xff"]), max_size=3),
+    st.lists(st.integers(-3, 2**40), max_size=3),
+    st.lists(st.floats(width=32), max_size=3),
+)
+RECORDS = st.dictionaries(st.sampled_from(KEYS), st.tuples(st.booleans(), VALUES))
+
+
+def message_of(record) -> bytes:
+    example = tf.train.SequenceExample()
+    for key, (in_list, values) in record.items():
+        feature = example.context.feature[key]
+        if in_list:
+            del example.context.feature[key]
+            feature = example.feature_lists.feature_list[key].feature.add()
+        kind = {bytes: "bytes_list", int: "int64_list", float: "float_list"}
+        if values:
+            getattr(feature, kind[type(values[0])]).value[:] = values
+    return example.SerializeToString()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(RECORDS, min_size=1, max_size=3), st.booleans())
+def test_whatever_records_hold_is_lines_or_one_sentence(place, records, training):
+    config = place.config([message_of(record) for record in records])
+    config.video.may_be_constant = config.audio.may_be_silent = config.text.may_be_unknown = True
+    config.datasets["found"].may_lack = [*PARTS]
+    try:
+        assert check_input(config, training=training)
+    except UserError as error:
+        assert "\n" not in str(error)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from tests.trainers.record_factory import Recipe, serialize, write_record_folder, write_shard
 from trainers.data.config import DatasetConfig
+from trainers.data.reading import shards
 from trainers.data.reading.index import CorruptRecord, RecordIndex, find_key
 from trainers.data.reading.shards import scan
 
@@ -36,6 +37,17 @@ def test_scan_equals_the_index_file(folder):
     for shard in _open(folder).shards:
         found = scan(shard.path, os.path.getsize(shard.path))
         np.testing.assert_array_equal(found, shard.offsets)
+
+
+def test_a_foreign_shard_is_walked_once_until_it_changes(tmp_path, monkeypatch):
+    walked = []
+    monkeypatch.setattr(shards, "scan", lambda *args: walked.append(args) or scan(*args))
+    path = tmp_path / "foreign.tfrecord"
+    for count in (2, 3):
+        contents = [serialize(number, "train", Recipe(num_frames=1)) for number in range(count)]
+        write_shard(str(path), contents, with_index=False)
+        assert [_open(path).num_records for _ in range(2)] == [count, count]
+    assert len(walked) == 2
 
 
 @pytest.mark.parametrize("pattern", ["train-*", "train-*.tfrecord", "train@3"])

@@ -1,5 +1,6 @@
 import glob
 import io
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +13,11 @@ from tests.trainers.evaluation.planted import (
     inputs,
     unit_vectors,
 )
-from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.pictures import drawing, matrices, panels
 from trainers.evaluation.pictures.batch_panels import batch_panels
 from trainers.tasks.vatt.evaluators.conflict_panels import conflict_panels, triplet
+
+ROOT = pathlib.Path(__file__).parents[3] / "trainers"
 
 
 def written(folder):
@@ -86,11 +89,72 @@ def test_a_spectrogram_shows_the_pitch():
     assert abs(brightest - 75) <= 2  # 1 kHz of 4 kHz, counted from the bottom
 
 
-def test_a_similarity_matrix_is_bright_on_its_diagonal():
-    picture = drawing.similarity_image(np.eye(4), low=0.0, high=1.0)
-    cell = 32
-    light = picture[: 4 * cell].astype(int).sum(axis=2)
-    assert light[cell // 2, cell // 2] > 2 * light[cell // 2, cell + cell // 2]
+def found(picture, part):
+    """Whether a picture holds another one, pixel for pixel."""
+    height, width = part.shape[:2]
+    windows = np.lib.stride_tricks.sliding_window_view(picture, (height, width), axis=(0, 1))
+    return (windows == part.transpose(2, 0, 1)).all(axis=(2, 3, 4)).any()
+
+
+def test_a_matrix_has_its_cells_names_titles_and_scale():
+    values = np.array([[0.0, 0.5, np.nan], [1.0, 0.25, 2.0]])
+    rows, columns = matrices.Axis("true", ["a", "b"]), matrices.Axis("guess", ["x", "y", "z"])
+
+    def draw(rows=rows, columns=columns, values=values, meaning="share", high=1.0):
+        return matrices.matrix_image(values, rows, columns, meaning=meaning, low=0.0, high=high)
+
+    picture = draw()
+    size = matrices.cell_pixels(values.shape)
+    cells = matrices.matrix_cells(values, size, low=0.0, high=1.0)
+    assert size == 32 and cells.shape == (64, 96, 3) and found(picture, cells)
+    colors = drawing.colorize(np.array([[0.0, 0.5, 0.0], [1.0, 0.25, 1.0]]))
+    np.testing.assert_array_equal(cells[::size, ::size], colors)
+    # Everything that says what is shown is drawn.
+    others = [
+        draw(rows=matrices.Axis("wahr", rows.names)),
+        draw(rows=matrices.Axis("true", ["a", "c"])),
+        draw(columns=matrices.Axis("Wahl", columns.names)),
+        draw(columns=matrices.Axis("guess", ["x", "y", "w"])),
+        draw(columns=matrices.Axis("guess")),
+        draw(meaning="cosine"),
+        draw(values=2 * values, high=2.0),
+    ]
+    assert len({other.tobytes() for other in [picture, *others]}) == 8
+    # The scale has all colours in their order.
+    ramp = drawing.colorize(np.linspace(0.0, 1.0, 120)[None])
+    assert found(picture, ramp)
+
+
+def test_a_matrix_of_many_has_no_names_over_each_other():
+    names = [f"class number {number} of many" for number in range(400)]
+    axis = matrices.Axis("class", names)
+    picture = matrices.matrix_image(np.eye(400), axis, axis, meaning="share", low=0.0, high=1.0)
+    assert picture.shape[0] < 1100 and picture.shape[1] < 1100
+    left = picture[-900:-100, 20:150].min(axis=(1, 2)) < 128  # lines with ink
+    assert 0.2 < left.mean() < 0.7
+
+
+def test_right_and_wrong_are_told_by_mark_and_color_and_explained():
+    blank = np.zeros((4, 400, 3), np.uint8)
+    right, wrong = (drawing.judged(blank, ["three"], is_right=one) for one in (True, False))
+    for picture, color in ((right, drawing.RIGHT), (wrong, drawing.WRONG)):
+        assert (picture[4:] == color).all(axis=2).any()
+    # Not by the colour alone.
+    assert not np.array_equal(right[4:, :16].min(axis=2) < 200, wrong[4:, :16].min(axis=2) < 200)
+    legend = drawing.judgement_legend("of its class", "of another")
+    for color in (drawing.RIGHT, drawing.WRONG):
+        assert (legend == color).all(axis=2).any()
+
+
+def test_no_picture_of_right_and_wrong_goes_unexplained():
+    """Whoever judges also explains, and a matrix is drawn in one place alone."""
+    for path in sorted(ROOT.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "drawing.py":
+            assert "drawing.RIGHT" not in text and "drawing.WRONG" not in text, path
+            assert ("judged(" in text) == ("judgement_legend(" in text), path
+        if path.name not in ("drawing.py", "matrices.py"):
+            assert "colorize(" not in text, path
 
 
 def test_a_batch_shows_clips_sounds_captions_and_matrices(plant):

@@ -2,7 +2,7 @@
 
 Importing costs seconds; a test of many runs pays it once. Reads one JSON object a line,
 `{"argv": [...], "main": module:function, "log": file, "kill_after_seconds": number or null,
-"kill_at": {"file": path, "bytes": length} or null, "signal": 9 or 15, "environments": [{...}, ...]}`,
+"kill_at": {"file": path, "bytes": length} or null, "signal": 9 or 15, "environments": [{}, ...]}`,
 starts a child for each environment, and answers with `{"codes": exit codes, negative for a signal,
 "seconds": wall time}`. The seconds until the kill count from when the file has its length.
 """

@@ -21,8 +21,8 @@ Its methods are asked in this order:
    example, such as decoding pictures. Both run in the graph; batches are a function of (seed,
    step), so what is random follows from the `draws` (`draw_columns.py`) and `seeds` of the rows.
 5. `decode_all`: decodes all of a record, to find the one that made a batch fail.
-6. `present`, `lacks` and `faults`: what the first records must hold, which is looked at before
-   anything is compiled (trainers/data/first_batch.py).
+6. `held_fault`, `present`, `lacks` and `faults`: what the first records must hold, which is
+   looked at before anything is compiled (trainers/data/first_batch.py).
 7. `facts` and `panels`: what a batch holds, in numbers and in pictures.
 
 A tensor `<part>_mask: float32[batch]` says which rows have the part, where some may lack it.
@@ -148,6 +148,15 @@ class InputPart(abc.ABC):
     def decode_all(self, parsed: Parsed) -> list[tf.Tensor]:
         """All that a record, parsed as a batch of one, has encoded. Raises a TensorFlow error."""
         return []
+
+    def held_fault(self, survey: Survey, dataset: DatasetConfig) -> str:
+        """Why what records hold does not go with the part, and the remedy; empty where it does.
+
+        Args:
+            survey: of records of a data set.
+            dataset: its configuration.
+        """
+        return ""
 
     def present(self, batch: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """bool[batch]: which rows have the part; None where it may not be missing from any.

@@ -1,6 +1,7 @@
 """Where the records of a TFRecord shard start, from its index or by walking the shard."""
 
 import dataclasses
+import functools
 import struct
 
 import google_crc32c
@@ -14,6 +15,7 @@ from trainers.data.reading.files import FileSet
 
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
+_MAX_SCANS = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +43,12 @@ def open_shard(path: str) -> Shard:
         UserError: the shard is missing, was cut short, or does not fit its index.
     """
     try:
-        size_bytes = tf.io.gfile.stat(path).length
+        stat = tf.io.gfile.stat(path)
     except tf.errors.NotFoundError as error:
         raise UserError(f"shard {path} does not exist; run `mmstack preprocess` again") from error
+    size_bytes = stat.length
     if not tf.io.gfile.exists(path + INDEX_SUFFIX):
-        return Shard(path, scan(path, size_bytes))
+        return Shard(path, _scan_once(path, size_bytes, stat.mtime_nsec))
     with tf.io.gfile.GFile(path + INDEX_SUFFIX, "rb") as file:
         content = file.read()
     if len(content) < 8 or len(content) % 8:
@@ -57,6 +60,14 @@ def open_shard(path: str) -> Shard:
             "one of them is damaged or of another run; run `mmstack preprocess` again"
         )
     return Shard(path, offsets)
+
+
+@functools.lru_cache(maxsize=_MAX_SCANS)
+def _scan_once(path: str, size_bytes: int, mtime_ns: int) -> np.ndarray:
+    """A shard is opened several times before training, and walking a large one takes long."""
+    offsets = scan(path, size_bytes)
+    offsets.flags.writeable = False
+    return offsets
 
 
 def scan(path: str, size_bytes: int) -> np.ndarray:

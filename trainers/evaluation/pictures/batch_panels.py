@@ -10,7 +10,7 @@ from mm_models.metrics import retrieval
 from trainers.data.config import InputConfig
 from trainers.data.parts.base import build_parts
 from trainers.evaluation.model_inputs import forward_views, model_inputs
-from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.pictures import matrices, panels
 from trainers.evaluation.pictures.clip_captions import clip_captions
 
 NUM_CLIPS = 4
@@ -62,11 +62,14 @@ def media_panels(
 
 
 def _matrix(outputs: Mapping[str, np.ndarray], rows: str, columns: str) -> panels.ImagePanel:
-    """Cosines of clips (rows) with their partners (columns); the diagonal should be bright."""
+    """Cosines of clips with their partners; the diagonal should be bright."""
     similarities = retrieval.cosine_similarities(outputs[rows][:, 0], outputs[columns][:, 0])
-    image = drawing.similarity_image(
-        similarities, low=float(similarities.min()), high=float(similarities.max())
+    image = matrices.matrix_image(
+        similarities,
+        matrices.Axis(f"{rows} of each clip"),
+        matrices.Axis(f"{columns} of each clip"),
+        meaning="cosine; on the diagonal, of a clip with itself",
+        low=float(similarities.min()),
+        high=float(similarities.max()),
     )
-    return panels.ImagePanel(
-        f"similarities/{rows}_{columns}", drawing.under(image, [f"rows {rows}, columns {columns}"])
-    )
+    return panels.ImagePanel(f"similarities/{rows}_{columns}", image)

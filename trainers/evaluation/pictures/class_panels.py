@@ -11,7 +11,7 @@ from mm_models.metrics import classification
 from trainers.data.config import InputConfig
 from trainers.evaluation.classes import labels
 from trainers.evaluation.model_inputs import model_inputs
-from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.pictures import drawing, matrices, panels
 from trainers.evaluation.pictures.batch_panels import NUM_CLIPS, media_panels
 from trainers.tasks.classifier import Classifier
 
@@ -88,17 +88,27 @@ def evaluation_panels(
     guesses = scores[rows].argmax(axis=1)
     counts = np.zeros((len(names), len(names)))
     np.add.at(counts, (truth, guesses), 1)
-    confusion = drawing.confusion_image(counts, names)
-    shown: list[panels.Panel] = [panels.ImagePanel("confusion", confusion)]
+    shown: list[panels.Panel] = [panels.ImagePanel("confusion", _confusion(counts, names, verb))]
     if thumbnails is None:
         return shown
-    strips = []
+    strips = [drawing.judgement_legend(f"{verb} the true class", f"{verb} another class")]
     for row, true, guess in list(zip(rows, truth, guesses, strict=True))[:num_pictures]:
-        color = drawing.RIGHT if true == guess else drawing.WRONG
         line = f"true {names[true]}, {verb} {names[guess]}"
         strip = drawing.clip_strip(thumbnails[row])
-        strips.append(drawing.under(strip, [line], color=color))
-    return [*shown, panels.ImagePanel("clips", drawing.stack(strips))] if strips else shown
+        strips.append(drawing.judged(strip, [line], is_right=true == guess))
+    return [*shown, panels.ImagePanel("clips", drawing.stack(strips))] if strips[1:] else shown
+
+
+def _confusion(counts: np.ndarray, names: Sequence[str], verb: str) -> np.ndarray:
+    """Share of each true class (row) that was given each class (column)."""
+    return matrices.matrix_image(
+        counts / np.maximum(counts.sum(axis=1, keepdims=True), 1),
+        matrices.Axis("true class", names),
+        matrices.Axis(f"{verb} class", names),
+        meaning="share of the clips of a true class",
+        low=0.0,
+        high=1.0,
+    )
 
 
 def class_table(

@@ -1,4 +1,4 @@
-"""Pictures of clips, sounds and similarities as uint8 arrays; NumPy and Pillow only."""
+"""Pictures of clips and sounds, and words under them, as uint8 arrays; NumPy and Pillow only."""
 
 import functools
 import importlib.util
@@ -13,6 +13,7 @@ FONT_PIXELS = 13
 BACKGROUND = (250, 250, 250)
 INK = (20, 20, 20)
 RIGHT, WRONG = (0, 140, 60), (200, 40, 30)
+LEGEND_PIXELS = 400
 # Dark blue through green to yellow: reads the same in grey and for colour-blind eyes.
 _COLORS = np.array([[12, 7, 60], [60, 50, 140], [35, 140, 140], [100, 200, 90], [253, 231, 36]])
 
@@ -81,7 +82,7 @@ def spectrogram_image(
         waveform: float[samples] in [-1, 1].
         sample_rate_hz: samples per second.
         height_pixels: height of the picture; its width follows the length of the sound.
-        lines: text drawn under the picture, after one line with duration and top frequency.
+        lines: text drawn under the picture, after the axes: duration, top frequency, colours.
 
     Returns:
         uint8[picture height, picture width, 3].
@@ -91,41 +92,26 @@ def spectrogram_image(
     picture = Image.fromarray(colorize(scaled.T[::-1]))
     seconds = len(waveform) / sample_rate_hz
     size = (max(160, round(120 * seconds)), height_pixels)
-    axis = f"0 to {seconds:.2f} s, 0 to {sample_rate_hz / 2000:g} kHz"
+    axis = f"across {seconds:.2f} s, up to {sample_rate_hz / 2000:g} kHz, bright: loud (80 dB)"
     return under(np.asarray(picture.resize(size, Image.Resampling.BILINEAR)), [axis, *lines])
 
 
-def similarity_image(
-    similarities: np.ndarray,
-    *,
-    row_names: Sequence[str] = (),
-    column_names: Sequence[str] = (),
-    low: float = -1.0,
-    high: float = 1.0,
-) -> np.ndarray:
-    """Matrix of similarities as colours, `low` dark and `high` bright.
-
-    Args:
-        similarities: float[rows, columns].
-        row_names, column_names: shown in a legend under the picture.
-        low, high: similarity of the darkest and the brightest colour.
-    """
-    scaled = np.clip((np.asarray(similarities) - low) / max(high - low, 1e-9), 0.0, 1.0)
-    cell = int(np.clip(480 // max(scaled.shape), 2, 32))
-    picture = colorize(np.nan_to_num(scaled)).repeat(cell, axis=0).repeat(cell, axis=1)
-    lines = [f"dark {low:.2f}, bright {high:.2f}"]
-    lines += [
-        f"{title}: {', '.join(names)}"
-        for title, names in (("rows", row_names), ("columns", column_names))
-        if len(names)
-    ]
-    return under(picture, lines)
+def judged(picture: np.ndarray, lines: Sequence[str], *, is_right: bool) -> np.ndarray:
+    """The picture with words below it that say by mark and colour whether they are right."""
+    first, *rest = lines
+    mark, color = ("\u2713", RIGHT) if is_right else ("\u2717", WRONG)
+    return under(picture, [f"{mark} {first}", *rest], color=color)
 
 
-def confusion_image(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Share of each true class (row) that was given each class (column)."""
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    return similarity_image(shares, row_names=names, column_names=["as rows"], low=0.0)
+def judgement_legend(right: str, wrong: str) -> np.ndarray:
+    """What the marks and colours of `judged` mean, as a picture to stand above such ones."""
+    blank = np.full((1, LEGEND_PIXELS, 3), BACKGROUND, np.uint8)
+    return np.concatenate(
+        [
+            judged(blank, [f"green: {right}"], is_right=True),
+            judged(blank, [f"red: {wrong}"], is_right=False),
+        ]
+    )
 
 
 def colorize(values: np.ndarray) -> np.ndarray:
@@ -162,6 +148,16 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         if path.is_file():
             return ImageFont.truetype(str(path), FONT_PIXELS)
     return ImageFont.load_default(size=FONT_PIXELS)
+
+
+def text_pixels(text: str) -> int:
+    """Width of a line of text."""
+    return int(np.ceil(_font().getlength(text)))
+
+
+def write(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, anchor: str) -> None:
+    """Draws a line of text at (x, y); see Pillow's anchors."""
+    draw.text(place, text, fill=INK, font=_font(), anchor=anchor)
 
 
 def _wrap(line: str, width_pixels: int) -> list[str]:

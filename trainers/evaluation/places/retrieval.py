@@ -14,7 +14,7 @@ from trainers.evaluation.base import to_floats
 from trainers.evaluation.config import ShownExamplesConfig
 from trainers.evaluation.context import EvaluationContext
 from trainers.evaluation.model_inputs import only, source
-from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.pictures import drawing, matrices, panels
 from trainers.evaluation.pictures.clip_captions import clip_captions
 from trainers.evaluation.places import projector
 from trainers.evaluation.places.embeddings import (
@@ -29,6 +29,7 @@ KS = (1, 5, 10)
 AVERAGES = ("embeddings", "similarities")
 MATRIX_CLIPS = 32
 TOP_SHOWN = 3
+RIGHT_MEANS = "the query's own clip, or one of the same caption (R@k counts the own clip alone)"
 
 
 @dataclasses.dataclass
@@ -125,27 +126,38 @@ class RetrievalEvaluator(EmbeddingEvaluator):
             )
         return rows[: self.config.gallery_size] if self.config.gallery_size else rows
 
-    def _names(self, gallery: EmbeddedExamples) -> list[str]:
+    def _captions(self, gallery: EmbeddedExamples) -> list[list[str]]:
+        """Of each clip, the one that was embedded first; its key where it has none."""
         described = clip_captions(gallery.example_ids.tolist(), self.config.input)
-        return [texts[0] if texts else key for key, texts in described]
+        return [texts or [key] for key, texts in described]
 
     def _pictures(
         self, similarities: np.ndarray, gallery: EmbeddedExamples, query: str, target: str
     ) -> list:
         tag = f"{query}_to_{target}"
         corner = similarities[:MATRIX_CLIPS, :MATRIX_CLIPS]
-        matrix = drawing.similarity_image(corner, low=float(corner.min()), high=float(corner.max()))
+        matrix = matrices.matrix_image(
+            corner,
+            matrices.Axis(f"query: {query} of a clip"),
+            matrices.Axis(f"gallery: {target} of a clip"),
+            meaning="cosine; on the diagonal, of a clip with itself",
+            low=float(corner.min()),
+            high=float(corner.max()),
+        )
         shown = [panels.ImagePanel(f"{tag}/similarities", matrix)]
         if gallery.thumbnails is None:
             return shown
-        names, parts = self._names(gallery), []
+        captions = self._captions(gallery)
+        names = [texts[0] for texts in captions]
+        parts = [drawing.judgement_legend(RIGHT_MEANS, "another clip")]
         for row in range(min(self.config.num_pictures, len(gallery))):
             parts.append(_query_picture(query, row, gallery, names))
             for place, hit in enumerate(np.argsort(-similarities[row], kind="stable")[:TOP_SHOWN]):
-                color = drawing.RIGHT if hit == row else drawing.WRONG
-                line = f"{place + 1}. cosine {similarities[row, hit]:.2f}: {names[hit]}"
+                own = " (own clip)" if hit == row else ""
+                line = f"{place + 1}. cosine {similarities[row, hit]:.2f}: {names[hit]}{own}"
                 strip = drawing.clip_strip(gallery.thumbnails[hit], height_pixels=64)
-                parts.append(drawing.under(strip, [line], color=color))
+                is_right = names[row] in captions[hit] or names[hit] in captions[row]
+                parts.append(drawing.judged(strip, [line], is_right=is_right))
         return [*shown, panels.ImagePanel(f"{tag}/retrieved", drawing.stack(parts))]
 
     def _write_projector(
@@ -163,7 +175,7 @@ class RetrievalEvaluator(EmbeddingEvaluator):
             context.model_dir,
             f"{self.name}_{space}",
             kept.outputs[space].mean(axis=1),
-            self._names(kept),
+            [texts[0] for texts in self._captions(kept)],
             None if kept.thumbnails is None else kept.thumbnails[:, 0],
         )
 

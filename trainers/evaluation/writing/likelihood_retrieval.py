@@ -16,14 +16,19 @@ from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.model_inputs import batches, decoder_inputs
-from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.pictures import matrices, panels
 from trainers.evaluation.places.retrieval import KS, retrieval_chance, retrieval_names
 from trainers.evaluation.writing import text_probabilities
 from trainers.evaluation.writing.asked_examples import require_prompts, usable_rows
 from trainers.tasks.base import Task
 
 PAIRS = ("text_to_video", "video_to_text")
-LIKELIHOODS = ("sum", "per_token", "gain")
+# What pairs may be ranked by, and what a number is then.
+LIKELIHOODS = {
+    "sum": "log probability of a caption for a picture",
+    "per_token": "log probability of a caption for a picture, by token",
+    "gain": "what a picture adds to a caption's log probability",
+}
 MATRIX_EXAMPLES = 32
 
 
@@ -91,7 +96,7 @@ class LikelihoodRetrievalEvaluator(Evaluator):
             scores = retrieval.retrieval_scores(of_queries, np.arange(len(targets)), ks=KS)
             named |= {f"{pair}_{key}": value for key, value in scores.items()}
         if self.config.num_pictures > 0:
-            self.write([_matrix(similarities)], context)
+            self.write([_matrix(similarities, self.config.likelihood)], context)
         return to_floats(named)
 
     def _gallery_texts(self) -> np.ndarray:
@@ -143,8 +148,14 @@ def adjusted(log_p: np.ndarray, lengths: np.ndarray, likelihood: str) -> np.ndar
     return log_p
 
 
-def _matrix(similarities: np.ndarray) -> panels.ImagePanel:
+def _matrix(similarities: np.ndarray, likelihood: str) -> panels.ImagePanel:
     corner = similarities[:MATRIX_EXAMPLES, :MATRIX_EXAMPLES]
-    image = drawing.similarity_image(corner, low=float(corner.min()), high=float(corner.max()))
-    lines = ["rows pictures, columns captions"]
-    return panels.ImagePanel("log_probabilities", drawing.under(image, lines))
+    image = matrices.matrix_image(
+        corner,
+        matrices.Axis("picture"),
+        matrices.Axis("caption"),
+        meaning=LIKELIHOODS[likelihood],
+        low=float(corner.min()),
+        high=float(corner.max()),
+    )
+    return panels.ImagePanel("log_probabilities", image)

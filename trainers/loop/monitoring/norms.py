@@ -5,15 +5,13 @@ import tensorflow as tf
 
 
 class ParameterNorms:
-    """Norm of the variables of each top-level part of the model, by the start of their paths."""
+    """Norm of the trainable variables of each part of the model; see `part_of`."""
 
     def __init__(self, model: keras.Model):
-        """Groups the trainable variables; nothing is computed yet."""
+        """Groups the variables; nothing is computed yet."""
         self._parts: dict[str, list[keras.Variable]] = {}
         for variable in model.trainable_variables:
-            names = variable.path.split("/")
-            part = names[1] if len(names) > 2 else names[0]
-            self._parts.setdefault(part, []).append(variable)
+            self._parts.setdefault(part_of(variable.path), []).append(variable)
         self._compute = tf.function(self._norms)
 
     def __call__(self) -> dict[str, float]:
@@ -27,3 +25,10 @@ class ParameterNorms:
     def _norms(self) -> tf.Tensor:
         parts = ([each.value.read_value() for each in part] for part in self._parts.values())
         return tf.stack([tf.linalg.global_norm(values) for values in parts])
+
+
+def part_of(path: str) -> str:
+    """The part of a model in which a variable lies: its tower or other layer, and the layer in
+    there, such as `language/encoder`; the one name alone where there is no layer in there."""
+    layers = path.split("/")[:-1] or [path]
+    return "/".join(layers[:2])

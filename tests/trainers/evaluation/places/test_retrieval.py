@@ -13,6 +13,8 @@ from tests.trainers.evaluation.planted import (
     unit_vectors,
 )
 from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.pictures import drawing
+from trainers.evaluation.places import retrieval
 from trainers.evaluation.places.retrieval import RetrievalConfig, RetrievalEvaluator
 
 CONTEXT = EvaluationContext(jit_compile=False)
@@ -117,6 +119,49 @@ def test_pictures_and_projector_files(plant, tmp_path):
     )
     labels = (tmp_path / "eval" / "retrieval_video_va.labels.tsv").read_text().splitlines()
     assert labels == [f"caption of clip {i}" for i in range(8)]
+
+
+def test_every_clip_of_the_same_caption_is_a_right_answer(plant, monkeypatch):
+    labels = np.array([0, 1, 2, 2])
+    classes = unit_vectors(10, seed=3)
+    plant(PlantedData(video=as_video(classes[labels]), text=captions_of(labels)))
+    captions = {0: ["zero"], 1: ["one"], 2: ["two", "zwei"], 3: ["zwei", "two"]}
+
+    def described(example_ids, input_config):
+        return [(f"clip {number}", captions[number]) for number in example_ids]
+
+    said = []
+
+    def judged(picture, lines, *, is_right):
+        said.append((lines[0], is_right))
+        return drawing.under(picture, lines)
+
+    monkeypatch.setattr(retrieval, "clip_captions", described)
+    under_test = evaluator(["text_to_video"], num_pictures=4)
+    model = InputsAreEmbeddings(classes)
+    monkeypatch.setattr(under_test, "write", lambda panels, context: shown.extend(panels))
+    shown = []
+    legends = []
+
+    def legend(*words):
+        legends.append(words)
+        return np.zeros((1, 1, 3), np.uint8)
+
+    monkeypatch.setattr(drawing, "judgement_legend", legend)
+    monkeypatch.setattr(drawing, "judged", judged)
+    monkeypatch.setattr(EvaluationContext, "shows", lambda self, count: count > 0)
+    under_test.evaluate(model, CONTEXT)
+    assert [panel.tag for panel in shown] == [
+        "text_to_video/similarities",
+        "text_to_video/retrieved",
+    ]
+    hits = [said[start : start + 3] for start in range(0, len(said), 3)]
+    assert [sum(right for _, right in three) for three in hits] == [1, 1, 2, 2]
+    for row, three in enumerate(hits):
+        best = [right for _, right in three[:2]]
+        assert best == ([True, False] if row < 2 else [True, True])
+        assert sum("(own clip)" in line for line, _ in three) == 1
+    assert legends == [(retrieval.RIGHT_MEANS, "another clip")]
 
 
 @pytest.mark.parametrize(

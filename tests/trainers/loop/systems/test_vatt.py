@@ -109,7 +109,8 @@ def test_the_whole_step_compiles(experiment):
     assert np.isfinite(losses(run)[2])
 
 
-@pytest.mark.parametrize("jit", ["false", pytest.param("true", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", ["false", "true"])
 def test_two_replicas_equal_one(experiment, jit):
     quiet = [
         "task.model.video.drop_token_rate=0",

@@ -10,11 +10,10 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from tests.trainers.evaluation.planted import PlantedData, as_video, captions_of, inputs
-from tests.trainers.evaluation.test_panels import picture_of, written
+from tests.trainers.evaluation.test_panels import found, picture_of, written
 from trainers.evaluation.context import EvaluationContext
-from trainers.evaluation.pictures import drawing
+from trainers.evaluation.pictures import matrices
 from trainers.tasks.imp.evaluators.expert_usage import (
-    ROW_PIXELS,
     ExpertUsageConfig,
     ExpertUsageEvaluator,
     layer_usage,
@@ -103,9 +102,9 @@ def test_numbers_by_layer_and_modality(plant, tmp_path):
         f"experts/layer{n}/{field}" for n in (0, 1) for field in ("probability", "share")
     }
     share = picture_of(pictures["experts/layer0/share"])
-    cells = share[: 4 * ROW_PIXELS : ROW_PIXELS, : 3 * ROW_PIXELS : ROW_PIXELS]
     values = np.array([[1 / 3] * 3, [1 / 3] * 3, [1, 0, 0], [1 / 3] * 3])
-    np.testing.assert_array_equal(cells, drawing.colorize(values))
+    size = matrices.cell_pixels(values.shape)
+    assert found(share, matrices.matrix_cells(values, size, low=0.0, high=1.0))
 
 
 def test_padding_and_rows_without_a_modality_do_not_count(plant):

@@ -72,6 +72,23 @@ class AudioPart(InputPart):
             )
         return ""
 
+    def held_fault(self, survey, dataset) -> str:
+        """Another sample rate, where records that nothing describes say it."""
+        audio = self.config
+        key = dataset.feature_names.get(contract.SAMPLE_RATE, contract.SAMPLE_RATE)
+        expected_hz = audio.sample_rate_hz * audio.sample_stride
+        if not survey.has(key) or survey.keys[key].content != "int64":
+            return ""
+        # Records without sound have a rate of 0.
+        rates_hz = {survey.keys[key].lowest, survey.keys[key].highest} - {0.0, float(expected_hz)}
+        if not rates_hz:
+            return ""
+        return (
+            f"sound is stored at {max(rates_hz):.0f} Hz and the input asks for sample_rate_hz "
+            f"{audio.sample_rate_hz} times sample_stride {audio.sample_stride}; change one of them,"
+            " or preprocess with --sample_rate_hz"
+        )
+
     def specs(self, batch_size: int) -> dict[str, tf.TensorSpec]:
         """The samples and their mask."""
         shape = self.with_views(self.config.num_samples)

@@ -35,7 +35,7 @@ class LabelsPart(InputPart):
 
     def present(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
         """Rows with at least one label."""
-        return (batch["label"] >= 0).any(axis=1)
+        return np.any(batch["label"] >= 0, axis=1)
 
     def faults(self, batch: Mapping[str, np.ndarray], num_classes: int) -> list[str]:
         """Classes that there are not."""

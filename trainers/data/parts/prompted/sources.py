@@ -8,7 +8,7 @@ from beam_pipelines.record.survey import Survey, survey
 from mm_models.errors import UserError
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from mm_models.text.templates import Templates, load_templates
-from trainers.data.config import DatasetConfig, InputConfig
+from trainers.data.config import InputConfig
 from trainers.data.parts.prompted.builder import Filters, PromptBuilder
 from trainers.data.parts.prompted.facts import RecordFacts, read_facts
 from trainers.data.parts.prompted.rates import task_weights
@@ -16,8 +16,8 @@ from trainers.data.parts.prompted.scene import sampled_frames, see
 from trainers.data.parts.prompted.validation import check_templates, open_tokenizer
 from trainers.data.reading.index import CorruptRecord, RecordIndex
 
-# Records looked at before training, to find out that a data set lacks what a task needs.
-_PROBED = 48
+# Records looked at before training, and those before a data set is said to lack what a task needs.
+_PROBED = (48, 1024)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,31 +131,34 @@ def _sources(config: InputConfig, indexes: list[RecordIndex]) -> list[TaskSource
 
 def _probe(opened: PromptedSources, indexes: list[RecordIndex], name: str) -> None:
     """Raises UserError for a task and data set of which no looked-at record makes an example."""
-    contents: dict[int, list[bytes]] = {}
+    samples: dict[tuple[int, int], list[bytes]] = {}
+
+    def sample(dataset: int, count: int) -> list[bytes]:
+        if (dataset, count) not in samples:
+            samples[dataset, count] = _sample(indexes[dataset], count)
+        return samples[dataset, count]
+
     for source in opened.sources:
-        builder = opened.builders[source.task]
-        filters = opened.filters[source.dataset]
-        if source.dataset not in contents:
-            contents[source.dataset] = _sample(indexes[source.dataset])
-        sample = [opened.facts(source, content) for content in contents[source.dataset]]
-        scenes = (see(facts, opened.frames(facts, 0.0, training=False)) for facts in sample)
-        if not any(
-            builder.options(facts, scene, filters)
-            for facts, scene in zip(sample, scenes, strict=True)
-        ):
-            dataset = list(opened.config.datasets.items())[source.dataset]
-            held = survey(contents[source.dataset])
-            raise UserError(_lacking(opened, builder, filters, dataset, held, name))
+        if any(_serves(opened, source, sample(source.dataset, count)) for count in _PROBED):
+            continue
+        held = survey(sample(source.dataset, max(_PROBED)))
+        raise UserError(_lacking(opened, source, held, name))
 
 
-def _lacking(
-    opened: PromptedSources,
-    builder: PromptBuilder,
-    filters: Filters,
-    dataset: tuple[str, DatasetConfig],
-    held: Survey,
-    name: str,
-) -> str:
+def _serves(opened: PromptedSources, source: TaskSource, contents: list[bytes]) -> bool:
+    """Whether the source makes an example of one of the records."""
+    builder, filters = opened.builders[source.task], opened.filters[source.dataset]
+    for content in contents:
+        facts = opened.facts(source, content)
+        scene = see(facts, opened.frames(facts, 0.0, training=False))
+        if builder.options(facts, scene, filters):
+            return True
+    return False
+
+
+def _lacking(opened: PromptedSources, source: TaskSource, held: Survey, name: str) -> str:
+    builder, filters = opened.builders[source.task], opened.filters[source.dataset]
+    dataset = list(opened.config.datasets.items())[source.dataset]
     task = opened.config.prompted.tasks[builder.name]
     needs = sorted(builder.template.facts)
     chosen = {
@@ -172,9 +175,9 @@ def _lacking(
     )
 
 
-def _sample(index: RecordIndex) -> list[bytes]:
+def _sample(index: RecordIndex, count: int) -> list[bytes]:
     """Records spread over a data set; damaged ones are left to the reader."""
-    numbers = np.unique(np.linspace(0, index.num_records - 1, _PROBED).astype(int))
+    numbers = np.unique(np.linspace(0, index.num_records - 1, count).astype(int))
     found = []
     for number in numbers.tolist():
         try:

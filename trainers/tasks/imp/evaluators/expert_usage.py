@@ -15,10 +15,13 @@ from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import ShownExamplesConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.model_inputs import batches, model_inputs, source
-from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.pictures import drawing, matrices, panels
 from trainers.tasks.base import Task
 
-ROW_PIXELS = 24
+MEANINGS = {
+    "probability": "mean probability that the router gives an expert",
+    "share": "share of the routed tokens that an expert gets",
+}
 
 
 MEASURES = ("entropy", "left_behind", "confidence")
@@ -166,23 +169,23 @@ def usage_panels(usage: Mapping[str, list[LayerUsage]]) -> list[panels.Panel]:
     """Two heat maps per expert layer, of every input (by name) by every expert."""
     rows, shown = list(usage), []
     for number, layers in enumerate(zip(*usage.values(), strict=True)):
-        for field in ("probability", "share"):
+        for field in MEANINGS:
             values = np.stack([getattr(layer, field) for layer in layers])
             lines = [
                 f"{row}: {' '.join(f'{value:.2f}' for value in numbers)}"
                 for row, numbers in zip(rows, values, strict=True)
             ]
-            picture = heat_map(values, high=max(float(values.max()), 1e-9))
-            legend = [f"{field} by expert (left to right), dark 0, bright {values.max():.2f}"]
-            image = drawing.under(picture, legend + lines)
+            picture = matrices.matrix_image(
+                values,
+                matrices.Axis("input", rows),
+                matrices.Axis("expert"),
+                meaning=MEANINGS[field],
+                low=0.0,
+                high=float(values.max()),
+            )
+            image = drawing.under(picture, lines)
             shown.append(panels.ImagePanel(f"layer{number}/{field}", image))
     return shown
-
-
-def heat_map(values: np.ndarray, *, high: float) -> np.ndarray:
-    """uint8[rows, columns, 3] in big cells, of float[rows, columns]; 0 is dark, `high` bright."""
-    cells = drawing.colorize(values / high)
-    return cells.repeat(ROW_PIXELS, axis=0).repeat(ROW_PIXELS, axis=1)
 
 
 def _added(before: list[dict], now: list[dict]) -> list[dict]:

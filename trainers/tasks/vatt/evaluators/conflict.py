@@ -172,14 +172,13 @@ class ConflictEvaluator(Evaluator):
         shown: list[panels.Panel] = []
         for tag, rows in (("most", order[:count]), ("least", order[::-1][:count])):
             infos = examples.describe(clips.example_ids[rows].tolist(), self.config.input)
-            strips = []
+            strips = [drawing.judgement_legend("as recorded", "with planted noise")]
             for row, info in zip(rows, infos, strict=True):
                 lines = [f"{name} cosine {cosines[row]:.2f}", *truth(info, self.config.input)]
                 wrong = any(planted_noise(info, self.config.input))
-                color = drawing.WRONG if wrong else drawing.RIGHT
                 strip = drawing.clip_strip(clips.thumbnails[row])
-                strips.append(drawing.under(strip, lines, color=color))
-            if strips:
+                strips.append(drawing.judged(strip, lines, is_right=not wrong))
+            if strips[1:]:
                 shown.append(panels.ImagePanel(f"{tag}_conflicting", drawing.stack(strips)))
         return shown
 

@@ -1,0 +1,65 @@
+"""Runs a pipeline to its end on any runner, and shows how far it is."""
+
+import contextlib
+import functools
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.runners.runner import PipelineState
+
+from beam_pipelines.pipelines import worker_progress
+from beam_pipelines.pipelines.job_errors import job_errors
+from mm_models.errors import UserError
+from mm_models.progress import ProgressBar
+
+_FILE_POLL_SECONDS = 0.5
+_JOB_POLL_SECONDS = 10.0
+
+
+def run_job(pipeline: beam.Pipeline) -> None:
+    """Runs a job and looks at the state it ends in, before anybody looks at its results.
+
+    Raises:
+        UserError: whatever the runner raises, and every end but a good one.
+    """
+    with job_errors():
+        _finish(pipeline.run())
+
+
+def run_watched_job(
+    pipeline: beam.Pipeline, num_items: int, total_bytes: int, progress_folder: str
+) -> None:
+    """`run_job` that shows the items done.
+
+    Args:
+        pipeline: its workers report by `WorkerProgress`.
+        num_items, total_bytes: of the whole job; no bytes where they are unknown.
+        progress_folder: where workers of this machine write; empty for workers elsewhere, whose
+            counters the runner is asked for.
+    """
+    progress = ProgressBar(num_items, "items")
+    with job_errors():
+        if progress_folder:
+            counts = functools.partial(worker_progress.counts_of_files, progress_folder)
+            with worker_progress.watched(counts, total_bytes, progress, _FILE_POLL_SECONDS):
+                _finish(pipeline.run())
+            return
+        result = pipeline.run()
+        counts = functools.partial(worker_progress.counts_of_job, result)
+        with worker_progress.watched(counts, total_bytes, progress, _JOB_POLL_SECONDS):
+            _finish(result)
+
+
+def _finish(result: Any) -> None:
+    try:
+        state = result.wait_until_finish() or result.state
+    except KeyboardInterrupt:
+        # Its work folder goes with this process, so the job may not go on elsewhere.
+        with contextlib.suppress(NotImplementedError):
+            result.cancel()
+        raise
+    if state != PipelineState.DONE:
+        raise UserError(
+            f"the job ended in the state {state}, so nothing was written; its runner's log says "
+            "why (for Dataflow, the job's page)"
+        )
