@@ -1,6 +1,7 @@
 """Jobs on runners of any kind: options, ends, errors that pass, and what is read and sent."""
 
 import errno
+import gc
 import os
 import pathlib
 import subprocess
@@ -97,6 +98,7 @@ def test_a_job_ends_where_a_store_does_not_answer(store, no_pauses, capsys):
     said = capsys.readouterr().err
     assert "item 2: memory://bucket/in/2.mp4 cannot be read" in said and "run again" in said
     assert "Traceback" not in said and "while running" not in said
+    gc.collect()
     assert not written()
 
 
@@ -202,8 +204,7 @@ def test_the_state_of_a_job_is_looked_at_before_its_results(store, capsys):
 
 def test_a_job_is_cancelled_with_the_command(store):
     stand_in_runners.CANCELLED.clear()
-    with pytest.raises(KeyboardInterrupt):
-        preprocess(f"--runner={RUNNERS}.InterruptedRunner")
+    assert preprocess(f"--runner={RUNNERS}.InterruptedRunner") == 130
     assert stand_in_runners.CANCELLED == [True]
     assert not written()
 
