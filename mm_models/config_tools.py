@@ -9,6 +9,27 @@ from typing import Any, NamedTuple
 _REMEDY = "remedy where the file is missing"
 
 
+@dataclasses.dataclass(frozen=True)
+class ResumeRules:
+    """What becomes of a run that resumes with other values of a config's fields.
+
+    A config states them as its attribute `resume`, without an annotation. A field that they do not
+    name refuses: its checkpoint belongs to another experiment. Where a field holds configs, a rule
+    for it is one for all that is in them; without one, theirs hold.
+
+    Attributes:
+        noted: the run goes on, with other results, and says so.
+        allowed: the run goes on, and nothing that is learned changes.
+        switched: numbers that are noted, but refuse where one of the two values is 0, which is off.
+        unordered: mappings by name whose order means nothing.
+    """
+
+    noted: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    switched: tuple[str, ...] = ()
+    unordered: tuple[str, ...] = ()
+
+
 def fill(config: Any, values: Mapping[str, Any]) -> Any:
     """A copy of a dataclass in which those of `values` stand whose fields are null."""
     missing = {name: value for name, value in values.items() if getattr(config, name) is None}

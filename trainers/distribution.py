@@ -111,6 +111,20 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return strategy.extended.should_checkpoint
 
 
+def agreement(strategy: tf.distribute.Strategy) -> Callable[[bool], bool] | None:
+    """Whether any worker says so: a function that all workers call together; None with one
+    process."""
+    if is_single(strategy) or strategy.cluster_resolver is None:
+        return None
+
+    @tf.function
+    def count(flag: tf.Tensor) -> tf.Tensor:
+        per_replica = strategy.run(tf.identity, args=(flag,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+
+    return lambda flag: float(count(tf.constant(float(flag)))) > 0
+
+
 def gather(value: tf.Tensor) -> tf.Tensor:
     """Concatenates every replica's `value` along the batch axis, differentiably.
 

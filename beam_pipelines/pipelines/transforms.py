@@ -53,11 +53,15 @@ class ProcessLines(beam.DoFn):
         self._staging = StagingFile(files.join(self._work_folder, "staged"))
 
     def process(self, lines: Iterable[LineText]) -> Iterator[Any]:
-        for line in lines:
-            item = manifest.parse_line(line.text)
-            outcome = self._processor.process(item, is_duplicate=line.is_duplicate)
-            yield from self._outputs(outcome)
-            self._progress.add(line.media_bytes)
+        try:
+            for line in lines:
+                item = manifest.parse_line(line.text)
+                outcome = self._processor.process(item, is_duplicate=line.is_duplicate)
+                yield from self._outputs(outcome)
+                self._progress.add(line.media_bytes)
+        except BaseException:
+            self._staging.discard()
+            raise
 
     def _outputs(self, outcome: ItemOutcome) -> Iterator[Any]:
         for clip in outcome.records:

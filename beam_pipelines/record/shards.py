@@ -110,6 +110,12 @@ class StagingFile:
             self._file.close()
             self._file = None
 
+    def discard(self) -> None:
+        """Removes the file: one left open would appear when it is collected, after its job."""
+        if self._file is not None:
+            self.close()
+            files.delete_file(self._path)
+
 
 @dataclasses.dataclass(frozen=True)
 class ShardInfo:

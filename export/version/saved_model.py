@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import secrets
 import shutil
 import tempfile
 
@@ -55,17 +56,20 @@ def export_version(
         tolerance: largest difference from the checkpoint, of numbers beyond 1 relative to them.
 
     Raises:
-        UserError: the version exists, the folder cannot be written, or the proof fails.
+        UserError: the version exists or appears meanwhile, the folder cannot be written, or the
+            proof fails.
     """
     version = check_target(base_path, version)
     remote = "://" in base_path
     parent = tempfile.mkdtemp(prefix="mmstack-export-") if remote else base_path
-    work = os.path.join(parent, f"{layout.TEMPORARY_PREFIX}{version}-{os.getpid()}")
+    work = os.path.join(parent, f"{layout.TEMPORARY_PREFIX}{version}-{secrets.token_hex(16)}")
     try:
         info = _write(signatures, work, name, batching or BatchingParameters())
         proof = validate.prove(work, info.op_libraries, tolerance)
         size_bytes = sum(file.stat().st_size for file in _files(work))
         target = os.path.join(base_path, str(version))
+        if tf.io.gfile.exists(target):
+            raise UserError(f"{target} was written by another export meanwhile; run it again")
         if remote:
             publish(work, base_path, version)
         else:
@@ -81,7 +85,7 @@ def check_target(base_path: str, version: int | None) -> int:
     Raises:
         UserError: the version exists, or the folder cannot be made or written.
     """
-    probe = os.path.join(base_path, f"{layout.TEMPORARY_PREFIX}probe-{os.getpid()}")
+    probe = os.path.join(base_path, f"{layout.TEMPORARY_PREFIX}probe-{secrets.token_hex(16)}")
     try:
         tf.io.gfile.makedirs(base_path)
         names = tf.io.gfile.listdir(base_path)

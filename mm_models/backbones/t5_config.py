@@ -84,6 +84,8 @@ class T5Config:
             inside them.
     """
 
+    resume = config_tools.ResumeRules(allowed=("rematerialize",))
+
     size: str = "mt5_small"
     width: int | None = None
     num_encoder_layers: int | None = None

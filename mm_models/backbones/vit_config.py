@@ -61,6 +61,8 @@ class VitConfig:
             inside them.
     """
 
+    resume = config_tools.ResumeRules(allowed=("rematerialize",))
+
     size: str = "base"
     width: int | None = None
     depth: int | None = None

@@ -156,6 +156,8 @@ class ImpConfig:
             inside them.
     """
 
+    resume = config_tools.ResumeRules(allowed=("rematerialize",))
+
     size: str = "imp_b"
     num_layers: int | None = None
     dim: int | None = None

@@ -255,3 +255,19 @@ def test_a_heat_map_without_a_picture_is_a_picture_itself():
     found = answers.collect({"s": doc}, {"s": {"map": np.eye(3, dtype=np.float32)}}, None)
     shown = media_files.picture_pixels(found.files["s.map.png"])
     assert shown[..., 0].tolist() == np.round(np.eye(3) * 0.7 * 255).tolist()
+
+
+def test_of_two_exports_of_one_version_the_second_is_told(tmp_path, monkeypatch):
+    prove = saved_model.validate.prove
+
+    def prove_slowly(*args):
+        proof = prove(*args)
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "saved_model.pb").write_bytes(b"another's")
+        return proof
+
+    monkeypatch.setattr(saved_model.validate, "prove", prove_slowly)
+    with pytest.raises(UserError, match="1 was written by another export meanwhile"):
+        saved_model.export_version(Sketch(), str(tmp_path), name="sketch")
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    assert (tmp_path / "1" / "saved_model.pb").read_bytes() == b"another's"

@@ -6,8 +6,6 @@ the toy.
 """
 
 import dataclasses
-import hashlib
-import json
 import sys
 
 import keras
@@ -34,6 +32,7 @@ class ToyTaskConfig:
     batch_norm: bool = False
     dropout_rate: float = 0.0
     nan_from_step: int = -1
+    large_from_step: int = -1
     vocabulary: str = travelling_file("make it with `mmstack vocabulary`")
 
 
@@ -82,9 +81,12 @@ class ToyTask(Task):
             losses = tf.reduce_logsumexp(logits, -1) - positive
         else:
             losses = tf.reduce_sum(tf.square(left - right), -1)
-        if self.config.nan_from_step >= 0:
-            bad = batch["step"] >= self.config.nan_from_step
-            losses *= tf.where(bad, float("nan"), 1.0)
+        for first, factor in (
+            (self.config.large_from_step, 1e3),
+            (self.config.nan_from_step, float("nan")),
+        ):
+            if first >= 0:
+                losses *= tf.where(batch["step"] >= first, factor, 1.0)
         loss = Term(tf.reduce_sum(losses * weight), tf.reduce_sum(weight))
         margin = Term(tf.reduce_sum(tf.abs(left[:, 0])), tf.cast(tf.shape(left)[0], tf.float32))
         return StepTerms(loss, {"margin": margin})
@@ -100,6 +102,9 @@ class ToyDistance(Evaluator):
     """Brought by the toy systems, as `kind: toy_distance`."""
 
     config_class = EvaluatorConfig
+
+    def metric_names(self):
+        return {"distance", "step"}
 
     def evaluate(self, model, context) -> dict[str, float]:
         batch = host_batch(32, seed=99, step=0)
@@ -165,9 +170,8 @@ class ToyInputs:
         }
         return tf.data.Dataset.from_generator(generate, output_signature=spec)
 
-    def fingerprint(self, input_config) -> str:
-        text = json.dumps(dataclasses.asdict(input_config), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+    def contents(self, input_config) -> dict[str, str]:
+        return {"batches": f"endless ones of {DIM} numbers"}
 
     def check(self, input_config, name, *, seed, num_classes):
         return [f"  rows {input_config.batch_size}"]
@@ -205,7 +209,12 @@ def _train(args) -> int:
 
     config = load_config(args.config_file, train.overrides_of(args))
     return run_experiment(
-        config, mode=args.mode, model_dir=args.model_dir, dry=args.dry_run, inputs=ToyInputs()
+        config,
+        mode=args.mode,
+        model_dir=args.model_dir,
+        dry=args.dry_run,
+        from_step=args.from_step,
+        inputs=ToyInputs(),
     )
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from trainers.commands import flags
+from trainers.loop import preemption
 
 _EPILOG = (
     "exit codes: 0 done, 2 a mistake in the call or config, 42 asked to stop and saved (SIGTERM or "
@@ -20,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="train_and_eval",
         choices=("train", "eval", "train_and_eval", "continuous_eval"),
     )
+    parser.add_argument(
+        "--from_step",
+        type=int,
+        help="go back to the checkpoint of this step; newer ones are renamed to left-…; the same "
+        "command resumes",
+    )
     flags.add_overrides(parser)
     parser.add_argument("--tpu", default="", help="name or address of a TPU, or local")
     parser.add_argument("--distribution_strategy", default="", help="overrides the runtime's")
@@ -32,11 +39,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Loads the experiment and runs it; raises UserError for mistakes."""
-    from trainers.config.loading import load_config
-    from trainers.loop.modes import run_experiment
+    stop = preemption.StopSignal()
+    with stop.listening():
+        try:
+            # Loading TensorFlow takes seconds.
+            with stop.interrupting():
+                from trainers.config.loading import load_config
+                from trainers.loop.modes import run_experiment
 
-    config = load_config(args.config_file, overrides_of(args))
-    return run_experiment(config, mode=args.mode, model_dir=args.model_dir, dry=args.dry_run)
+                config = load_config(args.config_file, overrides_of(args))
+            return run_experiment(
+                config,
+                mode=args.mode,
+                model_dir=args.model_dir,
+                dry=args.dry_run,
+                from_step=args.from_step,
+                stop=stop,
+            )
+        except preemption.StopRequested:
+            return preemption.leave()
 
 
 def overrides_of(args: argparse.Namespace) -> list[str]:

@@ -198,10 +198,22 @@ def _check_trainer(trainer: TrainerConfig) -> None:
         trainer.checkpoint.best_mode, ("max", "min"), "trainer.checkpoint.best_mode"
     )
     checks.check_choice(trainer.nan_gradients, ("stop", "zero"), "trainer.nan_gradients")
+    _check_nan_limit(trainer)
     if trainer.evaluation.early_stopping_patience and not trainer.checkpoint.best_metric:
         raise UserError(
             "trainer.evaluation.early_stopping_patience needs trainer.checkpoint.best_metric; name "
             "the metric to watch, such as eval/zero_shot/top1"
+        )
+
+
+def _check_nan_limit(trainer: TrainerConfig) -> None:
+    limit, default = trainer.nan_gradients_limit, TrainerConfig.nan_gradients_limit
+    checks.check_at_least(limit, 0, "trainer.nan_gradients_limit")
+    if trainer.nan_gradients != "zero" and limit != default:
+        raise UserError(
+            f"trainer.nan_gradients_limit is {limit}, but trainer.nan_gradients is "
+            f"{trainer.nan_gradients!r}, which tolerates none; set it to zero, or leave the limit "
+            "out"
         )
 
 

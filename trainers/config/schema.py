@@ -6,6 +6,7 @@
 import dataclasses
 from typing import Any
 
+from mm_models.config_tools import ResumeRules
 from trainers.data.config import InputConfig
 from trainers.evaluation.config import EvaluatorConfig
 from trainers.optimization.config import OptimizerConfig
@@ -20,6 +21,8 @@ class EmaConfig:
         warmup: use min(decay, (1 + step) / (10 + step)), so that early averages follow the weights.
     """
 
+    resume = ResumeRules(noted=("warmup",), switched=("decay",))
+
     decay: float = 0.0
     warmup: bool = True
 
@@ -30,11 +33,14 @@ class CheckpointConfig:
 
     Attributes:
         interval_steps: steps between checkpoints; one is always written at the end.
-        keep: newest checkpoints kept.
+        keep: checkpoints kept, the newest and, of two or more, the last one before a loss left its
+            band (trainers/loop/monitoring/loss_watch.py).
         best_metric: metric whose best checkpoint is kept in `best/`, as it is logged, such as
             `eval/zero_shot/top1`; empty: none.
         best_mode: `max` or `min`.
     """
+
+    resume = ResumeRules(noted=("best_metric", "best_mode"), allowed=("interval_steps", "keep"))
 
     interval_steps: int = 1000
     keep: int = 3
@@ -54,6 +60,11 @@ class EvaluationConfig:
         poll_seconds: pause between looks for a new checkpoint.
         timeout_seconds: give up when no new checkpoint has come for so long.
     """
+
+    resume = ResumeRules(
+        noted=("early_stopping_patience", "early_stopping_min_delta"),
+        allowed=("interval_steps", "poll_seconds", "timeout_seconds"),
+    )
 
     interval_steps: int = 0
     early_stopping_patience: int = 0
@@ -100,6 +111,8 @@ class AlternationConfig:
             example; otherwise a step compiles where it first comes.
     """
 
+    resume = ResumeRules(allowed=("multi_step", "warm_up"))
+
     sampler: str = "proportional"
     refresh_steps: int = 100
     floor_share: float = 0.2
@@ -121,7 +134,15 @@ class TrainerConfig:
             memory. Contrastive negatives are those of one part. Streams may have their own.
         nan_gradients: `stop` ends the run at the first non-finite loss or gradient; `zero` replaces
             non-finite gradient entries by 0, counts them and goes on.
+        nan_gradients_limit: of `zero`: the most of a stream's last 100 steps that may have had such
+            a loss or gradient; one more ends the run.
     """
+
+    resume = ResumeRules(
+        noted=("train_steps", "nan_gradients"),
+        allowed=("steps_per_loop", "nan_gradients_limit", "summaries"),
+        unordered=("optimizers",),
+    )
 
     train_steps: int = 1000
     steps_per_loop: int = 10
@@ -129,6 +150,7 @@ class TrainerConfig:
     optimizers: dict[str, OptimizerConfig] = dataclasses.field(default_factory=dict)
     accumulation_steps: int = 1
     nan_gradients: str = "stop"
+    nan_gradients_limit: int = 10
     alternation: AlternationConfig = dataclasses.field(default_factory=AlternationConfig)
     ema: EmaConfig = dataclasses.field(default_factory=EmaConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
@@ -154,6 +176,11 @@ class RuntimeConfig:
         peak_flops_per_second: of one device, for model FLOPs utilisation; 0 measures a matrix
             product.
     """
+
+    resume = ResumeRules(
+        noted=("distribution_strategy", "num_virtual_devices", "mixed_precision", "jit_compile"),
+        allowed=("tpu", "deterministic", "num_threads", "peak_flops_per_second"),
+    )
 
     distribution_strategy: str = "one_device"
     num_virtual_devices: int = 0
@@ -208,6 +235,8 @@ class InitializeConfig:
             variable.
     """
 
+    resume = ResumeRules(allowed=("may_be_new", "may_be_left_over"))
+
     model_dir: str | None = None
     part: str = ""
     checkpoint: str = "latest"
@@ -232,6 +261,10 @@ class ExperimentConfig:
         trainer: TrainerConfig.
         runtime: RuntimeConfig.
     """
+
+    resume = ResumeRules(
+        noted=("evaluators",), allowed=("name",), unordered=("streams", "initialize")
+    )
 
     name: str = ""
     task: Any = None

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+from mm_models.config_tools import ResumeRules
 from mm_models.errors import UserError
 from trainers import registry
 from trainers.data.parts.part_config import InputPartConfig
@@ -34,6 +35,13 @@ class DatasetConfig:
         share_seed: another seed chooses other records.
     """
 
+    # Folders may move: what is in them is compared beside the config.
+    resume = ResumeRules(
+        noted=("caption_styles", "caption_languages", "corrupt_policy", "corrupt_share_limit"),
+        allowed=("path", "may_lack"),
+        unordered=("feature_names",),
+    )
+
     path: str = ""
     split: str = "train"
     weight: float = 1.0
@@ -57,6 +65,8 @@ class SharedInputConfig:
         prefetch_batches: batches prepared ahead.
         num_parallel_calls: batches decoded at the same time; 0 takes one per core.
     """
+
+    resume = ResumeRules(allowed=("prefetch_batches", "num_parallel_calls"))
 
     datasets: dict[str, DatasetConfig] = dataclasses.field(default_factory=dict)
     batch_size: int = 64

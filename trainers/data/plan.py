@@ -1,4 +1,4 @@
-"""What a stream will read, in words, and the identity of its order."""
+"""What a stream will read, in words, and what its data sets hold."""
 
 import dataclasses
 import hashlib
@@ -7,7 +7,7 @@ from typing import Any
 
 from trainers.data.config import InputConfig
 from trainers.data.opening import OpenedInput, open_indexes
-from trainers.data.parts.base import batch_specs, build_parts
+from trainers.data.parts.base import batch_specs
 from trainers.data.validation import validate
 
 
@@ -85,34 +85,25 @@ def plan(input_config: InputConfig, name: str = "input") -> DataPlan:
     )
 
 
-def input_fingerprint(input_config: InputConfig) -> str:
-    """A hash of what defines the order of examples; equal hashes resume exactly.
+def input_contents(input_config: InputConfig) -> dict[str, str]:
+    """What the data sets hold, by name, in words with a hash; with an equal config, equal ones have
+    the same order of examples.
 
-    It covers the names, weights, shares and shards (files and sizes, not folders) of the data sets,
-    the batch size, and what parts add. Folders may move, and sampling and decoding may change,
-    without touching the order.
+    It covers the shards, by file names and sizes: folders may move.
 
     Raises:
         UserError: as `plan` does.
     """
     validate(input_config)
-    datasets = {}
-    indexes = open_indexes(input_config)
-    for (name, dataset), index in zip(input_config.datasets.items(), indexes, strict=True):
+    contents = {}
+    for name, index in zip(input_config.datasets, open_indexes(input_config), strict=True):
         shards = [
             (shard.path.rsplit("/", 1)[-1], shard.num_records, int(shard.offsets[-1]))
             for shard in index.shards
         ]
-        datasets[name] = {"weight": float(dataset.weight), "shards": shards}
-        # The seed of a share says nothing of a whole data set.
-        if dataset.share < 1:
-            datasets[name]["share"] = [float(dataset.share), dataset.share_seed]
-    content = {"batch_size": input_config.batch_size, "datasets": list(datasets.items())}
-    for name, part in build_parts(input_config).items():
-        identity = part.order_identity()
-        if identity is not None:
-            content[name] = identity
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+        digest = hashlib.sha256(json.dumps(shards).encode()).hexdigest()[:16]
+        contents[name] = f"{index.num_records} records in {len(shards)} shards, {digest}"
+    return contents
 
 
 def _dataset_plans(opened: OpenedInput) -> list[DatasetPlan]:

@@ -2,6 +2,7 @@
 
 import abc
 import os
+from collections.abc import Collection
 from typing import ClassVar
 
 import keras
@@ -60,6 +61,11 @@ class Evaluator(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         """Scores by name."""
+
+    def metric_names(self) -> Collection[str] | None:
+        """Names that `evaluate` may report, with `*` for what the examples tell; None where nothing
+        is known of them."""
+        return None
 
     def chance(self) -> dict[str, float]:
         """Expected scores of random embeddings, for the metrics where that is known."""

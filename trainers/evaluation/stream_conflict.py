@@ -63,6 +63,9 @@ class StreamConflictEvaluator(Evaluator):
             for stream in self._streams
         }
 
+    def metric_names(self) -> set[str]:
+        return {f"cosine/{a}_vs_{b}" for a, b in itertools.combinations(self._streams, 2)}
+
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         found = {name: self._mean_gradients(name, model, context) for name in self._streams}
         cosines = {

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -60,13 +60,13 @@ def path_of(folder: str, step: int) -> str:
     return os.path.join(folder, f"{NAME}-{step}")
 
 
-def read_verified_state(path: str) -> dict[str, Any]:
-    """The JSON part of a checkpoint, after every tensor's checksum was found right.
+def read_state(path: str, *, verify: bool) -> dict[str, Any]:
+    """The JSON part of a checkpoint, after every tensor's checksum was found right if `verify`.
 
     Raises whatever damaged files make the reader raise.
     """
     reader = tf.train.load_checkpoint(path)
-    for name in reader.get_variable_to_shape_map():
+    for name in reader.get_variable_to_shape_map() if verify else ():
         reader.get_tensor(name)
     return json.loads(reader.get_tensor(STATE_KEY))
 
@@ -107,47 +107,85 @@ class Checkpoints:
     ):
         """Touches no file."""
         self.folder = os.path.join(model_dir, "checkpoints")
-        self._best_folder = os.path.join(model_dir, "best")
+        self._model_dir, self._best_folder = model_dir, os.path.join(model_dir, "best")
         self._checkpoint, self._config, self._strategy = checkpoint, config, strategy
         self._report = report
         self._chief = distribution.is_chief(strategy)
         self._manager: tf.train.CheckpointManager | None = None
         self._best_manager: tf.train.CheckpointManager | None = None
 
-    def restore_latest(self, identity: Mapping[str, Any]) -> str | None:
-        """Resumes from the newest checkpoint that can be read; None when there is none.
+    def restore(self, state: RunState, task: type) -> str | None:
+        """Resumes from the newest checkpoint that can be read, or from that of `state.from_step`;
+        None when there is none.
 
-        A damaged one is renamed to `damaged-…`, its reason reported, and the one before it taken.
+        Newer ones are renamed: `damaged-…` where they cannot be read, with the reason reported, and
+        `left-…` where the run goes back behind them.
+
+        Args:
+            state: of this run, before its first step.
+            task: dataclass of the task's config.
 
         Raises:
-            UserError: a checkpoint of another experiment, or every checkpoint is damaged.
+            UserError: a checkpoint of another experiment, every checkpoint is damaged, or there is
+                none of that step.
         """
         if self._chief:
             for folder in (self.folder, self._best_folder):
                 for name in clean_leftovers(folder):
                     self._report(f"removed the leftover {os.path.join(folder, name)}")
+        damaged: dict[int, str] = {}
         steps = list_steps(self.folder)
-        for step in reversed(steps):
+        for step in reversed(self._candidates(steps, state)):
             path = path_of(self.folder, step)
-            # Verified first: a restore that fails half-way would leave half of its weights behind.
             try:
-                saved = read_verified_state(path)["identity"]
+                saved = read_state(path, verify=True)
             # Damaged files make the reader raise anything; each is reported and none is trusted.
             except Exception as error:
-                self._report(f"checkpoint {path} is damaged ({_reason(error)}); trying another")
-                if self._chief:
-                    self._set_aside(step)
+                _check_is_damage(error, path)
+                damaged[step] = _reason(error)
+                self._report(f"checkpoint {path} is damaged ({damaged[step]}); trying another")
                 continue
-            check_identity(identity, saved, path)
-            self.restore(path)
+            notes = check_identity(state.identity, saved["identity"], task, path)
+            self._load(path)
+            if self._chief:
+                self._set_aside(damaged, "damaged")
+                self._set_aside([each for each in steps if each > step], "left")
+            self._report(f"resumed from {path}" + "".join(f"\n  with {note}" for note in notes))
             return path
-        if steps:
-            raise UserError(
-                f"every checkpoint in {self.folder} is damaged; start again in another --model_dir"
-            )
+        self._refuse_damage(damaged)
         return None
 
-    def restore(self, path: str) -> None:
+    def _candidates(self, steps: Sequence[int], state: RunState) -> Sequence[int]:
+        """Steps that may be resumed from, ascending."""
+        wanted = state.from_step
+        if wanted is None:
+            return steps
+        if wanted not in steps:
+            raise UserError(
+                f"--from_step is {wanted}, but {self.folder} has checkpoints of the steps "
+                f"{list(steps)}; choose one of them"
+            )
+        with contextlib.suppress(Exception):
+            # A damaged one is reported when its turn comes.
+            newest = read_state(path_of(self.folder, steps[-1]), verify=False)
+            if (newest["from_step"], newest["config_yaml"]) == (wanted, state.config_yaml):
+                # The same command once more, after it was stopped.
+                return steps
+        return [step for step in steps if step <= wanted]
+
+    def _refuse_damage(self, damaged: Mapping[int, str]) -> None:
+        """Raises UserError when there are checkpoints, now or from an earlier start, but none that
+        can be read."""
+        renamed = tf.io.gfile.glob(os.path.join(self.folder, f"damaged-{NAME}-*.index"))
+        if damaged or renamed:
+            reasons = [f"step {step}: {reason}" for step, reason in damaged.items()]
+            raise UserError(
+                f"every checkpoint in {self.folder} is damaged "
+                f"({'; '.join(reasons) or 'and was set aside'}); put a sound copy back, or remove "
+                "that folder to start again at step 0, or give another --model_dir"
+            )
+
+    def _load(self, path: str) -> None:
         """Restores every object. Raises UserError when the model has changed."""
         with self._strategy.scope():
             status = self._checkpoint.restore(path)
@@ -159,32 +197,59 @@ class Checkpoints:
                     f"model's ({_reason(error)}); give another --model_dir"
                 ) from error
 
-    def _set_aside(self, step: int) -> None:
-        for name in tf.io.gfile.listdir(self.folder):
-            if name == f"{NAME}-{step}.index" or name.startswith(f"{NAME}-{step}.data-"):
-                source = os.path.join(self.folder, name)
-                target = os.path.join(self.folder, f"damaged-{name}")
+    def _set_aside(self, steps: Collection[int], why: str) -> None:
+        """Renames what belongs to `steps` to `<why>-…`, in the place of what was left before."""
+        if steps and why == "left":
+            for path in tf.io.gfile.glob(os.path.join(self.folder, f"{why}-{NAME}-*")):
+                tf.io.gfile.remove(path)
+        for step in steps:
+            for source in files_of(self.folder, step):
+                folder, name = os.path.split(source)
+                target = os.path.join(folder, f"{why}-{name}")
                 tf.io.gfile.rename(source, target, overwrite=True)
 
-    def save(self, step: int) -> str:
-        """Writes a checkpoint and drops those beyond `keep`; does nothing when `step` is saved
-        already."""
+    def has(self, step: int) -> bool:
+        """Whether there is a checkpoint of that step."""
+        return step in list_steps(self.folder)
+
+    def save(self, step: int, sound_step: int | None = None) -> None:
+        """Writes a checkpoint and drops those beyond `keep`.
+
+        Args:
+            step: names it.
+            sound_step: that of a checkpoint which is to be kept however old it is, where two or
+                more are.
+        """
         if self._manager is None:
-            self._manager = self._open(self.folder, self._config.keep)
-        if step not in list_steps(self.folder):
-            with self._writing(self.folder):
-                self._manager.save(checkpoint_number=step)
-        return path_of(self.folder, step)
+            self._manager = self._open(self.folder)
+        with self._writing(self.folder):
+            self._manager.save(checkpoint_number=step)
+            if self._chief:
+                self._drop_old(sound_step)
+
+    def _drop_old(self, sound_step: int | None) -> None:
+        """Leaves `keep` checkpoints, whatever run or process wrote them."""
+        steps, keep = list_steps(self.folder), self._config.keep
+        kept = steps[-keep:]
+        if sound_step in steps and sound_step not in kept and keep > 1:
+            kept = [sound_step, *kept[1:]]
+        for step in set(steps) - set(kept):
+            remove(self.folder, step)
 
     def save_best(self, step: int, metric: str, value: float) -> None:
         """Replaces the checkpoint in `best/` and describes it in `best/best.json`."""
         if self._best_manager is None:
-            self._best_manager = self._open(self._best_folder, 1)
+            self._best_manager = self._open(self._best_folder)
         with self._writing(self._best_folder):
             self._best_manager.save(checkpoint_number=step)
             if self._chief:
-                text = json.dumps({"step": step, "metric": metric, "value": value})
-                write_text(os.path.join(self._best_folder, "best.json"), text + "\n")
+                _describe_best(self._best_folder, step, metric, value)
+
+    def copy_best(self, step: int, metric: str, value: float) -> None:
+        """Does what `save_best` does from the checkpoint of `step`, where that was not done yet."""
+        if self._chief and read_best(self._best_folder).get("step") != step:
+            with self._writing(self._best_folder):
+                _copy(self._model_dir, step, metric, value)
 
     @contextlib.contextmanager
     def _writing(self, folder: str) -> Iterator[None]:
@@ -196,45 +261,101 @@ class Checkpoints:
                 "are intact: make room or rights there and start again"
             ) from error
 
-    def _open(self, folder: str, keep: int) -> tf.train.CheckpointManager:
+    def _open(self, folder: str) -> tf.train.CheckpointManager:
         if not self._chief:
             # Other workers take part in collective saving, but their copy is of no use.
             folder = tempfile.mkdtemp(prefix="mmstack-worker-")
-        elif steps := list_steps(folder):
-            # The pointer file may be stale or damaged; what is there decides what is kept.
-            paths = [path_of(folder, step) for step in steps]
-            tf.compat.v1.train.update_checkpoint_state(folder, paths[-1], paths)
+        elif tf.io.gfile.exists(pointer := os.path.join(folder, "checkpoint")):
+            # It may be stale or damaged, and is written anew with the next checkpoint.
+            tf.io.gfile.remove(pointer)
+        # What the chief keeps is decided here, by what is there.
+        keep = None if self._chief else 1
         return tf.train.CheckpointManager(
             self._checkpoint, folder, max_to_keep=keep, checkpoint_name=NAME
         )
+
+
+def files_of(folder: str, step: int) -> list[str]:
+    """Files of a checkpoint, its index last: without it the rest is a leftover."""
+    path = path_of(folder, step)
+    return [*sorted(tf.io.gfile.glob(f"{path}.data-*")), *tf.io.gfile.glob(f"{path}.index")]
+
+
+def remove(folder: str, step: int) -> None:
+    """Removes a checkpoint, its index first."""
+    for name in reversed(files_of(folder, step)):
+        tf.io.gfile.remove(name)
+
+
+def read_best(folder: str) -> dict[str, Any]:
+    """What `best.json` says; empty where there is none. Raises UserError for a damaged one."""
+    path = os.path.join(folder, "best.json")
+    if not tf.io.gfile.exists(path):
+        return {}
+    with tf.io.gfile.GFile(path, "r") as file:
+        text = file.read()
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({_reason(error)}); remove {folder}, and the next best checkpoint "
+            "makes it anew"
+        ) from error
 
 
 def copy_if_best(
     model_dir: str, step: int, scores: Mapping[str, float], config: CheckpointConfig
 ) -> None:
     """Copies the checkpoint of `step` into `best/` when its score beats the one described there."""
-    folder, metric = os.path.join(model_dir, "best"), config.best_metric
+    metric = config.best_metric
     if metric not in scores or not math.isfinite(scores[metric]):
         return
-    described = os.path.join(folder, "best.json")
-    if tf.io.gfile.exists(described):
-        with tf.io.gfile.GFile(described, "r") as file:
-            best = json.load(file)["value"]
-        if (scores[metric] <= best) if config.best_mode == "max" else (scores[metric] >= best):
+    best = read_best(os.path.join(model_dir, "best"))
+    if best.get("metric") == metric:
+        sign = 1.0 if config.best_mode == "max" else -1.0
+        if sign * scores[metric] <= sign * best["value"]:
             return
+    _copy(model_dir, step, metric, scores[metric])
+
+
+def _copy(model_dir: str, step: int, metric: str, value: float) -> None:
+    folder = os.path.join(model_dir, "best")
     tf.io.gfile.makedirs(folder)
-    source = path_of(os.path.join(model_dir, "checkpoints"), step)
-    # The index comes last: without it the rest is a leftover.
-    names = sorted(tf.io.gfile.glob(f"{source}.data-*")) + [f"{source}.index"]
-    for name in names:
+    for name in files_of(os.path.join(model_dir, "checkpoints"), step):
         target = os.path.join(folder, os.path.basename(name))
         tf.io.gfile.copy(name, f"{target}.tmp", overwrite=True)
         tf.io.gfile.rename(f"{target}.tmp", target, overwrite=True)
-    text = json.dumps({"step": step, "metric": metric, "value": scores[metric]})
-    write_text(described, text + "\n")
+    _describe_best(folder, step, metric, value)
+
+
+def _describe_best(folder: str, step: int, metric: str, value: float) -> None:
+    """Says which checkpoint `best/` holds, and removes those that it held before."""
+    text = json.dumps({"step": step, "metric": metric, "value": value})
+    write_text(os.path.join(folder, "best.json"), text + "\n")
     for other in set(list_steps(folder)) - {step}:
-        for name in tf.io.gfile.glob(f"{path_of(folder, other)}.*"):
-            tf.io.gfile.remove(name)
+        remove(folder, other)
+
+
+# What goes wrong with a disk, a network or a machine, and says nothing of the files.
+_PASSING = (
+    *(tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError),
+    *(tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError, tf.errors.CancelledError),
+    *(tf.errors.ResourceExhaustedError, OSError, MemoryError),
+)
+_PASSING_WORDS = re.compile(
+    "UNAVAILABLE|DEADLINE_EXCEEDED|PERMISSION_DENIED|UNAUTHENTICATED|RESOURCE_EXHAUSTED|"
+    "Permission denied|Too many open files|Input/output error"
+)
+
+
+def _check_is_damage(error: Exception, path: str) -> None:
+    """Raises UserError for an error that another try may not have, so that no sound checkpoint is
+    set aside for it."""
+    if isinstance(error, _PASSING) or _PASSING_WORDS.search(str(error)):
+        raise UserError(
+            f"checkpoint {path} cannot be read now ({_reason(error)}); look at the disk or the "
+            "rights, and start the same command again"
+        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -4,7 +4,7 @@ Experiments of a published size can so be looked at on a machine that has none o
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -72,9 +72,9 @@ class DeclaredInputs:
         specs = batch_specs(dataclasses.replace(input_config, batch_size=rows))
         return tf.data.Dataset.from_generator(lambda: iter(()), output_signature=specs)
 
-    def fingerprint(self, input_config: Any) -> str:
-        """That of the records."""
-        return self._inputs.fingerprint(input_config)
+    def contents(self, input_config: Any) -> Mapping[str, str]:
+        """What the data sets hold; nothing where they are absent."""
+        return {} if absent(input_config) else self._inputs.contents(input_config)
 
     def check(self, input_config: Any, name: str, *, seed: int, num_classes: int) -> list[str]:
         """What the first records and batch hold; nothing where there are none."""

@@ -1,7 +1,8 @@
-"""What makes two configs the same experiment, so that a checkpoint is only resumed by its own."""
+"""What a checkpoint's experiment was, so that it is resumed only where that means the same."""
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,12 +10,9 @@ import tensorflow as tf
 
 from mm_models.config_tools import with_travelling_files
 from mm_models.errors import UserError
-from trainers.config.schema import (
-    ExperimentConfig,
-    InitializeConfig,
-)
-
-_ALTERNATION = "trainer.alternation"
+from trainers.config.checks import accumulation_steps
+from trainers.config.schema import ExperimentConfig
+from trainers.loop.resuming.differences import NOTED, REFUSED, differences, on_resume
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -28,74 +26,69 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def identity_of(
-    config: ExperimentConfig, fingerprint: Callable[[Any], str]
-) -> dict[str, str | int | float | bool | list | None]:
-    """Every setting that may not change between a checkpoint and its resumption.
+    config: ExperimentConfig, contents: Callable[[Any], Mapping[str, str]]
+) -> dict[str, Any]:
+    """Every setting of a run, as a tree of plain values that a checkpoint keeps.
 
-    Steps, intervals, rates, evaluators and runtime may change; model, losses, data order, seed,
-    initial weights and the optimizers' variables may not.
+    It has what the config says, and where that stands for something else, that: the contents of
+    files that go with the run instead of their paths, what data sets hold beside their paths, the
+    parts that a batch is really cut into.
+
+    Args:
+        config: resolved experiment.
+        contents: of an input, what its data sets hold, by their names and parts.
     """
-    identity: dict[str, Any] = {"trainer.seed": config.trainer.seed}
-    identity["trainer.ema"] = config.trainer.ema.decay > 0
-    # A copied vocabulary is the same one.
-    task = with_travelling_files(config.task, _content)
-    identity |= flatten(dataclasses.asdict(task), "task.")
-    identity |= flatten(_alternation(config), f"{_ALTERNATION}.")
+    tree = dataclasses.asdict(with_travelling_files(config, _content))
+    del tree["trainer"]["accumulation_steps"]
     for name, stream in config.streams.items():
-        identity[f"streams.{name}.interval"] = stream.interval
-        identity[f"streams.{name}.weight"] = stream.weight
-        identity[f"streams.{name}.objective"] = stream.objective
-        identity[f"streams.{name}.input"] = fingerprint(stream.input)
-    for name, start in config.initialize.items():
-        if start.model_dir:
-            identity[f"initialize.{name}"] = _start(start)
-    for name, optimizer in config.trainer.optimizers.items():
-        field = f"trainer.optimizers.{name}"
-        identity[f"{field}.kind"] = optimizer.kind
-        for group_name, group in optimizer.groups.items():
-            identity[f"{field}.groups.{group_name}.pattern"] = group.pattern
-            identity[f"{field}.groups.{group_name}.frozen"] = group.frozen
-    return identity
+        tree["streams"][name]["accumulation_steps"] = accumulation_steps(config, name)
+        inputs = tree["streams"][name]["input"]
+        inputs["contents"] = dict(contents(stream.input))
+        for dataset in inputs["datasets"].values():
+            if dataset["share"] >= 1:
+                # It says nothing of a whole data set.
+                del dataset["share_seed"]
+    if config.trainer.alternation.sampler == "interval":
+        # The order of names in the config is that of a pass.
+        passes = [name for name, stream in config.streams.items() if stream.weight]
+        tree["trainer"]["alternation"]["passes"] = passes
+    tree["initialize"] = {
+        name: start for name, start in tree["initialize"].items() if start["model_dir"]
+    }
+    return json.loads(json.dumps(tree))
 
 
-def _start(source: InitializeConfig) -> str:
-    averages = "averages" if source.use_ema else "no averages"
-    experts = f", upcycled with noise {source.upcycle_noise}" if source.upcycle_experts else ""
-    part = f", {source.part}" if source.part else ""
-    return f"{source.model_dir}{part}, {source.checkpoint}, {averages}{experts}"
-
-
-def _alternation(config: ExperimentConfig) -> dict[str, Any]:
-    """The settings that decide which stream a step takes."""
-    sampler = config.trainer.alternation.sampler
-    settings: dict[str, Any] = {"sampler": sampler, "combine": config.trainer.alternation.combine}
-    if sampler in ("loss", "uncertainty"):
-        settings["refresh_steps"] = config.trainer.alternation.refresh_steps
-        settings["floor_share"] = config.trainer.alternation.floor_share
-    if sampler == "interval":
-        settings["passes"] = [name for name, stream in config.streams.items() if stream.weight]
-    return settings
-
-
-def check_identity(ours: Mapping[str, Any], saved: Mapping[str, Any], path: str) -> None:
-    """Raises UserError naming the first setting in which a checkpoint's experiment is another one.
+def check_identity(
+    ours: Mapping[str, Any], saved: Mapping[str, Any], task: type, path: str
+) -> list[str]:
+    """Compares a checkpoint's experiment with this one.
 
     Args:
         ours, saved: from `identity_of`, of this run and in the checkpoint.
+        task: dataclass of the task's config.
         path: what errors call the checkpoint.
+
+    Returns:
+        What changes results and may be changed, as lines such as `trainer.seed 0 → 9`.
+
+    Raises:
+        UserError: naming every setting that may not be changed, and was.
     """
-    for key in sorted(set(ours) | set(saved)):
-        here, there = ours.get(key), saved.get(key)
-        if here != there:
-            raise UserError(
-                f"{path} is a checkpoint of another experiment: {key} is {there!r} there and "
-                f"{here!r} here; give another --model_dir, or put the setting back"
-            )
+    found = [(on_resume(each, task), str(each)) for each in differences(saved, ours)]
+    refused = [text for rule, text in found if rule == REFUSED]
+    if refused:
+        raise UserError(
+            f"{path} is a checkpoint of another experiment: {'; '.join(refused)}; put "
+            f"{'it' if len(refused) == 1 else 'them'} back, or give another --model_dir, which may "
+            "start from this run's weights (initialize.<name>.model_dir)"
+        )
+    return [text for rule, text in found if rule == NOTED]
 
 
 def _content(path: str) -> str:
-    """Hash of what is in a file; the path itself where there is none."""
+    """Hash of what is in a file, since a copy is the same one; the path itself where there is
+    none."""
     if not tf.io.gfile.exists(path):
         return path
     with tf.io.gfile.GFile(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:16]
+        return f"a file of SHA-256 {hashlib.sha256(file.read()).hexdigest()[:16]}…"

@@ -11,7 +11,7 @@ from trainers import distribution
 from trainers.config.schema import StreamConfig
 from trainers.data import examples, pipeline
 from trainers.data.first_batch import check_input
-from trainers.data.plan import input_fingerprint, plan
+from trainers.data.plan import input_contents, plan
 from trainers.data.reading.errors import user_errors
 from trainers.tasks.base import Task
 
@@ -33,8 +33,8 @@ class Inputs(Protocol):
     ) -> tf.data.Dataset:
         """Infinite batches, of one replica each, that are a function of (seed, step)."""
 
-    def fingerprint(self, input_config: Any) -> str:
-        """Hash of what defines the order and content of the batches."""
+    def contents(self, input_config: Any) -> Mapping[str, str]:
+        """What the data sets hold, by name; with the config, what defines the order of batches."""
 
     def check(self, input_config: Any, name: str, *, seed: int, num_classes: int) -> list[str]:
         """What the first records and the first training batch hold, as lines for people.
@@ -51,7 +51,7 @@ class RecordInputs:
 
     plan = staticmethod(plan)
     build_train_dataset = staticmethod(pipeline.build_train_dataset)
-    fingerprint = staticmethod(input_fingerprint)
+    contents = staticmethod(input_contents)
     check = staticmethod(check_input)
     describe = staticmethod(examples.describe)
 

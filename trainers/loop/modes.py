@@ -1,27 +1,38 @@
 """The modes of `mmstack train`: train, eval, train_and_eval, continuous_eval, and the dry run."""
 
+import contextlib
 import dataclasses
+import functools
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.progress import ProgressBar
-from trainers import initialization, runs
+from trainers import distribution, initialization, runs
 from trainers.config.checks import check_config, check_reachable
 from trainers.config.schema import ExperimentConfig
 from trainers.evaluation import first_batches as evaluation_inputs
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
-from trainers.loop import checkpoints, dry_run, run_folder
+from trainers.loop import checkpoints, dry_run, preemption, run_folder
 from trainers.loop.assembly import Assembly, assemble, check_host_memory, prepare
 from trainers.loop.declared_inputs import DeclaredInputs, absent_files, without_absent
-from trainers.loop.evaluation import check_best_metric, evaluate, evaluation_context
+from trainers.loop.evaluation import (
+    check_best_metric,
+    evaluate,
+    evaluation_context,
+    watched_score,
+)
 from trainers.loop.inputs import Inputs, RecordInputs, check_first_batches
 from trainers.loop.monitoring.metrics_log import MetricsLog
+from trainers.loop.preemption import StopRequested, StopSignal
+from trainers.loop.resuming.lease import Lease
 from trainers.loop.training import Training
+from trainers.tasks.base import Task
 
 MODES = ("train", "eval", "train_and_eval", "continuous_eval")
 
@@ -32,19 +43,48 @@ def run_experiment(
     mode: str,
     model_dir: str,
     dry: bool = False,
+    from_step: int | None = None,
     inputs: Inputs | None = None,
+    stop: StopSignal | None = None,
 ) -> int:
     """Runs `config` in `model_dir` and returns the process's exit code.
 
     Args:
         mode: one of MODES.
         dry: only build, trace and report; writes nothing.
+        from_step: the checkpoint that training goes back to; None takes the newest.
         inputs: where batches come from; records by default.
+        stop: requests to stop, where somebody listens already.
 
     Raises:
         UserError: for anything the user can put right.
     """
-    inputs = inputs or RecordInputs()
+    stop = stop or StopSignal()
+    with contextlib.ExitStack() as held, stop.listening():
+        try:
+            with stop.interrupting():
+                run = _prepare(
+                    config, mode, model_dir, dry, from_step, inputs or RecordInputs(), stop, held
+                )
+            return run()
+        except StopRequested:
+            return preemption.leave()
+
+
+def _prepare(
+    config: ExperimentConfig,
+    mode: str,
+    model_dir: str,
+    dry: bool,
+    from_step: int | None,
+    inputs: Inputs,
+    stop: StopSignal,
+    held: contextlib.ExitStack,
+) -> Callable[[], int]:
+    """What `run_experiment` does, up to the first step; gives what does the rest.
+
+    `held` takes what is to be given back at the end.
+    """
     check_config(config)
     check_reachable(config, evaluates=mode != "train")
     notes: list[str] = []
@@ -61,13 +101,14 @@ def run_experiment(
     strategy, task = prepare(config, inputs)
     if not dry:
         check_host_memory(config, strategy)
+    stop.agree_by(distribution.agreement(strategy))
+    lease = None
+    if trains and not dry and distribution.is_chief(strategy):
+        lease = Lease(model_dir, lambda line: print(line, file=sys.stderr))
+    _on_all(stop, model_dir, lease.look if lease else None)
     # What the task found in its data, such as class names, stays with the run.
     config = dataclasses.replace(config, task=task.config)
-    evaluators = {} if mode == "train" else build_evaluators(config.evaluators, task)
-    if mode != "train" and not notes:
-        check_best_metric(config, evaluators)
-    if mode in ("eval", "continuous_eval") and not evaluators and not notes:
-        raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
+    evaluators = _evaluators(config, mode, task, whole=not notes)
     looked_at = evaluation_inputs.check_inputs(evaluators)
     if trains:
         looked_at |= check_first_batches(inputs, task, config.streams, config.trainer.seed)
@@ -77,22 +118,66 @@ def run_experiment(
     for evaluator in evaluators.values():
         evaluator.check_model(assembly.model)
     if dry:
-        print(dry_run.report(assembly, evaluators, looked_at, notes))
-        return 0
+        return lambda: _show(dry_run.report(assembly, evaluators, looked_at, notes))
     if mode == "eval":
         runs.find_checkpoint(model_dir, "latest")
     # Only now, so that what is refused leaves no folder behind.
     run_folder.make(model_dir)
-    if trains:
-        return Training(assembly, evaluators, model_dir=model_dir).run()
-    return _evaluate(assembly, evaluators, model_dir, once=mode == "eval")
+    if not trains:
+        once = mode == "eval"
+        return lambda: _evaluate(assembly, evaluators, model_dir, stop, once=once)
+    _on_all(stop, model_dir, functools.partial(_take, lease, held) if lease else None)
+    return Training(
+        assembly, evaluators, model_dir=model_dir, stop=stop, lease=lease, from_step=from_step
+    ).run
+
+
+def _evaluators(
+    config: ExperimentConfig, mode: str, task: Task, *, whole: bool
+) -> dict[str, Evaluator]:
+    """Evaluators of a mode; what must be there is only checked where all data are (`whole`)."""
+    if mode == "train":
+        return {}
+    evaluators = build_evaluators(config.evaluators, task)
+    if whole:
+        check_best_metric(config, evaluators)
+        if mode in ("eval", "continuous_eval") and not evaluators:
+            raise UserError(f"--mode={mode} needs evaluators; add one under `evaluators:`")
+    return evaluators
+
+
+def _show(report: str) -> int:
+    print(report)
+    return 0
+
+
+def _take(lease: Lease, held: contextlib.ExitStack) -> None:
+    held.callback(lease.give_back)
+    lease.take()
+
+
+def _on_all(stop: StopSignal, model_dir: str, of_chief: Callable[[], None] | None) -> None:
+    """Does what the chief does, and where that raises UserError, raises one on every worker."""
+    refusal = None
+    try:
+        if of_chief is not None:
+            of_chief()
+    except UserError as error:
+        refusal = error
+    if stop.any_worker(refusal is not None):
+        raise refusal or UserError(f"the chief may not train in {model_dir}; its message says why")
 
 
 def _evaluate(
-    assembly: Assembly, evaluators: Mapping[str, Evaluator], model_dir: str, *, once: bool
+    assembly: Assembly,
+    evaluators: Mapping[str, Evaluator],
+    model_dir: str,
+    stop: StopSignal,
+    *,
+    once: bool,
 ) -> int:
     """Evaluates the newest checkpoint, or each new one as it comes."""
-    folder = os.path.join(model_dir, "checkpoints")
+    folder, metric = os.path.join(model_dir, "checkpoints"), assembly.config.trainer.checkpoint
     log = MetricsLog(model_dir, enabled=True, file_name="eval/metrics.jsonl")
     context = evaluation_context(assembly, model_dir, log.writer("eval"))
     progress = ProgressBar(assembly.config.trainer.train_steps, "steps")
@@ -100,19 +185,24 @@ def _evaluate(
         steps = iter([int(runs.find_checkpoint(model_dir, "latest").rsplit("-", 1)[1])])
     else:
         steps = _new_steps(folder, assembly.config, done=log.steps())
-    for step in steps:
-        try:
-            path = checkpoints.path_of(folder, step)
-            runs.restore_weights(assembly.task, assembly.model, assembly.config, path)
-        except UserError as error:
-            if once:
-                raise
-            progress.say(f"left out step {step}: {error}")
-            continue
-        context = dataclasses.replace(context, step=step)
-        scores = evaluate(assembly.model, evaluators, list(evaluators), context)
+    while True:
+        with stop.interrupting():
+            step = next(steps, None)
+            if step is None:
+                break
+            try:
+                path = checkpoints.path_of(folder, step)
+                runs.restore_weights(assembly.task, assembly.model, assembly.config, path)
+            except UserError as error:
+                if once:
+                    raise
+                progress.say(f"left out step {step}: {error}")
+                continue
+            context = dataclasses.replace(context, step=step)
+            scores = evaluate(assembly.model, evaluators, list(evaluators), context)
         log.write("eval", step, scores)
-        checkpoints.copy_if_best(model_dir, step, scores, assembly.config.trainer.checkpoint)
+        watched_score(metric.best_metric, scores)
+        checkpoints.copy_if_best(model_dir, step, scores, metric)
         progress.table(f"evaluation at step {step}", scores)
     log.close()
     return 0

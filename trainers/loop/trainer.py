@@ -12,7 +12,7 @@ from mm_models.progress import ProgressBar
 from trainers.config.schema import TrainerConfig
 from trainers.loop.alternation.streams import Streams
 from trainers.loop.divergence import Diverged
-from trainers.loop.monitoring import meter
+from trainers.loop.monitoring import loss_watch, meter
 from trainers.loop.preemption import StopSignal
 
 
@@ -55,10 +55,12 @@ class Trainer(orbit.AbstractTrainer):
         *,
         stop: StopSignal,
         progress: ProgressBar,
+        watch: loss_watch.LossWatch,
         start_step: int,
     ):
         """Starts at `start_step`, where the streams were opened."""
         self.meter = meter.Meter()
+        self._watch = watch
         self.throughput = meter.Throughput()
         self._dispatcher, self._sizes = streams.dispatcher, streams.sizes
         self._order, self._reader = streams.order, streams.reader
@@ -70,12 +72,18 @@ class Trainer(orbit.AbstractTrainer):
         """Batches of the newest step by stream, for pictures."""
         return self._position.batches
 
+    @property
+    def loss(self) -> float:
+        """Of the newest step whose outputs were read."""
+        return self._position.loss
+
     def train(self, num_steps: tf.Tensor) -> None:
         """Runs `num_steps` steps; called by the Controller.
 
         Raises:
             StopRequested: after a complete step, when a signal asked for it.
-            Diverged: at the first step whose loss or gradients are not finite.
+            Diverged: at the first step whose loss or gradients are not finite, or at one of too
+                many of those.
         """
         self._order.refresh(self._position.step)
         last = self._position.step + int(num_steps)
@@ -115,15 +123,34 @@ class Trainer(orbit.AbstractTrainer):
         for step, example_ids, outputs in pending:
             values = {name: value.numpy() for name, value in outputs.items()}
             loss = self._position.loss = _mean(values["term/loss"])
-            if self._config.nan_gradients == "stop" and not meter.is_finite(values):
-                stream = _blamed(list(example_ids), values)
-                raise Diverged(step, stream, loss, _flat_ids(example_ids[stream]))
             streams = tuple(example_ids)
+            self._look_at(step, example_ids, values)
             if len(streams) == 1:
                 self._order.observe(streams[0], loss)
             # The terms of a step on all streams have their names already.
             self.meter.add(streams[0] if several and len(streams) == 1 else None, values)
             self.throughput.add(**self._sizes[streams])
+
+    def _look_at(
+        self, step: int, example_ids: Mapping[str, Any], values: Mapping[str, np.ndarray]
+    ) -> None:
+        """Raises Diverged for a step that is not finite, where that is not tolerated."""
+        loss, is_finite = _mean(values["term/loss"]), meter.is_finite(values)
+        name = " + ".join(example_ids)
+        self._watch.observe(name, loss, is_finite=is_finite)
+        if is_finite:
+            return
+        what = f"gave loss {loss} or gradients that are no numbers"
+        if self._config.nan_gradients == "zero":
+            count, limit = self._watch.bad_steps(name), self._config.nan_gradients_limit
+            if count <= limit:
+                return
+            what = (
+                f"gave no finite loss or gradients in {count} of its last {loss_watch.WINDOW} "
+                f"steps, and trainer.nan_gradients_limit is {limit}"
+            )
+        stream = _blamed(list(example_ids), values)
+        raise Diverged(step, stream, what, loss, _flat_ids(example_ids[stream]))
 
 
 def _mean(term: np.ndarray) -> float:

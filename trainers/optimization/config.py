@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from mm_models.config_tools import ResumeRules
 from trainers import registry
 
 # Which optimizer fields each kind reads; any other one set apart from its default is a mistake.
@@ -65,6 +66,8 @@ class ParameterGroupConfig:
             optimizer's, negative: never.
     """
 
+    resume = ResumeRules(noted=("learning_rate_multiplier", "weight_decay", "clip_global_norm"))
+
     pattern: str = ""
     learning_rate_multiplier: float = 1.0
     weight_decay: bool = True
@@ -90,6 +93,15 @@ class OptimizerConfig:
         groups: parameter groups by name, the first that matches wins; a variable that none matches
             follows the fields above.
     """
+
+    resume = ResumeRules(
+        noted=(
+            *("schedule", "weight_decay", "decay_pattern", "clip_global_norm"),
+            *(*_MOMENTS, "nesterov", "decay_exponent", "clip_threshold", "scale_by_parameter"),
+        ),
+        # Without momentum there is no variable for it.
+        switched=("momentum",),
+    )
 
     kind: str = "adam"
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)

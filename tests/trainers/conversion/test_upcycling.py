@@ -14,7 +14,7 @@ from tests import batteries
 from trainers import initialization
 from trainers.config.schema import ExperimentConfig, InitializeConfig
 from trainers.initialization import TrainedWeights
-from trainers.loop.identity import identity_of
+from trainers.loop.identity import check_identity, identity_of
 
 DIM, MLP_DIM, NUM_EXPERTS = 8, 12, 3
 FROM = InitializeConfig(model_dir="runs/dense", upcycle_experts=True)
@@ -145,10 +145,14 @@ def test_a_run_that_resumes_may_not_change_how_its_experts_started():
     def identity(**fields):
         start = InitializeConfig("runs/dense", **fields)
         config = ExperimentConfig(task=Task(), initialize={"a": start})
-        return identity_of(config, str)["initialize.a"]
+        return identity_of(config, dict)
 
     copied, noisy = {"upcycle_experts": True}, {"upcycle_experts": True, "upcycle_noise": 0.1}
-    assert len({identity(), identity(**copied), identity(**noisy)}) == 3
+    for ours, saved in ((copied, {}), (noisy, copied), ({"checkpoint": "best"}, {})):
+        with pytest.raises(UserError, match=r"another experiment: initialize\.a\."):
+            check_identity(identity(**ours), identity(**saved), Task, "ckpt-1")
+    patterns = {"may_be_new": [], "may_be_left_over": ["^head/"]}
+    assert check_identity(identity(**patterns), identity(), Task, "ckpt-1") == []
 
 
 def test_nothing_is_copied_unasked_or_in_another_shape(source):

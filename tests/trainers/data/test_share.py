@@ -8,12 +8,15 @@ import pytest
 from mm_models.errors import UserError
 from tests.trainers.data.inputs import input_config, training_batches, video_input
 from tests.trainers.record_factory import Recipe, write_record_folder
+from tests.trainers.toy_task import ToyTaskConfig
+from trainers.config.schema import ExperimentConfig, StreamConfig
 from trainers.data.config import DatasetConfig
 from trainers.data.examples import describe
 from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.data.pipeline import build_eval_dataset
-from trainers.data.plan import input_fingerprint, plan
+from trainers.data.plan import input_contents, plan
 from trainers.data.reading.index import RecordIndex, choose_records
+from trainers.loop.identity import check_identity, identity_of
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +66,21 @@ def test_batches_resume_anywhere_and_describe_themselves(folder):
     assert evaluated == [8]
 
 
-def test_plan_and_fingerprint_know_the_share(folder):
+def test_the_plan_knows_the_share(folder):
     assert "8 records" in str(plan(of_share(folder, 0.2)))
-    prints = [
-        input_fingerprint(of_share(folder, share, seed))
-        for share, seed in ((1.0, 0), (0.2, 0), (0.2, 1), (0.3, 0), (0.2, 0))
-    ]
-    assert len(set(prints)) == 4 and prints[1] == prints[4]
-    plain = input_config(folder, datasets={"some": DatasetConfig(path=folder)}, video=video_input())
-    assert prints[0] == input_fingerprint(plain)
+
+
+def test_a_run_that_resumes_may_not_change_its_share(folder):
+    def identity(*share):
+        streams = {"main": StreamConfig(input=of_share(folder, *share))}
+        return identity_of(ExperimentConfig(task=ToyTaskConfig(), streams=streams), input_contents)
+
+    saved = identity(0.2, 0)
+    assert check_identity(identity(0.2, 0), saved, ToyTaskConfig, "ckpt-1") == []
+    assert check_identity(identity(1.0, 1), identity(1.0, 0), ToyTaskConfig, "ckpt-1") == []
+    for share, text in (((0.2, 1), "share_seed 0 → 1"), ((0.3, 0), "share 0.2 → 0.3")):
+        with pytest.raises(UserError, match=text):
+            check_identity(identity(*share), saved, ToyTaskConfig, "ckpt-1")
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5])

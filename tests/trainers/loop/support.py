@@ -38,11 +38,16 @@ def toy_config(folder: pathlib.Path, *overrides: str, text: str = YAML) -> Exper
 
 
 def run_toy(
-    config: ExperimentConfig, model_dir: Any, mode: str = "train", dry: bool = False
+    config: ExperimentConfig,
+    model_dir: Any,
+    mode: str = "train",
+    dry: bool = False,
+    from_step: int | None = None,
 ) -> int:
     """Runs it in this process."""
+    inputs = toy_task.ToyInputs()
     return run_experiment(
-        config, mode=mode, model_dir=str(model_dir), dry=dry, inputs=toy_task.ToyInputs()
+        config, mode=mode, model_dir=str(model_dir), dry=dry, from_step=from_step, inputs=inputs
     )
 
 

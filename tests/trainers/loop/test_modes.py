@@ -180,7 +180,11 @@ def test_vocabularies_are_copied_and_the_copied_config_resumes(tmp_path):
             "train_and_eval",
             "write eval/<evaluator>/<metric>",
         ),
-        (["trainer.checkpoint.best_metric=eval/toy/x"], "train_and_eval", "does not report"),
+        (
+            ["trainer.checkpoint.best_metric=eval/toy/distances"],
+            "train_and_eval",
+            "evaluators.toy reports no 'distances'; did you mean ['eval/toy/distance']?",
+        ),
         (["evaluators.toy.every_steps=-1"], "train_and_eval", "evaluators.toy.every_steps is -1"),
         (["trainer.summaries={profile_steps: 2, profile_start_step: 99}"], "train", "earlier"),
         (["trainer.accumulation_steps=3"], "train", "do not divide"),

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mm_models.errors import UserError
 from tests.trainers.loop.support import (
@@ -18,7 +19,6 @@ from tests.trainers.loop.support import (
 )
 from trainers import runs
 from trainers.loop import checkpoints
-from trainers.loop.identity import check_identity
 
 SCHEDULE = "trainer.optimizers.main.schedule={kind: half_cosine, warmup_steps: 5, total_steps: 100}"
 EXACT = [SCHEDULE, "trainer.ema.decay=0.9", "task.dropout_rate=0.3", "task.batch_norm=true"]
@@ -121,12 +121,31 @@ def test_a_damaged_pointer_file_does_not_matter(finished, run_copy, capsys):
     assert checkpoints.list_steps(str(run_copy / "checkpoints")) == [10, 20, 25]
 
 
-def test_nothing_but_damage_is_refused(run_copy):
+def test_nothing_but_damage_is_refused_on_every_start(run_copy):
     for step in (10, 20):
         path = run_copy / "checkpoints" / f"ckpt-{step}.data-00000-of-00001"
         path.write_bytes(path.read_bytes()[:100])
+    before = {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()}
+    config = toy_config(run_copy.parent, *EXACT, "trainer.train_steps=25")
+    for _ in range(3):
+        with pytest.raises(UserError, match="every checkpoint in .* is damaged .*remove that fold"):
+            run_toy(config, run_copy)
+    assert {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()} == before
+    # One that an earlier start has set aside counts too.
+    for path in (run_copy / "checkpoints").glob("ckpt-*"):
+        path.rename(path.with_name(f"damaged-{path.name}"))
     with pytest.raises(UserError, match="every checkpoint in .* is damaged"):
+        run_toy(config, run_copy)
+
+
+def test_what_passes_is_no_damage(run_copy, monkeypatch):
+    def fail(path, *, verify):
+        raise tf.errors.UnavailableError(None, None, "the storage does not answer")
+
+    monkeypatch.setattr(checkpoints, "read_state", fail)
+    with pytest.raises(UserError, match="cannot be read now .*start the same command again"):
         run_toy(toy_config(run_copy.parent, *EXACT, "trainer.train_steps=25"), run_copy)
+    assert checkpoints.list_steps(str(run_copy / "checkpoints")) == [10, 20]
 
 
 def test_leftovers_of_interrupted_saves_are_removed(run_copy):
@@ -142,36 +161,55 @@ def test_leftovers_of_interrupted_saves_are_removed(run_copy):
     assert not [name for name in left if "temp" in name or "tmp" in name or "ckpt-30" in name]
 
 
-def test_old_checkpoints_are_dropped(tmp_path):
-    overrides = ["trainer.checkpoint={interval_steps: 4, keep: 2}"]
-    run_toy(toy_config(tmp_path, *overrides), tmp_path / "run")
-    assert checkpoints.list_steps(str(tmp_path / "run" / "checkpoints")) == [16, 20]
+def test_old_checkpoints_are_dropped_over_restarts(tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    for steps, interval, keep, left in (
+        (10, 2, 5, [2, 4, 6, 8, 10]),
+        (16, 3, 3, [12, 15, 16]),
+        (18, 2, 3, [15, 16, 18]),
+        (19, 2, 1, [19]),
+    ):
+        kept = f"trainer.checkpoint={{interval_steps: {interval}, keep: {keep}}}"
+        run_toy(toy_config(tmp_path, kept, f"trainer.train_steps={steps}"), tmp_path / "run")
+        assert checkpoints.list_steps(str(folder)) == left
+    names = [path.name for path in folder.iterdir()]
+    assert sorted(names) == ["checkpoint", "ckpt-19.data-00000-of-00001", "ckpt-19.index"]
 
 
 @pytest.mark.parametrize(
-    ("override", "key"),
+    ("overrides", "named"),
     [
-        ("task.temperature=0.7", "task.temperature is 0.5 there and 0.7 here"),
-        ("streams.main.input.batch_size=8", "streams.main.input is"),
-        ("trainer.seed=9", "trainer.seed is 0 there and 9 here"),
-        ("trainer.optimizers.main.kind=sgd", "trainer.optimizers.main.kind is 'adam' there"),
-        ("trainer.ema.decay=0", "trainer.ema is True there and False here"),
+        (["task.temperature=0.7"], ["task.temperature 0.5 → 0.7"]),
+        (["streams.main.input.batch_size=8"], ["streams.main.input.batch_size 16 → 8"]),
+        (["trainer.accumulation_steps=2"], ["streams.main.accumulation_steps 1 → 2"]),
+        (["trainer.optimizers.main.kind=sgd"], ["trainer.optimizers.main.kind 'adam' → 'sgd'"]),
+        (["trainer.ema.decay=0", "trainer.seed=9"], ["trainer.ema.decay 0.9 → 0", "seed 0 → 9"]),
     ],
 )
-def test_a_checkpoint_of_another_experiment_is_refused(run_copy, override, key):
-    config = toy_config(run_copy.parent, *EXACT, "trainer.train_steps=30", override)
+def test_a_checkpoint_of_another_experiment_is_refused(run_copy, overrides, named):
+    before = sorted(run_copy.rglob("*"))
+    config = toy_config(run_copy.parent, *EXACT, "trainer.train_steps=30", *overrides)
     with pytest.raises(UserError, match="is a checkpoint of another experiment") as error:
         run_toy(config, run_copy)
-    assert key in str(error.value)
+    for text in (*named, "put", "--model_dir"):
+        assert text in str(error.value)
+    assert sorted(run_copy.rglob("*")) == before
 
 
-def test_a_setting_that_only_one_side_knows_is_another_experiment():
-    saved = {"task.width": 16, "task.gone": 1}
-    check_identity(dict(saved), saved, "ckpt-1")
-    with pytest.raises(UserError, match="task.young is None there and 'some' here"):
-        check_identity(saved | {"task.young": "some"}, saved, "ckpt-1")
-    with pytest.raises(UserError, match="task.gone is 1 there and None here"):
-        check_identity({"task.width": 16}, saved, "ckpt-1")
+def test_settings_that_may_change_are_noted_where_they_change_results(run_copy, tmp_path, capsys):
+    shutil.copytree(run_copy, tmp_path / "other")
+    quiet = ["streams.main.accumulation_steps=1", "trainer.steps_per_loop=1", "name=other"]
+    quiet += ["trainer.checkpoint={interval_steps: 3, keep: 5}", "trainer.alternation.multi_step=1"]
+    more = "trainer.train_steps=24"
+    run_toy(toy_config(tmp_path, *EXACT, more, *quiet), run_copy)
+    said = capsys.readouterr().err
+    assert "  with trainer.train_steps 20 → 24\n" in said and said.count("  with ") == 1
+    rate = "trainer.optimizers.main.schedule.learning_rate"
+    run_toy(toy_config(tmp_path, *EXACT, more, f"{rate}=0.1"), tmp_path / "other")
+    assert f"  with {rate} 0.001 → 0.1\n" in capsys.readouterr().err
+    plain, faster = tensors(run_copy, 24), tensors(tmp_path / "other", 24)
+    key = next(key for key in plain if key.startswith("model/right/_kernel"))
+    assert not np.array_equal(faster[key], plain[key])
 
 
 def test_lines_after_the_checkpoint_are_logged_once(finished, run_copy):

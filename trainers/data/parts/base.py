@@ -141,10 +141,6 @@ class InputPart(abc.ABC):
         """Of an opened part, where examples come from; None for every record in turn."""
         return None
 
-    def order_identity(self) -> Any:
-        """Plain values that change which record stands where in the order; None for none."""
-        return None
-
     def plan(self) -> Any:
         """Of an opened part, what `str` shows below its stream's data sets; None for nothing."""
         return None

@@ -66,6 +66,10 @@ class ClassificationEvaluator(Evaluator):
         """What the classifier looks at, and the labels."""
         return {f"evaluators.{self.name}.input": self._input}
 
+    def metric_names(self) -> set[str]:
+        names, several = self._classifier.class_names, self._classifier.is_multi_label
+        return zero_shot.score_names(len(names), self.config.input, several)
+
     def chance(self) -> dict[str, float]:
         known = labels.chance(len(self._classifier.class_names))
         return known | ({"auc": 0.5, "d_prime": 0.0} if self._classifier.is_multi_label else {})

@@ -84,6 +84,9 @@ class LinearProbeEvaluator(EmbeddingEvaluator):
         found = super().inputs().items()
         return {field: only(config, [self.config.modality]) for field, config in found}
 
+    def metric_names(self) -> set[str]:
+        return zero_shot.score_names(self.num_classes, self.config.input)
+
     def chance(self) -> dict[str, float]:
         return labels.chance(self.num_classes)
 

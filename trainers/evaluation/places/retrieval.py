@@ -82,6 +82,9 @@ class RetrievalEvaluator(EmbeddingEvaluator):
         """The modalities of the pairs."""
         return {f"evaluators.{self.name}.input": self._input}
 
+    def metric_names(self) -> set[str]:
+        return retrieval_names(self.config.pairs)
+
     def chance(self) -> dict[str, float]:
         return retrieval_chance(self.config.pairs, self.config.gallery_size)
 
@@ -175,6 +178,12 @@ class RetrievalEvaluator(EmbeddingEvaluator):
             [texts[0] for texts in self._captions(kept)],
             None if kept.thumbnails is None else kept.thumbnails[:, 0],
         )
+
+
+def retrieval_names(pairs: Sequence[str]) -> set[str]:
+    """The scores of every pair, and how many rows were compared."""
+    keys = (*(f"r{k}" for k in KS), "median_rank")
+    return {"gallery", *(f"{pair}_{key}" for pair in pairs for key in keys)}
 
 
 def retrieval_chance(pairs: Sequence[str], size: int) -> dict[str, float]:

@@ -77,6 +77,9 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
         """Of the text only the tokenizer is used, for the prompts."""
         return {f"evaluators.{self.name}.input": self._input}
 
+    def metric_names(self) -> set[str]:
+        return score_names(len(self._classes), self.config.input)
+
     def chance(self) -> dict[str, float]:
         return labels.chance(len(self._classes))
 
@@ -105,6 +108,13 @@ class ZeroShotEvaluator(EmbeddingEvaluator):
         """float64[classes, dim], each of length 1."""
         outputs = self.embedder.forward(model, {"text": tf.constant(self._tokens)}, context)
         return self._prompts.means(outputs[model.spaces(self.config.modality, "text")[1]].numpy())
+
+
+def score_names(num_classes: int, input_config: InputConfig, multi_label: bool = False) -> set[str]:
+    """What `score` may give for examples of an input with labels."""
+    several = multi_label or input_config.labels.num_labels > 1
+    tops = {f"top{k}" for k in (1, 5) if k < num_classes}
+    return {"num_examples"} | tops | ({"map", "auc", "d_prime"} if several else set())
 
 
 def score(

@@ -81,6 +81,9 @@ class GenerationEvaluator(Evaluator):
             )
         self._scorer(seed=0)
 
+    def metric_names(self) -> set[str]:
+        return self._scorer(seed=0).names()
+
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         """Raises UserError where no example has what the prompts need."""
         examples = list(self._generate(model, context))

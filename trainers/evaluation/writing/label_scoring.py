@@ -12,7 +12,7 @@ from trainers.evaluation.model_inputs import batches, clip_thumbnails, decoder_i
 from trainers.evaluation.pictures import class_panels
 from trainers.evaluation.places import class_sentences
 from trainers.evaluation.places.class_sentences import ClassSentencesConfig
-from trainers.evaluation.places.zero_shot import score
+from trainers.evaluation.places.zero_shot import score, score_names
 from trainers.evaluation.writing import text_probabilities
 from trainers.evaluation.writing.asked_examples import require_prompts, usable_rows
 from trainers.tasks.base import Task
@@ -42,6 +42,9 @@ class LabelScoringEvaluator(Evaluator):
         self._classes, self._class_of = labels.merge_same_names(names)
         self._prompts = class_sentences.class_prompts(self._classes, config, name)
         self._score = CompiledFunction(text_probabilities.score_texts)
+
+    def metric_names(self) -> set[str]:
+        return score_names(len(self._classes), self.config.input)
 
     def chance(self) -> dict[str, float]:
         return labels.chance(len(self._classes))

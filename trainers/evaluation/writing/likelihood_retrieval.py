@@ -17,7 +17,7 @@ from trainers.evaluation.config import EvaluatorConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.model_inputs import batches, decoder_inputs
 from trainers.evaluation.pictures import matrices, panels
-from trainers.evaluation.places.retrieval import KS, retrieval_chance
+from trainers.evaluation.places.retrieval import KS, retrieval_chance, retrieval_names
 from trainers.evaluation.writing import text_probabilities
 from trainers.evaluation.writing.asked_examples import require_prompts, usable_rows
 from trainers.tasks.base import Task
@@ -78,6 +78,9 @@ class LikelihoodRetrievalEvaluator(Evaluator):
                 "frame for stills) and its pairs at least one direction"
             )
         self._score = CompiledFunction(text_probabilities.score_texts)
+
+    def metric_names(self) -> set[str]:
+        return retrieval_names(self.config.pairs)
 
     def chance(self) -> dict[str, float]:
         return retrieval_chance(self.config.pairs, self.config.gallery_size)

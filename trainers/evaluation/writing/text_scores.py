@@ -77,6 +77,22 @@ class TextScorer:
         captioning.check_metrics(self._captioning)
         self._swap_words, self._jar, self._seed = swap_words or {}, jar, seed
 
+    def names(self) -> set[str]:
+        """Every name that `TextScores.flat` may have, `*` being a language or a kind."""
+        several = {"bleu": {f"bleu_{order}" for order in (1, 2, 3, 4)}}
+        if self._jar is None:
+            several["meteor"] = {"meteor_light"}
+        captions = set().union(*(several.get(one, {one}) for one in self._captioning))
+        words = captions | ({"swap_words_right"} if self._swap_words else set())
+        found = {"num_examples", *self._answering, *words}
+        found |= {f"{metric}_usual" for metric in self._answering}
+        found |= {f"{metric}_{writer}" for metric in words for writer in ("constant", "corrupted")}
+        if self._captioning:
+            found |= {"language_share", "language_tied"}
+        groups = {f"{group}/{name}" for group in ("language_*", "kind_*") for name in found}
+        pages = {f"{metric}_by_page" for metric in captions} | {"repetition_4"}
+        return found | groups | (pages if self._captioning else set())
+
     def __call__(self, examples: Sequence[GeneratedText]) -> TextScores:
         """Scores of one or more examples."""
         groups: dict[str, dict[str, dict[str, Score]]] = {"": {MODEL: {}}}

@@ -44,6 +44,19 @@ class MetricsLog:
         with tf.io.gfile.GFile(self._path, "r") as file:
             return {_step_of(line) for line in file.read().splitlines()} - {-1}
 
+    def scores(self, kind: str, step: int) -> dict[str, float]:
+        """Scalars of `kind` that were logged at `step`, on any worker; null is no number."""
+        if not tf.io.gfile.exists(self._path):
+            return {}
+        with tf.io.gfile.GFile(self._path, "r") as file:
+            lines = [line for line in file.read().splitlines() if _step_of(line) == step]
+        return {
+            name: math.nan if value is None else value
+            for line in lines
+            for name, value in json.loads(line).items()
+            if name.startswith(f"{kind}/")
+        }
+
     def write(self, kind: str, step: int, scalars: Mapping[str, float]) -> None:
         """Logs scalars of `kind` train or eval; JSON has null where a number is not finite."""
         if not self._enabled:

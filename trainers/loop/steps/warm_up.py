@@ -1,5 +1,6 @@
 """Compiles every step before the first one, and leaves no trace in the weights."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,7 +14,11 @@ from trainers.loop.assembly import Assembly, replica_batch_spec
 
 
 def warm_up(
-    streams: Streams, assembly: Assembly, *, say: Callable[[str], None], check: Callable[[], None]
+    streams: Streams,
+    assembly: Assembly,
+    *,
+    say: Callable[[str], None],
+    interrupting: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> None:
     """Runs each block once on zeros of its streams' declared shapes, then puts every variable back.
 
@@ -24,23 +29,23 @@ def warm_up(
         streams: what is to be compiled.
         assembly: whose variables are put back.
         say: shows a line.
-        check: called between blocks; may raise to leave.
+        interrupting: gives a context for what may be left before it is done.
     """
     kept = [(variable, variable.numpy()) for variable in _variables(assembly)]
     specs = {name: replica_batch_spec(assembly, name) for name in streams.order.names}
     try:
         for number, block in enumerate(streams.blocks, 1):
             start = time.perf_counter()
-            batches = tuple(
-                tuple(_zeros(assembly, specs[name]) for name in names) for names in block
-            )
-            for outputs in streams.dispatcher.run(block, batches):
-                # Waits for the device.
-                tf.nest.map_structure(lambda value: value.numpy(), outputs)
+            with interrupting():
+                batches = tuple(
+                    tuple(_zeros(assembly, specs[name]) for name in names) for names in block
+                )
+                for outputs in streams.dispatcher.run(block, batches):
+                    # Waits for the device.
+                    tf.nest.map_structure(lambda value: value.numpy(), outputs)
             shown = ", ".join(" + ".join(names) for names in block)
             seconds = time.perf_counter() - start
             say(f"compiled {number}/{len(streams.blocks)}: {shown} in {seconds:.1f} s")
-            check()
     finally:
         for variable, value in kept:
             variable.assign(value)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mm_models.backbones import vit_config
 from mm_models.backbones.t5 import PAD_ID
+from mm_models.config_tools import ResumeRules
 from mm_models.losses.sequence import SequenceTerms, chunked_token_terms
 from mm_models.losses.term import Term
 from mm_models.pali import config as pali_config
@@ -35,6 +36,8 @@ class PaliTaskConfig:
 
     Source: PaLI, section 3; T5X for the weight.
     """
+
+    resume = ResumeRules(allowed=("loss_chunks",))
 
     name: str = "pali"
     model: PaliConfig = dataclasses.field(default_factory=PaliConfig)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from mm_models.config_tools import ResumeRules
 from mm_models.errors import UserError
 from mm_models.layers.transformer.stack import StackRunner, run_stack
 from mm_models.losses.contrastive import nce_loss
@@ -57,6 +58,8 @@ class VattTaskConfig:
             does so unless the model preset is `reference_code`.
         harmonization: of the gradients of the video-audio and the video-text loss.
     """
+
+    resume = ResumeRules(allowed=("word_vectors",))
 
     name: str = "vatt"
     model: VattConfig = dataclasses.field(default_factory=VattConfig)

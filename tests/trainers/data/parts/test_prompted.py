@@ -1,6 +1,5 @@
 """Prompted batches: golden texts of every task, the mixture, resuming, packing, evaluation."""
 
-import dataclasses
 import hashlib
 import pathlib
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mm_models.errors import UserError
 from mm_models.text.tokenizers import build_tokenizer
 from tests.trainers.data.inputs import frame_numbers
 from tests.trainers.data.prompted_records import (
@@ -22,14 +22,16 @@ from tests.trainers.data.prompted_records import (
     words,
     write_folder,
 )
+from tests.trainers.toy_task import ToyTaskConfig
+from trainers.config.schema import ExperimentConfig, StreamConfig
 from trainers.data import pipeline
 from trainers.data import plan as data_plan
 from trainers.data.config import DatasetConfig
 from trainers.data.order.example_order import TrainingOrder
 from trainers.data.order.mixture import MixtureBlock
-from trainers.data.parts.labels.config import LabelsInputConfig
 from trainers.data.parts.prompted.catalog import PromptedCatalog
 from trainers.data.parts.prompted.rates import task_weights
+from trainers.loop.identity import check_identity, identity_of
 
 KINDS = {"question_kinds": ["colour"]}
 CANONICAL = {"caption_styles": ["canonical"]}
@@ -324,15 +326,16 @@ def test_evaluation_pads_the_last_batch(folder):
     assert not last["targets"][padding].any()
 
 
-def test_fingerprint_follows_the_mixture(folder):
-    base = input_config(folder, {"captioning": 1.0, "ocr": 1.0})
-    known = data_plan.input_fingerprint(base)
-    other = [
-        input_config(folder, {"captioning": 1.0, "ocr": 2.0}),
-        input_config(folder, {"ocr": 1.0, "captioning": 1.0}),
-        input_config(folder, {"captioning": 1.0, "ocr": 1.0}, examples_per_row=2),
-        dataclasses.replace(base, prompted=None, labels=LabelsInputConfig(), video=video()),
-    ]
-    assert known not in {data_plan.input_fingerprint(config) for config in other}
-    longer = input_config(folder, {"captioning": 1.0, "ocr": 1.0}, num_input_tokens=50)
-    assert data_plan.input_fingerprint(longer) == known
+def test_a_run_that_resumes_may_not_change_its_mixture(folder):
+    def identity(tasks, **fields):
+        streams = {"main": StreamConfig(input=input_config(folder, tasks, **fields))}
+        return identity_of(ExperimentConfig(task=ToyTaskConfig(), streams=streams), lambda _: {})
+
+    saved = identity({"captioning": 1.0, "ocr": 1.0})
+    for other, text in (
+        (identity({"captioning": 1.0, "ocr": 2.0}), "tasks.ocr.rate 1.0 → 2.0"),
+        (identity({"ocr": 1.0, "captioning": 1.0}), r"tasks \['captioning', 'ocr'\] →"),
+        (identity({"captioning": 1.0, "ocr": 1.0}, examples_per_row=2), "examples_per_row 1 → 2"),
+    ):
+        with pytest.raises(UserError, match=text):
+            check_identity(other, saved, ToyTaskConfig, "ckpt-1")

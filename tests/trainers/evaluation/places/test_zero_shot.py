@@ -90,7 +90,9 @@ def test_several_labels_add_mean_average_precision(tmp_path, plant):
     truth = np.array([[0, 1], [2, -1], [3, -1]], np.int32)
     vectors = np.stack([CLASSES[0] + CLASSES[1], CLASSES[2], CLASSES[3]])
     plant(PlantedData(video=as_video(vectors), label=truth))
-    scores = evaluator(tmp_path).evaluate(InputsAreEmbeddings(CLASSES), CONTEXT)
+    several = evaluator(tmp_path)
+    several.config.input.labels.num_labels = 2
+    scores = several.evaluate(InputsAreEmbeddings(CLASSES), CONTEXT)
     assert scores["num_examples"] == 2
     assert scores["top1"] == 1.0
     assert scores["map"] == pytest.approx(1.0)

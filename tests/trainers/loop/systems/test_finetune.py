@@ -95,7 +95,7 @@ def test_resumed_equals_uninterrupted_and_the_source_is_read_once(tmp_path, caps
     assert len(written["pretrained"]["match"]["new"]) == 2
 
     with pytest.raises(
-        UserError, match="initialize.pretrained is .*run, latest, averages' there and None here"
+        UserError, match=r"initialize\.pretrained \{'model_dir': '.* → nothing; put it back"
     ):
         train("parts", "initialize.pretrained=null", quiet)
     shutil.rmtree(tmp_path / "run")

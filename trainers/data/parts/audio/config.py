@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from mm_models.config_tools import ResumeRules
 from trainers.data.parts.part_config import InputPartConfig
 
 
@@ -20,6 +21,9 @@ class AudioInputConfig(InputPartConfig):
     """
 
     part = "trainers.data.parts.audio.part:AudioPart"
+    resume = ResumeRules(
+        noted=("noise_std_share", "follow_video"), allowed=("num_windows", "may_be_silent")
+    )
 
     num_samples: int = 153600
     sample_rate_hz: int = 48000

@@ -20,8 +20,6 @@ from trainers.data.reading.loader import RecordLoader
 from trainers.data.reading.parse import Wanted
 from trainers.data.reading.reader import RawBatch
 
-_ORDER_FIELDS = ("mixing", "scale", "maximum", "temperature", "examples_per_row")
-
 
 class PromptedPart(InputPart):
     """`inputs`, `targets` and what goes with them (see `PromptProcessor`); brings the examples."""
@@ -58,13 +56,6 @@ class PromptedPart(InputPart):
     def example_source(self) -> ExampleSource:
         """The tasks' parts of the data sets."""
         return PromptedExamples(self.inputs, self._sources, self._indexes, self.training)
-
-    def order_identity(self) -> dict:
-        """What decides which record and task stands where."""
-        tasks = [
-            [name, float(task.rate), task.datasets] for name, task in self.config.tasks.items()
-        ]
-        return {"tasks": tasks} | {field: getattr(self.config, field) for field in _ORDER_FIELDS}
 
     def plan(self) -> PromptedPlan:
         """How full the rows are."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mm_models.config_tools import travelling_file
+from mm_models.config_tools import ResumeRules, travelling_file
 from trainers.data.parts.part_config import InputPartConfig
 
 
@@ -20,6 +20,7 @@ class TextInputConfig(InputPartConfig):
     """
 
     part = "trainers.data.parts.text.part:TextPart"
+    resume = ResumeRules(noted=("random_candidates",), allowed=("may_be_unknown",))
 
     num_candidates: int = 5
     num_tokens: int = 16

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from mm_models.config_tools import ResumeRules
 from trainers.data.parts.part_config import InputPartConfig
 
 
@@ -21,6 +22,10 @@ class VideoInputConfig(InputPartConfig):
     """
 
     part = "trainers.data.parts.video.part:VideoPart"
+    resume = ResumeRules(
+        noted=("crop", "flip", "color_jitter_probability"),
+        allowed=("num_windows", "num_crops", "may_be_constant"),
+    )
 
     num_frames: int = 32
     frame_stride: int = 1

@@ -26,6 +26,9 @@ MEANINGS = {
 }
 
 
+MEASURES = ("entropy", "left_behind", "confidence")
+
+
 @dataclasses.dataclass
 class ExpertUsageConfig(ShownExamplesConfig):
     """Fields of `expert_usage`.
@@ -78,6 +81,9 @@ class ExpertUsageEvaluator(Evaluator):
             lambda model, inputs: model.encode(inputs, patch=config.patch).routings
         )
 
+    def metric_names(self) -> set[str]:
+        return {f"*_layer*_{measure}" for measure in MEASURES}
+
     def check_model(self, model: keras.Model) -> None:
         """Raises UserError for a model without experts, or without the patches asked for."""
         super().check_model(model)
@@ -104,7 +110,7 @@ class ExpertUsageEvaluator(Evaluator):
                 f"{row}_layer{number}_{measure}": getattr(layer, measure)
                 for row, layers in usage.items()
                 for number, layer in enumerate(layers)
-                for measure in ("entropy", "left_behind", "confidence")
+                for measure in MEASURES
             }
         )
 

@@ -101,6 +101,16 @@ class ConflictEvaluator(Evaluator):
             self.write([*shown, *self._pictures(clips)], context)
         return to_floats(scores)
 
+    def metric_names(self) -> set[str]:
+        exact = [EXACT] if self.config.exact_examples else []
+        keys = {"mean", "negative_share", *(f"auc_{kind}" for kind in KINDS)}
+        for threshold in self.config.thresholds:
+            keys |= {f"dropped_share_at_{threshold:g}", f"precision_at_{threshold:g}"}
+        found = {f"{name}/{key}" for name in (*self._variants, *exact) for key in keys}
+        for name in set(self._variants) & set(MEASURES) if exact else ():
+            found |= {f"{EXACT}/pearson_{name}", f"{EXACT}/same_sign_{name}"}
+        return {"planted_share"} | found
+
     def chance(self) -> dict[str, float]:
         names = [*self._variants, *([EXACT] if self.config.exact_examples else [])]
         return {f"{name}/auc_{kind}": 0.5 for name in names for kind in KINDS}
