@@ -156,7 +156,8 @@ def test_such_a_run_is_not_resumed_by_mistake(folder, capsys):
     words = ["train", f"--config_file={folder}/experiment.yaml", f"--model_dir={folder}/kept"]
     assert mmstack.main(words) == 2
     message = capsys.readouterr().err
-    assert "checkpoint of another experiment: converted_from is" in message
+    assert "is a checkpoint of another experiment" in message, message
+    assert "converted_from" in message, message
     assert (folder / "kept/checkpoints/ckpt-9.index").exists()
 
 

@@ -58,7 +58,9 @@ def place(tmp_path_factory):
 def command(system: str, strategy: str) -> list[str]:
     (path,) = smallest_experiments()[system]
     words = ["train", f"--config_file={path}", f"--model_dir=runs/{system}-{strategy}"]
-    return words + [f"--set={each}" for each in SHORT] + STRATEGIES[strategy]
+    optimizers = load_config([path]).trainer.optimizers
+    warm_ups = [f"trainer.optimizers.{name}.schedule.warmup_steps=1" for name in optimizers]
+    return words + [f"--set={each}" for each in [*SHORT, *warm_ups]] + STRATEGIES[strategy]
 
 
 def environments(strategy: str) -> list[dict[str, str]]:
