@@ -1,5 +1,6 @@
 """Several steps in one call, summed losses, warm-up and the plan."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -226,7 +227,13 @@ def test_warm_up_compiles_everything_and_changes_nothing(tmp_path, overrides):
         variable.assign(np.array(value))
     fresh.step.assign(assembly.step.numpy())
     streams, lines, checks = open_streams(fresh, RunState({}, "", 0), 0), [], []
-    warm_up(streams, fresh, say=lines.append, check=lambda: checks.append(1))
+
+    @contextlib.contextmanager
+    def interrupting():
+        checks.append(1)
+        yield
+
+    warm_up(streams, fresh, say=lines.append, interrupting=interrupting)
     for ours, theirs in zip(_weights(fresh), before, strict=True):
         assert ours.tobytes() == theirs.tobytes()
     assert all(step.num_traces == 1 for step in fresh.steps.values())

@@ -66,7 +66,7 @@ def check_a_kill_changes_nothing(folder, *overrides) -> dict[str, int]:
     assert_same_tensors(tensors(folder / "whole", 24), tensors(folder / "parts", 24))
     assert losses(folder / "whole") == losses(folder / "parts")
     first, second = (
-        checkpoints.read_verified_state(checkpoints.path_of(f"{folder}/{run}/checkpoints", 24))
+        checkpoints.read_state(checkpoints.path_of(f"{folder}/{run}/checkpoints", 24), verify=True)
         for run in ("whole", "parts")
     )
     assert first == second
@@ -114,8 +114,11 @@ def test_another_sampler_or_interval_is_another_experiment(tmp_path):
     config = toy_config(tmp_path, "trainer.train_steps=1", text=THREE_STREAMS)
     run_toy(config, tmp_path / "run")
     for override, expected in (
-        (f"{ALTERNATION}{{sampler: random}}", "trainer.alternation.sampler is 'proportional'"),
-        ("streams.large.weight=2", "streams.large.weight is 1.0 there and 2.0 here"),
+        (
+            f"{ALTERNATION}{{sampler: random}}",
+            "trainer.alternation.sampler 'proportional' → 'random'",
+        ),
+        ("streams.large.weight=2", "streams.large.weight 1.0 → 2.0"),
     ):
         with pytest.raises(UserError, match=expected):
             run_toy(toy_config(tmp_path, override, text=THREE_STREAMS), tmp_path / "run")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mm_models.errors import UserError
 from tests.trainers.evaluation.planted import PlantedData, as_video, captions_of, inputs
 from tests.trainers.evaluation.test_panels import found, picture_of, written
 from trainers.evaluation.context import EvaluationContext
@@ -49,9 +48,8 @@ def routing(rows, load):
 class PlantedExperts:
     """Two expert layers; captions go to the first expert of the first layer only."""
 
-    def __init__(self, with_experts=True):
+    def __init__(self):
         self.modalities = ["video", "audio", "text"]
-        self.with_experts = with_experts
 
     def encode(self, inputs, *, patch):
         assert patch == "default"
@@ -60,7 +58,7 @@ class PlantedExperts:
             rows = tf.cast(tf.shape(values)[0], tf.float32)
             first = [3.0, 0.0, 0.0] if modality == "text" else [1.0, 1.0, 1.0]
             layers = (routing(rows, first), routing(rows, [1.5, 1.5, 0.0]))
-            routings[modality] = layers if self.with_experts else ()
+            routings[modality] = layers
         return types.SimpleNamespace(pooled={}, routings=routings)
 
 
@@ -130,9 +128,3 @@ def test_no_tokens_give_no_nan():
     zeros |= dict.fromkeys(("num_tokens", "gate_sum", "num_dispatched", "left_behind"), 0.0)
     usage = layer_usage(zeros)
     assert (usage.entropy, usage.left_behind, usage.confidence) == (0.0, 0.0, 0.0)
-
-
-def test_a_model_without_experts_is_named(plant):
-    plant(planted())
-    with pytest.raises(UserError, match="num_experts"):
-        evaluator(input=inputs()).evaluate(PlantedExperts(with_experts=False), CONTEXT)

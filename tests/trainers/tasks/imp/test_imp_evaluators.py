@@ -160,4 +160,4 @@ def test_expert_usage_of_a_model(setting):
     dense = ExpertUsageConfig("expert_usage", input=stills)
     small = ImpModel({"size": "debug", "num_layers": 1, "modalities": ["video"]})
     with pytest.raises(UserError, match="no experts"):
-        build_evaluators({"e": dense}, task)["e"].evaluate(small, CONTEXT)
+        build_evaluators({"e": dense}, task)["e"].check_model(small)
