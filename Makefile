@@ -29,8 +29,7 @@ lint: $(INSTALLED)
 # test file, with the process's name and how far it is.
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-WITH_PIPELINES := $(addprefix tests/trainers/,data evaluation optimization planning study tasks) \
-	$(addprefix tests/mm_models/,checkpoints metrics text)
+WITH_PIPELINES := $(addprefix tests/trainers/,data evaluation optimization planning study tasks)
 test-pipelines: $(INSTALLED)
 	$(PYTHON) -u -m pytest tests/beam_pipelines tests/repository tests/export tests/proof $(WITH_PIPELINES) \
 		| sed -u 's/^/pipelines  /'
