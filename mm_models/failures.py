@@ -54,7 +54,7 @@ _TENSORFLOW_MESSAGES = (
     (r"[Nn]ot a directory", _REMEDIES[errno.ENOTDIR]),
     (r"Input/output error|Stale file handle", _DISK),
     (
-        r"[Cc]ollective ops is aborted|Socket closed|[Cc]onnection (reset|refused)|task \S+ "
+        r"[Cc]ollective ops is aborted|Socket closed|[Cc]onnection (reset|refused)|failed to connect to all|task \S+ "
         r"(is down|heartbeat)|[Hh]eartbeat timeout|[Cc]oordination service",
         "another worker of TF_CONFIG ended or cannot be reached: look at its log, then start the "
         "same command on all of them, which go on from the last checkpoint",
@@ -114,8 +114,11 @@ def _of_tensorflow(error: BaseException) -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """The message alone: TensorFlow's comes with the nodes of its graph."""
+    """The message alone: TensorFlow's comes with the nodes of its graph and their origins."""
     text = str(getattr(error, "message", None) or error)
+    if text.startswith("Graph execution error:"):
+        places = ("Graph execution error:", "Detected at node", "  ")
+        text = "\n".join(line for line in text.split("\n") if not line.startswith(places))
     text = re.sub(r"\{\{.*?\}\} ?| \[Op:\w+\]( name:)?", "", text)
     text = text.split("\n\t [[")[0].split("\nAdditional GRPC error information")[0]
     text = " ".join(text.split())

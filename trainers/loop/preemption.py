@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 # Exit codes of `mmstack train` beside 0 (done) and 2 (the user's mistake).
 PREEMPTED_EXIT_CODE = 42
@@ -33,7 +34,7 @@ class StopSignal:
 
     def __init__(self) -> None:
         """Listens only inside `listening`."""
-        self._received = self._interrupts = False
+        self._received = self._interrupts = self._listens = False
         self._agree: Callable[[bool], bool] = bool
         self._is_alone = True
 
@@ -41,6 +42,9 @@ class StopSignal:
         """Takes how workers find out whether any of them was asked; None with one process."""
         self._is_alone = agree is None
         self._agree = agree or bool
+        if self._listens:
+            # A strategy of several processes has taken SIGTERM over, for its coordination service.
+            self._handle()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -49,12 +53,17 @@ class StopSignal:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {kind: signal.signal(kind, self._note) for kind in (signal.SIGTERM, signal.SIGINT)}
+        before, listened = self._handle(), self._listens
+        self._listens = True
         try:
             yield
         finally:
+            self._listens = listened
             for kind, handler in before.items():
                 signal.signal(kind, handler)
+
+    def _handle(self) -> dict[int, Any]:
+        return {kind: signal.signal(kind, self._note) for kind in (signal.SIGTERM, signal.SIGINT)}
 
     def _note(self, signum: int, frame: object) -> None:
         if self._received and signum == signal.SIGINT:

@@ -2,6 +2,7 @@
 
 import pathlib
 import random
+import re
 import subprocess
 import sys
 
@@ -107,3 +108,29 @@ def test_two_processes_train_as_one(zygote, tmp_path):
     # Only the chief writes and reports.
     assert "10/10 steps" in (tmp_path / "worker-0.txt").read_text()
     assert "10/10 steps" not in (tmp_path / "worker-1.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("signal", "codes", "said"),
+    [
+        (15, [PREEMPTED_EXIT_CODE] * 2, "asked to stop: saved step"),
+        (9, [2, -9], "mmstack train: [^\n]*; another worker of TF_CONFIG ended"),
+    ],
+    ids=["asked", "killed"],
+)
+def test_what_happens_to_one_worker_ends_all(zygote, tmp_path, signal, codes, said):
+    config = tmp_path / "toy.yaml"
+    config.write_text(YAML)
+    argv = [f"--config_file={config}", f"--model_dir={tmp_path / 'run'}", "--mode=train"]
+    argv += ["--distribution_strategy=multi_worker_mirrored", "--set=trainer.train_steps=2000"]
+    answer = zygote.ask(
+        argv=argv,
+        environments=[{"TF_CONFIG": place} for place in cluster(2)],
+        kill_at={"file": str(tmp_path / "run/metrics.jsonl"), "bytes": 1000},
+        kill_after_seconds=0,
+        signal=signal,
+        signal_to=[1],
+    )
+    assert answer["codes"] == codes, zygote.log()
+    assert re.search(said, zygote.log()), zygote.log()
+    assert "Detected at node" not in zygote.log()

@@ -2,9 +2,10 @@
 
 Importing costs seconds; a test of many runs pays it once. Reads one JSON object a line,
 `{"argv": [...], "main": module:function, "log": file, "kill_after_seconds": number or null,
-"kill_at": {"file": path, "bytes": length} or null, "signal": 9 or 15, "environments": [{}, ...]}`,
-starts a child for each environment, and answers with `{"codes": exit codes, negative for a signal,
-"seconds": wall time}`. The seconds until the kill count from when the file has its length.
+"kill_at": {"file": path, "bytes": length} or null, "signal": 9 or 15, "signal_to": numbers of
+children or null for all, "environments": [{}, ...]}`, starts a child for each environment, and
+answers with `{"codes": exit codes, negative for a signal, "seconds": wall time}`. The seconds until
+the kill count from when the file has its length.
 """
 
 import json
@@ -58,7 +59,8 @@ def _run(request: dict) -> dict:
         if awaited and _has_grown(awaited):
             awaited, waiting_since = None, time.monotonic()
         if delay is not None and not awaited and time.monotonic() - waiting_since >= delay:
-            for child in set(children) - set(codes):
+            chosen = request.get("signal_to") or range(len(children))
+            for child in {children[index] for index in chosen} - set(codes):
                 os.kill(child, request["signal"])
             delay = None
         time.sleep(0.002)
