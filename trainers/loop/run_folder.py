@@ -3,6 +3,7 @@
 import contextlib
 import os
 import posixpath
+import secrets
 from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
@@ -40,7 +41,8 @@ def check_place(model_dir: str) -> None:
 
 def make(model_dir: str) -> None:
     """Creates the folder, and writes to it. Raises UserError when it cannot be written."""
-    probe = os.path.join(model_dir, ".tmp-writable")
+    # Every worker and evaluation of a run looks, each by a file of its own.
+    probe = os.path.join(model_dir, f".tmp-writable-{secrets.token_hex(8)}")
     with _unwritable(model_dir):
         tf.io.gfile.makedirs(model_dir)
         write_text(probe, "writable\n")
