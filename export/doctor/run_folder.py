@@ -43,7 +43,7 @@ def _check_inputs(model_dir: str) -> Iterator[Finding]:
 
 
 def _check_checkpoints(folder: str, role: str) -> Iterator[Finding]:
-    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    names = tf.io.gfile.listdir(folder) if tf.io.gfile.exists(folder) else []
     indexes = sorted(name for name in names if name.endswith(".index"))
     if not indexes:
         if role == "checkpoints":

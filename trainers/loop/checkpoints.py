@@ -48,8 +48,12 @@ def build_checkpoint(
 
 def list_steps(folder: str) -> list[int]:
     """Steps of the checkpoints in `folder` whose index exists, ascending; does not trust the
-    pointer file."""
-    if not tf.io.gfile.isdir(folder):
+    pointer file.
+
+    Raises:
+        tf.errors.OpError: a store that does not answer, which `isdir` takes for an absent folder.
+    """
+    if not tf.io.gfile.exists(folder):
         return []
     matches = (_INDEX.match(name) for name in tf.io.gfile.listdir(folder))
     return sorted(int(match.group(1)) for match in matches if match)
@@ -73,7 +77,7 @@ def read_state(path: str, *, verify: bool) -> dict[str, Any]:
 
 def clean_leftovers(folder: str) -> list[str]:
     """Removes what interrupted saves left behind, and returns the names."""
-    if not tf.io.gfile.isdir(folder):
+    if not tf.io.gfile.exists(folder):
         return []
     complete = set(list_steps(folder))
     removed = []

@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import pytest
+import tensorflow as tf
 
 import mmstack
 from tests.repository.source_tree import ROOT
@@ -130,3 +131,23 @@ def test_a_dry_run_without_data_counts_from_the_declared_shapes(tmp_path, monkey
     assert "counted as one replica on this machine, which is no TPU" in report
     assert "memory per replica, about:" in report
     assert [path.name for path in tmp_path.iterdir()] == ["configs"]
+
+
+def test_a_store_that_does_not_answer_is_no_empty_folder(tmp_path, capsys, monkeypatch):
+    run = tmp_path / "run"
+    assert _train(tmp_path, run, "trainer.train_steps=5") == 0
+    exists, isdir = tf.io.gfile.exists, tf.io.gfile.isdir
+
+    def unreachable(path):
+        if str(path).endswith("checkpoints"):
+            raise tf.errors.UnavailableError(None, None, "libcurl code 6: cannot resolve host")
+        return exists(path)
+
+    monkeypatch.setattr(tf.io.gfile, "exists", unreachable)
+    monkeypatch.setattr(
+        tf.io.gfile, "isdir", lambda path: isdir(path) and not str(path).endswith("checkpoints")
+    )
+    capsys.readouterr()
+    assert _train(tmp_path, run, "trainer.train_steps=10") == 2
+    assert "libcurl code 6: cannot resolve host; check the address" in capsys.readouterr().err
+    assert len((run / "metrics.jsonl").read_text().splitlines()) >= 1
