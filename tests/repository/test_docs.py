@@ -104,8 +104,14 @@ def _shortened(words: list[str]) -> list[str]:
 def _run_block(block: Block, folder: pathlib.Path) -> None:
     if block.note.startswith(ONLY_PARSED):
         return
+    shortens = block.note.startswith(SHORTENED)
+    was_dry = False
     for words in block.commands:
-        _run(_shortened(words) if block.note.startswith(SHORTENED) else words, folder)
+        trains = words[1] == "train"
+        # A dry run leaves nothing but for others of its kind.
+        if trains or not was_dry:
+            _run(_shortened(words) if shortens else words, folder)
+        was_dry |= shortens and trains
 
 
 @pytest.fixture(scope="module")
