@@ -31,11 +31,11 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 WITH_PIPELINES := $(addprefix tests/trainers/,data evaluation optimization planning study tasks)
 test-pipelines: $(INSTALLED)
-	$(PYTHON) -u -m pytest tests/beam_pipelines tests/repository tests/export tests/proof $(WITH_PIPELINES) \
+	$(PYTHON) -u -m pytest tests/beam_pipelines tests/repository tests/export $(WITH_PIPELINES) \
 		| sed -u 's/^/pipelines  /'
 
 test-models: $(INSTALLED)
-	$(PYTHON) -u -m pytest tests/mm_models tests/trainers $(WITH_PIPELINES:%=--ignore=%) \
+	$(PYTHON) -u -m pytest tests/mm_models tests/proof tests/trainers $(WITH_PIPELINES:%=--ignore=%) \
 		| sed -u 's/^/models     /'
 
 test-slow: $(INSTALLED)

@@ -54,8 +54,8 @@ _TENSORFLOW_MESSAGES = (
     (r"[Nn]ot a directory", _REMEDIES[errno.ENOTDIR]),
     (r"Input/output error|Stale file handle", _DISK),
     (
-        r"[Cc]ollective ops is aborted|Socket closed|[Cc]onnection (reset|refused)|failed to connect to all|task \S+ "
-        r"(is down|heartbeat)|[Hh]eartbeat timeout|[Cc]oordination service",
+        r"[Cc]ollective ops is aborted|Socket closed|[Cc]onnection (reset|refused)|failed to "
+        r"connect to all|task \S+ (is down|heartbeat)|[Hh]eartbeat timeout|[Cc]oordination service",
         "another worker of TF_CONFIG ended or cannot be reached: look at its log, then start the "
         "same command on all of them, which go on from the last checkpoint",
     ),

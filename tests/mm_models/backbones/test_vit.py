@@ -40,7 +40,13 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTS)
+LARGE = ("giant", "e", "huge")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in COUNTS],
+)
 def test_parameters_are_counted_without_allocating(name):
     fields, expected = COUNTS[name]
     config = VitConfig(**{"size": name, **fields})

@@ -66,7 +66,11 @@ def _weights(assembly) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "runtime", [["runtime.jit_compile=true"], [*TWO, SGD]], ids=["one device", "replicas"]
+    "runtime",
+    [
+        pytest.param(["runtime.jit_compile=true"], id="one device"),
+        pytest.param([*TWO, SGD], id="replicas", marks=pytest.mark.slow),
+    ],
 )
 def test_several_steps_in_one_call_equal_single_steps(tmp_path, capsys, runtime):
     overrides = [*INTERVALS, *runtime, "trainer.checkpoint.interval_steps=11"]

@@ -177,19 +177,11 @@ def test_rows_without_both_losses_are_left_alone(case):
     "options",
     [
         {"method": "both", "gamma_start": -0.5, "ramp_begin": 0, "ramp_end": 4},
-        pytest.param(
-            {"method": "realign", "measure": "exact", "update": "parameter"},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            {"method": "realign", "granularity": "batch", "measure": "last_layer"},
-            marks=pytest.mark.slow,
-        ),
+        {"method": "realign", "measure": "exact", "update": "parameter"},
+        {"method": "realign", "granularity": "batch", "measure": "last_layer"},
     ],
 )
-@pytest.mark.parametrize(
-    "case", [pytest.param("agnostic", marks=pytest.mark.slow), "specific"], indirect=True
-)
+@pytest.mark.slow
 def test_compiled_equals_eager(case, options):
     rule = case.rule(**options)
     _, eager = case.gradients(rule, step=3)

@@ -95,6 +95,7 @@ def whole(experiment):
         return _run(experiment, "whole"), traces
 
 
+@pytest.mark.slow
 def test_six_streams_are_traced_once_each_and_learn_in_turn(whole):
     run, traces = whole
     assert traces == {(stream,): 1 for stream in STREAMS}
