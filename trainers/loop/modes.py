@@ -15,6 +15,7 @@ from mm_models.progress import ProgressBar
 from trainers import distribution, initialization, runs
 from trainers.config.checks import check_config, check_reachable
 from trainers.config.schema import ExperimentConfig
+from trainers.data.reading.files import is_remote
 from trainers.evaluation import first_batches as evaluation_inputs
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
@@ -95,7 +96,9 @@ def _prepare(
         run_folder.check_place(model_dir)
         run_folder.check_travelling_files(config)
     trains = mode in ("train", "train_and_eval")
-    from_source = trains and initialization.is_due(config, model_dir)
+    # A dry run needs no store to answer.
+    resumed = "" if dry and is_remote(model_dir) else model_dir
+    from_source = trains and initialization.is_due(config, resumed)
     if from_source:
         initialization.check_sources(config.initialize)
     strategy, task = prepare(config, inputs)
@@ -112,7 +115,7 @@ def _prepare(
     looked_at = evaluation_inputs.check_inputs(evaluators)
     if trains:
         looked_at |= check_first_batches(inputs, task, config.streams, config.trainer.seed)
-    is_new = trains and initialization.is_new(model_dir)
+    is_new = trains and initialization.is_new(resumed)
     is_new = is_new and not (dry and absent_files({"task": config.task, "streams": config.streams}))
     assembly = assemble(config, inputs, strategy, task, from_source=from_source, is_new=is_new)
     for evaluator in evaluators.values():
