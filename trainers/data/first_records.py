@@ -12,7 +12,6 @@ from mm_models.errors import UserError
 from trainers.data import draw_columns
 from trainers.data.opening import OpenedInput
 from trainers.data.parts.base import InputPart
-from trainers.data.reading.index import CorruptRecord, RecordIndex
 from trainers.data.reading.parse import Parser, Wanted
 from trainers.data.reading.reader import RawBatch
 
@@ -88,7 +87,7 @@ class _Sample:
         self.dataset = dataset = list(opened.config.datasets.values())[place]
         index = opened.indexes[place]
         self.place = f"{dataset.path} ({dataset.split})" if index.info else dataset.path
-        contents = _spread(index, count)
+        contents = index.sample(count)
         self.survey = survey(contents)
         self.batches: dict[str, dict[str, np.ndarray]] = {}
         self._parts = {
@@ -159,17 +158,6 @@ def _parses(parser: Parser, content: bytes, place: int) -> bool:
     except tf.errors.OpError:
         return False
     return True
-
-
-def _spread(index: RecordIndex, count: int) -> list[bytes]:
-    numbers = np.unique(np.linspace(0, index.num_records - 1, count).astype(int))
-    found = []
-    for number in numbers.tolist():
-        try:
-            found.append(index.read_one(number))
-        except CorruptRecord:
-            continue
-    return found
 
 
 def _check_contents(part: InputPart, sample: _Sample, field: str) -> None:

@@ -134,6 +134,17 @@ class RecordIndex:
             raise self.corrupt(record_number, content, reason)
         return content
 
+    def sample(self, count: int) -> list[bytes]:
+        """At most `count` records spread over all; damaged ones are left to the reader."""
+        numbers = np.unique(np.linspace(0, self.num_records - 1, count).astype(int))
+        found = []
+        for number in numbers.tolist():
+            try:
+                found.append(self.read_one(number))
+            except CorruptRecord:
+                continue
+        return found
+
     def corrupt(self, record_number: int, content: bytes, reason: str) -> CorruptRecord:
         """Names a record in an error."""
         shard, offset, _ = self.locate(record_number)

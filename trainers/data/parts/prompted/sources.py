@@ -14,7 +14,7 @@ from trainers.data.parts.prompted.facts import RecordFacts, read_facts
 from trainers.data.parts.prompted.rates import task_weights
 from trainers.data.parts.prompted.scene import sampled_frames, see
 from trainers.data.parts.prompted.validation import check_templates, open_tokenizer
-from trainers.data.reading.index import CorruptRecord, RecordIndex
+from trainers.data.reading.index import RecordIndex
 
 # Records looked at before training, and those before a data set is said to lack what a task needs.
 _PROBED = (48, 1024)
@@ -135,7 +135,7 @@ def _probe(opened: PromptedSources, indexes: list[RecordIndex], name: str) -> No
 
     def sample(dataset: int, count: int) -> list[bytes]:
         if (dataset, count) not in samples:
-            samples[dataset, count] = _sample(indexes[dataset], count)
+            samples[dataset, count] = indexes[dataset].sample(count)
         return samples[dataset, count]
 
     for source in opened.sources:
@@ -173,15 +173,3 @@ def _lacking(opened: PromptedSources, source: TaskSource, held: Survey, name: st
         f"{held.held()}; leave the data set {dataset[0]!r} out of the task's datasets, or widen "
         "what it keeps"
     )
-
-
-def _sample(index: RecordIndex, count: int) -> list[bytes]:
-    """Records spread over a data set; damaged ones are left to the reader."""
-    numbers = np.unique(np.linspace(0, index.num_records - 1, count).astype(int))
-    found = []
-    for number in numbers.tolist():
-        try:
-            found.append(index.read_one(number))
-        except CorruptRecord:
-            continue
-    return found
