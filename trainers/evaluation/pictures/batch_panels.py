@@ -64,12 +64,5 @@ def media_panels(
 def _matrix(outputs: Mapping[str, np.ndarray], rows: str, columns: str) -> panels.ImagePanel:
     """Cosines of clips with their partners; the diagonal should be bright."""
     similarities = retrieval.cosine_similarities(outputs[rows][:, 0], outputs[columns][:, 0])
-    image = matrices.matrix_image(
-        similarities,
-        matrices.Axis(f"{rows} of each clip"),
-        matrices.Axis(f"{columns} of each clip"),
-        meaning="cosine; on the diagonal, of a clip with itself",
-        low=float(similarities.min()),
-        high=float(similarities.max()),
-    )
+    image = matrices.cosine_image(similarities, f"{rows} of each clip", f"{columns} of each clip")
     return panels.ImagePanel(f"similarities/{rows}_{columns}", image)

@@ -126,3 +126,15 @@ def _scale(low: float, high: float) -> np.ndarray:
     drawing.write(draw, (drawing.MARGIN_PIXELS, middle), texts[0], anchor="lm")
     drawing.write(draw, (before + width + drawing.MARGIN_PIXELS, middle), texts[1], anchor="lm")
     return np.asarray(block)
+
+
+def cosine_image(cosines: np.ndarray, rows: str, columns: str) -> np.ndarray:
+    """A matrix of clips against the same clips; `rows` and `columns` title its axes."""
+    return matrix_image(
+        cosines,
+        Axis(rows),
+        Axis(columns),
+        meaning="cosine; on the diagonal, of a clip with itself",
+        low=float(cosines.min()),
+        high=float(cosines.max()),
+    )

@@ -136,13 +136,8 @@ class RetrievalEvaluator(EmbeddingEvaluator):
     ) -> list:
         tag = f"{query}_to_{target}"
         corner = similarities[:MATRIX_CLIPS, :MATRIX_CLIPS]
-        matrix = matrices.matrix_image(
-            corner,
-            matrices.Axis(f"query: {query} of a clip"),
-            matrices.Axis(f"gallery: {target} of a clip"),
-            meaning="cosine; on the diagonal, of a clip with itself",
-            low=float(corner.min()),
-            high=float(corner.max()),
+        matrix = matrices.cosine_image(
+            corner, f"query: {query} of a clip", f"gallery: {target} of a clip"
         )
         shown = [panels.ImagePanel(f"{tag}/similarities", matrix)]
         if gallery.thumbnails is None:
