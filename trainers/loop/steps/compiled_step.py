@@ -64,7 +64,7 @@ class CompiledStep(abc.ABC):
         self.streams, self.parts = streams, parts
         jit = parts.jit_compile and parts.is_single
         # A partial of its own: TensorFlow counts traces by code and would warn of one per stream.
-        self.function = tf.function(functools.partial(self._run), jit_compile=jit or None)
+        self.function = tf.function(functools.partial(self.update), jit_compile=jit or None)
 
     def __call__(self, *batches: Any) -> dict[str, tf.Tensor]:
         """Updates the model.
@@ -106,7 +106,8 @@ class CompiledStep(abc.ABC):
         Both are already summed over the replicas.
         """
 
-    def _run(self, *batches: Any) -> dict[str, tf.Tensor]:
+    def update(self, *batches: Any) -> dict[str, tf.Tensor]:
+        """What `function` is traced from; arguments and outputs as of `__call__`."""
         strategy = self.parts.strategy
         if self.parts.is_single:
             outputs = self._replica_step(*batches)

@@ -1,0 +1,1 @@
+"""What the TPU compiler says of an experiment's steps, without a TPU (docs/tpu.md)."""
