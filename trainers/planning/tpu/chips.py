@@ -11,16 +11,16 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """What one device of a TPU has, as the vendor publishes it.
+    """What one device of a TPU has.
 
     A device is what TensorFlow and the compiler count: a whole chip, but of v4 one of its two
     cores, with half of the chip's memory and speed.
 
     Attributes:
         name: as in `v5e:4x4`.
-        memory_bytes: of high bandwidth memory.
-        flops_per_second: peak of matrix products in bfloat16.
-        bytes_per_second: peak between the memory and the cores.
+        memory_bytes: of high bandwidth memory, as far as the compiler lets a program have it.
+        flops_per_second: peak of matrix products in bfloat16, as published.
+        bytes_per_second: peak between that memory and the cores, as published.
         num_axes: of a topology.
         cores: devices of one chip.
     """
@@ -33,14 +33,15 @@ class Chip:
     cores: int = 1
 
 
-# Google Cloud's pages of each TPU version.
+# Speeds: Google Cloud's pages of each version. Memory: what the compiler (libtpu 0.0.42.1) says is
+# there when it refuses a program that needs more.
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("v4", 16 * GIB, 137.5e12, 614e9, 3, cores=2),
-        Chip("v5e", 16 * GIB, 197e12, 819e9, 2),
-        Chip("v5p", 95 * GIB, 459e12, 2765e9, 3),
-        Chip("v6e", 32 * GIB, 918e12, 1640e9, 2),
+        Chip("v4", int(15.25 * GIB), 137.5e12, 614e9, 3, cores=2),
+        Chip("v5e", int(15.75 * GIB), 197e12, 819e9, 2),
+        Chip("v5p", int(95.74 * GIB), 459e12, 2765e9, 3),
+        Chip("v6e", int(31.25 * GIB), 918e12, 1640e9, 2),
     )
 }
 

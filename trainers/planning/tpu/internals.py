@@ -17,8 +17,13 @@ from tensorflow.python.distribute.one_device_strategy import OneDeviceExtended
 from mm_models.errors import UserError
 
 HOW_TO_INSTALL = "pip install 'mmstack[tpu_compile]'"
-# The compiler asks the machine what it is, and TensorFlow and JAX each what to run on.
-_ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1"}
+# Nobody is to look for a TPU or for the cloud's description of this machine, and several processes
+# may compile at once, since none of them holds a device.
+_ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 
 
 class CompilerRefused(UserError):
