@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+from tensorflow.compiler.xla.service import hlo_pb2
 from tensorflow.python.distribute.one_device_strategy import OneDeviceExtended
 
 from mm_models.errors import UserError
@@ -35,6 +36,7 @@ __all__ = [
     "CompilerRefused",
     "OneDeviceExtended",
     "Partitioning",
+    "aliased_arguments",
     "all_reduce",
     "check_installed",
     "compile_for",
@@ -126,6 +128,16 @@ def compile_for(topology: str, hlo: bytes, partitioning: Partitioning) -> Compil
         accessed_bytes=costs["bytes accessed"],
         text=executable.hlo_modules()[0].to_string(),
     )
+
+
+def aliased_arguments(hlo: bytes) -> dict[int, int]:
+    """The arguments of a serialized HLO module that results take the place of, by number of the
+    result: variables that it updates."""
+    module = hlo_pb2.HloModuleProto.FromString(hlo)
+    return {
+        entry.output_shape_index[0] if entry.output_shape_index else 0: entry.parameter_number
+        for entry in module.input_output_alias.entries
+    }
 
 
 def _devices(topology: str) -> list[Any]:

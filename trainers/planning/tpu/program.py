@@ -1,7 +1,7 @@
 """A step as the TPU compiler takes it: one program for all replicas, with names for its parts."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -11,7 +11,9 @@ from trainers.data.parts.base import batch_specs
 from trainers.loop.assembly import Assembly, assemble
 from trainers.loop.declared_inputs import DeclaredInputs, without_absent
 from trainers.loop.inputs import RecordInputs
+from trainers.model_parallel.internals import annotated_axis, annotated_reads
 from trainers.planning.tpu.hollow import hollow_variables
+from trainers.planning.tpu.internals import Partitioning, aliased_arguments
 from trainers.planning.tpu.one_program import OneProgramStrategy
 
 
@@ -23,30 +25,41 @@ class StepProgram:
         streams: whose batches it takes.
         num_replicas: that the program is for.
         hlo: serialized HLO module.
+        num_partitions: devices that share each of its replicas.
         arguments: names of what it takes: tensors of the batch, and paths of variables.
+        split_axes: the axis of each argument that is split over the partitions, by its number.
         graph: that it was lowered from; operations in `hlo` bear the names they have there.
     """
 
     streams: tuple[str, ...]
     num_replicas: int
+    num_partitions: int
     hlo: bytes
     arguments: Sequence[str]
+    split_axes: Mapping[int, int]
     graph: tf.Graph
 
 
-def hollow_assembly(config: ExperimentConfig, num_replicas: int) -> Assembly:
+def hollow_assembly(
+    config: ExperimentConfig, num_replicas: int, model_parallel: int = 1
+) -> Assembly:
     """The parts of a run as its shapes alone make them; no weight is written.
 
     Args:
         config: of the experiment.
         num_replicas: that its step is for.
+        model_parallel: devices that share each replica.
 
     Raises:
-        UserError: the experiment cannot be built.
+        UserError: the experiment cannot be built, or a weight cannot be split.
     """
     config, _ = without_absent(config)
     runtime = dataclasses.replace(
-        config.runtime, distribution_strategy="one_device", num_virtual_devices=0, jit_compile=True
+        config.runtime,
+        distribution_strategy="one_device",
+        num_virtual_devices=0,
+        jit_compile=True,
+        model_parallel=model_parallel,
     )
     config = dataclasses.replace(config, runtime=runtime)
     strategy = tf.distribute.get_strategy()
@@ -80,18 +93,35 @@ def lower(assembly: Assembly, streams: tuple[str, ...], batch_size: int) -> Step
             batches[name][key] = tensor
         return step.update(*batches.values())
 
-    traced = run.get_concrete_function(*specs.values())
+    with annotated_reads():
+        traced = run.get_concrete_function(*specs.values())
     hlo = run.experimental_get_compiler_ir(*specs.values())(
         stage="hlo_serialized", platform_name="CPU"
     )
-    paths = _paths(assembly)
-    names = [key for _, key in specs]
-    names += [paths.get(id(tensor), "a constant") for tensor in traced.captured_inputs]
-    return StepProgram(streams, assembly.num_replicas, hlo, names, traced.graph)
+    known = {id(variable.handle): (path, variable) for path, variable in _variables(assembly)}
+    captured = [known.get(id(tensor), ("a constant", None)) for tensor in traced.captured_inputs]
+    names = [*(key for _, key in specs), *(path for path, _ in captured)]
+    axes = {
+        index: axis
+        for index, (_, variable) in enumerate(captured, len(specs))
+        if variable is not None and (axis := annotated_axis(variable)) is not None
+    }
+    num_parts = assembly.config.runtime.model_parallel
+    return StepProgram(streams, assembly.num_replicas, num_parts, hlo, names, axes, traced.graph)
 
 
-def _paths(assembly: Assembly) -> dict[int, str]:
-    """Names of all variables by the identity of their handle."""
+def partitioning_of(program: StepProgram) -> Partitioning:
+    """What each device holds of a step: of weights, slots and averages a part, before and after."""
+    results = {
+        result: program.split_axes[argument]
+        for result, argument in aliased_arguments(program.hlo).items()
+        if argument in program.split_axes
+    }
+    return Partitioning(program.num_replicas, program.num_partitions, program.split_axes, results)
+
+
+def _variables(assembly: Assembly) -> list[tuple[str, tf.Variable]]:
+    """All variables by the name that reports give them."""
     named = [(each.path, each.value) for each in assembly.model.variables]
     for name, optimizer in assembly.optimizers.items():
         named += [
@@ -101,5 +131,4 @@ def _paths(assembly: Assembly) -> dict[int, str]:
         ]
     if assembly.averages is not None:
         named += [(each.name, each) for each in assembly.averages.values]
-    named.append(("step", assembly.step))
-    return {id(variable.handle): name for name, variable in named}
+    return [*named, ("step", assembly.step)]
