@@ -5,6 +5,7 @@ module; setup.py pins the versions it was written for (the extra `tpu_compile`).
 """
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,6 +24,11 @@ _ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    # Or it complains that this machine is no TPU host.
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_MIN_LOG_LEVEL": "3",
+    "TPU_STDERR_LOG_LEVEL": "3",
 }
 
 
@@ -38,6 +44,7 @@ __all__ = [
     "all_reduce",
     "check_installed",
     "compile_for",
+    "fingerprint",
     "replica_id",
 ]
 
@@ -126,6 +133,18 @@ def compile_for(topology: str, hlo: bytes, partitioning: Partitioning) -> Compil
         accessed_bytes=costs["bytes accessed"],
         text=executable.hlo_modules()[0].to_string(),
     )
+
+
+def fingerprint(hlo: bytes, partitioning: Partitioning) -> str:
+    """What tells programs apart: a digest of the program without names that differ by process, and
+    of the compiler."""
+    check_installed()
+    import libtpu
+
+    text = _stablehlo(hlo, partitioning).operation.get_asm(enable_debug_info=False)
+    _, _, rest = text.partition("attributes")
+    version = getattr(libtpu, "__version__", "")
+    return hashlib.sha256(f"{version} {rest}".encode()).hexdigest()
 
 
 def _devices(topology: str) -> list[Any]:

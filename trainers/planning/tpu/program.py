@@ -1,7 +1,7 @@
 """A step as the TPU compiler takes it: one program for all replicas, with names for its parts."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -56,13 +56,13 @@ def hollow_assembly(config: ExperimentConfig, num_replicas: int) -> Assembly:
         return assemble(config, DeclaredInputs(RecordInputs()), strategy, runs.build_task(config))
 
 
-def lower(assembly: Assembly, streams: tuple[str, ...], batch_size: int) -> StepProgram:
+def lower(assembly: Assembly, streams: tuple[str, ...], examples: Mapping[str, int]) -> StepProgram:
     """The step of some streams, lowered.
 
     Args:
         assembly: from `hollow_assembly`.
         streams: as `Assembly.steps` names them.
-        batch_size: examples of each stream on one replica.
+        examples: of each stream on one replica.
 
     Raises:
         UserError: an operation has no form that compiles; says which, of what layer and file.
@@ -70,7 +70,7 @@ def lower(assembly: Assembly, streams: tuple[str, ...], batch_size: int) -> Step
     step = assembly.steps[streams]
     specs = {}
     for name in streams:
-        one = dataclasses.replace(assembly.config.streams[name].input, batch_size=batch_size)
+        one = dataclasses.replace(assembly.config.streams[name].input, batch_size=examples[name])
         specs |= {(name, key): spec for key, spec in batch_specs(one).items()}
 
     @tf.function(jit_compile=True, autograph=False)
