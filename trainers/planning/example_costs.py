@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-from typing import Any
 
 import tensorflow as tf
 
@@ -10,6 +9,7 @@ from trainers.config.schema import ExperimentConfig
 from trainers.data.parts.base import batch_specs
 from trainers.loop.steps import costs
 from trainers.loop.steps.costs import GraphCosts
+from trainers.planning.rematerialization import set_rematerialize
 from trainers.planning.weights import State, shallow_depths, shallow_model
 from trainers.tasks.base import Task
 
@@ -24,7 +24,7 @@ def largest_stream(config: ExperimentConfig, task: Task) -> str:
 
 
 def example_costs(
-    config: ExperimentConfig, task: Task, state: State, stream: str, *, rematerialize: bool
+    config: ExperimentConfig, task: Task, state: State, stream: str, *, rematerialize: bool | None
 ) -> GraphCosts:
     """Forward and backward pass of one example, nothing frozen in the backward one.
 
@@ -33,10 +33,12 @@ def example_costs(
         task: built from it.
         state: of all its weights; says which are trained.
         stream: whose examples.
-        rematerialize: compute blocks again in the backward pass, where the model can.
+        rematerialize: compute blocks again in the backward pass, where the model can; None: as the
+            experiment says.
     """
     config = dataclasses.replace(config, task=copy.deepcopy(config.task))
-    _set_rematerialize(config.task.model, rematerialize)
+    if rematerialize is not None:
+        set_rematerialize(config.task.model, rematerialize)
     deeper = shallow_depths(task)
     base = _trace(config, task, state, stream, deeper.pop(1))
     total = dataclasses.astuple(base)
@@ -45,17 +47,6 @@ def example_costs(
         pairs = zip(total, dataclasses.astuple(base), dataclasses.astuple(more), strict=True)
         total = tuple(value + (depth - 1) * (two - one) for value, one, two in pairs)
     return GraphCosts(*total)
-
-
-def _set_rematerialize(model: Any, value: bool) -> None:
-    """Sets the field wherever the config of a model, or of a part of it, has it."""
-    if not dataclasses.is_dataclass(model):
-        return
-    for field in dataclasses.fields(model):
-        if field.name == "rematerialize":
-            setattr(model, field.name, value)
-        else:
-            _set_rematerialize(getattr(model, field.name), value)
 
 
 def _trace(

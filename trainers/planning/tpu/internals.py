@@ -5,8 +5,9 @@ module; setup.py pins the versions it was written for (the extra `tpu_compile`).
 """
 
 import dataclasses
+import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ _ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    # Or it complains that this machine is no TPU host.
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_MIN_LOG_LEVEL": "3",
+    "TPU_STDERR_LOG_LEVEL": "3",
 }
 
 
@@ -40,7 +46,9 @@ __all__ = [
     "all_reduce",
     "check_installed",
     "compile_for",
+    "fingerprint",
     "replica_id",
+    "run_on_cpu",
 ]
 
 
@@ -140,6 +148,18 @@ def aliased_arguments(hlo: bytes) -> dict[int, int]:
     }
 
 
+def fingerprint(hlo: bytes, partitioning: Partitioning) -> str:
+    """What tells programs apart: a digest of the program without names that differ by process, and
+    of the compiler."""
+    check_installed()
+    import libtpu
+
+    text = _stablehlo(hlo, partitioning).operation.get_asm(enable_debug_info=False)
+    _, _, rest = text.partition("attributes")
+    version = getattr(libtpu, "__version__", "")
+    return hashlib.sha256(f"{version} {rest}".encode()).hexdigest()
+
+
 def _devices(topology: str) -> list[Any]:
     check_installed()
     from jax.experimental import topologies
@@ -156,27 +176,84 @@ def _devices(topology: str) -> list[Any]:
 
 
 def _compile(hlo: bytes, devices: list[Any], partitioning: Partitioning) -> Any:
-    from jaxlib import _jax, xla_client
+    from jaxlib import _jax
 
-    shape = (partitioning.num_replicas, partitioning.num_partitions)
-    if np.prod(shape) > len(devices):
+    needed = partitioning.num_replicas * partitioning.num_partitions
+    if needed > len(devices):
         raise UserError(
-            f"{shape[0]} replicas of {shape[1]} devices each are more than the {len(devices)} of "
-            "the topology; give a larger one"
+            f"{partitioning.num_replicas} replicas of {partitioning.num_partitions} devices each "
+            f"are more than the {len(devices)} of the topology; give a larger one"
         )
+    module, options = _stablehlo(hlo, partitioning), _options(partitioning)
+    used = _jax.DeviceList(tuple(devices[:needed]))
+    try:
+        return devices[0].client.compile(module, used, options)
+    except _jax.JaxRuntimeError as error:
+        raise CompilerRefused(str(error)) from error
+
+
+def _options(partitioning: Partitioning) -> Any:
+    from jaxlib import xla_client
+
     options = xla_client.CompileOptions()
+    shape = (partitioning.num_replicas, partitioning.num_partitions)
     places = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
     assignment = xla_client.DeviceAssignment.create(places)
     for one in (options, options.executable_build_options):
         one.num_replicas, one.num_partitions = shape
         one.device_assignment = assignment
     options.executable_build_options.use_spmd_partitioning = partitioning.num_partitions > 1
-    module = _stablehlo(hlo, partitioning)
-    used = _jax.DeviceList(tuple(devices[: places.size]))
-    try:
-        return devices[0].client.compile(module, used, options)
-    except _jax.JaxRuntimeError as error:
-        raise CompilerRefused(str(error)) from error
+    return options
+
+
+def run_on_cpu(
+    hlo: bytes, arguments: Sequence[Sequence[np.ndarray]], partitioning: Partitioning
+) -> list[list[np.ndarray]]:
+    """Runs a program on virtual CPU devices, one for each partition of each replica.
+
+    Args:
+        hlo: serialized HLO module, as `compile_for` takes it.
+        arguments: of each replica, whole; split ones are cut here.
+        partitioning: what each device holds.
+
+    Returns:
+        Results of each replica, whole.
+    """
+    check_installed()
+    import jax
+    from jaxlib import _jax, xla_client
+
+    num_parts = partitioning.num_partitions
+    client = xla_client.make_cpu_client(num_devices=len(arguments) * num_parts)
+    devices = client.devices()
+    module, options = _stablehlo(hlo, partitioning), _options(partitioning)
+    program = client.compile_and_load(module, _jax.DeviceList(tuple(devices)), options)
+    given = []
+    for index, values in enumerate(zip(*arguments, strict=True)):
+        axis = partitioning.arguments.get(index)
+        parts = [part for value in values for part in _parts(value, axis, num_parts)]
+        held = [jax.device_put(part, one) for part, one in zip(parts, devices, strict=True)]
+        given.append(_on_devices(held, devices))
+    results = program.execute_sharded(given).disassemble_into_single_device_arrays()
+    whole: list[list[np.ndarray]] = [[] for _ in arguments]
+    for index, held in enumerate(results):
+        axis = partitioning.results.get(index)
+        for replica, values in enumerate(whole):
+            parts = [np.asarray(one) for one in held[replica * num_parts :][:num_parts]]
+            values.append(parts[0] if axis is None else np.concatenate(parts, axis))
+    return whole
+
+
+def _parts(value: np.ndarray, axis: int | None, num_parts: int) -> list[np.ndarray]:
+    return [value] * num_parts if axis is None else np.split(value, num_parts, axis)
+
+
+def _on_devices(parts: list[Any], devices: list[Any]) -> Any:
+    """One array of JAX of which every device has a part of its own; its shape says nothing."""
+    import jax
+
+    sharding = jax.sharding.PmapSharding(np.array(devices), None)
+    return jax.make_array_from_single_device_arrays(parts[0].shape, sharding, parts)
 
 
 def _stablehlo(hlo: bytes, partitioning: Partitioning) -> Any:

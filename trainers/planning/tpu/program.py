@@ -69,13 +69,13 @@ def hollow_assembly(
         return assemble(config, DeclaredInputs(RecordInputs()), strategy, runs.build_task(config))
 
 
-def lower(assembly: Assembly, streams: tuple[str, ...], batch_size: int) -> StepProgram:
+def lower(assembly: Assembly, streams: tuple[str, ...], examples: Mapping[str, int]) -> StepProgram:
     """The step of some streams, lowered.
 
     Args:
         assembly: from `hollow_assembly`.
         streams: as `Assembly.steps` names them.
-        batch_size: examples of each stream on one replica.
+        examples: of each stream on one replica.
 
     Raises:
         UserError: an operation has no form that compiles; says which, of what layer and file.
@@ -83,7 +83,7 @@ def lower(assembly: Assembly, streams: tuple[str, ...], batch_size: int) -> Step
     step = assembly.steps[streams]
     specs = {}
     for name in streams:
-        one = dataclasses.replace(assembly.config.streams[name].input, batch_size=batch_size)
+        one = dataclasses.replace(assembly.config.streams[name].input, batch_size=examples[name])
         specs |= {(name, key): spec for key, spec in batch_specs(one).items()}
 
     @tf.function(jit_compile=True, autograph=False)
