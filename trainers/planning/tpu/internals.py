@@ -7,7 +7,7 @@ module; setup.py pins the versions it was written for (the extra `tpu_compile`).
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,9 +46,10 @@ __all__ = [
     "all_reduce",
     "check_installed",
     "compile_for",
+    "compile_options",
     "fingerprint",
     "replica_id",
-    "run_on_cpu",
+    "stablehlo",
 ]
 
 
@@ -154,7 +155,7 @@ def fingerprint(hlo: bytes, partitioning: Partitioning) -> str:
     check_installed()
     import libtpu
 
-    text = _stablehlo(hlo, partitioning).operation.get_asm(enable_debug_info=False)
+    text = stablehlo(hlo, partitioning).operation.get_asm(enable_debug_info=False)
     _, _, rest = text.partition("attributes")
     version = getattr(libtpu, "__version__", "")
     return hashlib.sha256(f"{version} {rest}".encode()).hexdigest()
@@ -184,7 +185,7 @@ def _compile(hlo: bytes, devices: list[Any], partitioning: Partitioning) -> Any:
             f"{partitioning.num_replicas} replicas of {partitioning.num_partitions} devices each "
             f"are more than the {len(devices)} of the topology; give a larger one"
         )
-    module, options = _stablehlo(hlo, partitioning), _options(partitioning)
+    module, options = stablehlo(hlo, partitioning), compile_options(partitioning)
     used = _jax.DeviceList(tuple(devices[:needed]))
     try:
         return devices[0].client.compile(module, used, options)
@@ -192,7 +193,8 @@ def _compile(hlo: bytes, devices: list[Any], partitioning: Partitioning) -> Any:
         raise CompilerRefused(str(error)) from error
 
 
-def _options(partitioning: Partitioning) -> Any:
+def compile_options(partitioning: Partitioning) -> Any:
+    """The options by which JAX's compilers lay a program out on devices."""
     from jaxlib import xla_client
 
     options = xla_client.CompileOptions()
@@ -206,57 +208,7 @@ def _options(partitioning: Partitioning) -> Any:
     return options
 
 
-def run_on_cpu(
-    hlo: bytes, arguments: Sequence[Sequence[np.ndarray]], partitioning: Partitioning
-) -> list[list[np.ndarray]]:
-    """Runs a program on virtual CPU devices, one for each partition of each replica.
-
-    Args:
-        hlo: serialized HLO module, as `compile_for` takes it.
-        arguments: of each replica, whole; split ones are cut here.
-        partitioning: what each device holds.
-
-    Returns:
-        Results of each replica, whole.
-    """
-    check_installed()
-    import jax
-    from jaxlib import _jax, xla_client
-
-    num_parts = partitioning.num_partitions
-    client = xla_client.make_cpu_client(num_devices=len(arguments) * num_parts)
-    devices = client.devices()
-    module, options = _stablehlo(hlo, partitioning), _options(partitioning)
-    program = client.compile_and_load(module, _jax.DeviceList(tuple(devices)), options)
-    given = []
-    for index, values in enumerate(zip(*arguments, strict=True)):
-        axis = partitioning.arguments.get(index)
-        parts = [part for value in values for part in _parts(value, axis, num_parts)]
-        held = [jax.device_put(part, one) for part, one in zip(parts, devices, strict=True)]
-        given.append(_on_devices(held, devices))
-    results = program.execute_sharded(given).disassemble_into_single_device_arrays()
-    whole: list[list[np.ndarray]] = [[] for _ in arguments]
-    for index, held in enumerate(results):
-        axis = partitioning.results.get(index)
-        for replica, values in enumerate(whole):
-            parts = [np.asarray(one) for one in held[replica * num_parts :][:num_parts]]
-            values.append(parts[0] if axis is None else np.concatenate(parts, axis))
-    return whole
-
-
-def _parts(value: np.ndarray, axis: int | None, num_parts: int) -> list[np.ndarray]:
-    return [value] * num_parts if axis is None else np.split(value, num_parts, axis)
-
-
-def _on_devices(parts: list[Any], devices: list[Any]) -> Any:
-    """One array of JAX of which every device has a part of its own; its shape says nothing."""
-    import jax
-
-    sharding = jax.sharding.PmapSharding(np.array(devices), None)
-    return jax.make_array_from_single_device_arrays(parts[0].shape, sharding, parts)
-
-
-def _stablehlo(hlo: bytes, partitioning: Partitioning) -> Any:
+def stablehlo(hlo: bytes, partitioning: Partitioning) -> Any:
     """The program as the compiler takes it, with the splits of its arguments and results."""
     from jax._src.interpreters import mlir as jax_mlir
     from jaxlib import _jax

@@ -28,6 +28,8 @@ class StepProgram:
         num_partitions: devices that share each of its replicas.
         arguments: names of what it takes: tensors of the batch, and paths of variables.
         split_axes: the axis of each argument that is split over the partitions, by its number.
+        updates: the argument that a result is the next value of, by the result's number; the
+            results before them are the step's outputs in the order of their names.
         graph: that it was lowered from; operations in `hlo` bear the names they have there.
     """
 
@@ -37,6 +39,7 @@ class StepProgram:
     hlo: bytes
     arguments: Sequence[str]
     split_axes: Mapping[int, int]
+    updates: Mapping[int, int]
     graph: tf.Graph
 
 
@@ -98,7 +101,7 @@ def lower(assembly: Assembly, streams: tuple[str, ...], examples: Mapping[str, i
     hlo = run.experimental_get_compiler_ir(*specs.values())(
         stage="hlo_serialized", platform_name="CPU"
     )
-    known = {id(variable.handle): (path, variable) for path, variable in _variables(assembly)}
+    known = {id(variable.handle): (path, variable) for path, variable in named_variables(assembly)}
     captured = [known.get(id(tensor), ("a constant", None)) for tensor in traced.captured_inputs]
     names = [*(key for _, key in specs), *(path for path, _ in captured)]
     axes = {
@@ -106,21 +109,29 @@ def lower(assembly: Assembly, streams: tuple[str, ...], examples: Mapping[str, i
         for index, (_, variable) in enumerate(captured, len(specs))
         if variable is not None and (axis := annotated_axis(variable)) is not None
     }
-    num_parts = assembly.config.runtime.model_parallel
-    return StepProgram(streams, assembly.num_replicas, num_parts, hlo, names, axes, traced.graph)
+    return StepProgram(
+        streams=streams,
+        num_replicas=assembly.num_replicas,
+        num_partitions=assembly.config.runtime.model_parallel,
+        hlo=hlo,
+        arguments=names,
+        split_axes=axes,
+        updates=aliased_arguments(hlo),
+        graph=traced.graph,
+    )
 
 
 def partitioning_of(program: StepProgram) -> Partitioning:
     """What each device holds of a step: of weights, slots and averages a part, before and after."""
     results = {
         result: program.split_axes[argument]
-        for result, argument in aliased_arguments(program.hlo).items()
+        for result, argument in program.updates.items()
         if argument in program.split_axes
     }
     return Partitioning(program.num_replicas, program.num_partitions, program.split_axes, results)
 
 
-def _variables(assembly: Assembly) -> list[tuple[str, tf.Variable]]:
+def named_variables(assembly: Assembly) -> list[tuple[str, tf.Variable]]:
     """All variables by the name that reports give them."""
     named = [(each.path, each.value) for each in assembly.model.variables]
     for name, optimizer in assembly.optimizers.items():
