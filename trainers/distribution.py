@@ -34,7 +34,7 @@ def build_strategy(runtime: RuntimeConfig) -> tf.distribute.Strategy:
     if kind == "multi_worker_mirrored":
         _check_tf_config()
         return tf.distribute.MultiWorkerMirroredStrategy()
-    return _tpu(runtime.tpu)
+    return _tpu(runtime.tpu, runtime.model_parallel)
 
 
 def _mirrored(num_virtual_devices: int) -> tf.distribute.Strategy:
@@ -81,17 +81,49 @@ def _check_tf_config() -> None:
         ) from error
 
 
-def _tpu(name: str) -> tf.distribute.Strategy:
+def _tpu(name: str, model_parallel: int) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
         tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
+        topology = tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
         raise UserError(
             f"no TPU answers to runtime.tpu={name!r} ({str(error).splitlines()[0]}); name one that "
             "is running, or use `local` on a TPU machine"
         ) from error
-    return tf.distribute.TPUStrategy(resolver)
+    if model_parallel == 1:
+        return tf.distribute.TPUStrategy(resolver)
+    return tf.distribute.TPUStrategy(
+        resolver,
+        experimental_device_assignment=neighbours(topology, model_parallel),
+        experimental_spmd_xla_partitioning=True,
+    )
+
+
+def neighbours(
+    topology: tf.tpu.experimental.Topology, model_parallel: int
+) -> tf.tpu.experimental.DeviceAssignment:
+    """Replicas of devices that follow one another, host by host; what is compiled ahead is laid out
+    the same way (trainers/planning/tpu).
+
+    Args:
+        topology: of the slice.
+        model_parallel: devices of a replica.
+
+    Raises:
+        UserError: the slice cannot be dealt out.
+    """
+    places = topology.device_coordinates
+    # [hosts, devices of a host, axes] -> [devices, axes]
+    places = places.reshape(-1, places.shape[-1])
+    if len(places) % model_parallel:
+        raise UserError(
+            f"runtime.model_parallel is {model_parallel}, which does not divide the {len(places)} "
+            "devices of this TPU; use a divisor"
+        )
+    # [replicas, devices of a replica, axes]
+    places = places.reshape(-1, model_parallel, places.shape[-1])
+    return tf.tpu.experimental.DeviceAssignment(topology, places)
 
 
 def is_single(strategy: tf.distribute.Strategy) -> bool:

@@ -194,6 +194,8 @@ def test_missing_empty_and_nameless_files_are_refused(tmp_path, load):
         (["runtime.distribution_strategy=ps"], "runtime.distribution_strategy is 'ps'"),
         (["runtime.tpu=local"], "set it to tpu"),
         (["runtime.num_virtual_devices=2"], "only the mirrored strategy"),
+        (["runtime.model_parallel=0"], "runtime.model_parallel is 0"),
+        (["runtime.model_parallel=2"], "'one_device', which gives every device a whole model"),
         (["trainer.alternation.sampler=rand"], "trainer.alternation.sampler is 'rand'"),
         (["trainer.alternation.refresh_steps=5"], "means nothing to the sampler proportional"),
         (["trainer.alternation={sampler: loss, floor_share: 0}"], "a stream could starve"),

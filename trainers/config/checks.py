@@ -233,10 +233,22 @@ def _check_runtime(config: ExperimentConfig) -> None:
             f"runtime.tpu is {runtime.tpu!r} but runtime.distribution_strategy is "
             f"{runtime.distribution_strategy!r}; set it to tpu, or leave runtime.tpu empty"
         )
+    _check_model_parallel(config)
     if runtime.num_virtual_devices and runtime.distribution_strategy != "mirrored":
         raise UserError(
             f"runtime.num_virtual_devices is {runtime.num_virtual_devices} but only the mirrored "
             "strategy uses it; set runtime.distribution_strategy to mirrored, or the number to 0"
+        )
+
+
+def _check_model_parallel(config: ExperimentConfig) -> None:
+    runtime = config.runtime
+    checks.check_at_least(runtime.model_parallel, 1, "runtime.model_parallel")
+    if runtime.model_parallel > 1 and runtime.distribution_strategy != "tpu":
+        raise UserError(
+            f"runtime.model_parallel is {runtime.model_parallel} but runtime.distribution_strategy "
+            f"is {runtime.distribution_strategy!r}, which gives every device a whole model; set it "
+            "to tpu, or the number to 1"
         )
 
 

@@ -21,6 +21,7 @@ from trainers.loop.steps.summed import SummedStep
 from trainers.model_parallel.splitting import split_like, split_weights
 from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import NamedOptimizer, build_optimizers
+from trainers.planning.sharding import check_heads
 from trainers.tasks.base import Task
 
 
@@ -110,11 +111,14 @@ def assemble(
         is_new: let the task give a new run's weights what it has for them.
 
     Raises:
-        UserError: those weights do not fit, or optimizers and variables do not.
+        UserError: those weights do not fit, optimizers and variables do not, or the model cannot be
+            split over the devices of a replica.
     """
     # Read before the model is built, which sets the seed of what stays random.
     sources = initialization.read_sources(config.initialize) if from_source else {}
     num_parts = config.runtime.model_parallel
+    if num_parts > 1:
+        check_heads(task.config.model, num_parts)
     with strategy.scope():
         with split_weights(num_parts):
             model = runs.build_model(task, config)

@@ -106,7 +106,9 @@ def without_absent(config: ExperimentConfig) -> tuple[ExperimentConfig, list[str
     runtime, notes = config.runtime, []
     if runtime.distribution_strategy == "tpu" and runtime.tpu != "local":
         notes.append("counted as one replica on this machine, which is no TPU")
-        runtime = dataclasses.replace(runtime, distribution_strategy="one_device", tpu="")
+        runtime = dataclasses.replace(
+            runtime, distribution_strategy="one_device", tpu="", model_parallel=1
+        )
     evaluators, sources = dict(config.evaluators), dict(config.initialize)
     for name, evaluator in config.evaluators.items():
         inputs = dict(inputs_in(evaluator, f"evaluators.{name}")).values()

@@ -177,7 +177,8 @@ class Training:
             half_precision=runtime.mixed_precision
         )
         # Virtual devices share one machine's peak.
-        self._peak = peak if runtime.num_virtual_devices else peak * assembly.num_replicas
+        num_devices = assembly.num_replicas * runtime.model_parallel
+        self._peak = peak if runtime.num_virtual_devices else peak * num_devices
         return trainer
 
     def _steps_to_boundary(self, step: int) -> int:

@@ -1,10 +1,11 @@
 """Variables that XLA's partitioner splits over the devices of a replica.
 
 Everything of the model-parallel path that touches what TensorFlow does not promise to keep is in
-this module and in `split_variable.py`.
+this module, in `split_variable.py` and, of compiling, in trainers/planning/tpu/internals.py.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ import tensorflow as tf
 from keras.src.backend.common.name_scope import current_path
 from tensorflow.python.compiler.xla.experimental import xla_sharding
 from tensorflow.python.eager import context
+
+from trainers.model_parallel.split_variable import create_on_tpu
 
 
 def path_of_new(name: str) -> str:
@@ -32,19 +35,34 @@ def create(
     axis_of: Callable[[str, tuple[int, ...]], int | None],
     num_parts: int,
 ) -> tf.Variable:
-    """A new variable, annotated.
+    """A new variable: on a TPU in parts on the devices of each replica, elsewhere whole, with a
+    note of how it would be split.
 
     Args:
         next_creator, kwargs: as a variable creator of TensorFlow gets them.
         axis_of: name and shape to the axis that is split, or None.
         num_parts: devices of a replica.
     """
+    strategy = tf.distribute.get_strategy()
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        value = kwargs["initial_value"]
+        value = tf.convert_to_tensor(value() if callable(value) else value, kwargs.get("dtype"))
+        axis = _axis(axis_of, kwargs["name"], value)
+        devices = strategy.extended._tpu_devices
+        creator = functools.partial(create_on_tpu, strategy, devices, axis)
+        return next_creator(
+            **kwargs | {"initial_value": value}, custom_tpu_variable_creator=creator
+        )
     variable = next_creator(**kwargs)
-    # Initializers keep the state of their random numbers in variables too.
-    is_weight = variable.dtype.is_floating
-    axis = axis_of(kwargs["name"], tuple(variable.shape)) if is_weight else None
-    annotate(variable, axis, num_parts)
+    annotate(variable, _axis(axis_of, kwargs["name"], variable), num_parts)
     return variable
+
+
+def _axis(
+    axis_of: Callable[[str, tuple[int, ...]], int | None], name: str, value: tf.Variable | tf.Tensor
+) -> int | None:
+    # Initializers keep the state of their random numbers in variables too.
+    return axis_of(name, tuple(value.shape)) if value.dtype.is_floating else None
 
 
 def replicate(tensor: tf.Tensor) -> tf.Tensor:

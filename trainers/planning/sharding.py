@@ -71,8 +71,8 @@ def split_axis(path: str, shape: tuple[int, ...], num_parts: int) -> int | None:
         return None
     if shape[rule.axis] % num_parts:
         raise UserError(
-            f"{path} has {shape[rule.axis]} entries on axis {rule.axis} ({rule.kind}), which "
-            f"--model_parallel={num_parts} does not divide; use a divisor"
+            f"the weight {path} has {shape[rule.axis]} entries on axis {rule.axis} "
+            f"({rule.kind}), which model_parallel={num_parts} does not divide; use a divisor"
         )
     return rule.axis
 
@@ -86,7 +86,7 @@ def check_heads(model: Any, num_parts: int, field: str = "task.model") -> None:
         value = getattr(model, one.name)
         if one.name == "num_heads" and value and value % num_parts:
             raise UserError(
-                f"{field}.num_heads is {value}, which --model_parallel={num_parts} does not "
+                f"{field}.num_heads is {value}, which model_parallel={num_parts} does not "
                 "divide; a head cannot be split"
             )
         check_heads(value, num_parts, f"{field}.{one.name}")

@@ -133,7 +133,7 @@ def test_published_sizes_are_split_evenly(name):
         sharding.check_heads(model, parts)
         held = state_bytes(planned, parts)
         assert held.weights < 4 * total / parts * 1.03
-    with pytest.raises(UserError, match="vision.num_heads is 16, which --model_parallel=32"):
+    with pytest.raises(UserError, match="vision.num_heads is 16, which model_parallel=32"):
         sharding.check_heads(model, 32)
 
 

@@ -31,7 +31,7 @@ def warm_up(
         say: shows a line.
         interrupting: gives a context for what may be left before it is done.
     """
-    kept = [(variable, variable.numpy()) for variable in _variables(assembly)]
+    kept = [(variable, variable.read_value().numpy()) for variable in _variables(assembly)]
     specs = {name: replica_batch_spec(assembly, name) for name in streams.order.names}
     try:
         for number, block in enumerate(streams.blocks, 1):

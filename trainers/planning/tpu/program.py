@@ -141,5 +141,5 @@ def named_variables(assembly: Assembly) -> list[tuple[str, tf.Variable]]:
             for each in group.optimizer.variables
         ]
     if assembly.averages is not None:
-        named += [(each.name, each) for each in assembly.averages.values]
+        named += [(each.name.partition(":")[0], each) for each in assembly.averages.values]
     return [*named, ("step", assembly.step)]

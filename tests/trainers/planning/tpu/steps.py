@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -23,15 +24,16 @@ def batch(config, stream: str, num_examples: int) -> dict[str, np.ndarray]:
     return made
 
 
-def _variables(assembly: Assembly) -> list[tuple[str, tf.Variable]]:
-    # Keras counts generators of random numbers in the whole process.
-    return [each for each in named_variables(assembly) if "seed_generator" not in each[0]]
+def assembly_of(config, replicas=1, partitions=1) -> Assembly:
+    """Without weights, and named as the first one of a process."""
+    keras.backend.clear_session()
+    return hollow_assembly(config, replicas, partitions)
 
 
 def fill(assembly: Assembly) -> dict[str, np.ndarray]:
     """Gives every variable numbers, as a run in its middle has them; the same by name."""
     values = {}
-    for index, (name, variable) in enumerate(_variables(assembly)):
+    for index, (name, variable) in enumerate(named_variables(assembly)):
         rng = np.random.default_rng(index)
         if variable.dtype.is_floating:
             draws = 0.1 * rng.standard_normal(variable.shape).astype(np.float32)
@@ -47,7 +49,7 @@ def fill(assembly: Assembly) -> dict[str, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a step gives: outputs by name, and variables after it."""
+    """What a step gives: outputs by name, terms as means, and variables after it."""
 
     outputs: dict[str, np.ndarray]
     variables: dict[str, np.ndarray]
@@ -55,13 +57,13 @@ class Outcome:
 
 def by_tensorflow(config, stream: str, num_examples: int) -> Outcome:
     """The step that TensorFlow runs itself."""
-    assembly = hollow_assembly(config, 1)
+    assembly = assembly_of(config)
     fill(assembly)
     tensors = {k: tf.constant(v) for k, v in batch(config, stream, num_examples).items()}
     outputs = assembly.steps[(stream,)](tensors)
     return Outcome(
-        {name: value.numpy() for name, value in outputs.items()},
-        {name: variable.numpy() for name, variable in _variables(assembly)},
+        _means({name: value.numpy() for name, value in outputs.items()}),
+        {name: variable.numpy() for name, variable in named_variables(assembly)},
     )
 
 
@@ -74,7 +76,7 @@ def by_program(config, stream: str, num_examples: int, replicas=1, partitions=1)
         num_examples: on all replicas together.
         replicas, partitions: of the program.
     """
-    assembly = hollow_assembly(config, replicas, partitions)
+    assembly = assembly_of(config, replicas, partitions)
     values = fill(assembly)
     own = num_examples // replicas
     program = lower(assembly, (stream,), {stream: own})
@@ -91,16 +93,23 @@ def by_program(config, stream: str, num_examples: int, replicas=1, partitions=1)
     updated = [program.arguments[index] for _, index in sorted(program.updates.items())]
     return [
         Outcome(
-            dict(zip(names, one[: len(names)], strict=True)),
+            _means(dict(zip(names, one[: len(names)], strict=True))),
             values | dict(zip(updated, one[len(names) :], strict=True)),
         )
         for one in results
     ]
 
 
-def check_equal(left: Outcome, right: Outcome, *, relative: float, absolute: float) -> None:
+def _means(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        name: value[0] / max(value[1], 1e-9) if name.startswith("term/") else value
+        for name, value in outputs.items()
+    }
+
+
+def check_equal(left: Outcome, right: Outcome, rtol=1e-5, atol=1e-5) -> None:
     """Asserts that outputs and variables agree."""
     for ours, theirs in ((left.outputs, right.outputs), (left.variables, right.variables)):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
-            np.testing.assert_allclose(value, theirs[name], relative, absolute, err_msg=name)
+            np.testing.assert_allclose(value, theirs[name], rtol, atol, err_msg=name)
