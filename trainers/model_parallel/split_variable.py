@@ -111,7 +111,7 @@ def create_on_tpu(
 
     def create(**options: Any) -> list[tf.Variable]:
         return [
-            _of_replica(f"{options['name']}/r:{replica}", own, axis, next_creator, options)
+            _of_replica(replica, own, axis, next_creator, options)
             for replica, own in enumerate(devices)
         ]
 
@@ -120,7 +120,7 @@ def create_on_tpu(
 
 
 def _of_replica(
-    name: str,
+    replica: int,
     devices: Sequence[str],
     axis: int | None,
     next_creator: Creator,
@@ -132,4 +132,5 @@ def _of_replica(
     for device, value in zip(devices, values, strict=True):
         with tf.device(device):
             parts.append(next_creator(**options | {"initial_value": value}))
+    name = f"{parts[0].name.partition(':')[0]}/r:{replica}"
     return TPUReplicatedVariable(parts, name) if axis is None else SplitVariable(parts, axis, name)
