@@ -13,6 +13,7 @@ from trainers.loop.declared_inputs import DeclaredInputs, without_absent
 from trainers.loop.inputs import RecordInputs
 from trainers.planning.tpu.hollow import hollow_variables
 from trainers.planning.tpu.one_program import OneProgramStrategy
+from trainers.planning.tpu.refusals import refused_lowering
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,7 @@ class StepProgram:
         num_replicas: that the program is for.
         hlo: serialized HLO module.
         arguments: names of what it takes: tensors of the batch, and paths of variables.
+        argument_bytes: that they take in all, without padding.
         graph: that it was lowered from; operations in `hlo` bear the names they have there.
     """
 
@@ -31,6 +33,7 @@ class StepProgram:
     num_replicas: int
     hlo: bytes
     arguments: Sequence[str]
+    argument_bytes: int
     graph: tf.Graph
 
 
@@ -81,17 +84,46 @@ def lower(assembly: Assembly, streams: tuple[str, ...], examples: Mapping[str, i
         return step.update(*batches.values())
 
     traced = run.get_concrete_function(*specs.values())
-    hlo = run.experimental_get_compiler_ir(*specs.values())(
-        stage="hlo_serialized", platform_name="CPU"
-    )
-    paths = _paths(assembly)
-    names = [key for _, key in specs]
-    names += [paths.get(id(tensor), "a constant") for tensor in traced.captured_inputs]
-    return StepProgram(streams, assembly.num_replicas, hlo, names, traced.graph)
+    hlo = lowered(run, list(specs.values()), traced.graph)
+    variables = _variables(assembly)
+    names, sizes = [key for _, key in specs], [_bytes(spec) for spec in specs.values()]
+    for tensor in traced.captured_inputs:
+        name, variable = variables.get(id(tensor), ("a constant", None))
+        names.append(name)
+        sizes.append(_bytes(variable) if variable is not None else 0)
+    return StepProgram(streams, assembly.num_replicas, hlo, names, sum(sizes), traced.graph)
 
 
-def _paths(assembly: Assembly) -> dict[int, str]:
-    """Names of all variables by the identity of their handle."""
+def lowered(
+    function: tf.types.experimental.PolymorphicFunction,
+    specs: Sequence[tf.TensorSpec],
+    graph: tf.Graph,
+) -> bytes:
+    """A function as a serialized HLO module.
+
+    Args:
+        function: compiled with XLA.
+        specs: of its arguments.
+        graph: that it was traced into.
+
+    Raises:
+        UserError: an operation has no form that compiles; says which, of what layer and file.
+    """
+    try:
+        # Kernels are registered by platform, and those of TPUs are not in TensorFlow's package.
+        return function.experimental_get_compiler_ir(*specs)(
+            stage="hlo_serialized", platform_name="CPU"
+        )
+    except ValueError as error:
+        raise refused_lowering(error, graph) from error
+
+
+def _bytes(tensor: tf.TensorSpec | tf.Variable) -> int:
+    return tensor.shape.num_elements() * tensor.dtype.size
+
+
+def _variables(assembly: Assembly) -> dict[int, tuple[str, tf.Variable]]:
+    """All variables with their names, by the identity of their handle."""
     named = [(each.path, each.value) for each in assembly.model.variables]
     for name, optimizer in assembly.optimizers.items():
         named += [
@@ -102,4 +134,4 @@ def _paths(assembly: Assembly) -> dict[int, str]:
     if assembly.averages is not None:
         named += [(each.name, each) for each in assembly.averages.values]
     named.append(("step", assembly.step))
-    return {id(variable.handle): name for name, variable in named}
+    return {id(variable.handle): (name, variable) for name, variable in named}
