@@ -10,7 +10,7 @@ from mm_models.backbones import t5_config
 from mm_models.backbones.t5_config import FEED_FORWARDS, T5Config
 from mm_models.decoding.state import DecoderState
 from mm_models.errors import UserError
-from mm_models.layers import randomness
+from mm_models.layers import logical_axes, randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.saved_layer import SavedLayer
@@ -282,10 +282,12 @@ class T5(SavedLayer, keras.Model):
     def logits(self, hidden: tf.Tensor) -> tf.Tensor:
         """float[..., width] -> float32[..., vocab]."""
         hidden = tf.cast(hidden, tf.float32)
-        if not self.config.tie_logits:
-            return self.logits_dense(hidden)
-        table = tf.convert_to_tensor(self.token_embedding.embeddings.value)
-        return tf.einsum("...d,vd->...v", hidden * self.config.width**-0.5, table)
+        if self.config.tie_logits:
+            table = tf.convert_to_tensor(self.token_embedding.embeddings.value)
+            logits = tf.einsum("...d,vd->...v", hidden * self.config.width**-0.5, table)
+        else:
+            logits = self.logits_dense(hidden)
+        return logical_axes.split_by("vocabulary", logits, logits.shape.rank - 1)
 
     def start(
         self, memory: tf.Tensor, memory_mask=None, max_length: int = 1, num_beams: int = 1

@@ -168,6 +168,8 @@ class RuntimeConfig:
         num_virtual_devices: split the CPU into so many devices, so that `mirrored` has replicas on
             a machine without accelerators; 0 leaves it whole.
         tpu: name or address of the TPU, or `local`.
+        model_parallel: devices of a TPU that share one copy of the model, each with a part of its
+            weights (docs/tpu.md); a replica is so many devices.
         mixed_precision: compute in bfloat16, keep weights in float32.
         jit_compile: compile with XLA. The whole step on one device; the encoders, forward and
             backward, with several replicas.
@@ -179,12 +181,13 @@ class RuntimeConfig:
 
     resume = ResumeRules(
         noted=("distribution_strategy", "num_virtual_devices", "mixed_precision", "jit_compile"),
-        allowed=("tpu", "deterministic", "num_threads", "peak_flops_per_second"),
+        allowed=("tpu", "model_parallel", "deterministic", "num_threads", "peak_flops_per_second"),
     )
 
     distribution_strategy: str = "one_device"
     num_virtual_devices: int = 0
     tpu: str = ""
+    model_parallel: int = 1
     mixed_precision: bool = False
     jit_compile: bool = False
     deterministic: bool = False

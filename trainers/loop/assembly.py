@@ -18,6 +18,7 @@ from trainers.loop.steps import costs
 from trainers.loop.steps.compiled_step import CompiledStep, StepParts
 from trainers.loop.steps.step import TrainStep
 from trainers.loop.steps.summed import SummedStep
+from trainers.model_parallel.splitting import split_like, split_weights
 from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import NamedOptimizer, build_optimizers
 from trainers.tasks.base import Task
@@ -113,8 +114,10 @@ def assemble(
     """
     # Read before the model is built, which sets the seed of what stays random.
     sources = initialization.read_sources(config.initialize) if from_source else {}
+    num_parts = config.runtime.model_parallel
     with strategy.scope():
-        model = runs.build_model(task, config)
+        with split_weights(num_parts):
+            model = runs.build_model(task, config)
         initialized = {
             name: initialization.initialize(
                 model, source, config.initialize[name], seed=config.trainer.seed, name=name
@@ -123,14 +126,16 @@ def assemble(
         }
         notes = task.initialize(model) if is_new else []
         step = orbit.utils.create_global_step()
-        optimizers = build_optimizers(
-            config.trainer.optimizers,
-            task.variable_groups(model),
-            step=step,
-            train_steps=config.trainer.train_steps,
-        )
-        averages = runs.build_averages(task, model, config)
-    settings = (strategy, config.trainer, config.runtime.jit_compile)
+        weights = task.variable_groups(model)
+        with split_like(weights, config.trainer.optimizers, num_parts):
+            optimizers = build_optimizers(
+                config.trainer.optimizers,
+                weights,
+                step=step,
+                train_steps=config.trainer.train_steps,
+            )
+            averages = runs.build_averages(task, model, config)
+    settings = (strategy, config.trainer, config.runtime.jit_compile, num_parts)
     parts = StepParts(task, model, optimizers, averages, step, *settings)
     train_steps = {
         name: TrainStep(name, parts, accumulation_steps=accumulation_steps(config, name))

@@ -9,6 +9,11 @@ import tensorflow as tf
 from trainers.config.schema import EmaConfig
 
 
+def average_name(path: str) -> str:
+    """The name of the average of the weight at `path`."""
+    return f"average/{path}"
+
+
 class Averages:
     """average ← decay * average + (1 - decay) * variable, after every step.
 
@@ -43,7 +48,7 @@ class Averages:
         }
         self._variables = list(kept.values())
         self.saved = {
-            index: tf.Variable(variable.value, trainable=False, name=f"average_{index}")
+            index: tf.Variable(variable.value, trainable=False, name=average_name(variable.path))
             for index, variable in kept.items()
         }
         self.values = list(self.saved.values())

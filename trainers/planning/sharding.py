@@ -46,6 +46,9 @@ RULES = (
     Rule("whole", r"(classifier|vision/head|vision/pre_logits)/(kernel|bias)$", None),
 )
 
+# What an axis that is split can count.
+SPLIT_KINDS = frozenset(rule.kind for rule in RULES if rule.axis is not None)
+
 
 def rule_of(path: str) -> Rule:
     """The rule for a weight. Raises UserError where there is none."""

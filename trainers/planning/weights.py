@@ -128,5 +128,6 @@ def state_of(config: ExperimentConfig, weights: list[Weight]) -> State:
         members = [weight for weight in weights if weight.optimizer == name]
         for _, taken in trained_groups(name, optimizer, members):
             counter_bytes += COUNTER_BYTES
-            slots |= {weight.path: slot_axes(optimizer, weight.shape) for weight in taken}
+            for weight in taken:
+                slots[weight.path] = list(slot_axes(optimizer, weight.shape).values())
     return State(weights, slots, counter_bytes, config.trainer.ema.decay > 0)

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.layers import randomness
+from mm_models.layers import logical_axes, randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mixture_of_experts import (
     dispatch_einsum,
@@ -157,10 +157,12 @@ class MixtureOfExperts(SavedLayer):
     def _through_experts(self, tokens, assignment, training, seed):
         implementation = _DISPATCH[self.experts.dispatch]
         taken = implementation.dispatch(tokens, assignment)
+        taken = logical_axes.split_by("experts", taken, 0)
         hidden = self.dropout(
             self._activate(self.wi(taken)), **randomness.drawing(Purpose.MLP_HIDDEN, training, seed)
         )
-        return implementation.combine(self.wo(hidden), assignment, tokens.shape[1])
+        outputs = logical_axes.split_by("experts", self.wo(hidden), 0)
+        return implementation.combine(outputs, assignment, tokens.shape[1])
 
     def _group_shape(self, shape, training) -> list[int]:
         """[groups, tokens of a group]; -1 groups where the size of the batch is not known."""

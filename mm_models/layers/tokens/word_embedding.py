@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from mm_models.layers import logical_axes
 from mm_models.layers.saved_layer import SavedLayer
 
 
@@ -68,4 +69,4 @@ class WordEmbedding(SavedLayer):
     def call(self, ids):
         table = tf.convert_to_tensor(self.embeddings.value)
         vectors = look_up(table, ids) if self.trainable else tf.gather(table, ids)
-        return tf.cast(vectors, self.compute_dtype)
+        return logical_axes.whole(tf.cast(vectors, self.compute_dtype))

@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mm_models.layers import randomness
+from mm_models.layers import logical_axes, randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.initializers import kernel_initializer
 from mm_models.layers.random_purposes import Purpose
@@ -133,7 +133,7 @@ class MultiHeadAttention(SavedLayer):
     def _split_heads(self, values):
         # [batch, tokens, heads * head_dim] -> [batch, heads, tokens, head_dim]
         values = tf.reshape(values, [*leading_shape(values), self.num_heads, self.head_dim])
-        return tf.transpose(values, [0, 2, 1, 3])
+        return logical_axes.split_by("heads", tf.transpose(values, [0, 2, 1, 3]), 1)
 
     def project_queries(self, queries):
         """float[batch, queries, dim] -> float[batch, heads, queries, head_dim], normalised and
@@ -173,7 +173,8 @@ class MultiHeadAttention(SavedLayer):
         # [batch, heads, queries, head_dim] -> [batch, queries, heads * head_dim]
         mixed = tf.transpose(tf.matmul(weights, values), [0, 2, 1, 3])
         inner = self.num_heads * self.head_dim
-        return self.o(tf.reshape(mixed, [*leading_shape(mixed), inner]))
+        mixed = tf.reshape(mixed, [*leading_shape(mixed), inner])
+        return self.o(logical_axes.split_by("heads", mixed, 2))
 
     def empty_cache(self, num_rows, max_length: int) -> dict[str, tf.Tensor]:
         """What `step` keeps of the tokens so far: float[rows, heads, max_length, head_dim] each."""

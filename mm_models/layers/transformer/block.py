@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from mm_models.layers import logical_axes
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mixture_of_experts.layer import MixtureOfExperts
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
@@ -148,7 +149,8 @@ class TransformerBlock(keras.layers.Layer):
 
     def close(self, residual, branch, inputs: BlockInputs):
         """The rest of `forward`: what the last Dense gave, dropped, and added to the residual."""
-        return residual + self.dropout(branch, **inputs.drawing(Purpose.MLP_RESIDUAL))
+        dropped = self.dropout(branch, **inputs.drawing(Purpose.MLP_RESIDUAL))
+        return logical_axes.whole(residual + dropped)
 
     def _attend(self, inputs: BlockInputs):
         """x + attention(norm(x))."""
@@ -167,7 +169,8 @@ class TransformerBlock(keras.layers.Layer):
             bias=bias,
             **inputs.drawing(Purpose.ATTENTION),
         )
-        return tokens + self.dropout(attended, **inputs.drawing(Purpose.ATTENTION_RESIDUAL))
+        dropped = self.dropout(attended, **inputs.drawing(Purpose.ATTENTION_RESIDUAL))
+        return logical_axes.whole(tokens + dropped)
 
     def _read(self, tokens, inputs: BlockInputs):
         """x + cross_attention(norm(x), memory), or x itself in a block without."""
@@ -182,7 +185,8 @@ class TransformerBlock(keras.layers.Layer):
             attention_mask=memory_mask,
             **inputs.drawing(Purpose.CROSS_ATTENTION),
         )
-        return tokens + self.dropout(attended, **inputs.drawing(Purpose.CROSS_ATTENTION_RESIDUAL))
+        dropped = self.dropout(attended, **inputs.drawing(Purpose.CROSS_ATTENTION_RESIDUAL))
+        return logical_axes.whole(tokens + dropped)
 
     def remember(self, memory) -> dict[str, tf.Tensor]:
         """What `step` needs of a memory float[batch, memory, dim]; nothing without

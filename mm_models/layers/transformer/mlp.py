@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from mm_models.layers import randomness
+from mm_models.layers import logical_axes, randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.initializers import kernel_initializer
 from mm_models.layers.random_purposes import Purpose
@@ -106,4 +106,5 @@ class Mlp(SavedLayer):
         hidden = self._activate(first)
         for gate in gates:
             hidden *= gate
+        hidden = logical_axes.split_by("mlp", hidden, hidden.shape.rank - 1)
         return self.dropout(hidden, **randomness.drawing(Purpose.MLP_HIDDEN, training, seed))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from mm_models.errors import UserError
 from trainers import distribution
 from trainers.config.schema import TrainerConfig
+from trainers.model_parallel.splitting import split_activations
 from trainers.optimization.averages import Averages
 from trainers.optimization.optimizers import NamedOptimizer
 from trainers.tasks.base import Task
@@ -30,6 +31,7 @@ class StepParts:
         strategy: where replicas live.
         trainer: settings.
         jit_compile: compile with XLA.
+        model_parallel: devices of each replica.
     """
 
     task: Task
@@ -40,6 +42,7 @@ class StepParts:
     strategy: tf.distribute.Strategy
     trainer: TrainerConfig
     jit_compile: bool
+    model_parallel: int = 1
 
     @property
     def is_single(self) -> bool:
@@ -121,7 +124,8 @@ class CompiledStep(abc.ABC):
         return outputs
 
     def _replica_step(self, *batches: Batch) -> dict[str, tf.Tensor]:
-        outputs, gradients = self.reduced(*batches)
+        with split_activations(self.parts.model_parallel):
+            outputs, gradients = self.reduced(*batches)
         replaced = None
         if self.parts.trainer.nan_gradients == "zero":
             replaced = tf.add_n([_count_nonfinite(value) for value in gradients.values()])

@@ -97,7 +97,7 @@ def compiled_plan(
         UserError: devices or batches do not divide, or a step does not compile.
     """
     examples = _examples(config, placement, batch_size)
-    assembly = hollow_assembly(config, placement.num_replicas)
+    assembly = hollow_assembly(config, placement.num_replicas, placement.model_parallel)
     steps = [
         compile_step(assembly, streams, examples, placement, results=results, say=say)
         for streams in assembly.steps
@@ -156,7 +156,7 @@ def largest_batches(
     for mixed in (False, True):
         for rematerialize in again:
             variant, words = _variant(config, mixed, rematerialize)
-            assembly = hollow_assembly(variant, placement.num_replicas)
+            assembly = hollow_assembly(variant, placement.num_replicas, placement.model_parallel)
             found += [
                 _largest(assembly, streams, words, placement, results, say)
                 for streams in assembly.steps

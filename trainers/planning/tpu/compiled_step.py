@@ -10,7 +10,7 @@ from trainers.planning.tpu.faults import contents
 from trainers.planning.tpu.hlo_text import parse_program
 from trainers.planning.tpu.origins import Origins
 from trainers.planning.tpu.placement import Placement
-from trainers.planning.tpu.program import StepProgram, lower
+from trainers.planning.tpu.program import StepProgram, lower, partitioning_of
 from trainers.planning.tpu.refusals import OutOfMemory, refused_program
 from trainers.planning.tpu.results import Results
 from trainers.planning.tpu.step_report import LargeBuffer, StepReport
@@ -44,7 +44,7 @@ def compile_step(
     title = " + ".join(streams)
     start = time.monotonic()
     program = lower(assembly, streams, examples)
-    partitioning = internals.Partitioning(placement.num_replicas)
+    partitioning = partitioning_of(program)
     fingerprint = internals.fingerprint(program.hlo, partitioning)
     topology = placement.target.topology
     found = results.find(fingerprint, topology)

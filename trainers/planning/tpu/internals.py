@@ -45,13 +45,16 @@ __all__ = [
     "LoweredInstruction",
     "OneDeviceExtended",
     "Partitioning",
+    "aliased_arguments",
     "all_reduce",
     "check_installed",
     "compile_for",
+    "compile_options",
     "fingerprint",
     "instructions",
     "operation_in_message",
     "replica_id",
+    "stablehlo",
 ]
 
 
@@ -161,13 +164,23 @@ def compile_for(topology: str, hlo: bytes, partitioning: Partitioning) -> Compil
     )
 
 
+def aliased_arguments(hlo: bytes) -> dict[int, int]:
+    """The arguments of a serialized HLO module that results take the place of, by number of the
+    result: variables that it updates."""
+    module = hlo_pb2.HloModuleProto.FromString(hlo)
+    return {
+        entry.output_shape_index[0] if entry.output_shape_index else 0: entry.parameter_number
+        for entry in module.input_output_alias.entries
+    }
+
+
 def fingerprint(hlo: bytes, partitioning: Partitioning) -> str:
     """What tells programs apart: a digest of the program without names that differ by process, and
     of the compiler."""
     check_installed()
     import libtpu
 
-    text = _stablehlo(hlo, partitioning).operation.get_asm(enable_debug_info=False)
+    text = stablehlo(hlo, partitioning).operation.get_asm(enable_debug_info=False)
     _, _, rest = text.partition("attributes")
     version = getattr(libtpu, "__version__", "")
     return hashlib.sha256(f"{version} {rest}".encode()).hexdigest()
@@ -223,30 +236,38 @@ def _devices(topology: str) -> list[Any]:
 
 
 def _compile(hlo: bytes, devices: list[Any], partitioning: Partitioning) -> Any:
-    from jaxlib import _jax, xla_client
+    from jaxlib import _jax
 
-    shape = (partitioning.num_replicas, partitioning.num_partitions)
-    if np.prod(shape) > len(devices):
+    needed = partitioning.num_replicas * partitioning.num_partitions
+    if needed > len(devices):
         raise UserError(
-            f"{shape[0]} replicas of {shape[1]} devices each are more than the {len(devices)} of "
-            "the topology; give a larger one"
+            f"{partitioning.num_replicas} replicas of {partitioning.num_partitions} devices each "
+            f"are more than the {len(devices)} of the topology; give a larger one"
         )
-    options = xla_client.CompileOptions()
-    places = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
-    assignment = xla_client.DeviceAssignment.create(places)
-    for one in (options, options.executable_build_options):
-        one.num_replicas, one.num_partitions = shape
-        one.device_assignment = assignment
-    options.executable_build_options.use_spmd_partitioning = partitioning.num_partitions > 1
-    module = _stablehlo(hlo, partitioning)
-    used = _jax.DeviceList(tuple(devices[: places.size]))
+    module, options = stablehlo(hlo, partitioning), compile_options(partitioning)
+    used = _jax.DeviceList(tuple(devices[:needed]))
     try:
         return devices[0].client.compile(module, used, options)
     except _jax.JaxRuntimeError as error:
         raise CompilerRefused(str(error)) from error
 
 
-def _stablehlo(hlo: bytes, partitioning: Partitioning) -> Any:
+def compile_options(partitioning: Partitioning) -> Any:
+    """The options by which JAX's compilers lay a program out on devices."""
+    from jaxlib import xla_client
+
+    options = xla_client.CompileOptions()
+    shape = (partitioning.num_replicas, partitioning.num_partitions)
+    places = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    assignment = xla_client.DeviceAssignment.create(places)
+    for one in (options, options.executable_build_options):
+        one.num_replicas, one.num_partitions = shape
+        one.device_assignment = assignment
+    options.executable_build_options.use_spmd_partitioning = partitioning.num_partitions > 1
+    return options
+
+
+def stablehlo(hlo: bytes, partitioning: Partitioning) -> Any:
     """The program as the compiler takes it, with the splits of its arguments and results."""
     from jax._src.interpreters import mlir as jax_mlir
     from jaxlib import _jax

@@ -11,7 +11,9 @@ from trainers.data.parts.base import batch_specs
 from trainers.loop.assembly import Assembly, assemble
 from trainers.loop.declared_inputs import DeclaredInputs, without_absent
 from trainers.loop.inputs import RecordInputs
+from trainers.model_parallel.internals import annotated_axis, annotated_reads
 from trainers.planning.tpu.hollow import hollow_variables
+from trainers.planning.tpu.internals import Partitioning, aliased_arguments
 from trainers.planning.tpu.one_program import OneProgramStrategy
 from trainers.planning.tpu.refusals import refused_lowering
 
@@ -24,32 +26,46 @@ class StepProgram:
         streams: whose batches it takes.
         num_replicas: that the program is for.
         hlo: serialized HLO module.
+        num_partitions: devices that share each of its replicas.
         arguments: names of what it takes: tensors of the batch, and paths of variables.
         argument_bytes: that they take in all, without padding.
+        split_axes: the axis of each argument that is split over the partitions, by its number.
+        updates: the argument that a result is the next value of, by the result's number; the
+            results before them are the step's outputs in the order of their names.
         graph: that it was lowered from; operations in `hlo` bear the names they have there.
     """
 
     streams: tuple[str, ...]
     num_replicas: int
+    num_partitions: int
     hlo: bytes
     arguments: Sequence[str]
     argument_bytes: int
+    split_axes: Mapping[int, int]
+    updates: Mapping[int, int]
     graph: tf.Graph
 
 
-def hollow_assembly(config: ExperimentConfig, num_replicas: int) -> Assembly:
+def hollow_assembly(
+    config: ExperimentConfig, num_replicas: int, model_parallel: int = 1
+) -> Assembly:
     """The parts of a run as its shapes alone make them; no weight is written.
 
     Args:
         config: of the experiment.
         num_replicas: that its step is for.
+        model_parallel: devices that share each replica.
 
     Raises:
-        UserError: the experiment cannot be built.
+        UserError: the experiment cannot be built, or a weight cannot be split.
     """
     config, _ = without_absent(config)
     runtime = dataclasses.replace(
-        config.runtime, distribution_strategy="one_device", num_virtual_devices=0, jit_compile=True
+        config.runtime,
+        distribution_strategy="one_device",
+        num_virtual_devices=0,
+        jit_compile=True,
+        model_parallel=model_parallel,
     )
     config = dataclasses.replace(config, runtime=runtime)
     strategy = tf.distribute.get_strategy()
@@ -83,15 +99,28 @@ def lower(assembly: Assembly, streams: tuple[str, ...], examples: Mapping[str, i
             batches[name][key] = tensor
         return step.update(*batches.values())
 
-    traced = run.get_concrete_function(*specs.values())
+    with annotated_reads():
+        traced = run.get_concrete_function(*specs.values())
     hlo = lowered(run, list(specs.values()), traced.graph)
-    variables = _variables(assembly)
-    names, sizes = [key for _, key in specs], [_bytes(spec) for spec in specs.values()]
-    for tensor in traced.captured_inputs:
-        name, variable = variables.get(id(tensor), ("a constant", None))
-        names.append(name)
-        sizes.append(_bytes(variable) if variable is not None else 0)
-    return StepProgram(streams, assembly.num_replicas, hlo, names, sum(sizes), traced.graph)
+    known = {id(variable.handle): (path, variable) for path, variable in named_variables(assembly)}
+    captured = [known.get(id(tensor), ("a constant", None)) for tensor in traced.captured_inputs]
+    variables = [variable for _, variable in captured if variable is not None]
+    axes = {
+        index: axis
+        for index, (_, variable) in enumerate(captured, len(specs))
+        if variable is not None and (axis := annotated_axis(variable)) is not None
+    }
+    return StepProgram(
+        streams=streams,
+        num_replicas=assembly.num_replicas,
+        num_partitions=assembly.config.runtime.model_parallel,
+        hlo=hlo,
+        arguments=[*(key for _, key in specs), *(path for path, _ in captured)],
+        argument_bytes=sum(_bytes(one) for one in (*specs.values(), *variables)),
+        split_axes=axes,
+        updates=aliased_arguments(hlo),
+        graph=traced.graph,
+    )
 
 
 def lowered(
@@ -122,8 +151,18 @@ def _bytes(tensor: tf.TensorSpec | tf.Variable) -> int:
     return tensor.shape.num_elements() * tensor.dtype.size
 
 
-def _variables(assembly: Assembly) -> dict[int, tuple[str, tf.Variable]]:
-    """All variables with their names, by the identity of their handle."""
+def partitioning_of(program: StepProgram) -> Partitioning:
+    """What each device holds of a step: of weights, slots and averages a part, before and after."""
+    results = {
+        result: program.split_axes[argument]
+        for result, argument in program.updates.items()
+        if argument in program.split_axes
+    }
+    return Partitioning(program.num_replicas, program.num_partitions, program.split_axes, results)
+
+
+def named_variables(assembly: Assembly) -> list[tuple[str, tf.Variable]]:
+    """All variables by the name that reports give them."""
     named = [(each.path, each.value) for each in assembly.model.variables]
     for name, optimizer in assembly.optimizers.items():
         named += [
@@ -133,5 +172,4 @@ def _variables(assembly: Assembly) -> dict[int, tuple[str, tf.Variable]]:
         ]
     if assembly.averages is not None:
         named += [(each.name, each) for each in assembly.averages.values]
-    named.append(("step", assembly.step))
-    return {id(variable.handle): (name, variable) for name, variable in named}
+    return [*named, ("step", assembly.step)]

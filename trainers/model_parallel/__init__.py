@@ -1,0 +1,1 @@
+"""One copy of a model over several devices, its weights split among them (docs/tpu.md)."""
