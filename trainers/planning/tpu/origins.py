@@ -8,7 +8,8 @@ import tensorflow as tf
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile")
 # Packages whose lines say how an operation is made, not why.
-_MACHINERY = ("tensorflow", "keras", "autograph")
+_MACHINERY = ("tensorflow", "tensorflow_io", "keras")
+_PACKAGES = ("site-packages", "dist-packages")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +37,10 @@ class Origins:
     def find(self, name: str) -> Origin:
         """The origin of the operation that a compiled one was named after.
 
-        The names of fused and derived operations have more parts than the graph's: the longest
-        beginning that is there counts.
+        The names of derived operations have more parts than the graph's: the longest beginning that
+        is there counts. Of operations that became one, which `;` divides, the first counts.
         """
-        parts = name.split("/")
+        parts = name.partition(";")[0].split("/")
         for count in range(len(parts), 0, -1):
             operation = self._operations.get("/".join(parts[:count]))
             if operation is not None:
@@ -69,19 +70,15 @@ def _source(operation: tf.Operation) -> str:
     """The innermost frame that is nobody's machinery."""
     for frame in reversed(operation.traceback):
         parts = pathlib.PurePath(frame.filename).parts
-        if not any(f"{name}" in parts for name in _MACHINERY) and frame.lineno:
+        if frame.lineno and not set(_MACHINERY) & set(parts):
             return f"{_short(frame.filename)}:{frame.lineno}"
     return ""
 
 
 def _short(path: str) -> str:
-    """A path below the project's root or the packages' folder, where it lies there."""
-    root = pathlib.Path(__file__).resolve().parents[3]
-    for start in (root, *(each for each in pathlib.Path(path).parents if _holds_packages(each))):
-        if pathlib.Path(path).is_relative_to(start):
-            return pathlib.Path(path).relative_to(start).as_posix()
+    """A path below the folder of packages that it lies in, or below this project's."""
+    folders = [each for each in pathlib.Path(path).parents if each.name in _PACKAGES]
+    for folder in (*folders, pathlib.Path(__file__).resolve().parents[3]):
+        if pathlib.Path(path).is_relative_to(folder):
+            return pathlib.Path(path).relative_to(folder).as_posix()
     return path
-
-
-def _holds_packages(folder: pathlib.Path) -> bool:
-    return folder.name in ("site-packages", "dist-packages")
