@@ -3,10 +3,10 @@
 import argparse
 
 
-def add_config_files(parser: argparse.ArgumentParser) -> None:
+def add_config_files(parser: argparse._ActionsContainer, *, required: bool = True) -> None:
     """Adds `--config_file`, once or more."""
     parser.add_argument(
-        "--config_file", action="append", required=True, help="experiment YAML; later files win"
+        "--config_file", action="append", required=required, help="experiment YAML; later files win"
     )
 
 

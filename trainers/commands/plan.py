@@ -1,6 +1,8 @@
 """`mmstack plan`: what an experiment needs on so many devices."""
 
 import argparse
+import sys
+from typing import Any
 
 from mm_models import checks
 from mm_models.errors import UserError
@@ -9,18 +11,26 @@ from trainers.commands import flags
 _EPILOG = (
     "No weight is allocated and no record is read, so that the largest models can be planned "
     "anywhere. Activations are what the backward pass reads, not divided by --model_parallel, and "
-    "without what a compiler adds or saves."
+    "without what a compiler adds or saves; with --compile the TPU compiler says what it is "
+    "(docs/tpu.md)."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.epilog = _EPILOG
-    flags.add_config_files(parser)
+    which = parser.add_mutually_exclusive_group(required=True)
+    flags.add_config_files(which, required=False)
+    which.add_argument(
+        "--config_dir", default="", help="every experiment below a folder, as a table (--compile)"
+    )
     flags.add_overrides(parser)
     parser.add_argument("--num_devices", type=int, default=1, help="accelerators in all")
     parser.add_argument(
-        "--model_parallel", type=int, default=1, help="devices that share one copy of the weights"
+        "--model_parallel",
+        type=int,
+        default=0,
+        help="devices that share one copy of the weights; 0: as runtime.model_parallel says",
     )
     parser.add_argument(
         "--device_memory_gib", default="16,32,95", help="sizes of a device's memory, with commas"
@@ -30,19 +40,96 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out operations and activations, for which the step is traced",
     )
+    _add_compile_arguments(parser)
+
+
+def _add_compile_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the TPU compiler, which needs no TPU")
+    group.add_argument(
+        "--compile",
+        default="",
+        metavar="SLICES",
+        help="compile every step for a slice, such as v5e:4x4; of several, with commas, for the "
+        "first that holds them all",
+    )
+    group.add_argument(
+        "--batch_size",
+        type=int,
+        default=0,
+        help="examples of a replica; 0: what the experiment's batches come to",
+    )
+    group.add_argument(
+        "--bisect_batch",
+        action="store_true",
+        help="find the largest batch of a replica, in either precision and with blocks kept and "
+        "computed again",
+    )
+    group.add_argument(
+        "--results", default="", help="folder of what was compiled, which is not compiled again"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the plan; raises UserError for mistakes."""
+    for name in ("num_devices", "batch_size", "model_parallel"):
+        checks.check_at_least(getattr(args, name), name == "num_devices", f"--{name}")
+    _check_compile(args)
+    if args.config_dir:
+        return _compile_every(args)
     from trainers.config.loading import load_config
+
+    config = load_config(args.config_file, args.overrides)
+    if args.compile:
+        return _compile(args, config)
     from trainers.planning.report import Devices, report
 
-    for name in ("num_devices", "model_parallel"):
-        checks.check_at_least(getattr(args, name), 1, f"--{name}")
-    devices = Devices(args.num_devices, args.model_parallel, _sizes(args.device_memory_gib))
-    config = load_config(args.config_file, args.overrides)
+    model_parallel = args.model_parallel or config.runtime.model_parallel
+    devices = Devices(args.num_devices, model_parallel, _sizes(args.device_memory_gib))
     print(report(config, devices, activations=not args.no_activations))
     return 0
+
+
+def _check_compile(args: argparse.Namespace) -> None:
+    """Raises UserError for flags that only go with `--compile`, and where the compiler is not."""
+    if args.compile:
+        from trainers.planning.tpu import internals
+
+        internals.check_installed()
+        return
+    for name in ("batch_size", "bisect_batch", "results", "config_dir"):
+        if getattr(args, name):
+            raise UserError(f"--{name} is for --compile; add --compile=v5e:4x4, or leave it out")
+
+
+def _compile(args: argparse.Namespace, config: Any) -> int:
+    from trainers.planning.tpu import plan_text
+    from trainers.planning.tpu.compiled_plan import first_that_fits, largest_batches
+    from trainers.planning.tpu.placement import placements
+    from trainers.planning.tpu.results import Results
+
+    placed = placements(args.compile, args.model_parallel or config.runtime.model_parallel)
+    results = Results(args.results)
+    if args.bisect_batch:
+        found = largest_batches(config, placed[0], results=results, say=_say)
+        print(plan_text.largest_text(placed[0], found))
+        return 0
+    plan = first_that_fits(config, placed, batch_size=args.batch_size, results=results, say=_say)
+    print(plan_text.plan_text(plan))
+    return 0
+
+
+def _compile_every(args: argparse.Namespace) -> int:
+    from trainers.planning.tpu import every
+
+    rows = every.compile_every(
+        args.config_dir, args.compile, overrides=args.overrides, results=args.results, say=_say
+    )
+    print("\n".join(every.markdown(rows)))
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _sizes(text: str) -> list[float]:

@@ -34,8 +34,9 @@ def split_video(video: tf.Tensor, patch_shape: tuple[int, int, int]) -> tf.Tenso
             raise UserError(f"video {axis} is {size}, which patches of {patch} do not divide")
     t, h, w = patch_shape
     grid = (frames // t, height // h, width // w)
-    blocks = tf.reshape(video, [-1, grid[0], t, grid[1], h, grid[2], w, channels])
-    blocks = tf.transpose(blocks, [0, 1, 3, 5, 2, 4, 6, 7])
+    # Pixels of a row and their channels stay one axis: a TPU pads an axis of three channels to 128.
+    blocks = tf.reshape(video, [-1, grid[0], t, grid[1], h, grid[2], w * channels])
+    blocks = tf.transpose(blocks, [0, 1, 3, 5, 2, 4, 6])
     return tf.reshape(blocks, [-1, grid[0] * grid[1] * grid[2], t * h * w * channels])
 
 

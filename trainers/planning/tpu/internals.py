@@ -7,12 +7,14 @@ module; setup.py pins the versions it was written for (the extra `tpu_compile`).
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+from tensorflow.compiler.xla import xla_data_pb2
 from tensorflow.compiler.xla.service import hlo_pb2
 from tensorflow.python.distribute.one_device_strategy import OneDeviceExtended
 
@@ -40,6 +42,7 @@ class CompilerRefused(UserError):
 __all__ = [
     "Compiled",
     "CompilerRefused",
+    "LoweredInstruction",
     "OneDeviceExtended",
     "Partitioning",
     "aliased_arguments",
@@ -48,6 +51,8 @@ __all__ = [
     "compile_for",
     "compile_options",
     "fingerprint",
+    "instructions",
+    "operation_in_message",
     "replica_id",
     "stablehlo",
 ]
@@ -98,6 +103,26 @@ class Compiled:
         """What a device needs."""
         kept = self.argument_bytes + self.result_bytes - self.aliased_bytes
         return kept + self.temporary_bytes + self.code_bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class LoweredInstruction:
+    """One instruction of a program as TensorFlow lowers it.
+
+    Attributes:
+        name, opcode: its own.
+        operation: of the graph that it comes from.
+        kinds: element types of its result.
+        is_dynamic: whether a size of its result depends on values.
+        target: of a custom call.
+    """
+
+    name: str
+    opcode: str
+    operation: str
+    kinds: Sequence[str]
+    is_dynamic: bool
+    target: str
 
 
 def check_installed() -> None:
@@ -159,6 +184,40 @@ def fingerprint(hlo: bytes, partitioning: Partitioning) -> str:
     _, _, rest = text.partition("attributes")
     version = getattr(libtpu, "__version__", "")
     return hashlib.sha256(f"{version} {rest}".encode()).hexdigest()
+
+
+def instructions(hlo: bytes) -> Iterator[LoweredInstruction]:
+    """Every instruction of a serialized HLO module."""
+    for computation in hlo_pb2.HloModuleProto.FromString(hlo).computations:
+        for one in computation.instructions:
+            shapes = list(_flat_shapes(one.shape))
+            yield LoweredInstruction(
+                name=one.name,
+                opcode=one.opcode,
+                operation=one.metadata.op_name,
+                kinds=[
+                    xla_data_pb2.PrimitiveType.Name(shape.element_type).lower() for shape in shapes
+                ],
+                is_dynamic=any(any(shape.is_dynamic_dimension) for shape in shapes),
+                target=one.custom_call_target,
+            )
+
+
+def operation_in_message(hlo: bytes, message: str) -> str:
+    """The operation of the first instruction whose name, or whose opcode and type, a message of the
+    compiler has; empty for none."""
+    words = set(re.split(r"[^\w.\-]+", message.lower()))
+    for one in instructions(hlo):
+        if one.name.lower() in words or (one.opcode in words and words & set(one.kinds)):
+            return one.operation
+    return ""
+
+
+def _flat_shapes(shape: Any) -> Iterator[Any]:
+    if not shape.tuple_shapes:
+        yield shape
+    for part in shape.tuple_shapes:
+        yield from _flat_shapes(part)
 
 
 def _devices(topology: str) -> list[Any]:

@@ -3,7 +3,7 @@
 import dataclasses
 
 from mm_models.errors import UserError
-from trainers.planning.tpu.chips import Target
+from trainers.planning.tpu.chips import Target, parse_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,3 +27,9 @@ class Placement:
                 f"--model_parallel={self.model_parallel} does not divide; use a divisor"
             )
         return self.target.num_devices // self.model_parallel
+
+
+def placements(slices: str, model_parallel: int) -> list[Placement]:
+    """Those of `--compile`, whose slices have commas between them. Raises UserError for a name that
+    is none."""
+    return [Placement(parse_target(name), model_parallel) for name in slices.split(",")]

@@ -15,6 +15,7 @@ from trainers.model_parallel.internals import annotated_axis, annotated_reads
 from trainers.planning.tpu.hollow import hollow_variables
 from trainers.planning.tpu.internals import Partitioning, aliased_arguments
 from trainers.planning.tpu.one_program import OneProgramStrategy
+from trainers.planning.tpu.refusals import refused_lowering
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ class StepProgram:
         hlo: serialized HLO module.
         num_partitions: devices that share each of its replicas.
         arguments: names of what it takes: tensors of the batch, and paths of variables.
+        argument_bytes: that they take in all, without padding.
         split_axes: the axis of each argument that is split over the partitions, by its number.
         updates: the argument that a result is the next value of, by the result's number; the
             results before them are the step's outputs in the order of their names.
@@ -38,6 +40,7 @@ class StepProgram:
     num_partitions: int
     hlo: bytes
     arguments: Sequence[str]
+    argument_bytes: int
     split_axes: Mapping[int, int]
     updates: Mapping[int, int]
     graph: tf.Graph
@@ -98,12 +101,10 @@ def lower(assembly: Assembly, streams: tuple[str, ...], examples: Mapping[str, i
 
     with annotated_reads():
         traced = run.get_concrete_function(*specs.values())
-    hlo = run.experimental_get_compiler_ir(*specs.values())(
-        stage="hlo_serialized", platform_name="CPU"
-    )
+    hlo = lowered(run, list(specs.values()), traced.graph)
     known = {id(variable.handle): (path, variable) for path, variable in named_variables(assembly)}
     captured = [known.get(id(tensor), ("a constant", None)) for tensor in traced.captured_inputs]
-    names = [*(key for _, key in specs), *(path for path, _ in captured)]
+    variables = [variable for _, variable in captured if variable is not None]
     axes = {
         index: axis
         for index, (_, variable) in enumerate(captured, len(specs))
@@ -114,11 +115,40 @@ def lower(assembly: Assembly, streams: tuple[str, ...], examples: Mapping[str, i
         num_replicas=assembly.num_replicas,
         num_partitions=assembly.config.runtime.model_parallel,
         hlo=hlo,
-        arguments=names,
+        arguments=[*(key for _, key in specs), *(path for path, _ in captured)],
+        argument_bytes=sum(_bytes(one) for one in (*specs.values(), *variables)),
         split_axes=axes,
         updates=aliased_arguments(hlo),
         graph=traced.graph,
     )
+
+
+def lowered(
+    function: tf.types.experimental.PolymorphicFunction,
+    specs: Sequence[tf.TensorSpec],
+    graph: tf.Graph,
+) -> bytes:
+    """A function as a serialized HLO module.
+
+    Args:
+        function: compiled with XLA.
+        specs: of its arguments.
+        graph: that it was traced into.
+
+    Raises:
+        UserError: an operation has no form that compiles; says which, of what layer and file.
+    """
+    try:
+        # Kernels are registered by platform, and those of TPUs are not in TensorFlow's package.
+        return function.experimental_get_compiler_ir(*specs)(
+            stage="hlo_serialized", platform_name="CPU"
+        )
+    except ValueError as error:
+        raise refused_lowering(error, graph) from error
+
+
+def _bytes(tensor: tf.TensorSpec | tf.Variable) -> int:
+    return tensor.shape.num_elements() * tensor.dtype.size
 
 
 def partitioning_of(program: StepProgram) -> Partitioning:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
-class Buffer:
+class LargeBuffer:
     """One of the largest buffers where the step needs most memory.
 
     Attributes:
@@ -59,7 +59,7 @@ class StepReport:
     padding_bytes: int = 0
     collectives: Mapping[str, int] = dataclasses.field(default_factory=dict)
     custom_calls: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    buffers: Sequence[Buffer] = ()
+    buffers: Sequence[LargeBuffer] = ()
     compile_seconds: float = 0.0
 
 
@@ -72,5 +72,5 @@ def from_json(text: str) -> StepReport:
     """The report that `to_json` wrote."""
     fields: dict[str, Any] = json.loads(text)
     fields["streams"] = tuple(fields["streams"])
-    fields["buffers"] = [Buffer(**each) for each in fields["buffers"]]
+    fields["buffers"] = [LargeBuffer(**each) for each in fields["buffers"]]
     return StepReport(**fields)

@@ -1,0 +1,206 @@
+"""Steps of an experiment through the TPU compiler: a report for each, and searches over batches."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from mm_models.errors import UserError
+from trainers.config.checks import accumulation_steps
+from trainers.config.schema import ExperimentConfig
+from trainers.loop.assembly import Assembly
+from trainers.planning.estimate import Estimate, estimates
+from trainers.planning.rematerialization import can_rematerialize, set_rematerialize
+from trainers.planning.tpu.chips import GIB
+from trainers.planning.tpu.compiled_step import compile_step
+from trainers.planning.tpu.largest_batch import Tried, largest_batch
+from trainers.planning.tpu.placement import Placement
+from trainers.planning.tpu.program import hollow_assembly
+from trainers.planning.tpu.results import Results
+from trainers.planning.tpu.step_report import StepReport
+
+# Compiled figures were seen between 0.4 and 3 times the hand-made ones.
+_HOPELESS = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledPlan:
+    """What the compiler says of an experiment.
+
+    Attributes:
+        placement: what it was compiled for.
+        steps: a report for each step.
+        estimates: by stream, at the same batches.
+    """
+
+    placement: Placement
+    steps: Sequence[StepReport]
+    estimates: dict[str, Estimate]
+
+    @property
+    def fits(self) -> bool:
+        """Whether every step does."""
+        return all(step.fits for step in self.steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class LargestBatch:
+    """The largest batch of one step under one variant.
+
+    Attributes:
+        streams: whose step.
+        variant: in words.
+        report: of that batch, or None where not even one example fits.
+        tried: batches that were compiled.
+    """
+
+    streams: tuple[str, ...]
+    variant: str
+    report: StepReport | None
+    tried: Sequence[int]
+
+
+def examples_of(config: ExperimentConfig, num_replicas: int) -> dict[str, int]:
+    """Examples of each trained stream on one replica. Raises UserError where batches do not
+    divide."""
+    found = {}
+    for name, stream in config.streams.items():
+        size, parts = stream.input.batch_size, accumulation_steps(config, name)
+        if size % (num_replicas * parts):
+            raise UserError(
+                f"streams.{name}.input.batch_size is {size}, which {num_replicas} replicas times "
+                f"{parts} accumulation steps do not divide; give another slice, or a batch for "
+                "each replica with --batch_size"
+            )
+        if stream.weight > 0:
+            found[name] = size // num_replicas
+    return found
+
+
+def compiled_plan(
+    config: ExperimentConfig,
+    placement: Placement,
+    *,
+    batch_size: int,
+    results: Results,
+    say: Callable[[str], None],
+) -> CompiledPlan:
+    """Compiles every step of an experiment.
+
+    Args:
+        config: of the experiment.
+        placement: what to compile for.
+        batch_size: examples of each stream on one replica; 0: what the experiment's come to.
+        results: what is compiled already.
+        say: shows a line about what goes on.
+
+    Raises:
+        UserError: devices or batches do not divide, or a step does not compile.
+    """
+    examples = _examples(config, placement, batch_size)
+    assembly = hollow_assembly(config, placement.num_replicas, placement.model_parallel)
+    steps = [
+        compile_step(assembly, streams, examples, placement, results=results, say=say)
+        for streams in assembly.steps
+    ]
+    return CompiledPlan(placement, steps, estimates(config, examples, placement.model_parallel))
+
+
+def first_that_fits(
+    config: ExperimentConfig,
+    placements: Sequence[Placement],
+    *,
+    batch_size: int,
+    results: Results,
+    say: Callable[[str], None],
+) -> CompiledPlan:
+    """The plan for the first slice that holds every step, or for the last one.
+
+    Slices are passed over where the hand-made estimate is far above their memory, since a
+    compilation takes minutes. Args and raises as of `compiled_plan`.
+    """
+    for placement in placements[:-1]:
+        topology, chip = placement.target.topology, placement.target.chip
+        examples = _examples(config, placement, batch_size)
+        asked = estimates(config, examples, placement.model_parallel).values()
+        largest = max(one.memory_bytes for one in asked)
+        if largest > _HOPELESS * chip.memory_bytes:
+            say(f"{topology}: passed over, about {largest / GIB:,.0f} GiB by hand")
+            continue
+        plan = compiled_plan(config, placement, batch_size=batch_size, results=results, say=say)
+        if plan.fits:
+            return plan
+        say(f"{topology}: does not hold it")
+    return compiled_plan(config, placements[-1], batch_size=batch_size, results=results, say=say)
+
+
+def _examples(config: ExperimentConfig, placement: Placement, batch_size: int) -> dict[str, int]:
+    if not batch_size:
+        return examples_of(config, placement.num_replicas)
+    return dict.fromkeys(examples_of(config, 1), batch_size)
+
+
+def largest_batches(
+    config: ExperimentConfig,
+    placement: Placement,
+    *,
+    results: Results,
+    say: Callable[[str], None],
+) -> list[LargestBatch]:
+    """The largest batch of each step on one replica, in either precision, with blocks kept and
+    computed again.
+
+    Args and raises as of `compiled_plan`.
+    """
+    found = []
+    again = (False, True) if can_rematerialize(config.task.model) else (None,)
+    for mixed in (False, True):
+        for rematerialize in again:
+            variant, words = _variant(config, mixed, rematerialize)
+            assembly = hollow_assembly(variant, placement.num_replicas, placement.model_parallel)
+            found += [
+                _largest(assembly, streams, words, placement, results, say)
+                for streams in assembly.steps
+            ]
+    return found
+
+
+def _variant(
+    config: ExperimentConfig, mixed: bool, rematerialize: bool | None
+) -> tuple[ExperimentConfig, str]:
+    """The experiment in another precision and with blocks kept or not, and words for it."""
+    task = copy.deepcopy(config.task)
+    words = "bfloat16" if mixed else "float32"
+    if rematerialize is not None:
+        set_rematerialize(task.model, rematerialize)
+        words += ", blocks computed again" if rematerialize else ", blocks kept"
+    runtime = dataclasses.replace(config.runtime, mixed_precision=mixed)
+    return dataclasses.replace(config, task=task, runtime=runtime), words
+
+
+def _largest(
+    assembly: Assembly,
+    streams: tuple[str, ...],
+    variant: str,
+    placement: Placement,
+    results: Results,
+    say: Callable[[str], None],
+) -> LargestBatch:
+    reports: dict[int, StepReport] = {}
+
+    def attempt(examples: int) -> Tried:
+        say(f"{variant}: trying {examples:,} examples of {' + '.join(streams)}")
+        report = reports[examples] = compile_step(
+            assembly,
+            streams,
+            dict.fromkeys(streams, examples),
+            placement,
+            results=results,
+            say=say,
+        )
+        return Tried(examples, report.needed_bytes, report.fits)
+
+    sizes = [assembly.config.streams[name].input.batch_size for name in streams]
+    start = max(min(sizes) // placement.num_replicas, 1)
+    best, tried = largest_batch(attempt, start, placement.target.chip.memory_bytes)
+    report = reports[best.examples] if best else None
+    return LargestBatch(streams, variant, report, [one.examples for one in tried])

@@ -1,0 +1,137 @@
+"""Every experiment of a folder through the TPU compiler, as one table."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import yaml
+
+from mm_models.errors import UserError
+from trainers.atomic_files import write_text
+from trainers.config.loading import load_config, to_yaml
+
+_ROOMS = ("mm_models", "trainers", "beam_pipelines")
+_HEADER = (
+    *("experiment", "step of", "slice", "examples of a replica", "GiB", "by hand × "),
+    *("GFLOP", "ms at least", "bound by", "MFU at most"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A step of an experiment, or why there is none.
+
+    Attributes:
+        experiment: path of its file.
+        cells: texts of the other columns.
+    """
+
+    experiment: str
+    cells: Sequence[str]
+
+
+def experiments(folder: str) -> Iterator[str]:
+    """Paths of the YAML files below a folder that are experiments, not templates or studies."""
+    for path in sorted(pathlib.Path(folder).rglob("*.yaml")):
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(tree, dict) and {"task", "streams"} <= set(tree):
+            yield path.as_posix()
+
+
+def compile_every(
+    folder: str,
+    slices: str,
+    *,
+    overrides: Sequence[str],
+    results: str,
+    say: Callable[[str], None],
+) -> list[Row]:
+    """Compiles each experiment in a process of its own, one after the other.
+
+    Args:
+        folder: that holds the experiments.
+        slices: see `placements`; of several, an experiment takes the first that holds it.
+        overrides: texts `a.b=c` for all of them.
+        results: folder of what is done, which is not done again while code and config are the same.
+        say: shows a line about what goes on.
+
+    Raises:
+        UserError: no experiment there.
+    """
+    paths = list(experiments(folder))
+    if not paths:
+        raise UserError(f"--config_dir {folder} holds no experiment; give a folder such as configs")
+    rows: list[Row] = []
+    start = time.monotonic()
+    for number, path in enumerate(paths):
+        left = (time.monotonic() - start) / number * (len(paths) - number) if number else 0.0
+        say(f"{number + 1}/{len(paths)} {path}, about {left / 60:.0f} min left")
+        rows += _kept(path, slices, overrides, results)
+    return rows
+
+
+def _kept(path: str, slices: str, overrides: Sequence[str], results: str) -> list[Row]:
+    """Rows of one experiment, from the folder of results where they are there."""
+    config = load_config([path], overrides)
+    asked = f"{_sources_digest()} {slices} {to_yaml(config)}"
+    file = os.path.join(results, f"rows-{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json")
+    if results and os.path.exists(file):
+        return [Row(path, cells) for cells in json.loads(pathlib.Path(file).read_text())]
+    cells = _in_own_process(path, slices, list(overrides), results)
+    if results:
+        os.makedirs(results, exist_ok=True)
+        write_text(file, json.dumps(cells))
+    return [Row(path, each) for each in cells]
+
+
+def _in_own_process(
+    path: str, slices: str, overrides: list[str], results: str
+) -> list[Sequence[str]]:
+    """The compiler takes many GiB, and a system that has none left ends the process."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_cells, path, slices, overrides, results).result()
+        except concurrent.futures.process.BrokenProcessPool:
+            return [("-", slices, "-", "the compiler needs more memory than this machine has")]
+        except UserError as error:
+            return [("-", slices, "-", str(error))]
+
+
+def _cells(path: str, slices: str, overrides: list[str], results: str) -> list[Sequence[str]]:
+    from trainers.planning.tpu.compiled_plan import first_that_fits
+    from trainers.planning.tpu.placement import placements
+    from trainers.planning.tpu.plan_text import row_of
+    from trainers.planning.tpu.results import Results
+
+    config = load_config([path], overrides)
+    placed = placements(slices, config.runtime.model_parallel)
+    plan = first_that_fits(
+        config, placed, batch_size=0, results=Results(results), say=lambda line: print(line)
+    )
+    return [row_of(plan, step) for step in plan.steps]
+
+
+def _sources_digest() -> str:
+    """Of the code that a step is made of."""
+    digest = hashlib.sha256()
+    root = pathlib.Path(__file__).parents[3]
+    for room in _ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def markdown(rows: Sequence[Row]) -> list[str]:
+    """Lines of a table."""
+    lines = [f"| {' | '.join(_HEADER)} |", f"|{'---|' * len(_HEADER)}"]
+    for row in rows:
+        cells = [row.experiment, *row.cells]
+        lines.append(f"| {' | '.join([*cells, *[''] * (len(_HEADER) - len(cells))])} |")
+    return lines
