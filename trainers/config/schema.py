@@ -180,8 +180,14 @@ class RuntimeConfig:
     """
 
     resume = ResumeRules(
-        noted=("distribution_strategy", "num_virtual_devices", "mixed_precision", "jit_compile"),
-        allowed=("tpu", "model_parallel", "deterministic", "num_threads", "peak_flops_per_second"),
+        noted=(
+            "distribution_strategy",
+            "model_parallel",
+            "num_virtual_devices",
+            "mixed_precision",
+            "jit_compile",
+        ),
+        allowed=("tpu", "deterministic", "num_threads", "peak_flops_per_second"),
     )
 
     distribution_strategy: str = "one_device"

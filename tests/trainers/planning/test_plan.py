@@ -184,7 +184,10 @@ def test_mistakes_are_one_sentence(capsys):
         (["--num_devices=0"], "--num_devices is 0"),
         (["--num_devices=6", "--model_parallel=4"], "--model_parallel=4 does not divide"),
         (["--num_devices=4096", "--model_parallel=64"], "num_heads is 16"),
-        (["--num_devices=3"], "streams.images.input.batch_size is 4096, which 3 copies"),
+        (
+            ["--num_devices=3", "--model_parallel=1"],
+            "streams.images.input.batch_size is 4096, which 3 copies",
+        ),
         (["--device_memory_gib=big"], "--device_memory_gib is 'big'"),
     ):
         code, text = plan(capsys, *flags)
