@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.compiler.xla.xla_data_pb2 import OpSharding
+from tensorflow.python import pywrap_mlir
 from tensorflow.python.tpu import tpu
 
 from mm_models.errors import UserError
@@ -119,3 +120,33 @@ def test_a_program_for_a_tpu_takes_the_parts():
         assert list(sharding.tile_assignment_dimensions) == [1, 2]
         assert list(sharding.tile_assignment_devices) == [0, 1]
     assert len(found["AssignSubVariableOp"]) == 1
+
+
+_PART, _WHOLE = (f"tensor<!tf_type.resource<tensor<4x{width}xf32>>>" for width in (3, 6))
+_UPDATE = f"""
+func.func @main(%first: {_PART}, %second: {_PART}) {{
+  %handle = "tf.TPUPartitionedInputV2"(%first, %second) {{
+    N = 2 : i64, _XlaSharding = "", partition_dims = [1, 2], is_packed = false
+  }} : ({_PART}, {_PART}) -> {_WHOLE}
+  %value = "tf.ReadVariableOp"(%handle) : ({_WHOLE}) -> tensor<4x6xf32>
+  %next = "tf_device.cluster_func"(%value) {{
+    func = @step, use_spmd_for_xla_partitioning = true, num_cores_per_replica = 2 : i64
+  }} : (tensor<4x6xf32>) -> tensor<4x6xf32>
+  "tf.AssignVariableOp"(%handle, %next) : ({_WHOLE}, tensor<4x6xf32>) -> ()
+  func.return
+}}
+func.func @step(%value: tensor<4x6xf32>) -> tensor<4x6xf32> {{
+  func.return %value : tensor<4x6xf32>
+}}
+"""
+
+
+def test_the_pass_for_tpus_reads_and_writes_parts():
+    """TensorFlow's compiler for TPUs, as far as a machine without one runs it: no value that
+    crosses to a device is whole."""
+    passes = "func.func(tf-tpu-resource-partition)"
+    text = pywrap_mlir.experimental_run_pass_pipeline(_UPDATE, passes, False)
+    moved = [line for line in text.splitlines() if "VariableOp" in line]
+    assert len(moved) == 4
+    assert all("tensor<4x3xf32>" in line and "4x6" not in line for line in moved)
+    assert text.count("partition_dims = [1, 2]") == 2
