@@ -36,6 +36,7 @@ class AudioConfig:
         low_hz, high_hz: edges of the mel bands.
         scaling: clip by clip: `min_max` to [0, 1], or `standard` (every band minus its mean over
             time, divided by the clip's standard deviation).
+        transform: how spectrograms are computed: `fft`, or `matrix` for TPUs.
         patch: spectrogram frames and bins of a patch.
         table_rows: rows of the position tables along time and frequency: the most patches.
     """
@@ -47,6 +48,7 @@ class AudioConfig:
     low_hz: float = 80.0
     high_hz: float = 7600.0
     scaling: str = "min_max"
+    transform: str = "fft"
     patch: list[int] | None = None
     table_rows: list[int] | None = None
 
@@ -64,6 +66,7 @@ class AudioConfig:
             low_hz=self.low_hz,
             high_hz=self.high_hz,
             scaling=self.scaling,
+            transform=self.transform,
         )
 
 

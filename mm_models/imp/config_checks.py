@@ -75,6 +75,7 @@ def _check_inputs(config: Any) -> None:
     checks.check_lengths(audio.patch, 2, "audio.patch")
     checks.check_lengths(audio.table_rows, 2, "audio.table_rows")
     checks.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
+    checks.check_choice(audio.transform, ("fft", "matrix"), "audio.transform")
     checks.check_divides(audio.num_bins, audio.patch[1], "audio.num_bins", "audio.patch[1]")
     for name in ("sample_rate_hz", "window_ms", "step_ms"):
         checks.check_positive(getattr(audio, name), f"audio.{name}")

@@ -96,6 +96,7 @@ class AudioTowerConfig(EncoderConfig):
     sample_rate_hz: int = 48000
     num_bins: int = 80
     scaling: str = "min_max"
+    transform: str = "fft"
     patch_frames: int = 16
     patch_bins: int = 5
     drop_token_rate: float | None = None
@@ -121,7 +122,10 @@ class AudioTowerConfig(EncoderConfig):
         from mm_models.signal import spectrogram
 
         return spectrogram.LogMelConfig(
-            sample_rate_hz=self.sample_rate_hz, num_mels=self.num_bins, scaling=self.scaling
+            sample_rate_hz=self.sample_rate_hz,
+            num_mels=self.num_bins,
+            scaling=self.scaling,
+            transform=self.transform,
         )
 
     @property
@@ -266,6 +270,7 @@ def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
     checks.choose(sizes.ENCODERS, audio.size, "audio.size")
     checks.check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
     checks.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
+    checks.check_choice(audio.transform, ("fft", "matrix"), "audio.transform")
     if audio.input == "waveform" and audio.scaling != "min_max":
         raise UserError(
             f"audio.scaling is {audio.scaling!r}, but audio.input is 'waveform' and only "

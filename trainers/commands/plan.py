@@ -104,11 +104,11 @@ def _check_compile(args: argparse.Namespace) -> None:
 def _compile(args: argparse.Namespace, config: Any) -> int:
     from trainers.planning.tpu import plan_text
     from trainers.planning.tpu.compiled_plan import first_that_fits, largest_batches
+    from trainers.planning.tpu.kept_reports import KeptReports
     from trainers.planning.tpu.placement import placements
-    from trainers.planning.tpu.results import Results
 
     placed = placements(args.compile, args.model_parallel or config.runtime.model_parallel)
-    results = Results(args.results)
+    results = KeptReports(args.results)
     if args.bisect_batch:
         found = largest_batches(config, placed[0], results=results, say=_say)
         print(plan_text.largest_text(placed[0], found))

@@ -11,7 +11,7 @@ from trainers.planning.weights import all_weights, state_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
+class StepEstimate:
     """One stream's step on one device.
 
     Attributes:
@@ -26,7 +26,7 @@ class Estimate:
 
 def estimates(
     config: ExperimentConfig, examples: dict[str, int], num_parts: int
-) -> dict[str, Estimate]:
+) -> dict[str, StepEstimate]:
     """Estimates by stream.
 
     Args:
@@ -47,5 +47,5 @@ def estimates(
         at_once = count // accumulation_steps(config, stream)
         activations = at_once * (kept.activation_bytes - kept.copy_bytes)
         memory = held + activations + kept.copy_bytes // num_parts
-        found[stream] = Estimate(memory, asked.flops * count)
+        found[stream] = StepEstimate(memory, asked.flops * count)
     return found

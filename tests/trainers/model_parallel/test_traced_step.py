@@ -17,7 +17,7 @@ from trainers.loop.declared_inputs import DeclaredInputs, without_absent
 from trainers.loop.inputs import RecordInputs
 from trainers.model_parallel.internals import annotated_axis
 from trainers.model_parallel.split_variable import SplitVariable
-from trainers.planning.tpu.program import hollow_assembly, named_variables
+from trainers.planning.tpu.lowering.program import hollow_assembly, named_variables
 
 CONFIG = pathlib.Path(__file__).parents[3] / "configs" / "pali" / "digits_debug.yaml"
 TOPOLOGY = tf.tpu.experimental.Topology(

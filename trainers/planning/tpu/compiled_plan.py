@@ -8,14 +8,14 @@ from mm_models.errors import UserError
 from trainers.config.checks import accumulation_steps
 from trainers.config.schema import ExperimentConfig
 from trainers.loop.assembly import Assembly
-from trainers.planning.estimate import Estimate, estimates
+from trainers.planning.estimate import StepEstimate, estimates
 from trainers.planning.rematerialization import can_rematerialize, set_rematerialize
 from trainers.planning.tpu.chips import GIB
 from trainers.planning.tpu.compiled_step import compile_step
+from trainers.planning.tpu.kept_reports import KeptReports
 from trainers.planning.tpu.largest_batch import Tried, largest_batch
+from trainers.planning.tpu.lowering.program import hollow_assembly
 from trainers.planning.tpu.placement import Placement
-from trainers.planning.tpu.program import hollow_assembly
-from trainers.planning.tpu.results import Results
 from trainers.planning.tpu.step_report import StepReport
 
 # Compiled figures were seen between 0.4 and 3 times the hand-made ones.
@@ -34,7 +34,7 @@ class CompiledPlan:
 
     placement: Placement
     steps: Sequence[StepReport]
-    estimates: dict[str, Estimate]
+    estimates: dict[str, StepEstimate]
 
     @property
     def fits(self) -> bool:
@@ -81,7 +81,7 @@ def compiled_plan(
     placement: Placement,
     *,
     batch_size: int,
-    results: Results,
+    results: KeptReports,
     say: Callable[[str], None],
 ) -> CompiledPlan:
     """Compiles every step of an experiment.
@@ -110,7 +110,7 @@ def first_that_fits(
     placements: Sequence[Placement],
     *,
     batch_size: int,
-    results: Results,
+    results: KeptReports,
     say: Callable[[str], None],
 ) -> CompiledPlan:
     """The plan for the first slice that holds every step, or for the last one.
@@ -143,7 +143,7 @@ def largest_batches(
     config: ExperimentConfig,
     placement: Placement,
     *,
-    results: Results,
+    results: KeptReports,
     say: Callable[[str], None],
 ) -> list[LargestBatch]:
     """The largest batch of each step on one replica, in either precision, with blocks kept and
@@ -182,7 +182,7 @@ def _largest(
     streams: tuple[str, ...],
     variant: str,
     placement: Placement,
-    results: Results,
+    results: KeptReports,
     say: Callable[[str], None],
 ) -> LargestBatch:
     reports: dict[int, StepReport] = {}

@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping
 
 from trainers.loop.assembly import Assembly
 from trainers.planning.tpu import internals
-from trainers.planning.tpu.buffers import Peak, peak_of
-from trainers.planning.tpu.faults import contents
-from trainers.planning.tpu.hlo_text import parse_program
-from trainers.planning.tpu.origins import Origins
+from trainers.planning.tpu.kept_reports import KeptReports
+from trainers.planning.tpu.lowering.faults import contents
+from trainers.planning.tpu.lowering.origins import Origins
+from trainers.planning.tpu.lowering.program import StepProgram, lower, partitioning_of
+from trainers.planning.tpu.lowering.refusals import OutOfMemory, refused_program
+from trainers.planning.tpu.optimized.buffers import Peak, peak_of
+from trainers.planning.tpu.optimized.hlo_text import parse_program
+from trainers.planning.tpu.optimized.traffic import collective_bytes, memory_traffic
 from trainers.planning.tpu.placement import Placement
-from trainers.planning.tpu.program import StepProgram, lower, partitioning_of
-from trainers.planning.tpu.refusals import OutOfMemory, refused_program
-from trainers.planning.tpu.results import Results
 from trainers.planning.tpu.step_report import LargeBuffer, StepReport
-from trainers.planning.tpu.traffic import collective_bytes, memory_traffic
 
 _SHOWN_BUFFERS = 12
 
@@ -25,7 +25,7 @@ def compile_step(
     examples: Mapping[str, int],
     placement: Placement,
     *,
-    results: Results,
+    results: KeptReports,
     say: Callable[[str], None],
 ) -> StepReport:
     """What the compiler says of one step, from `results` where it has said it before.

@@ -106,14 +106,14 @@ def _in_own_process(
 
 def _cells(path: str, slices: str, overrides: list[str], results: str) -> list[Sequence[str]]:
     from trainers.planning.tpu.compiled_plan import first_that_fits
+    from trainers.planning.tpu.kept_reports import KeptReports
     from trainers.planning.tpu.placement import placements
     from trainers.planning.tpu.plan_text import row_of
-    from trainers.planning.tpu.results import Results
 
     config = load_config([path], overrides)
     placed = placements(slices, config.runtime.model_parallel)
     plan = first_that_fits(
-        config, placed, batch_size=0, results=Results(results), say=lambda line: print(line)
+        config, placed, batch_size=0, results=KeptReports(results), say=lambda line: print(line)
     )
     return [row_of(plan, step) for step in plan.steps]
 

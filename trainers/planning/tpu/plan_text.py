@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from trainers.aligned_text import aligned
-from trainers.planning.estimate import Estimate
+from trainers.planning.estimate import StepEstimate
 from trainers.planning.tpu.chips import GIB
 from trainers.planning.tpu.compiled_plan import CompiledPlan, LargestBatch
+from trainers.planning.tpu.optimized.roofline import roofline
 from trainers.planning.tpu.placement import Placement
-from trainers.planning.tpu.roofline import roofline
 from trainers.planning.tpu.step_report import StepReport
 
 _MIB = 2**20
@@ -63,7 +63,7 @@ def _title(placement: Placement) -> str:
 def _column(plan: CompiledPlan, step: StepReport) -> dict[str, str]:
     asked = [plan.estimates[name] for name in step.streams]
     # Streams of one step follow each other: the largest counts.
-    estimate = Estimate(max(one.memory_bytes for one in asked), sum(one.flops for one in asked))
+    estimate = StepEstimate(max(one.memory_bytes for one in asked), sum(one.flops for one in asked))
     column = {
         "step of": " + ".join(step.streams),
         "examples of a replica": f"{step.examples:,}",

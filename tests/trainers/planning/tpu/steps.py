@@ -9,7 +9,12 @@ import tensorflow as tf
 from tests.trainers.planning.tpu.virtual_devices import run_on_cpu
 from trainers.data.parts.base import batch_specs
 from trainers.loop.assembly import Assembly
-from trainers.planning.tpu.program import hollow_assembly, lower, named_variables, partitioning_of
+from trainers.planning.tpu.lowering.program import (
+    hollow_assembly,
+    lower,
+    named_variables,
+    partitioning_of,
+)
 
 
 def batch(config, stream: str, num_examples: int) -> dict[str, np.ndarray]:

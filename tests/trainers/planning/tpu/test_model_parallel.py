@@ -20,7 +20,7 @@ from trainers.model_parallel.splitting import split_activations, split_like, spl
 from trainers.optimization.config import OptimizerConfig
 from trainers.optimization.optimizers import build_optimizers
 from trainers.planning.tpu.internals import Partitioning, aliased_arguments, compile_for
-from trainers.planning.tpu.program import lower, named_variables, partitioning_of
+from trainers.planning.tpu.lowering.program import lower, named_variables, partitioning_of
 
 CONFIGS = pathlib.Path(__file__).parents[4] / "configs"
 

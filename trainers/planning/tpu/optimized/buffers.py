@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-from trainers.planning.tpu.hlo_text import Array, Instruction, Program, Shape
+from trainers.planning.tpu.optimized.hlo_text import Array, Instruction, Program, Shape
 
 # What gives a buffer another name, or changes it in place.
 _FIRST_OPERAND = ("bitcast", "optimization-barrier", "dynamic-update-slice", "while", "domain")

@@ -78,7 +78,7 @@ def _source(operation: tf.Operation) -> str:
 def _short(path: str) -> str:
     """A path below the folder of packages that it lies in, or below this project's."""
     folders = [each for each in pathlib.Path(path).parents if each.name in _PACKAGES]
-    for folder in (*folders, pathlib.Path(__file__).resolve().parents[3]):
+    for folder in (*folders, pathlib.Path(__file__).resolve().parents[4]):
         if pathlib.Path(path).is_relative_to(folder):
             return pathlib.Path(path).relative_to(folder).as_posix()
     return path

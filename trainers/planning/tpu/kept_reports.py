@@ -8,7 +8,7 @@ from trainers.atomic_files import write_text
 from trainers.planning.tpu.step_report import StepReport, from_json, to_json
 
 
-class Results:
+class KeptReports:
     """A folder with a file for each program and topology."""
 
     def __init__(self, folder: str):

@@ -3,7 +3,7 @@
 import collections
 from collections.abc import Mapping, Sequence
 
-from trainers.planning.tpu.hlo_text import Array, Instruction, Program, Shape, leaves
+from trainers.planning.tpu.optimized.hlo_text import Array, Instruction, Program, Shape, leaves
 
 # Gives another name to what is there, or waits for what was counted when it began.
 _MOVES_NOTHING = (

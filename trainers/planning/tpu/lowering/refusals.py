@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from trainers.planning.tpu import internals
-from trainers.planning.tpu.origins import Origins
+from trainers.planning.tpu.lowering.origins import Origins
 
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _NEEDED = re.compile(r"\(([\d.]+)([KMGTP]?)\) exceeds available HBM \(([\d.]+)([KMGTP]?)\)")

@@ -4,7 +4,7 @@ import keras
 import psutil
 import tensorflow as tf
 
-from trainers.planning.tpu.hollow import hollow_variables
+from trainers.planning.tpu.lowering.hollow import hollow_variables
 
 
 def test_variables_of_many_gib_take_no_memory_and_compute_nothing():

@@ -12,10 +12,10 @@ from trainers.loop.assembly import Assembly, assemble
 from trainers.loop.declared_inputs import DeclaredInputs, without_absent
 from trainers.loop.inputs import RecordInputs
 from trainers.model_parallel.internals import annotated_axis, annotated_reads
-from trainers.planning.tpu.hollow import hollow_variables
 from trainers.planning.tpu.internals import Partitioning, aliased_arguments
-from trainers.planning.tpu.one_program import OneProgramStrategy
-from trainers.planning.tpu.refusals import refused_lowering
+from trainers.planning.tpu.lowering.hollow import hollow_variables
+from trainers.planning.tpu.lowering.one_program import OneProgramStrategy
+from trainers.planning.tpu.lowering.refusals import refused_lowering
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""A step as the TPU compiler takes it."""

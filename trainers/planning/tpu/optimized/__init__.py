@@ -1,0 +1,1 @@
+"""The program that the TPU compiler made of a step."""
