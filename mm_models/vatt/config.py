@@ -271,11 +271,13 @@ def _resolve_audio(audio: AudioTowerConfig) -> AudioTowerConfig:
     checks.check_choice(audio.input, ("waveform", "spectrogram"), "audio.input")
     checks.check_choice(audio.scaling, ("min_max", "standard"), "audio.scaling")
     checks.check_choice(audio.transform, ("fft", "matrix"), "audio.transform")
-    if audio.input == "waveform" and audio.scaling != "min_max":
-        raise UserError(
-            f"audio.scaling is {audio.scaling!r}, but audio.input is 'waveform' and only "
-            "spectrograms are scaled; leave it out"
-        )
+    for field, default in {"scaling": "min_max", "transform": "fft"}.items():
+        value = getattr(audio, field)
+        if audio.input == "waveform" and value != default:
+            raise UserError(
+                f"audio.{field} is {value!r}, but audio.input is 'waveform' and this is of "
+                "spectrograms; leave it out"
+            )
     audio = _fill(audio, sizes.AUDIO_FIELDS, sizes.AUDIOS[sizes.geometry(audio.size)])
     if audio.input == "waveform":
         checks.check_divides(

@@ -173,7 +173,8 @@ def test_named_configs_resolve_once_and_survive_dicts(name):
         ("audio.input", "tape", "audio.input is 'tape'"),
         ("video.scaling", "min_max", "video.scaling is 'min_max'"),
         ("audio.scaling", "decibels", "audio.scaling is 'decibels'"),
-        ("audio.scaling", "standard", "only spectrograms are scaled"),
+        ("audio.scaling", "standard", "this is of spectrograms"),
+        ("audio.transform", "matrix", "this is of spectrograms"),
     ],
 )
 def test_mistakes_name_the_field(path, value, words):

@@ -94,6 +94,8 @@ def _in_own_process(
     path: str, slices: str, overrides: list[str], results: str
 ) -> list[Sequence[str]]:
     """The compiler takes many GiB, and a system that has none left ends the process."""
+    # Its threads take memory in turn; with a pool for each, glibc keeps several times what is used.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
