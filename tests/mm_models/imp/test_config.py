@@ -193,6 +193,7 @@ def test_what_follows_from_experts():
         ("audio.num_bins", 50, "audio.num_bins is 50"),
         ("audio.high_hz", 9000.0, "stay below half of audio.sample_rate_hz"),
         ("audio.scaling", "decibels", "audio.scaling is 'decibels'"),
+        ("audio.transform", "slow", "audio.transform is 'slow'"),
         ("waveform.patch_samples", 0, "waveform.patch_samples is 0"),
         ("text.max_tokens", 0, "text.max_tokens is 0"),
     ],
@@ -242,3 +243,8 @@ def test_works_as_a_strict_omegaconf_schema():
     config = resolve(config)
     assert config.video.patches == {"default": [4, 4, 4], "coarse": [4, 8, 8]}
     assert config.experts.group_size == 512 and config.classifiers == {"digits": 10}
+
+
+def test_the_transform_of_spectrograms_reaches_the_model():
+    config = resolve(change(small(), "audio.transform", "matrix"))
+    assert config.audio.log_mel.transform == "matrix"

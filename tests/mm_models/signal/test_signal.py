@@ -132,6 +132,36 @@ def test_spectrogram_equals_the_reference(sample_rate_hz, scaling, tolerance):
     np.testing.assert_allclose(found[0], _reference_log_mel(samples, config), atol=tolerance)
 
 
+@pytest.mark.parametrize(("window", "step"), [(2048, 1024), (683, 341), (400, 160), (401, 100)])
+def test_both_transforms_are_the_same_function(window, step):
+    samples = 0.1 * tf.random.stateless_normal([2, 9000], (1, 2))
+    expected, found = (
+        spectrogram.TRANSFORMS[name](samples, window, step) for name in ("fft", "matrix")
+    )
+    assert found.shape == expected.shape == (2, -(-9000 // step), window // 2 + 1)
+    largest = float(tf.reduce_max(expected))
+    np.testing.assert_allclose(found / largest, expected / largest, atol=2e-5)
+
+
+def test_a_product_of_rounded_factors_keeps_float32s_precision():
+    """Factors as a TPU multiplies them, rounded to bfloat16, against float64."""
+    random = np.random.default_rng(0)
+    left, right = (random.normal(size=(64, 64)).astype(np.float32) for _ in range(2))
+    halves = [spectrogram._halves(tf.constant(each)) for each in (left, right)]
+    for each, (high, low) in zip((left, right), halves, strict=True):
+        np.testing.assert_array_equal(high + low, each)
+        np.testing.assert_array_equal(tf.cast(tf.cast(high, tf.bfloat16), tf.float32), high)
+    exact = left.astype(np.float64) @ right.astype(np.float64)
+
+    def rounded(values):
+        return tf.cast(tf.cast(values, tf.bfloat16), tf.float32)
+
+    pairs = [(0, 0), (1, 0), (0, 1)]
+    total = sum(rounded(halves[0][i]) @ rounded(halves[1][j]) for i, j in pairs)
+    assert np.abs(total - exact).max() < 1e-3
+    assert np.abs(rounded(left) @ rounded(right) - exact).max() > 1e-2
+
+
 def test_spectrogram_of_vatt_and_of_silence():
     config = spectrogram.LogMelConfig()
     assert spectrogram.num_frames(153_600, config) == 150

@@ -145,6 +145,13 @@ def test_the_scaling_of_spectrograms_matters():
     assert float(tf.reduce_max(tf.abs(outputs[0] - outputs[1]))) > 1e-2
 
 
+def test_the_transform_of_spectrograms_reaches_the_model():
+    plain = change(alone(named_config("debug"), "audio"), "audio.input", "spectrogram")
+    plain = change(plain, "audio.num_samples", 48000)
+    model = VattModel(change(plain, "audio.transform", "matrix"))
+    assert resolve(model.config).audio.log_mel.transform == "matrix"
+
+
 @pytest.mark.parametrize("name", sorted(sizes.MODELS))
 def test_named_configs_resolve_once_and_survive_dicts(name):
     config = resolve(named_config(name))
@@ -173,6 +180,7 @@ def test_named_configs_resolve_once_and_survive_dicts(name):
         ("audio.input", "tape", "audio.input is 'tape'"),
         ("video.scaling", "min_max", "video.scaling is 'min_max'"),
         ("audio.scaling", "decibels", "audio.scaling is 'decibels'"),
+        ("audio.transform", "slow", "audio.transform is 'slow'"),
         ("audio.scaling", "standard", "this is of spectrograms"),
         ("audio.transform", "matrix", "this is of spectrograms"),
     ],

@@ -4,7 +4,6 @@ A system joins by its smallest experiment, `*debug.yaml` in its folder of config
 a process with others cannot see what fixes TensorFlow's devices too early.
 """
 
-import functools
 import subprocess
 import sys
 
@@ -12,10 +11,9 @@ import pytest
 
 import mmstack
 from mm_models.errors import UserError
-from tests.trainers import record_factory
-from tests.trainers.data import prompted_records
-from tests.trainers.loop.processes import ROOT, cluster, environment
+from tests.trainers.loop.processes import cluster, environment
 from tests.trainers.loop.support import losses
+from tests.trainers.smallest_experiments import place_with_records, smallest_experiments
 from trainers import registry
 from trainers.config.loading import load_config
 from trainers.loop import modes
@@ -33,26 +31,10 @@ SHORT = [
 ]
 
 
-@functools.cache
-def smallest_experiments() -> dict[str, list[str]]:
-    """Paths of the smallest experiments by the system they train."""
-    found: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "configs").rglob("*debug.yaml")):
-        found.setdefault(load_config([str(path)]).task.name, []).append(str(path))
-    return found
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with the records that the experiments name."""
-    folder = tmp_path_factory.mktemp("replicas")
-    (folder / "configs").symlink_to(ROOT / "configs")
-    digits = folder / "data/digits-single"
-    recipe = record_factory.Recipe(splits={"train": 32, "test": 16}, sample_rate_hz=16000)
-    record_factory.write_record_folder(digits, recipe)
-    record_factory.write_word_vocabulary(digits / "vocabulary.txt")
-    prompted_records.write_folder(folder / "data/pictures", {"train": 32, "test": 16})
-    return folder
+    return place_with_records(tmp_path_factory.mktemp("replicas"))
 
 
 def command(system: str, strategy: str) -> list[str]:

@@ -8,7 +8,6 @@ from trainers.planning.tpu import internals
 
 _HOST = ("infeed", "outfeed", "send", "recv", "send-done", "recv-done")
 _HOST_CALLS = ("callback", "host", "py_func")
-_DYNAMIC = ("set-dimension-size", "dynamic-reshape", "get-dimension-size")
 _WIDE_FLOATS = ("f64", "c128")
 
 
@@ -39,7 +38,7 @@ def contents(hlo: bytes) -> Contents:
         name = one.operation or one.name
         if one.opcode in _HOST or any(word in one.target.lower() for word in _HOST_CALLS):
             host.append(name)
-        if one.is_dynamic or one.opcode in _DYNAMIC:
+        if one.is_dynamic:
             dynamic.append(name)
         if any(kind in _WIDE_FLOATS for kind in one.kinds):
             wide.append(name)

@@ -1,0 +1,129 @@
+"""The table of a folder, and the flags of `mmstack plan --compile`, without the compiler."""
+
+import shutil
+import sys
+
+import pytest
+
+import mmstack
+from mm_models.errors import UserError
+from tests.repository.source_tree import ROOT
+from trainers.planning.estimate import StepEstimate
+from trainers.planning.tpu import every, plan_text
+from trainers.planning.tpu.compiled_plan import CompiledPlan
+from trainers.planning.tpu.placement import placements
+from trainers.planning.tpu.step_report import LargeBuffer, StepReport, from_json, to_json
+
+REPORT = StepReport(
+    streams=("clips",),
+    examples=8,
+    fits=True,
+    needed_bytes=3 << 30,
+    available_bytes=16 << 30,
+    argument_bytes=1 << 30,
+    temporary_bytes=2 << 30,
+    flops=2e12,
+    traffic_bytes=8.19e9,
+    collectives={"all-reduce": 1 << 20},
+    buffers=[LargeBuffer("f32[8]", 512, 32, "tower/mlp/MatMul", "mm_models/x.py:3")],
+)
+CONFIG = "configs/vatt/digits_debug.yaml"
+
+
+def plan_of(report):
+    (placement,) = placements("v5e:2x2", 2)
+    return CompiledPlan(placement, [report], {"clips": StepEstimate(2 << 30, 2e12)})
+
+
+def test_a_report_survives_its_file():
+    assert from_json(to_json(REPORT)) == REPORT
+
+
+def test_a_plan_as_text_by_hand():
+    text = plan_text.plan_text(plan_of(REPORT))
+    rows = {line[:32].strip(): line[32:].strip() for line in text.splitlines() if line}
+    assert "2 replicas over 2 devices each" in text
+    assert rows["compiled / by hand"] == "1.50"
+    # 2e12 operations at 197e12 a second; 8.19e9 bytes at 819e9.
+    assert rows["step takes at least, ms"] == "10.15"
+    assert rows["bound by"] == "compute"
+    # Each of the two devices does half of the model's 2e12.
+    assert rows["utilization (MFU) at most"] == "50%"
+    assert "tower/mlp/MatMul mm_models/x.py:3" in text
+
+
+def test_a_step_that_does_not_fit_says_what_it_needs():
+    report = StepReport(("clips",), 8, False, 40 << 30, 16 << 30)
+    cells = plan_text.row_of(plan_of(report), report)
+    assert cells[:4] == ["clips", "v5e:2x2, model over 2", "8", "40.00 (does not fit)"]
+    assert "no, in 16.00" in plan_text.plan_text(plan_of(report))
+
+
+def test_experiments_are_told_from_templates_and_studies(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = set(every.experiments("configs"))
+    assert {"configs/demo.yaml", CONFIG, "configs/pali/pretrain_17b.yaml"} <= found
+    assert not any("studies" in path or "templates" in path for path in found)
+    with pytest.raises(UserError, match="holds no experiment"):
+        every.compile_every("configs/studies", "v5e:2x2", overrides=[], results="", say=print)
+
+
+def test_what_is_done_is_not_done_again_and_what_fails_is_a_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    shutil.copy(CONFIG, tmp_path / "one.yaml")
+    shutil.copy("configs/demo.yaml", tmp_path / "two.yaml")
+    done = []
+
+    def compile_one(path, slices, overrides, results):
+        done.append(path)
+        if path.endswith("two.yaml"):
+            return [("-", slices, "-", "too large")]
+        return [plan_text.row_of(plan_of(REPORT), REPORT)]
+
+    monkeypatch.setattr(every, "_in_own_process", compile_one)
+    said = []
+    for _ in range(2):
+        rows = every.compile_every(
+            str(tmp_path),
+            "v5e:2x2",
+            overrides=[],
+            results=str(tmp_path / "results"),
+            say=said.append,
+        )
+    assert len(done) == 2 and "2/2" in said[-1]
+    table = every.markdown(rows)
+    assert len(table) == 4 and len({line.count("|") for line in table}) == 1
+    assert "| clips | v5e:2x2, model over 2 | 8 | 3.00 | 1.50 |" in table[2]
+    assert "too large" in table[3]
+    # Another config is another answer.
+    every.compile_every(
+        str(tmp_path),
+        "v5e:2x2",
+        overrides=["trainer.seed=7"],
+        results=str(tmp_path / "results"),
+        say=said.append,
+    )
+    assert len(done) == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--batch_size=8"], "--batch_size is for --compile"),
+        (["--bisect_batch"], "--bisect_batch is for --compile"),
+        (["--compile=v5e"], "give a chip and its topology"),
+        (["--compile=v5e:2x2", "--model_parallel=3"], "--model_parallel=3 does not divide"),
+    ],
+)
+def test_flags_that_cannot_work_are_refused(flags, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("trainers.planning.tpu.internals.check_installed", lambda: None)
+    assert mmstack.main(["plan", f"--config_file={CONFIG}", *flags]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_without_the_compiler_the_command_says_how_to_get_it(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setitem(sys.modules, "libtpu", None)
+    assert mmstack.main(["plan", f"--config_file={CONFIG}", "--compile=v5e:2x2"]) != 0
+    assert "pip install 'mmstack[tpu_compile]'" in capsys.readouterr().err

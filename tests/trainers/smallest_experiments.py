@@ -1,0 +1,29 @@
+"""The smallest experiment of every system: `*debug.yaml` in its folder of configs."""
+
+import functools
+import pathlib
+
+from tests.repository.source_tree import ROOT
+from tests.trainers import record_factory
+from tests.trainers.data import prompted_records
+from trainers.config.loading import load_config
+
+
+@functools.cache
+def smallest_experiments() -> dict[str, list[str]]:
+    """Paths of the smallest experiments by the system they train."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "configs").rglob("*debug.yaml")):
+        found.setdefault(load_config([str(path)]).task.name, []).append(str(path))
+    return found
+
+
+def place_with_records(folder: pathlib.Path) -> pathlib.Path:
+    """Puts configs and the records that the smallest experiments name into a folder."""
+    (folder / "configs").symlink_to(ROOT / "configs")
+    digits = folder / "data/digits-single"
+    recipe = record_factory.Recipe(splits={"train": 32, "test": 16}, sample_rate_hz=16000)
+    record_factory.write_record_folder(digits, recipe)
+    record_factory.write_word_vocabulary(digits / "vocabulary.txt")
+    prompted_records.write_folder(folder / "data/pictures", {"train": 32, "test": 16})
+    return folder
