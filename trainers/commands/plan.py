@@ -65,13 +65,20 @@ def _add_compile_arguments(parser: argparse.ArgumentParser) -> None:
         "computed again",
     )
     group.add_argument(
+        "--blocks",
+        type=int,
+        default=0,
+        help="compile stacks of so many blocks and of one more, and add up what follows for deep "
+        "ones; 0: compile the whole model, which takes long",
+    )
+    group.add_argument(
         "--results", default="", help="folder of what was compiled, which is not compiled again"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the plan; raises UserError for mistakes."""
-    for name in ("num_devices", "batch_size", "model_parallel"):
+    for name in ("num_devices", "batch_size", "model_parallel", "blocks"):
         checks.check_at_least(getattr(args, name), name == "num_devices", f"--{name}")
     _check_compile(args)
     if args.config_dir:
@@ -96,24 +103,28 @@ def _check_compile(args: argparse.Namespace) -> None:
 
         internals.check_installed()
         return
-    for name in ("batch_size", "bisect_batch", "results", "config_dir"):
+    for name in ("batch_size", "bisect_batch", "blocks", "results", "config_dir"):
         if getattr(args, name):
             raise UserError(f"--{name} is for --compile; add --compile=v5e:4x4, or leave it out")
 
 
 def _compile(args: argparse.Namespace, config: Any) -> int:
     from trainers.planning.tpu import plan_text
-    from trainers.planning.tpu.compiled_plan import first_that_fits, largest_batches
+    from trainers.planning.tpu.compiled_plan import (
+        HowToCompile,
+        first_that_fits,
+        largest_batches,
+    )
     from trainers.planning.tpu.kept_reports import KeptReports
     from trainers.planning.tpu.placement import placements
 
     placed = placements(args.compile, args.model_parallel or config.runtime.model_parallel)
-    results = KeptReports(args.results)
+    how = HowToCompile(KeptReports(args.results), _say, args.batch_size, args.blocks)
     if args.bisect_batch:
-        found = largest_batches(config, placed[0], results=results, say=_say)
+        found = largest_batches(config, placed[0], how)
         print(plan_text.largest_text(placed[0], found))
         return 0
-    plan = first_that_fits(config, placed, batch_size=args.batch_size, results=results, say=_say)
+    plan = first_that_fits(config, placed, how)
     print(plan_text.plan_text(plan))
     return 0
 
@@ -121,9 +132,8 @@ def _compile(args: argparse.Namespace, config: Any) -> int:
 def _compile_every(args: argparse.Namespace) -> int:
     from trainers.planning.tpu import every
 
-    rows = every.compile_every(
-        args.config_dir, args.compile, overrides=args.overrides, results=args.results, say=_say
-    )
+    asked = every.Asked(args.compile, args.overrides, args.blocks, args.results)
+    rows = every.compile_every(args.config_dir, asked, _say)
     print("\n".join(every.markdown(rows)))
     return 0
 

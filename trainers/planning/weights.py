@@ -61,25 +61,37 @@ def shallow_model(config: ExperimentConfig, depths: Mapping[str, int]) -> tuple[
         config: of the experiment.
         depths: by dotted field of `task.model`.
     """
-    task_config = copy.deepcopy(config.task)
-    for field, depth in depths.items():
-        *parts, last = field.split(".")
-        part = task_config.model
-        for name in parts:
-            part = getattr(part, name)
-        setattr(part, last, depth)
+    task_config = with_depths(config, depths).task
     task = registry.resolve(registry.system(config.task.name).task)(task_config, {})
     with tf.Graph().as_default():
         return task, runs.build_model(task, config)
 
 
-def shallow_depths(task: Task) -> dict[int, dict[str, int]]:
-    """Depths for `shallow_model` by depths of the model's stacks: two blocks in the stacks that are
-    so deep, which can grow together, and one in the others; under 1, one in every stack."""
+def with_depths(config: ExperimentConfig, depths: Mapping[str, int]) -> ExperimentConfig:
+    """The experiment with stacks of other depths, by dotted field of `task.model`."""
+    config = dataclasses.replace(config, task=copy.deepcopy(config.task))
+    for field, depth in depths.items():
+        *parts, last = field.split(".")
+        part = config.task.model
+        for name in parts:
+            part = getattr(part, name)
+        setattr(part, last, depth)
+    return config
+
+
+def shallow_depths(task: Task, least: int = 1) -> dict[int, dict[str, int]]:
+    """Depths for `with_depths` by depths of the model's stacks: one block more than `least` in the
+    stacks that are so deep, which can grow together, and `least` in the others; under `least`, no
+    more than that in every stack.
+
+    What grows evenly with the blocks follows for a model of any depth: that of `least`, and for
+    each depth (depth - least) times what the one block more adds.
+    """
     depths = task.stack_depths()
+    deeper = [depth for depth in depths.values() if depth > least]
     return {
-        depth: {field: 2 if own == depth > 1 else 1 for field, own in depths.items()}
-        for depth in dict.fromkeys([1, *depths.values()])
+        depth: {field: min(own, least + (own == depth > least)) for field, own in depths.items()}
+        for depth in dict.fromkeys([least, *deeper])
     }
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from mm_models.errors import UserError
+from trainers import runs
 from trainers.config.checks import accumulation_steps
 from trainers.config.schema import ExperimentConfig
 from trainers.loop.assembly import Assembly
@@ -16,10 +17,29 @@ from trainers.planning.tpu.kept_reports import KeptReports
 from trainers.planning.tpu.largest_batch import Tried, largest_batch
 from trainers.planning.tpu.lowering.program import hollow_assembly
 from trainers.planning.tpu.placement import Placement
-from trainers.planning.tpu.step_report import StepReport
+from trainers.planning.tpu.step_report import StepReport, grown
+from trainers.planning.weights import shallow_depths, with_depths
 
 # Compiled figures were seen between 0.4 and 3 times the hand-made ones.
 _HOPELESS = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HowToCompile:
+    """What a plan is asked for beside the experiment.
+
+    Attributes:
+        results: what is compiled already.
+        say: shows a line about what goes on.
+        batch_size: examples of each stream on one replica; 0: what the experiment's come to.
+        blocks: compile stacks of so many blocks, and of one more, and add up what follows for the
+            depth of the experiment; 0: compile it as it is.
+    """
+
+    results: KeptReports
+    say: Callable[[str], None]
+    batch_size: int = 0
+    blocks: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +50,13 @@ class CompiledPlan:
         placement: what it was compiled for.
         steps: a report for each step.
         estimates: by stream, at the same batches.
+        blocks: of each stack that were compiled, from which deeper ones follow; 0: all.
     """
 
     placement: Placement
     steps: Sequence[StepReport]
     estimates: dict[str, StepEstimate]
+    blocks: int = 0
 
     @property
     def fits(self) -> bool:
@@ -77,60 +99,70 @@ def examples_of(config: ExperimentConfig, num_replicas: int) -> dict[str, int]:
 
 
 def compiled_plan(
-    config: ExperimentConfig,
-    placement: Placement,
-    *,
-    batch_size: int,
-    results: KeptReports,
-    say: Callable[[str], None],
+    config: ExperimentConfig, placement: Placement, how: HowToCompile
 ) -> CompiledPlan:
     """Compiles every step of an experiment.
-
-    Args:
-        config: of the experiment.
-        placement: what to compile for.
-        batch_size: examples of each stream on one replica; 0: what the experiment's come to.
-        results: what is compiled already.
-        say: shows a line about what goes on.
 
     Raises:
         UserError: devices or batches do not divide, or a step does not compile.
     """
-    examples = _examples(config, placement, batch_size)
+    examples = _examples(config, placement, how.batch_size)
+    steps = _few_blocks(config, placement, examples, how) if how.blocks else None
+    if steps is None:
+        steps = _steps(config, placement, examples, how)
+    asked = estimates(config, examples, placement.model_parallel)
+    return CompiledPlan(placement, steps, asked, how.blocks)
+
+
+def _steps(
+    config: ExperimentConfig, placement: Placement, examples: dict[str, int], how: HowToCompile
+) -> list[StepReport]:
     assembly = hollow_assembly(config, placement.num_replicas, placement.model_parallel)
-    steps = [
-        compile_step(assembly, streams, examples, placement, results=results, say=say)
+    return [
+        compile_step(assembly, streams, examples, placement, results=how.results, say=how.say)
         for streams in assembly.steps
     ]
-    return CompiledPlan(placement, steps, estimates(config, examples, placement.model_parallel))
+
+
+def _few_blocks(
+    config: ExperimentConfig, placement: Placement, examples: dict[str, int], how: HowToCompile
+) -> list[StepReport] | None:
+    """Reports that follow from shallow models; None where no stack is deeper than those."""
+    variants = shallow_depths(runs.build_task(config), how.blocks)
+    if len(variants) == 1:
+        return None
+    reports = {}
+    for depth, depths in variants.items():
+        how.say(f"blocks: {', '.join(f'{field} {count}' for field, count in depths.items())}")
+        reports[depth] = _steps(with_depths(config, depths), placement, examples, how)
+    base = reports.pop(how.blocks)
+    return [
+        grown(step, [(depth - how.blocks, others[index]) for depth, others in reports.items()])
+        for index, step in enumerate(base)
+    ]
 
 
 def first_that_fits(
-    config: ExperimentConfig,
-    placements: Sequence[Placement],
-    *,
-    batch_size: int,
-    results: KeptReports,
-    say: Callable[[str], None],
+    config: ExperimentConfig, placements: Sequence[Placement], how: HowToCompile
 ) -> CompiledPlan:
     """The plan for the first slice that holds every step, or for the last one.
 
     Slices are passed over where the hand-made estimate is far above their memory, since a
-    compilation takes minutes. Args and raises as of `compiled_plan`.
+    compilation takes minutes. Raises as `compiled_plan`.
     """
     for placement in placements[:-1]:
         topology, chip = placement.target.topology, placement.target.chip
-        examples = _examples(config, placement, batch_size)
+        examples = _examples(config, placement, how.batch_size)
         asked = estimates(config, examples, placement.model_parallel).values()
         largest = max(one.memory_bytes for one in asked)
         if largest > _HOPELESS * chip.memory_bytes:
-            say(f"{topology}: passed over, about {largest / GIB:,.0f} GiB by hand")
+            how.say(f"{topology}: passed over, about {largest / GIB:,.0f} GiB by hand")
             continue
-        plan = compiled_plan(config, placement, batch_size=batch_size, results=results, say=say)
+        plan = compiled_plan(config, placement, how)
         if plan.fits:
             return plan
-        say(f"{topology}: does not hold it")
-    return compiled_plan(config, placements[-1], batch_size=batch_size, results=results, say=say)
+        how.say(f"{topology}: does not hold it")
+    return compiled_plan(config, placements[-1], how)
 
 
 def _examples(config: ExperimentConfig, placement: Placement, batch_size: int) -> dict[str, int]:
@@ -140,16 +172,10 @@ def _examples(config: ExperimentConfig, placement: Placement, batch_size: int) -
 
 
 def largest_batches(
-    config: ExperimentConfig,
-    placement: Placement,
-    *,
-    results: KeptReports,
-    say: Callable[[str], None],
+    config: ExperimentConfig, placement: Placement, how: HowToCompile
 ) -> list[LargestBatch]:
     """The largest batch of each step on one replica, in either precision, with blocks kept and
-    computed again.
-
-    Args and raises as of `compiled_plan`.
+    computed again. Raises as `compiled_plan`.
     """
     found = []
     again = (False, True) if can_rematerialize(config.task.model) else (None,)
@@ -158,8 +184,7 @@ def largest_batches(
             variant, words = _variant(config, mixed, rematerialize)
             assembly = hollow_assembly(variant, placement.num_replicas, placement.model_parallel)
             found += [
-                _largest(assembly, streams, words, placement, results, say)
-                for streams in assembly.steps
+                _largest(assembly, streams, words, placement, how) for streams in assembly.steps
             ]
     return found
 
@@ -182,20 +207,19 @@ def _largest(
     streams: tuple[str, ...],
     variant: str,
     placement: Placement,
-    results: KeptReports,
-    say: Callable[[str], None],
+    how: HowToCompile,
 ) -> LargestBatch:
     reports: dict[int, StepReport] = {}
 
     def attempt(examples: int) -> Tried:
-        say(f"{variant}: trying {examples:,} examples of {' + '.join(streams)}")
+        how.say(f"{variant}: trying {examples:,} examples of {' + '.join(streams)}")
         report = reports[examples] = compile_step(
             assembly,
             streams,
             dict.fromkeys(streams, examples),
             placement,
-            results=results,
-            say=say,
+            results=how.results,
+            say=how.say,
         )
         return Tried(examples, report.needed_bytes, report.fits)
 

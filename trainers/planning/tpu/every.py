@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,6 +22,24 @@ _HEADER = (
     *("experiment", "step of", "slice", "examples of a replica", "GiB", "by hand × "),
     *("GFLOP", "ms at least", "bound by", "MFU at most"),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is asked of every experiment.
+
+    Attributes:
+        slices: see `placements`; of several, an experiment takes the first that holds it.
+        overrides: texts `a.b=c`.
+        blocks: see `HowToCompile`.
+        results: folder of what is done, which is not done again while code and config are the same;
+            empty for none.
+    """
+
+    slices: str
+    overrides: Sequence[str] = ()
+    blocks: int = 0
+    results: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,22 +63,9 @@ def experiments(folder: str) -> Iterator[str]:
             yield path.as_posix()
 
 
-def compile_every(
-    folder: str,
-    slices: str,
-    *,
-    overrides: Sequence[str],
-    results: str,
-    say: Callable[[str], None],
-) -> list[Row]:
-    """Compiles each experiment in a process of its own, one after the other.
-
-    Args:
-        folder: that holds the experiments.
-        slices: see `placements`; of several, an experiment takes the first that holds it.
-        overrides: texts `a.b=c` for all of them.
-        results: folder of what is done, which is not done again while code and config are the same.
-        say: shows a line about what goes on.
+def compile_every(folder: str, asked: Asked, say: Callable[[str], None]) -> list[Row]:
+    """Compiles each experiment of a folder in a process of its own, one after the other; `say`
+    shows a line about what goes on.
 
     Raises:
         UserError: no experiment there.
@@ -72,52 +78,55 @@ def compile_every(
     for number, path in enumerate(paths):
         left = (time.monotonic() - start) / number * (len(paths) - number) if number else 0.0
         say(f"{number + 1}/{len(paths)} {path}, about {left / 60:.0f} min left")
-        rows += _kept(path, slices, overrides, results)
+        rows += rows_of(path, asked)
     return rows
 
 
-def _kept(path: str, slices: str, overrides: Sequence[str], results: str) -> list[Row]:
+def rows_of(path: str, asked: Asked) -> list[Row]:
     """Rows of one experiment, from the folder of results where they are there."""
-    config = load_config([path], overrides)
-    asked = f"{_sources_digest()} {slices} {to_yaml(config)}"
-    file = os.path.join(results, f"rows-{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json")
-    if results and os.path.exists(file):
-        return [Row(path, cells) for cells in json.loads(pathlib.Path(file).read_text())]
-    cells = _in_own_process(path, slices, list(overrides), results)
-    if results:
-        os.makedirs(results, exist_ok=True)
-        write_text(file, json.dumps(cells))
+    config = load_config([path], asked.overrides)
+    key = f"{_sources_digest()} {asked.slices} {asked.blocks} {to_yaml(config)}"
+    name = f"rows-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    file = pathlib.Path(asked.results, name)
+    if asked.results and file.exists():
+        return [Row(path, cells) for cells in json.loads(file.read_text())]
+    cells = _in_own_process(path, asked)
+    if asked.results:
+        os.makedirs(asked.results, exist_ok=True)
+        write_text(str(file), json.dumps(cells))
     return [Row(path, each) for each in cells]
 
 
-def _in_own_process(
-    path: str, slices: str, overrides: list[str], results: str
-) -> list[Sequence[str]]:
+def _in_own_process(path: str, asked: Asked) -> list[Sequence[str]]:
     """The compiler takes many GiB, and a system that has none left ends the process."""
     # Its threads take memory in turn; with a pool for each, glibc keeps several times what is used.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(_cells, path, slices, overrides, results).result()
+            return pool.submit(_cells, path, asked).result()
         except concurrent.futures.process.BrokenProcessPool:
-            return [("-", slices, "-", "the compiler needs more memory than this machine has")]
+            reason = "the compiler needs more memory than this machine has"
+            return [("-", asked.slices, "-", reason)]
         except UserError as error:
-            return [("-", slices, "-", str(error))]
+            return [("-", asked.slices, "-", str(error))]
 
 
-def _cells(path: str, slices: str, overrides: list[str], results: str) -> list[Sequence[str]]:
-    from trainers.planning.tpu.compiled_plan import first_that_fits
+def _cells(path: str, asked: Asked) -> list[Sequence[str]]:
+    from trainers.planning.tpu.compiled_plan import HowToCompile, first_that_fits
     from trainers.planning.tpu.kept_reports import KeptReports
     from trainers.planning.tpu.placement import placements
     from trainers.planning.tpu.plan_text import row_of
 
-    config = load_config([path], overrides)
-    placed = placements(slices, config.runtime.model_parallel)
-    plan = first_that_fits(
-        config, placed, batch_size=0, results=KeptReports(results), say=lambda line: print(line)
-    )
+    config = load_config([path], asked.overrides)
+    placed = placements(asked.slices, config.runtime.model_parallel)
+    how = HowToCompile(KeptReports(asked.results), _say, blocks=asked.blocks)
+    plan = first_that_fits(config, placed, how)
     return [row_of(plan, step) for step in plan.steps]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _sources_digest() -> str:

@@ -18,7 +18,10 @@ def plan_text(plan: CompiledPlan) -> str:
     columns = [_column(plan, step) for step in plan.steps]
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = [[name, *(column.get(name, "-") for column in columns)] for name in names]
-    lines = [_title(plan.placement), "", *aligned(rows)]
+    title = _title(plan.placement)
+    if plan.blocks:
+        title += f"; from stacks of {plan.blocks} and {plan.blocks + 1} blocks"
+    lines = [title, "", *aligned(rows)]
     for step in plan.steps:
         lines += _buffers(step)
     return "\n".join(lines)
@@ -83,11 +86,11 @@ def _column(plan: CompiledPlan, step: StepReport) -> dict[str, str]:
         "  temporary": _gib(step.temporary_bytes),
         "  program": _gib(step.code_bytes),
         "  lost to padding": _gib(step.padding_bytes),
-        "GFLOP of a device": f"{step.flops / 1e9:,.1f}",
-        "  of the model by hand": f"{model_flops / 1e9:,.1f}",
-        "GiB to and from memory": f"{step.traffic_bytes / GIB:,.2f}",
+        "GFLOP of a device": _number(step.flops / 1e9),
+        "  of the model by hand": _number(model_flops / 1e9),
+        "GiB to and from memory": _number(step.traffic_bytes / GIB),
         "FLOP a byte": f"{bound.intensity:,.1f}",
-        "step takes at least, ms": f"{bound.seconds * 1e3:,.2f}",
+        "step takes at least, ms": _number(bound.seconds * 1e3),
         "  bound by": bound.bound_by,
         "  utilization (MFU) at most": f"{bound.utilization:.0%}",
         "collectives, MiB": _by_kind(step.collectives),
@@ -114,6 +117,10 @@ def _buffers(step: StepReport) -> list[str]:
         for one in step.buffers
     ]
     return ["", f"largest buffers at the peak of {' + '.join(step.streams)}", *aligned(rows)]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if value >= 100 else f"{value:.3g}"
 
 
 def _gib(size_bytes: float) -> str:

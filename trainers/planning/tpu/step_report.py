@@ -74,3 +74,47 @@ def from_json(text: str) -> StepReport:
     fields["streams"] = tuple(fields["streams"])
     fields["buffers"] = [LargeBuffer(**each) for each in fields["buffers"]]
     return StepReport(**fields)
+
+
+_ADDED = ("argument_bytes", "result_bytes", "aliased_bytes", "temporary_bytes", "code_bytes")
+_ADDED += ("needed_bytes", "padding_bytes", "flops", "traffic_bytes")
+
+
+def grown(base: StepReport, deeper: Sequence[tuple[int, StepReport]]) -> StepReport:
+    """What follows for a deep model from shallow ones.
+
+    Args:
+        base: of the shallowest.
+        deeper: of one block more in some of its stacks, and how many times that block is to be
+            added.
+    """
+
+    def total(first: float, others: Sequence[float]) -> float:
+        times = [count for count, _ in deeper]
+        return first + sum(n * (other - first) for n, other in zip(times, others, strict=True))
+
+    values = {
+        name: total(getattr(base, name), [getattr(one, name) for _, one in deeper])
+        for name in _ADDED
+    }
+    kinds = sorted(set(base.collectives).union(*(one.collectives for _, one in deeper)))
+    collectives = {
+        kind: int(
+            total(
+                base.collectives.get(kind, 0), [one.collectives.get(kind, 0) for _, one in deeper]
+            )
+        )
+        for kind in kinds
+    }
+    reports = [base, *(one for _, one in deeper)]
+    if not all(one.fits for one in reports):
+        # Of what does not fit only the memory is known.
+        needed = int(values["needed_bytes"])
+        return StepReport(base.streams, base.examples, False, needed, base.available_bytes)
+    return dataclasses.replace(
+        reports[-1],
+        fits=values["needed_bytes"] <= base.available_bytes,
+        collectives=collectives,
+        compile_seconds=sum(one.compile_seconds for one in reports),
+        **values,
+    )

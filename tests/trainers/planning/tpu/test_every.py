@@ -1,5 +1,6 @@
 """The table of a folder, and the flags of `mmstack plan --compile`, without the compiler."""
 
+import dataclasses
 import shutil
 import sys
 
@@ -12,7 +13,7 @@ from trainers.planning.estimate import StepEstimate
 from trainers.planning.tpu import every, plan_text
 from trainers.planning.tpu.compiled_plan import CompiledPlan
 from trainers.planning.tpu.placement import placements
-from trainers.planning.tpu.step_report import LargeBuffer, StepReport, from_json, to_json
+from trainers.planning.tpu.step_report import LargeBuffer, StepReport, from_json, grown, to_json
 
 REPORT = StepReport(
     streams=("clips",),
@@ -45,11 +46,28 @@ def test_a_plan_as_text_by_hand():
     assert "2 replicas over 2 devices each" in text
     assert rows["compiled / by hand"] == "1.50"
     # 2e12 operations at 197e12 a second; 8.19e9 bytes at 819e9.
-    assert rows["step takes at least, ms"] == "10.15"
+    assert rows["step takes at least, ms"] == "10.2"
     assert rows["bound by"] == "compute"
     # Each of the two devices does half of the model's 2e12.
     assert rows["utilization (MFU) at most"] == "50%"
     assert "tower/mlp/MatMul mm_models/x.py:3" in text
+
+
+def test_deep_models_follow_from_shallow_ones_by_hand():
+    """A stack of 5 and one of 12 blocks from models of 2, and of 3 in one of them."""
+    narrow = dataclasses.replace(REPORT, temporary_bytes=2 << 28, needed_bytes=1 << 29, flops=1.0)
+    first = dataclasses.replace(narrow, needed_bytes=3 << 28, flops=4.0, collectives={"sum": 10})
+    second = dataclasses.replace(narrow, needed_bytes=5 << 27, flops=2.0)
+    deep = grown(narrow, [(3, first), (10, second)])
+    assert deep.needed_bytes == (1 << 29) + 3 * (1 << 28) + 10 * (1 << 27)
+    assert deep.flops == 1 + 3 * 3 + 10 * 1
+    assert deep.collectives == {"all-reduce": -2 * (1 << 20), "sum": 30}
+    assert deep.fits
+    assert not grown(narrow, [(3, first), (1000, second)]).fits
+    refused = StepReport(("clips",), 8, False, 1 << 30, 16 << 30)
+    assert grown(narrow, [(4, refused)]) == StepReport(
+        ("clips",), 8, False, (1 << 29) + 4 * (1 << 29), 16 << 30
+    )
 
 
 def test_a_step_that_does_not_fit_says_what_it_needs():
@@ -65,7 +83,7 @@ def test_experiments_are_told_from_templates_and_studies(monkeypatch):
     assert {"configs/demo.yaml", CONFIG, "configs/pali/pretrain_17b.yaml"} <= found
     assert not any("studies" in path or "templates" in path for path in found)
     with pytest.raises(UserError, match="holds no experiment"):
-        every.compile_every("configs/studies", "v5e:2x2", overrides=[], results="", say=print)
+        every.compile_every("configs/studies", every.Asked("v5e:2x2"), print)
 
 
 def test_what_is_done_is_not_done_again_and_what_fails_is_a_row(tmp_path, monkeypatch):
@@ -74,35 +92,25 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_a_row(tmp_path, monkey
     shutil.copy("configs/demo.yaml", tmp_path / "two.yaml")
     done = []
 
-    def compile_one(path, slices, overrides, results):
+    def compile_one(path, asked):
         done.append(path)
         if path.endswith("two.yaml"):
-            return [("-", slices, "-", "too large")]
+            return [("-", asked.slices, "-", "too large")]
         return [plan_text.row_of(plan_of(REPORT), REPORT)]
 
     monkeypatch.setattr(every, "_in_own_process", compile_one)
     said = []
+    asked = every.Asked("v5e:2x2", results=str(tmp_path / "results"))
     for _ in range(2):
-        rows = every.compile_every(
-            str(tmp_path),
-            "v5e:2x2",
-            overrides=[],
-            results=str(tmp_path / "results"),
-            say=said.append,
-        )
+        rows = every.compile_every(str(tmp_path), asked, said.append)
     assert len(done) == 2 and "2/2" in said[-1]
     table = every.markdown(rows)
     assert len(table) == 4 and len({line.count("|") for line in table}) == 1
     assert "| clips | v5e:2x2, model over 2 | 8 | 3.00 | 1.50 |" in table[2]
     assert "too large" in table[3]
     # Another config is another answer.
-    every.compile_every(
-        str(tmp_path),
-        "v5e:2x2",
-        overrides=["trainer.seed=7"],
-        results=str(tmp_path / "results"),
-        say=said.append,
-    )
+    other = dataclasses.replace(asked, overrides=["trainer.seed=7"])
+    every.compile_every(str(tmp_path), other, said.append)
     assert len(done) == 4
 
 
@@ -111,6 +119,7 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_a_row(tmp_path, monkey
     [
         (["--batch_size=8"], "--batch_size is for --compile"),
         (["--bisect_batch"], "--bisect_batch is for --compile"),
+        (["--blocks=2"], "--blocks is for --compile"),
         (["--compile=v5e"], "give a chip and its topology"),
         (["--compile=v5e:2x2", "--model_parallel=3"], "--model_parallel=3 does not divide"),
     ],
