@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 
 MODULES = (
     *("decode", "decoding", "preprocess", "input", "train_step", "drop_token", "harmonization"),
-    *("mixture_of_experts", "serving"),
+    *("mixture_of_experts", "serving", "tpu_programs"),
 )
 ROW = "{name:<58} {ours:>12} {alternative:>12} {ratio:>7} {aim:>8} {met:>4}"
 
