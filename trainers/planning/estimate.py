@@ -38,6 +38,8 @@ def estimates(
         UserError: a weight without a rule, or an axis that does not divide.
     """
     task = runs.build_task(config)
+    # Shallow models are built without streams, whose data may have named the classes.
+    config = dataclasses.replace(config, task=task.config)
     state = state_of(config, all_weights(config, task))
     held = state_bytes(state, num_parts).total
     found = {}

@@ -45,6 +45,8 @@ def report(config: ExperimentConfig, devices: Devices, *, activations: bool = Tr
         UserError: devices, batches, heads or weights do not divide.
     """
     task = runs.build_task(config)
+    # Shallow models are built without streams, whose data may have named the classes.
+    config = dataclasses.replace(config, task=task.config)
     _check(config, task.config, devices)
     state = state_of(config, all_weights(config, task))
     stream = largest_stream(config, task)

@@ -5,6 +5,7 @@ import pytest
 from tests.trainers.smallest_experiments import place_with_records, smallest_experiments
 from trainers import registry
 from trainers.config.loading import load_config
+from trainers.planning.estimate import estimates
 from trainers.planning.tpu import plan_text
 from trainers.planning.tpu.compiled_plan import HowToCompile, compiled_plan, largest_batches
 from trainers.planning.tpu.kept_reports import KeptReports
@@ -47,6 +48,14 @@ def test_every_system_compiles_and_asks_nothing_of_the_host(system, tmp_path):
     assert "4 devices of 15.75 GiB, 4 replicas" in text
     assert compiled_plan(config, placement, how).steps == plan.steps
     assert said[-1].endswith("compiled before")
+
+
+@pytest.mark.parametrize("system", ["imp", "vit_classification"])
+def test_classes_that_the_data_name_are_known_to_the_estimate(system):
+    config = load_config(smallest_experiments()[system])
+    examples = {name: 4 for name, stream in config.streams.items() if stream.weight > 0}
+    found = estimates(config, examples, 1)
+    assert all(one.memory_bytes > 0 and one.flops > 0 for one in found.values())
 
 
 @pytest.mark.slow
