@@ -11,7 +11,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): setup.py constraints.txt
 	$(PYTHON311) -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,corpus,tpu_compile]'
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,corpus,tpu-compile]'
 	touch $@
 
 demo: $(INSTALLED)

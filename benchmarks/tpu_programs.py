@@ -2,7 +2,7 @@
 
 No time is measured and no TPU is needed: both programs are compiled for a chip, and compared by the
 bytes of their temporaries and by the seconds that their operations and memory traffic take at
-least. Needs the extra `tpu_compile`.
+least. Needs the extra `tpu-compile`.
 
 * Video cut into patches with the pixels of a row and their colours as one axis, against an axis of
   three colours, which the chip's tiles pad to 128.

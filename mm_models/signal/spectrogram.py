@@ -20,7 +20,7 @@ class LogMelConfig:
         low_hz, high_hz: edges of the mel bands.
         log_gain: g in log(1 + g * x).
         transform: `fft`, or `matrix`: one product with the matrix of the Fourier transform, which a
-            TPU does with a twentieth of the memory traffic (docs/tpu.md), and a CPU more slowly.
+            TPU does with a quarter of the memory traffic (docs/tpu.md), and a CPU more slowly.
             They agree to 1e-5 of the largest magnitude.
         scaling: of each clip's values: `min_max` takes them to [0, 1]; `standard` subtracts every
             band's mean over time and divides all bands by their common standard deviation.

@@ -1,7 +1,7 @@
 """The TPU compiler, called on a machine without TPUs.
 
 Everything that touches what JAX, its library and TensorFlow do not promise to keep is in this
-module; setup.py pins the versions it was written for (the extra `tpu_compile`).
+module; setup.py pins the versions it was written for (the extra `tpu-compile`).
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from tensorflow.python.distribute.one_device_strategy import OneDeviceExtended
 
 from mm_models.errors import UserError
 
-HOW_TO_INSTALL = "pip install 'mmstack[tpu_compile]'"
+HOW_TO_INSTALL = "pip install 'mmstack[tpu-compile]'"
 # Nobody is to look for a TPU or for the cloud's description of this machine, and several processes
 # may compile at once, since none of them holds a device.
 _ENVIRONMENT = {

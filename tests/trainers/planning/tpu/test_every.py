@@ -135,4 +135,4 @@ def test_without_the_compiler_the_command_says_how_to_get_it(capsys, monkeypatch
     monkeypatch.chdir(ROOT)
     monkeypatch.setitem(sys.modules, "libtpu", None)
     assert mmstack.main(["plan", f"--config_file={CONFIG}", "--compile=v5e:2x2"]) != 0
-    assert "pip install 'mmstack[tpu_compile]'" in capsys.readouterr().err
+    assert "pip install 'mmstack[tpu-compile]'" in capsys.readouterr().err
