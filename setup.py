@@ -71,8 +71,8 @@ setuptools.setup(
         # outputs are compared instead.
         "parity": ["torch>=2.13", "transformers~=5.23"],
         # The TPU compiler, for `mmstack plan --compile`; nothing of it is needed to train.
-        # trainers/planning/tpu/internals.py calls what other versions may not have. With a hyphen, since
-        # metadata have one in the place of an underscore and older versions of pip compare letters.
+        # trainers/planning/tpu/internals.py calls what other versions may not have. With a hyphen,
+        # which metadata have in the place of an underscore: older versions of pip compare letters.
         "tpu-compile": ["jax==0.10.2", "jaxlib==0.10.2", "libtpu==0.0.42.1"],
         "gpu": ["tensorflow[and-cuda]~=2.20.0"],
         "gcp": ["apache-beam[gcp]~=2.77.0"],

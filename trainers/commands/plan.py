@@ -1,7 +1,6 @@
 """`mmstack plan`: what an experiment needs on so many devices."""
 
 import argparse
-import sys
 from typing import Any
 
 from mm_models import checks
@@ -115,11 +114,12 @@ def _compile(args: argparse.Namespace, config: Any) -> int:
         first_that_fits,
         largest_batches,
     )
+    from trainers.planning.tpu.every import say
     from trainers.planning.tpu.kept_reports import KeptReports
     from trainers.planning.tpu.placement import placements
 
     placed = placements(args.compile, args.model_parallel or config.runtime.model_parallel)
-    how = HowToCompile(KeptReports(args.results), _say, args.batch_size, args.blocks)
+    how = HowToCompile(KeptReports(args.results), say, args.batch_size, args.blocks)
     if args.bisect_batch:
         found = largest_batches(config, placed[0], how)
         print(plan_text.largest_text(placed[0], found))
@@ -133,13 +133,9 @@ def _compile_every(args: argparse.Namespace) -> int:
     from trainers.planning.tpu import every
 
     asked = every.Asked(args.compile, args.overrides, args.blocks, args.results)
-    rows = every.compile_every(args.config_dir, asked, _say)
+    rows = every.compile_every(args.config_dir, asked, every.say)
     print("\n".join(every.markdown(rows)))
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _sizes(text: str) -> list[float]:

@@ -61,6 +61,19 @@ class Assembly:
         """Replicas over all workers."""
         return self.strategy.num_replicas_in_sync
 
+    def named_variables(self) -> list[tuple[str, tf.Variable]]:
+        """Everything a step may change, by the name that reports give it."""
+        named = [(each.path, each.value) for each in self.model.variables]
+        for name, optimizer in self.optimizers.items():
+            named += [
+                (f"{name}: {each.path}", each.value)
+                for group in optimizer.groups
+                for each in group.optimizer.variables
+            ]
+        if self.averages is not None:
+            named += [(each.name.partition(":")[0], each) for each in self.averages.values]
+        return [*named, ("step", self.step)]
+
     @property
     def steps(self) -> dict[tuple[str, ...], CompiledStep]:
         """What runs a step, by the streams that it takes batches of."""

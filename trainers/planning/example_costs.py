@@ -10,7 +10,7 @@ from trainers.data.parts.base import batch_specs
 from trainers.loop.steps import costs
 from trainers.loop.steps.costs import GraphCosts
 from trainers.planning.rematerialization import set_rematerialize
-from trainers.planning.weights import State, shallow_depths, shallow_model
+from trainers.planning.weights import State, deepened, shallow_depths, shallow_model
 from trainers.tasks.base import Task
 
 
@@ -41,12 +41,11 @@ def example_costs(
         set_rematerialize(config.task.model, rematerialize)
     deeper = shallow_depths(task)
     base = _trace(config, task, state, stream, deeper.pop(1))
-    total = dataclasses.astuple(base)
-    for depth, depths in deeper.items():
-        more = _trace(config, task, state, stream, depths)
-        pairs = zip(total, dataclasses.astuple(base), dataclasses.astuple(more), strict=True)
-        total = tuple(value + (depth - 1) * (two - one) for value, one, two in pairs)
-    return GraphCosts(*total)
+    others = (
+        (depth - 1, dataclasses.astuple(_trace(config, task, state, stream, depths)))
+        for depth, depths in deeper.items()
+    )
+    return GraphCosts(*deepened(dataclasses.astuple(base), others))
 
 
 def _trace(

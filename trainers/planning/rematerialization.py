@@ -13,6 +13,11 @@ def set_rematerialize(model: Any, value: bool) -> None:
         setattr(part, FIELD, value)
 
 
+def does_rematerialize(model: Any) -> bool:
+    """Whether a model, or a part of it, is to compute blocks again."""
+    return any(getattr(part, FIELD) for part in _parts(model))
+
+
 def can_rematerialize(model: Any) -> bool:
     """Whether the config of a model, or of a part of it, has the field."""
     return any(True for _ in _parts(model))

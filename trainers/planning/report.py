@@ -102,17 +102,13 @@ def _costs(config: ExperimentConfig, stream: str, traced: dict[bool, GraphCosts]
     rows = [
         (f"an example of {stream}", "blocks kept", "blocks computed again"),
         ("GFLOP, forward and backward", *(_number(one.flops / 1e9) for one in traced.values())),
-        ("activations kept, MiB", *(_number(_per_example(one) / 2**20) for one in traced.values())),
+        ("activations kept, MiB", *(_number(one.own_bytes / 2**20) for one in traced.values())),
         (
             f"PFLOP of a step of {batch:,}",
             *(_number(one.flops * batch / 1e15) for one in traced.values()),
         ),
     ]
     return aligned(rows)
-
-
-def _per_example(one: GraphCosts) -> int:
-    return one.activation_bytes - one.copy_bytes
 
 
 def _memory(
@@ -133,7 +129,7 @@ def _memory(
         sizes = [held.weights, held.slots, held.gradients, held.averages]
         column += [_gib(size) for size in sizes]
         for one in traced.values():
-            live = examples * _per_example(one) + one.copy_bytes // way
+            live = one.kept_bytes(examples, way)
             column += [_gib(live), _gib(held.total + live), _fits(held.total + live, devices)]
         if not traced:
             column += [_gib(held.total), _fits(held.total, devices)]

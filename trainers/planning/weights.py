@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -84,8 +84,7 @@ def shallow_depths(task: Task, least: int = 1) -> dict[int, dict[str, int]]:
     stacks that are so deep, which can grow together, and `least` in the others; under `least`, no
     more than that in every stack.
 
-    What grows evenly with the blocks follows for a model of any depth: that of `least`, and for
-    each depth (depth - least) times what the one block more adds.
+    What grows evenly with the blocks follows for a model of any depth (`deepened`).
     """
     depths = task.stack_depths()
     deeper = [depth for depth in depths.values() if depth > least]
@@ -93,6 +92,22 @@ def shallow_depths(task: Task, least: int = 1) -> dict[int, dict[str, int]]:
         depth: {field: min(own, least + (own == depth > least)) for field, own in depths.items()}
         for depth in dict.fromkeys([least, *deeper])
     }
+
+
+def deepened(
+    base: Sequence[float], deeper: Iterable[tuple[int, Sequence[float]]]
+) -> tuple[float, ...]:
+    """Figures of a deep model, which grow evenly with its blocks, from those of shallow ones.
+
+    Args:
+        base: of the shallowest.
+        deeper: of one block more in some stacks, and how many times that block is to be added.
+    """
+    total = tuple(base)
+    for times, figures in deeper:
+        more = zip(total, base, figures, strict=True)
+        total = tuple(value + times * (other - first) for value, first, other in more)
+    return total
 
 
 def all_weights(config: ExperimentConfig, task: Task) -> list[Weight]:

@@ -17,7 +17,7 @@ from trainers.loop.declared_inputs import DeclaredInputs, without_absent
 from trainers.loop.inputs import RecordInputs
 from trainers.model_parallel.internals import annotated_axis
 from trainers.model_parallel.split_variable import SplitVariable
-from trainers.planning.tpu.lowering.program import hollow_assembly, named_variables
+from trainers.planning.tpu.lowering.program import hollow_assembly
 
 CONFIG = pathlib.Path(__file__).parents[3] / "configs" / "pali" / "digits_debug.yaml"
 TOPOLOGY = tf.tpu.experimental.Topology(
@@ -85,10 +85,10 @@ def test_training_splits_what_is_compiled_ahead(monkeypatch):
     config, _ = without_absent(load_config([str(CONFIG)], ["trainer.ema.decay=0.9"]))
     keras.backend.clear_session()
     ahead = hollow_assembly(config, 2, 2)
-    expected = {name: annotated_axis(one) for name, one in named_variables(ahead)}
+    expected = {name: annotated_axis(one) for name, one in ahead.named_variables()}
     keras.backend.clear_session()
     graph, assembly = _traced(config, monkeypatch)
-    named = named_variables(assembly)
+    named = assembly.named_variables()
     found = {name.removesuffix("/r"): _axis(variable) for name, variable in named}
     assert found == expected
     by_type = collections.defaultdict(list)

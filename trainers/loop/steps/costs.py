@@ -31,6 +31,16 @@ class GraphCosts:
     activation_bytes: int
     copy_bytes: int
 
+    @property
+    def own_bytes(self) -> int:
+        """Activations that the batch enters into."""
+        return self.activation_bytes - self.copy_bytes
+
+    def kept_bytes(self, examples: int, num_parts: int) -> int:
+        """What a device keeps for so many examples, of costs of one, where so many devices share
+        what no batch enters into."""
+        return examples * self.own_bytes + self.copy_bytes // num_parts
+
 
 def count(function: Callable[..., Any], *arguments: Any) -> GraphCosts:
     """Traces `function` (forward and backward, no variable updates) and counts its graph.

@@ -53,12 +53,7 @@ def warm_up(
 
 def _variables(assembly: Assembly) -> Iterable[tf.Variable]:
     """Everything a step may change: each replica's copy of every variable."""
-    keras_variables = list(assembly.model.variables)
-    for optimizer in assembly.optimizers.values():
-        for group in optimizer.groups:
-            keras_variables += group.optimizer.variables
-    averages = assembly.averages.values if assembly.averages is not None else []
-    for variable in (*(each.value for each in keras_variables), *averages, assembly.step):
+    for _, variable in assembly.named_variables():
         yield from assembly.strategy.experimental_local_results(variable)
 
 

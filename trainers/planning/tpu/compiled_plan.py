@@ -4,12 +4,11 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from mm_models.errors import UserError
 from trainers import runs
-from trainers.config.checks import accumulation_steps
+from trainers.config.checks import check_batches
 from trainers.config.schema import ExperimentConfig
 from trainers.loop.assembly import Assembly
-from trainers.planning.estimate import StepEstimate, estimates
+from trainers.planning.estimate import CountedSteps, StepEstimate, count_steps
 from trainers.planning.rematerialization import can_rematerialize, set_rematerialize
 from trainers.planning.tpu.chips import GIB
 from trainers.planning.tpu.compiled_step import compile_step
@@ -81,36 +80,23 @@ class LargestBatch:
     tried: Sequence[int]
 
 
-def examples_of(config: ExperimentConfig, num_replicas: int) -> dict[str, int]:
-    """Examples of each trained stream on one replica. Raises UserError where batches do not
-    divide."""
-    found = {}
-    for name, stream in config.streams.items():
-        size, parts = stream.input.batch_size, accumulation_steps(config, name)
-        if size % (num_replicas * parts):
-            raise UserError(
-                f"streams.{name}.input.batch_size is {size}, which {num_replicas} replicas times "
-                f"{parts} accumulation steps do not divide; give another slice, or a batch for "
-                "each replica with --batch_size"
-            )
-        if stream.weight > 0:
-            found[name] = size // num_replicas
-    return found
-
-
 def compiled_plan(
-    config: ExperimentConfig, placement: Placement, how: HowToCompile
+    config: ExperimentConfig,
+    placement: Placement,
+    how: HowToCompile,
+    counted: CountedSteps | None = None,
 ) -> CompiledPlan:
-    """Compiles every step of an experiment.
+    """Compiles every step of an experiment; `counted` is what its steps cost, where that is known.
 
     Raises:
         UserError: devices or batches do not divide, or a step does not compile.
     """
     examples = _examples(config, placement, how.batch_size)
+    # Before the minutes that a compilation takes, for whatever it has to complain about.
+    asked = (counted or count_steps(config)).at(examples, placement.model_parallel)
     steps = _few_blocks(config, placement, examples, how) if how.blocks else None
     if steps is None:
         steps = _steps(config, placement, examples, how)
-    asked = estimates(config, examples, placement.model_parallel)
     return CompiledPlan(placement, steps, asked, how.blocks)
 
 
@@ -150,25 +136,41 @@ def first_that_fits(
     Slices are passed over where the hand-made estimate is far above their memory, since a
     compilation takes minutes. Raises as `compiled_plan`.
     """
+    counted = count_steps(config)
     for placement in placements[:-1]:
         topology, chip = placement.target.topology, placement.target.chip
         examples = _examples(config, placement, how.batch_size)
-        asked = estimates(config, examples, placement.model_parallel).values()
+        asked = counted.at(examples, placement.model_parallel).values()
         largest = max(one.memory_bytes for one in asked)
         if largest > _HOPELESS * chip.memory_bytes:
             how.say(f"{topology}: passed over, about {largest / GIB:,.0f} GiB by hand")
             continue
-        plan = compiled_plan(config, placement, how)
+        plan = compiled_plan(config, placement, how, counted)
         if plan.fits:
             return plan
         how.say(f"{topology}: does not hold it")
-    return compiled_plan(config, placements[-1], how)
+    return compiled_plan(config, placements[-1], how, counted)
 
 
 def _examples(config: ExperimentConfig, placement: Placement, batch_size: int) -> dict[str, int]:
-    if not batch_size:
-        return examples_of(config, placement.num_replicas)
-    return dict.fromkeys(examples_of(config, 1), batch_size)
+    """Examples of each trained stream on one replica. Raises UserError where batches do not
+    divide."""
+    num_replicas = placement.num_replicas
+    if batch_size:
+        streams = {
+            name: dataclasses.replace(
+                stream,
+                input=dataclasses.replace(stream.input, batch_size=batch_size * num_replicas),
+            )
+            for name, stream in config.streams.items()
+        }
+        config = dataclasses.replace(config, streams=streams)
+    check_batches(config, num_replicas)
+    return {
+        name: stream.input.batch_size // num_replicas
+        for name, stream in config.streams.items()
+        if stream.weight > 0
+    }
 
 
 def largest_batches(

@@ -120,12 +120,13 @@ def _cells(path: str, asked: Asked) -> list[Sequence[str]]:
 
     config = load_config([path], asked.overrides)
     placed = placements(asked.slices, config.runtime.model_parallel)
-    how = HowToCompile(KeptReports(asked.results), _say, blocks=asked.blocks)
+    how = HowToCompile(KeptReports(asked.results), say, blocks=asked.blocks)
     plan = first_that_fits(config, placed, how)
     return [row_of(plan, step) for step in plan.steps]
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Shows a line beside the output."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.planning.weights import deepened
+
 
 @dataclasses.dataclass(frozen=True)
 class LargeBuffer:
@@ -89,23 +91,15 @@ def grown(base: StepReport, deeper: Sequence[tuple[int, StepReport]]) -> StepRep
             added.
     """
 
-    def total(first: float, others: Sequence[float]) -> float:
-        times = [count for count, _ in deeper]
-        return first + sum(n * (other - first) for n, other in zip(times, others, strict=True))
-
-    values = {
-        name: total(getattr(base, name), [getattr(one, name) for _, one in deeper])
-        for name in _ADDED
-    }
     kinds = sorted(set(base.collectives).union(*(one.collectives for _, one in deeper)))
-    collectives = {
-        kind: int(
-            total(
-                base.collectives.get(kind, 0), [one.collectives.get(kind, 0) for _, one in deeper]
-            )
-        )
-        for kind in kinds
-    }
+
+    def figures(one: StepReport) -> list[float]:
+        fields = [getattr(one, name) for name in _ADDED]
+        return fields + [one.collectives.get(kind, 0) for kind in kinds]
+
+    total = deepened(figures(base), [(times, figures(one)) for times, one in deeper])
+    values = dict(zip(_ADDED, total, strict=False))
+    collectives = dict(zip(kinds, map(int, total[len(_ADDED) :]), strict=True))
     reports = [base, *(one for _, one in deeper)]
     if not all(one.fits for one in reports):
         # Of what does not fit only the memory is known.

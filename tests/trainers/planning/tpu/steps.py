@@ -12,7 +12,6 @@ from trainers.loop.assembly import Assembly
 from trainers.planning.tpu.lowering.program import (
     hollow_assembly,
     lower,
-    named_variables,
     partitioning_of,
 )
 
@@ -38,7 +37,7 @@ def assembly_of(config, replicas=1, partitions=1) -> Assembly:
 def fill(assembly: Assembly) -> dict[str, np.ndarray]:
     """Gives every variable numbers, as a run in its middle has them; the same by name."""
     values = {}
-    for index, (name, variable) in enumerate(named_variables(assembly)):
+    for index, (name, variable) in enumerate(assembly.named_variables()):
         rng = np.random.default_rng(index)
         if variable.dtype.is_floating:
             draws = 0.1 * rng.standard_normal(variable.shape).astype(np.float32)
@@ -68,7 +67,7 @@ def by_tensorflow(config, stream: str, num_examples: int) -> Outcome:
     outputs = assembly.steps[(stream,)](tensors)
     return Outcome(
         _means({name: value.numpy() for name, value in outputs.items()}),
-        {name: variable.numpy() for name, variable in named_variables(assembly)},
+        {name: variable.numpy() for name, variable in assembly.named_variables()},
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.trainers.smallest_experiments import place_with_records, smallest_experiments
 from trainers import registry
 from trainers.config.loading import load_config
-from trainers.planning.estimate import estimates
+from trainers.planning.estimate import count_steps
 from trainers.planning.tpu import plan_text
 from trainers.planning.tpu.compiled_plan import HowToCompile, compiled_plan, largest_batches
 from trainers.planning.tpu.kept_reports import KeptReports
@@ -54,7 +54,7 @@ def test_every_system_compiles_and_asks_nothing_of_the_host(system, tmp_path):
 def test_classes_that_the_data_name_are_known_to_the_estimate(system):
     config = load_config(smallest_experiments()[system])
     examples = {name: 4 for name, stream in config.streams.items() if stream.weight > 0}
-    found = estimates(config, examples, 1)
+    found = count_steps(config).at(examples, 1)
     assert all(one.memory_bytes > 0 and one.flops > 0 for one in found.values())
 
 

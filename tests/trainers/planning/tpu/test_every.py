@@ -122,6 +122,11 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_a_row(tmp_path, monkey
         (["--blocks=2"], "--blocks is for --compile"),
         (["--compile=v5e"], "give a chip and its topology"),
         (["--compile=v5e:2x2", "--model_parallel=3"], "--model_parallel=3 does not divide"),
+        (["--compile=v5e:16x16"], "which 256 replicas times"),
+        (
+            ["--compile=v5e:2x2", "--batch_size=3", "--set=trainer.accumulation_steps=2"],
+            "trainer.accumulation_steps = 2 do not divide",
+        ),
     ],
 )
 def test_flags_that_cannot_work_are_refused(flags, message, capsys, monkeypatch):

@@ -20,7 +20,7 @@ from trainers.model_parallel.splitting import split_activations, split_like, spl
 from trainers.optimization.config import OptimizerConfig
 from trainers.optimization.optimizers import build_optimizers
 from trainers.planning.tpu.internals import Partitioning, aliased_arguments, compile_for
-from trainers.planning.tpu.lowering.program import lower, named_variables, partitioning_of
+from trainers.planning.tpu.lowering.program import lower, partitioning_of
 
 CONFIGS = pathlib.Path(__file__).parents[4] / "configs"
 
@@ -88,7 +88,7 @@ def test_a_split_layer_learns_what_a_whole_one_learns():
 
 def _axes(assembly):
     return {
-        name: annotations.annotated_axis(variable) for name, variable in named_variables(assembly)
+        name: annotations.annotated_axis(variable) for name, variable in assembly.named_variables()
     }
 
 

@@ -102,7 +102,7 @@ def lower(assembly: Assembly, streams: tuple[str, ...], examples: Mapping[str, i
     with annotated_reads():
         traced = run.get_concrete_function(*specs.values())
     hlo = lowered(run, list(specs.values()), traced.graph)
-    known = {id(variable.handle): (path, variable) for path, variable in named_variables(assembly)}
+    known = {id(variable.handle): (path, variable) for path, variable in assembly.named_variables()}
     captured = [known.get(id(tensor), ("a constant", None)) for tensor in traced.captured_inputs]
     variables = [variable for _, variable in captured if variable is not None]
     axes = {
@@ -159,17 +159,3 @@ def partitioning_of(program: StepProgram) -> Partitioning:
         if argument in program.split_axes
     }
     return Partitioning(program.num_replicas, program.num_partitions, program.split_axes, results)
-
-
-def named_variables(assembly: Assembly) -> list[tuple[str, tf.Variable]]:
-    """All variables by the name that reports give them."""
-    named = [(each.path, each.value) for each in assembly.model.variables]
-    for name, optimizer in assembly.optimizers.items():
-        named += [
-            (f"{name}: {each.path}", each.value)
-            for group in optimizer.groups
-            for each in group.optimizer.variables
-        ]
-    if assembly.averages is not None:
-        named += [(each.name.partition(":")[0], each) for each in assembly.averages.values]
-    return [*named, ("step", assembly.step)]
