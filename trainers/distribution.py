@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.layers import randomness
 from trainers.config.schema import RuntimeConfig
 
 
@@ -211,8 +212,8 @@ def _gather(value: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tenso
 def fold_seed(seed: int, step: tf.Tensor, replica: tf.Tensor) -> tf.Tensor:
     """Seed int32[2] as a function of (seed, step, replica); compiles with XLA."""
     base = tf.constant([seed & 0x7FFFFFFF, (seed >> 31) & 0x7FFFFFFF], tf.int32)
-    folded = tf.random.experimental.stateless_fold_in(base, tf.cast(step, tf.int32))
-    return tf.random.experimental.stateless_fold_in(folded, tf.cast(replica, tf.int32))
+    folded = randomness.fold_in(base, tf.cast(step, tf.int32))
+    return randomness.fold_in(folded, tf.cast(replica, tf.int32))
 
 
 @contextlib.contextmanager

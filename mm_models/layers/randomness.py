@@ -1,11 +1,17 @@
-"""Stateless seeds: every draw is a function of a seed and the name of what it is for."""
+"""Stateless seeds: every draw is a function of a seed and the name of what it is for.
+
+Numbers are hashes of their own place and the seed: of integers alone, so that all devices, eager
+and compiled code draw the same; each by itself, so that compilers fuse them into what uses them
+and split them over chips. Generators of blocks, as Philox, do neither on a TPU: there their blocks
+of four become an axis that is padded to 128.
+"""
 
 import zlib
 
 import tensorflow as tf
 
-# One named algorithm, so that eager, graph and compiled code draw the same numbers on every device.
-ALGORITHM = "philox"
+# Keeps the seeds that are folded apart from the numbers that are drawn.
+_FOLDED = 0x9E3779B9
 
 
 def fold_in(seed: tf.Tensor, purpose: str | int | tf.Tensor) -> tf.Tensor:
@@ -20,9 +26,9 @@ def fold_in(seed: tf.Tensor, purpose: str | int | tf.Tensor) -> tf.Tensor:
     """
     if isinstance(purpose, str):
         purpose = zlib.crc32(purpose.encode("utf-8")) & 0x7FFFFFFF
-    return tf.random.experimental.stateless_fold_in(
-        seed, tf.convert_to_tensor(purpose, tf.int32), alg=ALGORITHM
-    )
+    purpose = tf.bitcast(tf.convert_to_tensor(purpose, tf.int32), tf.uint32)
+    places = purpose * tf.constant(2, tf.uint32) + tf.constant([0, 1], tf.uint32)
+    return tf.bitcast(_hashed(places, seed, _FOLDED), tf.int32)
 
 
 def fold_in_optional(seed: tf.Tensor | None, purpose: str | int) -> tf.Tensor | None:
@@ -35,17 +41,15 @@ def drawing(purpose: str | int, training, seed: tf.Tensor | None) -> dict:
     return {"training": training, "seed": fold_in_optional(seed, purpose)}
 
 
-def _bits(shape, seed: tf.Tensor) -> tf.Tensor:
-    # Whole integers: eager and compiled code agree on them, but not on how they become fractions.
-    return tf.random.stateless_uniform(
-        shape, seed, minval=None, maxval=None, dtype=tf.int32, alg=ALGORITHM
-    )
+def bits(shape, seed: tf.Tensor) -> tf.Tensor:
+    """uint32[shape] of even bits, a pure function of `seed: int32[2]`; at most 2^32 of them."""
+    return _hashed(_places(shape), seed, 0)
 
 
 def uniform(shape, seed: tf.Tensor) -> tf.Tensor:
     """float32[shape] in [0, 1) with 24 random bits, a pure function of `seed: int32[2]`."""
-    bits = tf.bitwise.right_shift(tf.bitcast(_bits(shape, seed), tf.uint32), 8)
-    return tf.cast(tf.bitcast(bits, tf.int32), tf.float32) * 2.0**-24
+    high = tf.bitwise.right_shift(bits(shape, seed), tf.constant(8, tf.uint32))
+    return tf.cast(tf.bitcast(high, tf.int32), tf.float32) * 2.0**-24
 
 
 def choices(num_choices: int, seed: tf.Tensor, count) -> tf.Tensor:
@@ -55,7 +59,7 @@ def choices(num_choices: int, seed: tf.Tensor, count) -> tf.Tensor:
 
 def keep_mask(shape, seed: tf.Tensor, drop_rate: float) -> tf.Tensor:
     """bool[shape], false for a share `drop_rate` in [0, 1), a pure function of `seed: int32[2]`."""
-    return _bits(shape, seed) >= int(drop_rate * 2**32) - 2**31
+    return bits(shape, seed) >= tf.constant(int(drop_rate * 2**32), tf.uint32)
 
 
 def required(seed: tf.Tensor | None, layer_name: str) -> tf.Tensor:
@@ -63,3 +67,36 @@ def required(seed: tf.Tensor | None, layer_name: str) -> tf.Tensor:
     if seed is None:
         raise ValueError(f"layer {layer_name!r} draws random numbers in training and needs a seed")
     return seed
+
+
+def _places(shape) -> tf.Tensor:
+    # Grows by an axis at a time: a reshaped range would not fuse, and has no parts to split.
+    if not isinstance(shape, list | tuple):
+        static = tf.get_static_value(shape)
+        shape = tf.unstack(shape) if static is None else static.tolist()
+    places = tf.constant(0, tf.uint32)
+    for size in shape:
+        numbers = tf.bitcast(tf.range(size), tf.uint32)
+        places = places[..., tf.newaxis] * tf.cast(size, tf.uint32) + numbers
+    return places
+
+
+def _hashed(places: tf.Tensor, seed: tf.Tensor, domain: int) -> tf.Tensor:
+    first, second = tf.unstack(tf.bitcast(seed, tf.uint32))
+    # Mixed before use, so that nearby seeds do not give the same numbers at nearby places.
+    first = _mixed(first + tf.constant(domain, tf.uint32))
+    second = _mixed(tf.bitwise.bitwise_xor(second, first))
+    return _mixed(tf.bitwise.bitwise_xor(_mixed(places + first), second))
+
+
+def _mixed(words: tf.Tensor) -> tf.Tensor:
+    # One to one, and each bit flips every other one about half of the time. Constants: lowbias32,
+    # found by the search of C. Wellons's hash-prospector.
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        words = _folded(words, shift) * tf.constant(factor, tf.uint32)
+    return _folded(words, 16)
+
+
+def _folded(words: tf.Tensor, shift: int) -> tf.Tensor:
+    high = tf.bitwise.right_shift(words, tf.constant(shift, tf.uint32))
+    return tf.bitwise.bitwise_xor(words, high)

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from mm_models.errors import UserError
+from mm_models.layers import randomness
 from mm_models.losses.term import Term
 from trainers import distribution
 from trainers.loop.steps.compiled_step import CompiledStep, StepParts
@@ -80,7 +81,7 @@ class TrainStep(CompiledStep):
         gradients: dict[str, tf.Tensor] = {}
         for index in range(count):
             part = {name: values[index] for name, values in parts.items()}
-            part_seed = tf.random.experimental.stateless_fold_in(seed, index)
+            part_seed = randomness.fold_in(seed, index)
             # One part after the other, or their activations would be alive together.
             with tf.control_dependencies(list(gradients.values())):
                 part = {name: tf.identity(value) for name, value in part.items()}
