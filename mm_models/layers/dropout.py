@@ -33,4 +33,4 @@ class StatelessDropout(SavedLayer):
         seed = randomness.required(seed, self.name)
         kept = randomness.keep_mask(tf.shape(inputs), seed, self.rate)
         scaled = inputs * tf.cast(1.0 / (1.0 - self.rate), inputs.dtype)
-        return tf.where(kept, scaled, tf.zeros_like(scaled))
+        return tf.where(kept, scaled, tf.zeros([], scaled.dtype))

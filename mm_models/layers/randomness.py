@@ -27,8 +27,9 @@ def fold_in(seed: tf.Tensor, purpose: str | int | tf.Tensor) -> tf.Tensor:
     if isinstance(purpose, str):
         purpose = zlib.crc32(purpose.encode("utf-8")) & 0x7FFFFFFF
     purpose = tf.bitcast(tf.convert_to_tensor(purpose, tf.int32), tf.uint32)
-    places = purpose * tf.constant(2, tf.uint32) + tf.constant([0, 1], tf.uint32)
-    return tf.bitcast(_hashed(places, seed, _FOLDED), tf.int32)
+    first, second = _keys(seed, _FOLDED)
+    places = first + purpose * tf.constant(2, tf.uint32) + tf.constant([0, 1], tf.uint32)
+    return tf.bitcast(_hashed(places, second), tf.int32)
 
 
 def fold_in_optional(seed: tf.Tensor | None, purpose: str | int) -> tf.Tensor | None:
@@ -43,7 +44,8 @@ def drawing(purpose: str | int, training, seed: tf.Tensor | None) -> dict:
 
 def bits(shape, seed: tf.Tensor) -> tf.Tensor:
     """uint32[shape] of even bits, a pure function of `seed: int32[2]`; at most 2^32 of them."""
-    return _hashed(_places(shape), seed, 0)
+    first, second = _keys(seed, 0)
+    return _hashed(_places(shape, first), second)
 
 
 def uniform(shape, seed: tf.Tensor) -> tf.Tensor:
@@ -69,24 +71,29 @@ def required(seed: tf.Tensor | None, layer_name: str) -> tf.Tensor:
     return seed
 
 
-def _places(shape) -> tf.Tensor:
-    # Grows by an axis at a time: a reshaped range would not fuse, and has no parts to split.
-    if not isinstance(shape, list | tuple):
-        static = tf.get_static_value(shape)
-        shape = tf.unstack(shape) if static is None else static.tolist()
-    places = tf.constant(0, tf.uint32)
-    for size in shape:
-        numbers = tf.bitcast(tf.range(size), tf.uint32)
-        places = places[..., tf.newaxis] * tf.cast(size, tf.uint32) + numbers
-    return places
-
-
-def _hashed(places: tf.Tensor, seed: tf.Tensor, domain: int) -> tf.Tensor:
+def _keys(seed: tf.Tensor, domain: int) -> tuple[tf.Tensor, tf.Tensor]:
     first, second = tf.unstack(tf.bitcast(seed, tf.uint32))
     # Mixed before use, so that nearby seeds do not give the same numbers at nearby places.
     first = _mixed(first + tf.constant(domain, tf.uint32))
-    second = _mixed(tf.bitwise.bitwise_xor(second, first))
-    return _mixed(tf.bitwise.bitwise_xor(_mixed(places + first), second))
+    return first, _mixed(tf.bitwise.bitwise_xor(second, first))
+
+
+def _places(shape, first: tf.Tensor) -> tf.Tensor:
+    """uint32[shape] the place of every number, from `first: uint32[]` on."""
+    if not isinstance(shape, list | tuple):
+        static = tf.get_static_value(shape)
+        shape = tf.unstack(shape) if static is None else static.tolist()
+    # Grows by an axis at a time: a reshaped range would not fuse, nor could it be split over chips.
+    # It begins with a 0 that XLA alone sees through: TensorFlow would write all of it out.
+    places = first - first
+    for size in shape:
+        numbers = tf.bitcast(tf.range(size), tf.uint32)
+        places = places[..., tf.newaxis] * tf.cast(size, tf.uint32) + numbers
+    return first + places
+
+
+def _hashed(places: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    return _mixed(tf.bitwise.bitwise_xor(_mixed(places), second))
 
 
 def _mixed(words: tf.Tensor) -> tf.Tensor:
