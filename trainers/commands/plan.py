@@ -14,6 +14,11 @@ _EPILOG = (
     "(docs/tpu.md)."
 )
 
+# Flags that say what a device is and what to count, which with --compile the slice and the program
+# do; and those that every experiment of a folder answers for itself.
+_BY_HAND = {"num_devices": 1, "device_memory_gib": "16,32,95", "no_activations": False}
+_OF_ONE_EXPERIMENT = {"batch_size": 0, "bisect_batch": False, "model_parallel": 0}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
@@ -24,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config_dir", default="", help="every experiment below a folder, as a table (--compile)"
     )
     flags.add_overrides(parser)
-    parser.add_argument("--num_devices", type=int, default=1, help="accelerators in all")
+    parser.add_argument(
+        "--num_devices", type=int, default=_BY_HAND["num_devices"], help="accelerators in all"
+    )
     parser.add_argument(
         "--model_parallel",
         type=int,
@@ -32,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="devices that share one copy of the weights; 0: as runtime.model_parallel says",
     )
     parser.add_argument(
-        "--device_memory_gib", default="16,32,95", help="sizes of a device's memory, with commas"
+        "--device_memory_gib",
+        default=_BY_HAND["device_memory_gib"],
+        help="sizes of a device's memory, with commas",
     )
     parser.add_argument(
         "--no_activations",
@@ -96,15 +105,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_compile(args: argparse.Namespace) -> None:
-    """Raises UserError for flags that only go with `--compile`, and where the compiler is not."""
-    if args.compile:
-        from trainers.planning.tpu import internals
-
-        internals.check_installed()
+    """Raises UserError for flags that do not go together, and where the compiler is not."""
+    if not args.compile:
+        for name in ("batch_size", "bisect_batch", "blocks", "results", "config_dir"):
+            if getattr(args, name):
+                raise UserError(
+                    f"--{name} is for --compile; add --compile=v5e:4x4, or leave it out"
+                )
         return
-    for name in ("batch_size", "bisect_batch", "blocks", "results", "config_dir"):
-        if getattr(args, name):
-            raise UserError(f"--{name} is for --compile; add --compile=v5e:4x4, or leave it out")
+    _refuse(args, "--compile", _BY_HAND)
+    if args.bisect_batch:
+        _refuse(args, "--bisect_batch", {"blocks": 0, "batch_size": 0})
+        if "," in args.compile:
+            raise UserError(f"--bisect_batch is for one slice; --compile is {args.compile}")
+    if args.config_dir:
+        _refuse(args, "--config_dir", _OF_ONE_EXPERIMENT)
+    from trainers.planning.tpu import internals
+
+    internals.check_installed()
+
+
+def _refuse(args: argparse.Namespace, given: str, defaults: dict[str, Any]) -> None:
+    """Raises UserError for flags that would be ignored."""
+    for name, default in defaults.items():
+        if getattr(args, name) != default:
+            raise UserError(f"--{name} does not go with {given}; leave one of them out")
 
 
 def _compile(args: argparse.Namespace, config: Any) -> int:

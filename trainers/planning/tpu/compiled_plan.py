@@ -94,10 +94,10 @@ def compiled_plan(
     examples = _examples(config, placement, how.batch_size)
     # Before the minutes that a compilation takes, for whatever it has to complain about.
     asked = (counted or count_steps(config)).at(examples, placement.model_parallel)
-    steps = _few_blocks(config, placement, examples, how) if how.blocks else None
-    if steps is None:
-        steps = _steps(config, placement, examples, how)
-    return CompiledPlan(placement, steps, asked, how.blocks)
+    if how.blocks and (steps := _few_blocks(config, placement, examples, how)):
+        return CompiledPlan(placement, steps, asked, how.blocks)
+    steps = _steps(config, placement, examples, how)
+    return CompiledPlan(placement, steps, asked)
 
 
 def _steps(
@@ -116,6 +116,7 @@ def _few_blocks(
     """Reports that follow from shallow models; None where no stack is deeper than those."""
     variants = shallow_depths(runs.build_task(config), how.blocks)
     if len(variants) == 1:
+        how.say("compiled as it is: no stack of it can be counted from shallower ones")
         return None
     reports = {}
     for depth, depths in variants.items():

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mm_models.errors import UserError
-
 # Rows of a tile: batches between its multiples waste what they save.
 TILE = 8
+# More are not tried for: what holds so many is no model to train on a TPU.
+MOST = 1 << 16
 _PREDICTED_TRIES = 6
 
 
@@ -25,7 +25,7 @@ class Tried(NamedTuple):
 
 
 def largest_batch(
-    try_batch: Callable[[int], Tried], start: int, available_bytes: int, most: int = 1 << 16
+    try_batch: Callable[[int], Tried], start: int, available_bytes: int, most: int = MOST
 ) -> tuple[Tried | None, list[Tried]]:
     """Searches among 1, 2, 4 and the multiples of 8.
 
@@ -38,10 +38,8 @@ def largest_batch(
         most: examples that are not tried for more.
 
     Returns:
-        The largest that fits, or None where not even one example does, and all that were tried.
-
-    Raises:
-        UserError: `most` examples fit.
+        The largest that fits, of `most` at the most, or None where not even one example does, and
+        all that were tried.
     """
     tried: dict[int, Tried] = {}
 
@@ -55,7 +53,7 @@ def largest_batch(
         below = max((one for one in tried.values() if one.fits), default=None)
         above = min((one for one in tried.values() if not one.fits), default=None)
         if below is not None and below.examples >= most:
-            raise UserError(f"even {below.examples:,} examples fit; give a larger model")
+            return below, list(tried.values())
         following = _following(below, above, list(tried.values()), available_bytes, most)
         if following is None:
             return below, list(tried.values())

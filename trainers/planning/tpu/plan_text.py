@@ -6,6 +6,7 @@ from trainers.aligned_text import aligned
 from trainers.planning.estimate import StepEstimate
 from trainers.planning.tpu.chips import GIB
 from trainers.planning.tpu.compiled_plan import CompiledPlan, LargestBatch
+from trainers.planning.tpu.largest_batch import MOST
 from trainers.planning.tpu.optimized.roofline import roofline
 from trainers.planning.tpu.placement import Placement
 from trainers.planning.tpu.step_report import StepReport
@@ -36,7 +37,9 @@ def largest_text(placement: Placement, found: Sequence[LargestBatch]) -> str:
         if one.report is None:
             rows.append((name, "none", "-", tried))
         else:
-            rows.append((name, f"{one.report.examples:,}", _gib(one.report.needed_bytes), tried))
+            more = " or more" if one.report.examples >= MOST else ""
+            examples = f"{one.report.examples:,}{more}"
+            rows.append((name, examples, _gib(one.report.needed_bytes), tried))
     return "\n".join([_title(placement), "", *aligned(rows)])
 
 

@@ -120,6 +120,12 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_a_row(tmp_path, monkey
         (["--batch_size=8"], "--batch_size is for --compile"),
         (["--bisect_batch"], "--bisect_batch is for --compile"),
         (["--blocks=2"], "--blocks is for --compile"),
+        (["--compile=v5e:2x2", "--num_devices=4"], "--num_devices does not go with --compile"),
+        (["--compile=v5e:2x2", "--device_memory_gib=9"], "--device_memory_gib does not go with"),
+        (["--compile=v5e:2x2", "--no_activations"], "--no_activations does not go with --compile"),
+        (["--compile=v5e:2x2", "--bisect_batch", "--blocks=1"], "--blocks does not go with --bis"),
+        (["--compile=v5e:2x2", "--bisect_batch", "--batch_size=1"], "--batch_size does not go wi"),
+        (["--compile=v5e:2x2,v5e:4x4", "--bisect_batch"], "--bisect_batch is for one slice"),
         (["--compile=v5e"], "give a chip and its topology"),
         (["--compile=v5e:2x2", "--model_parallel=3"], "--model_parallel=3 does not divide"),
         (["--compile=v5e:16x16"], "which 256 replicas times"),
@@ -134,6 +140,12 @@ def test_flags_that_cannot_work_are_refused(flags, message, capsys, monkeypatch)
     monkeypatch.setattr("trainers.planning.tpu.internals.check_installed", lambda: None)
     assert mmstack.main(["plan", f"--config_file={CONFIG}", *flags]) != 0
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--batch_size=8", "--bisect_batch", "--model_parallel=2"])
+def test_flags_of_one_experiment_are_refused_for_a_folder(flag, capsys):
+    assert mmstack.main(["plan", "--config_dir=configs", "--compile=v5e:2x2", flag]) != 0
+    assert f"{flag.partition('=')[0]} does not go with --config_dir" in capsys.readouterr().err
 
 
 def test_without_the_compiler_the_command_says_how_to_get_it(capsys, monkeypatch):
