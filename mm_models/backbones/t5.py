@@ -15,12 +15,12 @@ from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.tokens.word_embedding import WordEmbedding
-from mm_models.layers.transformer.attention import leading_shape
-from mm_models.layers.transformer.block_inputs import BlockInputs
+from mm_models.layers.transformer.block_inputs import BlockInputs, CachedInputs
 from mm_models.layers.transformer.block_options import BlockOptions
+from mm_models.layers.transformer.heads import leading_shape
 from mm_models.layers.transformer.masks import cache_mask, causal_mask, segment_mask
 from mm_models.layers.transformer.relative_bias import RelativeBias
-from mm_models.layers.transformer.stack import TransformerStack
+from mm_models.layers.transformer.stack import StackOutputs, TransformerStack
 
 PAD_ID = 0
 START_ID = PAD_ID  # what the decoder reads in front of the first token
@@ -87,9 +87,11 @@ class T5(SavedLayer, keras.Model):
     Source: T5X; T5 1.1 and mT5 (gated, untied), T5 (ReLU, tied), umT5 (biases of every layer).
     """
 
+    config_class = T5Config
+
     def __init__(self, config: T5Config | dict, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.config = config = t5_config.as_resolved(config)
+        self.config = config = t5_config.as_resolved(config, self.config_class)
         if self.compute_dtype == "float16":
             raise UserError(
                 "the computation dtype is float16, in which the values of T5 overflow; "
@@ -115,13 +117,17 @@ class T5(SavedLayer, keras.Model):
                 name="logits_dense",
                 dtype="float32",
             )
+        self.add_parts()
         self.build()
+
+    def add_parts(self) -> None:
+        """Makes what a subclass has besides, and builds it; nothing by default."""
 
     def _add_stack(self, side: str, num_layers: int) -> None:
         config = self.config
         stack = TransformerStack(
             num_layers,
-            _block_options(config, cross_attention=side == "decoder"),
+            self.make_block_options(side, num_layers),
             final_norm="rms",
             rematerialize=config.rematerialize,
             name=side,
@@ -130,16 +136,24 @@ class T5(SavedLayer, keras.Model):
         setattr(self, side, stack)
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
         for name in self._bias_names(side):
-            bias = RelativeBias(
-                config.num_heads,
-                config.num_buckets,
-                config.max_distance,
-                causal=side == "decoder",
-                initialization="t5x",
-                name=name,
-                dtype=self.dtype_policy,
-            )
-            setattr(self, name, bias)
+            setattr(self, name, self.make_bias(side, name))
+
+    def make_block_options(self, side: str, num_layers: int) -> list[BlockOptions]:
+        """Those of every block of `encoder` or `decoder`; a subclass may have others."""
+        return [_block_options(self.config, cross_attention=side == "decoder")] * num_layers
+
+    def make_bias(self, side: str, name: str) -> RelativeBias:
+        """A relative bias of `encoder` or `decoder`; a subclass may have others."""
+        config = self.config
+        return RelativeBias(
+            config.num_heads,
+            config.num_buckets,
+            config.max_distance,
+            causal=side == "decoder",
+            initialization="t5x",
+            name=name,
+            dtype=self.dtype_policy,
+        )
 
     def _bias_names(self, side: str) -> list[str]:
         name = f"{side}_relative_bias"
@@ -204,16 +218,25 @@ class T5(SavedLayer, keras.Model):
         Returns:
             float[batch, tokens, width].
         """
+        return self.encoded(embedded, mask, bias, training=training, seed=seed).tokens
+
+    def encoded(self, embedded, mask=None, bias=None, *, training=False, seed=None, **options):
+        """`encode`, with all that the stack gives (StackOutputs).
+
+        Args:
+            embedded, mask, bias, training, seed: as of `encode`.
+            options: further BlockInputs.
+        """
         if bias is None:
             bias = self.encoder_bias(np.arange(embedded.shape[1]))
-        return self._run("encoder", embedded, mask, bias, training=training, seed=seed)
+        return self._run("encoder", embedded, mask, bias, training=training, seed=seed, **options)
 
-    def _run(self, side, embedded, mask, bias, *, training, seed, **memory):
+    def _run(self, side, embedded, mask, bias, *, training, seed, **options) -> StackOutputs:
         seed = randomness.fold_in_optional(seed, Purpose(side))
         embedded = tf.cast(embedded, self.compute_dtype)
         dropped = self.dropout(embedded, **randomness.drawing(Purpose.EMBEDDED, training, seed))
-        inputs = BlockInputs(dropped, mask, bias, training=training, seed=seed, **memory)
-        return getattr(self, side).forward(inputs).tokens
+        inputs = BlockInputs(dropped, mask, bias, training=training, seed=seed, **options)
+        return getattr(self, side).forward(inputs)
 
     def decode(
         self,
@@ -258,6 +281,27 @@ class T5(SavedLayer, keras.Model):
     ) -> tf.Tensor:
         """float[batch, tokens, width] of which `logits` makes those of `decode`, arguments alike;
         for losses that never hold the logits of all tokens at once."""
+        return self.decoded(
+            decoder_ids, memory, memory_mask, segments=segments, training=training, seed=seed
+        ).tokens
+
+    def decoded(
+        self,
+        decoder_ids: tf.Tensor,
+        memory: tf.Tensor,
+        memory_mask=None,
+        *,
+        segments=None,
+        training=False,
+        seed=None,
+        **options,
+    ) -> StackOutputs:
+        """`hidden`, with all that the stack gives.
+
+        Args:
+            decoder_ids, memory, memory_mask, segments, training, seed: as of `decode`.
+            options: further BlockInputs.
+        """
         num_tokens = decoder_ids.shape[1]
         mask = causal_mask(num_tokens)
         if segments is not None:
@@ -277,6 +321,7 @@ class T5(SavedLayer, keras.Model):
             seed=seed,
             memory=memory,
             memory_mask=memory_mask,
+            **options,
         )
 
     def logits(self, hidden: tf.Tensor) -> tf.Tensor:
@@ -290,7 +335,12 @@ class T5(SavedLayer, keras.Model):
         return logical_axes.split_by("vocabulary", logits, logits.shape.rank - 1)
 
     def start(
-        self, memory: tf.Tensor, memory_mask=None, max_length: int = 1, num_beams: int = 1
+        self,
+        memory: tf.Tensor,
+        memory_mask=None,
+        max_length: int = 1,
+        num_beams: int = 1,
+        memory_positions=None,
     ) -> DecoderState:
         """What `step` needs to write sequences.
 
@@ -299,13 +349,17 @@ class T5(SavedLayer, keras.Model):
             memory_mask: [batch, memory], 1 where there is a token, or None.
             max_length: most tokens that `step` reads.
             num_beams: rows for each example of the batch, side by side.
+            memory_positions: see `BlockInputs`, or None.
         """
         batch, num_tokens = leading_shape(memory)
         if memory_mask is None:
             memory_mask = tf.ones([batch, num_tokens])
         return DecoderState(
             cache=self.decoder.empty_cache(batch * num_beams, max_length),
-            memory={"blocks": self.decoder.remember(memory), "mask": memory_mask},
+            memory={
+                "blocks": self.decoder.remember(memory, memory_positions),
+                "mask": memory_mask,
+            },
         )
 
     def step(
@@ -330,13 +384,18 @@ class T5(SavedLayer, keras.Model):
         """
         num_tokens = ids.shape[1]
         max_length = state.cache[0]["keys"].shape[2]
-        hidden, cache = self.decoder.step(
+        inputs = CachedInputs(
             self.embed(ids),
-            state.cache,
             position,
-            attention_mask=cache_mask(position, num_tokens, max_length),
-            bias=self._of_layers("decoder", lambda one: one.rows(position, num_tokens, max_length)),
-            remembered=state.memory["blocks"],
+            cache_mask(position, num_tokens, max_length),
+            self._of_layers("decoder", lambda one: one.rows(position, num_tokens, max_length)),
             memory_mask=state.memory["mask"],
+            **self.step_options(position, num_tokens, state),
         )
+        hidden, cache = self.decoder.step(inputs, state.cache, state.memory["blocks"])
         return self.logits(hidden), DecoderState(cache, state.memory)
+
+    def step_options(self, position, num_tokens: int, state: DecoderState) -> dict[str, tf.Tensor]:
+        """Further CachedInputs of the tokens from `position: int32[]` on; a subclass may give
+        some."""
+        return {}

@@ -125,6 +125,6 @@ def resolve(config: T5Config) -> T5Config:
     return config
 
 
-def as_resolved(config: T5Config | dict[str, Any]) -> T5Config:
-    """`resolve` of a config or of its `dataclasses.asdict`."""
-    return resolve(config_tools.as_config(config, T5Config))
+def as_resolved(config: T5Config | dict[str, Any], kind: type[T5Config] = T5Config) -> T5Config:
+    """`resolve` of a config or of its `dataclasses.asdict`, which is one of a `kind`."""
+    return resolve(config_tools.as_config(config, kind))

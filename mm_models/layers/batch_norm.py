@@ -3,14 +3,8 @@
 import keras
 import tensorflow as tf
 
+from mm_models.layers.replicas import sum_over_replicas
 from mm_models.layers.saved_layer import SavedLayer
-
-
-def _sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return values
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
 def global_moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -26,11 +20,11 @@ def global_moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         float32[dim], float32[dim].
     """
     rows = tf.cast(tf.shape(inputs)[:1], inputs.dtype)
-    sums = _sum_over_replicas(tf.concat([tf.reduce_sum(inputs, axis=0), rows], axis=0))
+    sums = sum_over_replicas(tf.concat([tf.reduce_sum(inputs, axis=0), rows], axis=0))
     count = sums[-1]
     mean = sums[:-1] / count
     squares = tf.reduce_sum(tf.square(inputs - mean), axis=0)
-    return mean, _sum_over_replicas(squares) / count
+    return mean, sum_over_replicas(squares) / count
 
 
 @keras.saving.register_keras_serializable("mmstack")

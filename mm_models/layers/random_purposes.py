@@ -35,6 +35,14 @@ class Purpose(enum.StrEnum):
     MLP_RESIDUAL = "mlp_residual"
     STACK_OUTPUT = "final"
     CLASSIFIER_INPUT = "classifier"
+    # Roles that attention binds, and what they are made of.
+    POSITIONS = "positions"
+    ROLE = "role"
+    ROLE_WEIGHTS = "role_weights"
+    ROLE_CODES = "role_codes"
+    ROLE_OUTPUT = "role_output"
+    CODE_SIMILARITIES = "code_similarities"
+    CODE_CANDIDATES = "code_candidates"
     # Choices in training.
     DROP_TOKEN = "drop_token"
     MIXUP = "mixup"

@@ -1,47 +1,41 @@
 """Multi-head attention with every step a method of its own."""
 
 import math
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from mm_models.layers import logical_axes, randomness
+from mm_models.layers import randomness
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.initializers import kernel_initializer
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.roles.make_role import make_role
+from mm_models.layers.roles.role_options import RoleOptions, as_role_options
+from mm_models.layers.roles.role_outputs import Roles
 from mm_models.layers.saved_layer import SavedLayer
 from mm_models.layers.transformer import normalization
-
-MASKED_SCORE = -1e9
-
-
-def leading_shape(values: tf.Tensor, count: int = 2) -> list:
-    """The first `count` sizes, as numbers where they are known."""
-    dynamic = tf.shape(values)
-    return [
-        dynamic[axis] if size is None else size for axis, size in enumerate(values.shape[:count])
-    ]
+from mm_models.layers.transformer.heads import (
+    attention_weights,
+    join_heads,
+    leading_shape,
+    split_heads,
+    write_at,
+)
 
 
-def write_at(cache: tf.Tensor, values: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """A cache in which `values` stand from `position` on; what would stand behind its end is lost.
+class Attended(NamedTuple):
+    """What attention gives.
 
-    It is a choice between the two, not a slice that is written: Keras writes slices with an
-    operation of XLA, which is slow outside of compiled functions and which servers without XLA do
-    not know.
-
-    Args:
-        cache: float[rows, heads, max_length, head_dim].
-        values: float[rows, heads, tokens, head_dim].
-        position: int32[].
+    Attributes:
+        tokens: float[batch, queries, dim].
+        weights: float32[batch, heads, queries, keys] before dropout.
+        roles: that were bound to what was attended to; None without.
     """
-    length, num_tokens = cache.shape[2], values.shape[2]
-    places = tf.range(length) - position
-    here = (places >= 0) & (places < num_tokens)
-    if num_tokens > 1:
-        # [rows, heads, tokens, head_dim] -> [rows, heads, max_length, head_dim]
-        values = tf.gather(values, tf.clip_by_value(places, 0, num_tokens - 1), axis=2)
-    return tf.where(here[:, None], tf.cast(values, cache.dtype), cache)
+
+    tokens: tf.Tensor
+    weights: tf.Tensor
+    roles: Roles | None
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -61,20 +55,25 @@ class MultiHeadAttention(SavedLayer):
             only), with one scale for all heads, before scores are scaled.
         dropout_rate: of the attention weights.
         initialization: see `initializers.kernel_initializer`.
+        role: what multiplies every head's output before the heads are joined, a RoleOptions or the
+            dict of one; None: nothing does.
 
     Call arguments:
         queries: float[batch, queries, dim].
         memory: float[batch, keys, dim], or None for self-attention.
         attention_mask: [batch, keys] or [batch, queries, keys], 1 where a key may be seen, or None.
         bias: float[1 or batch, heads, queries, keys] added to the scores, or None.
+        positions, memory_positions: float[1 or batch, tokens, dim] of queries and memory, which
+            roles may depend on, or None; of the memory None for self-attention.
         training: bool.
         seed: int32[2] for dropout of the attention weights.
+        detailed: return Attended instead.
 
     Returns:
         float[batch, queries, dim].
 
     Source: VATT, section 3.2; T5 for the unscaled form without biases; the released IMP code for
-    `qk_norm`.
+    `qk_norm`; R3 for roles.
     """
 
     def __init__(
@@ -87,6 +86,7 @@ class MultiHeadAttention(SavedLayer):
         qk_norm: bool = False,
         dropout_rate: float = 0.0,
         initialization: str = "glorot",
+        role: RoleOptions | dict | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -105,6 +105,11 @@ class MultiHeadAttention(SavedLayer):
             self.q_norm = self._head_norm("q_norm")
             self.k_norm = self._head_norm("k_norm")
         self.dropout = StatelessDropout(dropout_rate, name="dropout", dtype=self.dtype_policy)
+        self.role = role = as_role_options(role)
+        if role is not None:
+            self.role_layer = make_role(
+                role, num_heads, head_dim, name="role", dtype=self.dtype_policy
+            )
 
     def _dense(self, units, name):
         role = "query" if name == "q" else "attention"
@@ -128,17 +133,14 @@ class MultiHeadAttention(SavedLayer):
         if self.qk_norm:
             for norm in (self.q_norm, self.k_norm):
                 norm.build((None, None, None, self.head_dim))
+        if self.role is not None:
+            self.role_layer.build((None, None, dim))
         self.built = True
-
-    def _split_heads(self, values):
-        # [batch, tokens, heads * head_dim] -> [batch, heads, tokens, head_dim]
-        values = tf.reshape(values, [*leading_shape(values), self.num_heads, self.head_dim])
-        return logical_axes.split_by("heads", tf.transpose(values, [0, 2, 1, 3]), 1)
 
     def project_queries(self, queries):
         """float[batch, queries, dim] -> float[batch, heads, queries, head_dim], normalised and
         scaled if asked."""
-        projected = self._split_heads(self.q(queries))
+        projected = split_heads(self.q(queries), self.num_heads)
         if self.qk_norm:
             projected = self.q_norm(projected)
         if self.scale_scores:
@@ -148,40 +150,41 @@ class MultiHeadAttention(SavedLayer):
     def project_memory(self, memory):
         """float[batch, keys, dim] -> keys and values, float[batch, heads, keys, head_dim] each;
         keys normalised if asked."""
-        keys = self._split_heads(self.k(memory))
+        keys = split_heads(self.k(memory), self.num_heads)
         if self.qk_norm:
             keys = self.k_norm(keys)
-        return keys, self._split_heads(self.v(memory))
+        return keys, split_heads(self.v(memory), self.num_heads)
 
-    def attention_weights(self, queries, keys, attention_mask=None, bias=None):
-        """float32[batch, heads, queries, keys] that sum to 1 over the keys."""
-        scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
-        if bias is not None:
-            scores += tf.cast(bias, tf.float32)
-        if attention_mask is not None:
-            hidden = 1.0 - tf.cast(attention_mask, tf.float32)
-            axes = (1, 2) if attention_mask.shape.rank == 2 else (1,)
-            for axis in axes:
-                hidden = tf.expand_dims(hidden, axis)
-            scores += hidden * MASKED_SCORE
-        return tf.nn.softmax(scores, axis=-1)
+    def attend(
+        self, queries, keys, values, *, attention_mask, bias, training, seed, roles=None
+    ) -> Attended:
+        """Mixes `values` by the match of queries and keys, and binds roles to what comes of it."""
+        weights = attention_weights(queries, keys, attention_mask, bias)
+        dropped = self.dropout(tf.cast(weights, values.dtype), training=training, seed=seed)
+        # [batch, heads, queries, head_dim]
+        mixed = tf.matmul(dropped, values)
+        if roles is not None:
+            mixed *= roles.values
+        return Attended(self.o(join_heads(mixed)), weights, roles)
 
-    def attend(self, queries, keys, values, *, attention_mask, bias, training, seed):
-        """Mixes `values` by the match of queries and keys: float[batch, queries, dim]."""
-        weights = self.attention_weights(queries, keys, attention_mask, bias)
-        weights = self.dropout(tf.cast(weights, values.dtype), training=training, seed=seed)
-        # [batch, heads, queries, head_dim] -> [batch, queries, heads * head_dim]
-        mixed = tf.transpose(tf.matmul(weights, values), [0, 2, 1, 3])
-        inner = self.num_heads * self.head_dim
-        mixed = tf.reshape(mixed, [*leading_shape(mixed), inner])
-        return self.o(logical_axes.split_by("heads", mixed, 2))
+    def _roles(self, queries, positions, remembered, attention_mask, training=False, seed=None):
+        if self.role is None:
+            return None
+        drawing = randomness.drawing(Purpose.ROLE, training, seed)
+        return self.role_layer.bind(queries, positions, remembered, attention_mask, **drawing)
+
+    def _remembered_roles(self, memory, positions) -> dict[str, tf.Tensor]:
+        return {} if self.role is None else self.role_layer.remember(memory, positions)
 
     def empty_cache(self, num_rows, max_length: int) -> dict[str, tf.Tensor]:
         """What `step` keeps of the tokens so far: float[rows, heads, max_length, head_dim] each."""
         shape = [num_rows, self.num_heads, max_length, self.head_dim]
-        return {name: tf.zeros(shape, self.compute_dtype) for name in ("keys", "values")}
+        names = ["keys", "values"]
+        if self.role is not None:
+            names += [_of_role(name) for name in self.role_layer.remembers]
+        return {name: tf.zeros(shape, self.compute_dtype) for name in names}
 
-    def step(self, queries, cache, position, *, attention_mask, bias):
+    def step(self, queries, cache, position, *, attention_mask, bias, positions=None):
         """Self-attention of the next tokens to themselves and to all before them.
 
         Args:
@@ -189,64 +192,102 @@ class MultiHeadAttention(SavedLayer):
             cache: of the tokens before; theirs are written into it.
             position: int32[].
             attention_mask, bias: as for `call`, with `max_length` keys.
+            positions: float[1 or rows, tokens, dim] of these tokens, or None.
 
         Returns:
             float[rows, tokens, dim] and the new cache.
         """
-        keys, values = self.project_memory(queries)
-        cache = {
-            **cache,
-            "keys": write_at(cache["keys"], keys, position),
-            "values": write_at(cache["values"], values, position),
-        }
-        attended = self.attend(
-            self.project_queries(queries),
-            cache["keys"],
-            cache["values"],
-            attention_mask=attention_mask,
-            bias=bias,
-            training=False,
-            seed=None,
-        )
+        fresh = self.remember(queries, positions)
+        written = {name: write_at(cache[name], value, position) for name, value in fresh.items()}
+        cache = {**cache, **written}
+        attended = self._read(queries, cache, attention_mask, bias, positions)
         return attended, cache
 
-    def remember(self, memory) -> dict[str, tf.Tensor]:
-        """What `read` needs of a memory float[batch, keys, dim]: computed once for all steps."""
+    def remember(self, memory, positions=None) -> dict[str, tf.Tensor]:
+        """What `read` needs of a memory float[batch, keys, dim], whose `positions` are
+        float[1 or batch, keys, dim] or None: computed once for all steps."""
         keys, values = self.project_memory(memory)
-        return {"keys": keys, "values": values}
+        roles = self._remembered_roles(memory, positions)
+        return {"keys": keys, "values": values} | {
+            _of_role(name): value for name, value in roles.items()
+        }
 
-    def read(self, queries, remembered, attention_mask=None):
+    def read(self, queries, remembered, attention_mask=None, bias=None, positions=None):
         """Attention to a memory that several rows share.
 
         Args:
             queries: float[rows, tokens, dim]; rows of one example lie together.
             remembered: of batch examples; rows is a multiple of batch.
             attention_mask: [batch, keys] or None.
+            bias: float[1, heads, tokens, keys] or None.
+            positions: float[1, tokens, dim] of the tokens, or None.
 
         Returns:
             float[rows, tokens, dim].
         """
         batch = leading_shape(remembered["keys"], 1)[0]
+        rows, num_tokens = leading_shape(queries)
         dim = queries.shape[-1]
         # [rows, tokens, dim] -> [batch, rows of an example * tokens, dim]
-        attended = self.attend(
-            self.project_queries(tf.reshape(queries, [batch, -1, dim])),
+        together = tf.reshape(queries, [batch, -1, dim])
+        each = rows // batch
+        if bias is not None:
+            bias = tf.tile(bias, [1, 1, each, 1])
+        if positions is not None:
+            positions = tf.tile(positions, [1, each, 1])
+        attended = self._read(together, remembered, attention_mask, bias, positions)
+        return tf.reshape(attended, [rows, num_tokens, dim])
+
+    def _read(self, queries, remembered, attention_mask, bias, positions):
+        roles = {
+            name: remembered[_of_role(name)]
+            for name in (self.role_layer.remembers if self.role is not None else ())
+        }
+        return self.attend(
+            self.project_queries(queries),
             remembered["keys"],
             remembered["values"],
             attention_mask=attention_mask,
-            bias=None,
+            bias=bias,
+            roles=self._roles(queries, positions, roles, attention_mask),
             training=False,
             seed=None,
-        )
-        return tf.reshape(attended, [*leading_shape(queries), dim])
+        ).tokens
 
-    def call(self, queries, memory=None, attention_mask=None, bias=None, training=False, seed=None):
-        keys, values = self.project_memory(queries if memory is None else memory)
-        return self.attend(
+    def call(
+        self,
+        queries,
+        memory=None,
+        attention_mask=None,
+        bias=None,
+        positions=None,
+        memory_positions=None,
+        training=False,
+        seed=None,
+        detailed=False,
+    ):
+        if memory is None:
+            memory, memory_positions = queries, positions
+        keys, values = self.project_memory(memory)
+        roles = self._roles(
+            queries,
+            positions,
+            self._remembered_roles(memory, memory_positions),
+            attention_mask,
+            training,
+            seed,
+        )
+        attended = self.attend(
             self.project_queries(queries),
             keys,
             values,
             attention_mask=attention_mask,
             bias=bias,
+            roles=roles,
             **randomness.drawing(Purpose.ATTENTION_WEIGHTS, training, seed),
         )
+        return attended if detailed else attended.tokens
+
+
+def _of_role(name: str) -> str:
+    return f"role_{name}"

@@ -9,11 +9,18 @@ from mm_models.layers import logical_axes
 from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mixture_of_experts.layer import MixtureOfExperts
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
-from mm_models.layers.mixture_of_experts.statistics import Routing
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.roles.role_options import RoleOptions
+from mm_models.layers.roles.role_outputs import RoleReport
 from mm_models.layers.transformer import normalization
-from mm_models.layers.transformer.attention import MultiHeadAttention
-from mm_models.layers.transformer.block_inputs import BlockInputs, OpenRows
+from mm_models.layers.transformer.attention import Attended, MultiHeadAttention
+from mm_models.layers.transformer.block_inputs import (
+    AttentionTrace,
+    BlockInputs,
+    BlockOutputs,
+    CachedInputs,
+    OpenRows,
+)
 from mm_models.layers.transformer.block_options import BlockOptions, as_block_options
 from mm_models.layers.transformer.mlp import Mlp
 
@@ -21,6 +28,24 @@ from mm_models.layers.transformer.mlp import Mlp
 def as_dict(options: ExpertOptions | None) -> dict | None:
     """The fields of options that may be missing."""
     return None if options is None else dataclasses.asdict(options)
+
+
+class _Noted:
+    """What the attentions of a block leave beside its tokens."""
+
+    def __init__(self, traced: bool):
+        self.roles: dict[str, RoleReport] = {}
+        self.traces: dict[str, AttentionTrace] = {}
+        self._traced = traced
+
+    def take(self, name: str, attended: Attended) -> None:
+        """Notes what the attention of this name did."""
+        roles = attended.roles
+        if roles is not None and roles.report is not None:
+            self.roles[name] = roles.report
+        if self._traced:
+            trace = None if roles is None else roles.trace
+            self.traces[name] = AttentionTrace(attended.weights, trace)
 
 
 def _check_experts(options: BlockOptions) -> None:
@@ -54,10 +79,10 @@ class TransformerBlock(keras.layers.Layer):
         self.expert_options = None if experts is None else as_options(experts)
         policy = self.dtype_policy
         self.attention_norm = self._norm(options.attention_norm, "attention_norm")
-        self.attention = self.make_attention("attention")
+        self.attention = self.make_attention("attention", options.role)
         if options.cross_attention:
             self.cross_attention_norm = self._norm(options.attention_norm, "cross_attention_norm")
-            self.cross_attention = self.make_attention("cross_attention")
+            self.cross_attention = self.make_attention("cross_attention", options.memory_role)
         self.mlp_norm = self._norm(options.mlp_norm, "mlp_norm")
         feed_forward = {
             "hidden_dim": options.mlp_dim,
@@ -82,7 +107,7 @@ class TransformerBlock(keras.layers.Layer):
         epsilon = self.options.norm_epsilon
         return normalization.make_norm(kind, name=name, dtype=self.dtype_policy, epsilon=epsilon)
 
-    def make_attention(self, name: str) -> MultiHeadAttention:
+    def make_attention(self, name: str, role: RoleOptions | None = None) -> MultiHeadAttention:
         """`attention` or `cross_attention`; a subclass may have another layer with its methods."""
         options = self.options
         return MultiHeadAttention(
@@ -93,6 +118,7 @@ class TransformerBlock(keras.layers.Layer):
             qk_norm=options.qk_norm,
             dropout_rate=options.attention_dropout_rate,
             initialization=options.initialization,
+            role=role,
             name=name,
             dtype=self.dtype_policy,
         )
@@ -108,22 +134,25 @@ class TransformerBlock(keras.layers.Layer):
         self.built = True
 
     def call(self, tokens, training=False, seed=None):
-        return self.forward(BlockInputs(tokens, training=training, seed=seed))[0]
+        return self.forward(BlockInputs(tokens, training=training, seed=seed)).tokens
 
-    def forward(self, inputs: BlockInputs) -> tuple[tf.Tensor, Routing | None]:
-        """float[batch, tokens or num_outputs, dim], and what the router did where there is one."""
-        if self.expert_options is None:
-            rows = self.open(inputs)
-            return self.close(rows.residual, self.last_dense(rows.hidden), inputs), None
+    def forward(self, inputs: BlockInputs) -> BlockOutputs:
+        """The whole block."""
         inputs = inputs.cast(self.compute_dtype)
+        noted = _Noted(inputs.traced)
+        if self.expert_options is None:
+            rows = self._open(inputs, noted)
+            tokens = self.close(rows.residual, self.last_dense(rows.hidden), inputs)
+            return BlockOutputs(tokens, None, noted.roles, noted.traces)
         # All rows, whatever is asked for: who meets which expert depends on all of them.
-        tokens = self._read(self._attend(dataclasses.replace(inputs, num_outputs=None)), inputs)
+        every = dataclasses.replace(inputs, num_outputs=None)
+        tokens = self._read(self._attend(every, noted), inputs, noted)
         padding_mask = inputs.attention_mask
         if padding_mask is not None and padding_mask.shape.rank != 2:
             padding_mask = None
         taken = self._meet_experts(tokens, padding_mask, **inputs.drawing(Purpose.MLP))
-        tokens = self.close(tokens, taken.tokens, inputs)
-        return tokens[:, : inputs.num_outputs], taken.routing
+        tokens = self.close(tokens, taken.tokens, inputs)[:, : inputs.num_outputs]
+        return BlockOutputs(tokens, taken.routing, noted.roles, noted.traces)
 
     def _meet_experts(self, tokens, padding_mask, *, training=False, seed=None):
         normed = self.mlp_norm(tokens)
@@ -138,7 +167,10 @@ class TransformerBlock(keras.layers.Layer):
         if self.expert_options is not None:
             raise ValueError(f"block {self.name!r} has experts, and no single last Dense")
         inputs = inputs.cast(self.compute_dtype)
-        tokens = self._read(self._attend(inputs), inputs)
+        return self._open(inputs, _Noted(inputs.traced))
+
+    def _open(self, inputs, noted) -> OpenRows:
+        tokens = self._read(self._attend(inputs, noted), inputs, noted)
         return OpenRows(
             tokens, self.mlp.hidden(self.mlp_norm(tokens), **inputs.drawing(Purpose.MLP))
         )
@@ -152,14 +184,16 @@ class TransformerBlock(keras.layers.Layer):
         dropped = self.dropout(branch, **inputs.drawing(Purpose.MLP_RESIDUAL))
         return logical_axes.whole(residual + dropped)
 
-    def _attend(self, inputs: BlockInputs):
+    def _attend(self, inputs: BlockInputs, noted: "_Noted"):
         """x + attention(norm(x))."""
         tokens, attention_mask, bias = inputs.tokens, inputs.attention_mask, inputs.bias
         normed = queries = self.attention_norm(tokens)
+        positions = inputs.positions
         count = inputs.num_outputs
         if count is not None:
             tokens, queries = tokens[:, :count], normed[:, :count]
             bias = None if bias is None else bias[:, :, :count]
+            positions = None if positions is None else positions[:, :count]
             if attention_mask is not None and attention_mask.shape.rank == 3:
                 attention_mask = attention_mask[:, :count]
         attended = self.attention(
@@ -167,53 +201,73 @@ class TransformerBlock(keras.layers.Layer):
             memory=normed,
             attention_mask=attention_mask,
             bias=bias,
+            positions=positions,
+            memory_positions=inputs.positions,
+            detailed=True,
             **inputs.drawing(Purpose.ATTENTION),
         )
-        dropped = self.dropout(attended, **inputs.drawing(Purpose.ATTENTION_RESIDUAL))
+        noted.take("attention", attended)
+        dropped = self.dropout(attended.tokens, **inputs.drawing(Purpose.ATTENTION_RESIDUAL))
         return logical_axes.whole(tokens + dropped)
 
-    def _read(self, tokens, inputs: BlockInputs):
+    def _read(self, tokens, inputs: BlockInputs, noted: "_Noted"):
         """x + cross_attention(norm(x), memory), or x itself in a block without."""
         if not self.options.cross_attention:
             return tokens
-        memory_mask = inputs.memory_mask
+        memory_mask, bias, positions = inputs.memory_mask, inputs.memory_bias, inputs.positions
+        count = tokens.shape[1]
         if memory_mask is not None and memory_mask.shape.rank == 3:
-            memory_mask = memory_mask[:, : tokens.shape[1]]
+            memory_mask = memory_mask[:, :count]
         attended = self.cross_attention(
             self.cross_attention_norm(tokens),
             memory=inputs.memory,
             attention_mask=memory_mask,
+            bias=None if bias is None else bias[:, :, :count],
+            positions=None if positions is None else positions[:, :count],
+            memory_positions=inputs.memory_positions,
+            detailed=True,
             **inputs.drawing(Purpose.CROSS_ATTENTION),
         )
-        dropped = self.dropout(attended, **inputs.drawing(Purpose.CROSS_ATTENTION_RESIDUAL))
+        noted.take("cross_attention", attended)
+        dropped = self.dropout(attended.tokens, **inputs.drawing(Purpose.CROSS_ATTENTION_RESIDUAL))
         return logical_axes.whole(tokens + dropped)
 
-    def remember(self, memory) -> dict[str, tf.Tensor]:
-        """What `step` needs of a memory float[batch, memory, dim]; nothing without
-        cross-attention."""
-        return self.cross_attention.remember(memory) if self.options.cross_attention else {}
+    def remember(self, memory, positions=None) -> dict[str, tf.Tensor]:
+        """What `step` needs of a memory float[batch, memory, dim] and of its positions; nothing
+        without cross-attention."""
+        if not self.options.cross_attention:
+            return {}
+        return self.cross_attention.remember(memory, positions)
 
-    def step(self, tokens, cache, position, *, attention_mask, bias, remembered, memory_mask):
+    def step(self, cached: CachedInputs, cache, remembered):
         """The block's output for the next tokens, of which those before are in the cache.
 
         Args:
-            tokens: float[rows, tokens, dim], from `position` on.
+            cached: the tokens, and all that blocks share.
             cache: of `attention.empty_cache`, or what a step before gave.
-            position: int32[].
-            attention_mask, bias: [1, tokens, max_length] and float[1, heads, tokens, max_length].
             remembered: what `remember` gave.
-            memory_mask: [batch, memory] or None.
 
         Returns:
             float[rows, tokens, dim] and the new cache.
         """
+        tokens = cached.tokens
         attended, cache = self.attention.step(
-            self.attention_norm(tokens), cache, position, attention_mask=attention_mask, bias=bias
+            self.attention_norm(tokens),
+            cache,
+            cached.position,
+            attention_mask=cached.attention_mask,
+            bias=cached.bias,
+            positions=cached.positions,
         )
         tokens += attended
         if self.options.cross_attention:
-            queries = self.cross_attention_norm(tokens)
-            tokens += self.cross_attention.read(queries, remembered, memory_mask)
+            tokens += self.cross_attention.read(
+                self.cross_attention_norm(tokens),
+                remembered,
+                cached.memory_mask,
+                cached.memory_bias,
+                cached.positions,
+            )
         if self.expert_options is None:
             return tokens + self.mlp(self.mlp_norm(tokens)), cache
         return tokens + self._meet_experts(tokens, None).tokens, cache

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from mm_models.layers.roles.role_options import RoleOptions, as_role_options
 from mm_models.layers.transformer.normalization import EPSILON
 
 
@@ -25,6 +26,7 @@ class BlockOptions:
         gated: multiply what the activation gives by a second map of the input.
         cross_attention: attend to a memory between the two halves.
         initialization: of the kernels, see `initializers.kernel_initializer`.
+        role, memory_role: that self-attention and cross-attention bind, see `MultiHeadAttention`.
     """
 
     dim: int
@@ -43,8 +45,13 @@ class BlockOptions:
     gated: bool = False
     cross_attention: bool = False
     initialization: str = "glorot"
+    role: RoleOptions | None = None
+    memory_role: RoleOptions | None = None
 
 
 def as_block_options(options: BlockOptions | dict) -> BlockOptions:
     """The options themselves, or those that a dict of their fields describes."""
-    return options if isinstance(options, BlockOptions) else BlockOptions(**options)
+    if isinstance(options, BlockOptions):
+        return options
+    roles = {name: as_role_options(options.get(name)) for name in ("role", "memory_role")}
+    return BlockOptions(**{**options, **roles})

@@ -107,6 +107,19 @@ class RelativeBias(SavedLayer):
         bias = look_up(tf.transpose(self._of_distances(distances)), index)
         return tf.transpose(bias, [2, 0, 1])[None]
 
+    def across(self, num_queries: int, num_keys: int) -> tf.Tensor:
+        """The bias of queries at 0, 1, ... to the keys of another sequence at 0, 1, ...
+
+        Returns:
+            float32[1, heads, queries, keys].
+        """
+        # Every row is a stretch of the distances from -queries + 1 to keys - 1.
+        distances = self._of_distances(np.arange(1 - num_queries, num_keys))
+        starts = num_queries - 1 - np.arange(num_queries)
+        index = tf.constant(starts[:, None] + np.arange(num_keys)[None], tf.int32)
+        # [queries, keys, heads] -> [1, heads, queries, keys]
+        return tf.transpose(look_up(tf.transpose(distances), index), [2, 0, 1])[None]
+
     def _of_neighbours(self, length: int) -> tf.Tensor:
         """The bias of positions that follow one another, in which all diagonals are constant.
 

@@ -11,11 +11,21 @@ from mm_models.layers.dropout import StatelessDropout
 from mm_models.layers.mixture_of_experts.options import ExpertOptions, as_options
 from mm_models.layers.mixture_of_experts.statistics import Routing
 from mm_models.layers.random_purposes import Purpose
+from mm_models.layers.roles.role_outputs import RoleReport
 from mm_models.layers.transformer import normalization
 from mm_models.layers.transformer.block import TransformerBlock, as_dict
-from mm_models.layers.transformer.block_inputs import BlockInputs, OpenRows
+from mm_models.layers.transformer.block_inputs import (
+    AttentionTrace,
+    BlockInputs,
+    BlockOutputs,
+    CachedInputs,
+    OpenRows,
+)
 from mm_models.layers.transformer.block_options import BlockOptions, as_block_options
 from mm_models.layers.transformer.rematerialization import recompute
+
+# Of the inputs of a block, what gradients flow to.
+_FLOWING = ("tokens", "bias", "positions", "memory", "memory_bias", "memory_positions")
 
 
 class StackOutputs(NamedTuple):
@@ -24,10 +34,15 @@ class StackOutputs(NamedTuple):
     Attributes:
         tokens: float[batch, tokens or num_outputs, dim].
         routings: what the routers did, one for each block with experts, in order.
+        roles: what codes cost, by `block_0/attention` and `block_0/cross_attention`, of those that
+            bind some.
+        traces: what the attentions did, by the same names, where that is asked for.
     """
 
     tokens: tf.Tensor
     routings: tuple[Routing, ...]
+    roles: dict[str, RoleReport]
+    traces: dict[str, AttentionTrace]
 
 
 def _checked_layers(layers, num_layers, experts) -> tuple[int, ...]:
@@ -52,7 +67,7 @@ class TransformerStack(keras.layers.Layer):
 
     Args:
         num_layers: number of blocks.
-        options: of every block.
+        options: of every block, or a list of those of each; all have one `dim`.
         final_norm: kind of the last normalisation, see `normalization.make_norm`.
         experts: of the blocks that have some.
         expert_layers: indices of those blocks.
@@ -72,7 +87,7 @@ class TransformerStack(keras.layers.Layer):
     def __init__(
         self,
         num_layers: int,
-        options: BlockOptions | dict,
+        options: BlockOptions | dict | Sequence[BlockOptions | dict],
         final_norm: str = "layer",
         experts: ExpertOptions | dict | None = None,
         expert_layers: Sequence[int] = (),
@@ -84,7 +99,11 @@ class TransformerStack(keras.layers.Layer):
         self.num_layers = num_layers
         self.rematerialize = rematerialize
         self.final_dropout = final_dropout
-        self.options = options = as_block_options(options)
+        every = options if isinstance(options, list | tuple) else [options] * num_layers
+        if len(every) != num_layers:
+            raise ValueError(f"options are of {len(every)} blocks, not of {num_layers}")
+        self.block_options = [as_block_options(one) for one in every]
+        self.options = options = self.block_options[0]
         self.final_norm_kind = final_norm
         self.expert_options = None if experts is None else as_options(experts)
         self.expert_layers = _checked_layers(expert_layers, num_layers, self.expert_options)
@@ -92,16 +111,19 @@ class TransformerStack(keras.layers.Layer):
         # Attributes, not a list or dict: TensorFlow checkpoints do not see into Keras' containers.
         for index in range(num_layers):
             held = self.expert_options if index in self.expert_layers else None
-            setattr(self, f"block_{index}", self.make_block(f"block_{index}", held))
+            block = self.make_block(f"block_{index}", held, self.block_options[index])
+            setattr(self, f"block_{index}", block)
         self.final_norm = normalization.make_norm(
             final_norm, name="final_norm", dtype=policy, epsilon=options.norm_epsilon
         )
         rate = options.dropout_rate if final_dropout else 0.0
         self.dropout = StatelessDropout(rate, name="dropout", dtype=policy)
 
-    def make_block(self, name: str, experts: ExpertOptions | None) -> TransformerBlock:
+    def make_block(
+        self, name: str, experts: ExpertOptions | None, options: BlockOptions
+    ) -> TransformerBlock:
         """One block; a subclass may have blocks of its own kind."""
-        return TransformerBlock(self.options, experts, name=name, dtype=self.dtype_policy)
+        return TransformerBlock(options, experts, name=name, dtype=self.dtype_policy)
 
     @property
     def blocks(self) -> list[TransformerBlock]:
@@ -118,19 +140,21 @@ class TransformerStack(keras.layers.Layer):
         return self.forward(BlockInputs(tokens, training=training, seed=seed)).tokens
 
     def forward(self, inputs: BlockInputs) -> StackOutputs:
-        """The normalised rows, with what the routers did; for a stack that is built."""
-        tokens, routings = self._pass(self.blocks, inputs)
-        return StackOutputs(self._finish(tokens, inputs), routings)
+        """The normalised rows, with what routers and roles did; for a stack that is built."""
+        outputs = self._pass(self.blocks, inputs)
+        return outputs._replace(tokens=self._finish(outputs.tokens, inputs))
 
-    def _pass(self, blocks, inputs) -> tuple[tf.Tensor, tuple[Routing, ...]]:
-        """Tokens behind the first blocks, and their routings."""
+    def _pass(self, blocks, inputs) -> StackOutputs:
+        """Tokens behind the first blocks, not yet normalised."""
         inputs = inputs.cast(self.compute_dtype)
-        routings = []
+        routings, roles, traces = [], {}, {}
         for index, block in enumerate(blocks):
-            tokens, routing = self._run(block, self._of_block(index, inputs))
-            inputs = dataclasses.replace(inputs, tokens=tokens)
-            routings += [] if routing is None else [routing]
-        return inputs.tokens, tuple(routings)
+            outputs = self._run(block, self._of_block(index, inputs))
+            inputs = dataclasses.replace(inputs, tokens=outputs.tokens)
+            routings += [] if outputs.routing is None else [outputs.routing]
+            roles |= {f"block_{index}/{name}": one for name, one in outputs.roles.items()}
+            traces |= {f"block_{index}/{name}": one for name, one in outputs.traces.items()}
+        return StackOutputs(inputs.tokens, tuple(routings), roles, traces)
 
     def _of_block(self, index, inputs) -> BlockInputs:
         """Inputs of one block of those of the stack: its bias, its seed, the rows it computes."""
@@ -141,26 +165,25 @@ class TransformerStack(keras.layers.Layer):
             seed=inputs.drawing(index)["seed"],
         )
 
-    def _run(self, block, inputs) -> tuple[tf.Tensor, Routing | None]:
+    def _run(self, block, inputs) -> BlockOutputs:
         if not (self.rematerialize and inputs.training):
             return block.forward(inputs)
         # What gradients flow to is an argument: a bias may come from a learned table.
-        flowing = {"tokens": inputs.tokens, "bias": inputs.bias, "memory": inputs.memory}
+        flowing = {name: getattr(inputs, name) for name in _FLOWING}
         flowing = {name: value for name, value in flowing.items() if value is not None}
 
         def run(*values):
             named = dict(zip(flowing, values, strict=True))
-            tokens, routing = block.forward(dataclasses.replace(inputs, **named))
-            return (tokens,) if routing is None else (tokens, routing)
+            outputs = block.forward(dataclasses.replace(inputs, **named))
+            return {name: value for name, value in outputs._asdict().items() if value is not None}
 
-        tokens, *routings = recompute(run, *flowing.values())
-        return tokens, routings[0] if routings else None
+        return BlockOutputs(**recompute(run, *flowing.values()))
 
     def open(self, inputs: BlockInputs) -> OpenRows:
         """The first part of `forward`, up to the last Dense of the last block, which has no
         experts; see `TransformerBlock.open`. What routers of other blocks did is not handed out.
         """
-        tokens, _ = self._pass(self.blocks[:-1], inputs)
+        tokens = self._pass(self.blocks[:-1], inputs).tokens
         inputs = dataclasses.replace(inputs, tokens=tokens)
         return self.blocks[-1].open(self._of_block(self.num_layers - 1, inputs))
 
@@ -180,47 +203,29 @@ class TransformerStack(keras.layers.Layer):
         """What `step` keeps of the tokens so far, for each block."""
         return tuple(block.attention.empty_cache(num_rows, max_length) for block in self.blocks)
 
-    def remember(self, memory) -> tuple[dict[str, tf.Tensor], ...]:
-        """What `step` needs of a memory float[batch, memory, dim], for each block."""
+    def remember(self, memory, positions=None) -> tuple[dict[str, tf.Tensor], ...]:
+        """What `step` needs of a memory float[batch, memory, dim] and of its positions, for each
+        block."""
         memory = tf.cast(memory, self.compute_dtype)
-        return tuple(block.remember(memory) for block in self.blocks)
+        return tuple(block.remember(memory, positions) for block in self.blocks)
 
-    def step(
-        self,
-        tokens,
-        cache,
-        position,
-        *,
-        attention_mask,
-        bias=None,
-        remembered=None,
-        memory_mask=None,
-    ):
+    def step(self, inputs: CachedInputs, cache, remembered=None):
         """The output for the next tokens alone, see `TransformerBlock.step`.
 
         Args:
-            tokens: float[rows, tokens, dim], from `position: int32[]` on.
+            inputs: the tokens, and what blocks share.
             cache: of `empty_cache`, or what a step before gave.
-            attention_mask: [1, tokens, max_length].
-            bias: float[1, heads, tokens, max_length], a tuple of one for each block, or None.
             remembered: of `remember`, or None where no block reads a memory.
-            memory_mask: [batch, memory] or None.
 
         Returns:
             float[rows, tokens, dim] and the new cache.
         """
-        tokens = tf.cast(tokens, self.compute_dtype)
+        tokens = tf.cast(inputs.tokens, self.compute_dtype)
         kept = []
         for index, block in enumerate(self.blocks):
-            tokens, block_cache = block.step(
-                tokens,
-                cache[index],
-                position,
-                attention_mask=attention_mask,
-                bias=_bias_of_block(bias, index),
-                remembered=None if remembered is None else remembered[index],
-                memory_mask=memory_mask,
-            )
+            mine = inputs._replace(tokens=tokens, bias=_bias_of_block(inputs.bias, index))
+            known = None if remembered is None else remembered[index]
+            tokens, block_cache = block.step(mine, cache[index], known)
             kept.append(block_cache)
         return self.final_norm(tokens), tuple(kept)
 
@@ -228,7 +233,7 @@ class TransformerStack(keras.layers.Layer):
         return {
             **super().get_config(),
             "num_layers": self.num_layers,
-            "options": dataclasses.asdict(self.options),
+            "options": [dataclasses.asdict(one) for one in self.block_options],
             "final_norm": self.final_norm_kind,
             "experts": as_dict(self.expert_options),
             "expert_layers": list(self.expert_layers),

@@ -9,7 +9,7 @@ import tensorflow as tf
 from mm_models.layers.initializers import kernel_initializer
 from mm_models.layers.transformer.attention import MultiHeadAttention
 from mm_models.layers.transformer.block import TransformerBlock
-from mm_models.layers.transformer.block_inputs import BlockInputs
+from mm_models.layers.transformer.block_inputs import BlockInputs, CachedInputs
 from mm_models.layers.transformer.block_options import BlockOptions
 from mm_models.layers.transformer.masks import cache_mask, causal_mask, segment_mask
 from mm_models.layers.transformer.mlp import Mlp
@@ -132,8 +132,8 @@ def test_the_first_rows_alone_are_the_first_of_all():
     block.build()
     memory_mask = tf.constant([[[1, 1, 0, 0, 1, 1, 0]] * 2 + [[0, 1, 1, 1, 0, 0, 1]] * 3] * 3)
     memory = {"memory": tokens(length=7, seed=9), "memory_mask": memory_mask}
-    whole, _ = block.forward(BlockInputs(tokens(), **memory))
-    first, _ = block.forward(BlockInputs(tokens(), num_outputs=3, **memory))
+    whole, *_ = block.forward(BlockInputs(tokens(), **memory))
+    first, *_ = block.forward(BlockInputs(tokens(), num_outputs=3, **memory))
     batteries.assert_close(first, whole[:, :3], 1e-5)
 
 
@@ -142,8 +142,8 @@ def test_every_block_may_have_its_own_bias():
     stack.build()
     batteries.shake(stack)
     biases = tuple(tf.random.stateless_normal([1, 2, 5, 5], (seed, 1)) for seed in (1, 2))
-    middle, _ = stack.block_0.forward(BlockInputs(tokens(), bias=biases[0]))
-    last, _ = stack.block_1.forward(BlockInputs(middle, bias=biases[1]))
+    middle, *_ = stack.block_0.forward(BlockInputs(tokens(), bias=biases[0]))
+    last, *_ = stack.block_1.forward(BlockInputs(middle, bias=biases[1]))
     inputs = BlockInputs(tokens(), bias=biases)
     batteries.assert_close(stack.forward(inputs).tokens, stack.final_norm(last), 1e-6)
 
@@ -177,12 +177,12 @@ def test_a_decoder_without_a_memory_steps_behind_a_prefix_that_sees_itself():
     expected = stack.forward(BlockInputs(x, tf.constant(mask)[None])).tokens
 
     cache = stack.empty_cache(3, 6)
-    rows, cache = stack.step(x[:, :3], cache, 0, attention_mask=tf.constant(mask)[None, :3])
+    rows, cache = stack.step(CachedInputs(x[:, :3], 0, tf.constant(mask)[None, :3]), cache)
     outputs = [rows]
     for position in range(3, 6):
         now = tf.constant(position)
         seen = cache_mask(now, 1, 6)
-        row, cache = stack.step(x[:, position : position + 1], cache, now, attention_mask=seen)
+        row, cache = stack.step(CachedInputs(x[:, position : position + 1], now, seen), cache)
         outputs.append(row)
     batteries.assert_close(tf.concat(outputs, axis=1), expected, 1e-5)
 
@@ -200,13 +200,13 @@ class Counting(MultiHeadAttention):
 
 
 class CountingBlock(TransformerBlock):
-    def make_attention(self, name):
+    def make_attention(self, name, role=None):
         return Counting(2, 8, name=name)
 
 
 class CountingStack(TransformerStack):
-    def make_block(self, name, experts):
-        return CountingBlock(self.options, experts, name=name)
+    def make_block(self, name, experts, options):
+        return CountingBlock(options, experts, name=name)
 
 
 def test_layers_may_be_of_another_kind_and_keep_more_in_the_cache():
@@ -215,7 +215,7 @@ def test_layers_may_be_of_another_kind_and_keep_more_in_the_cache():
     cache, outputs = stack.empty_cache(3, 4), []
     for position in range(2):
         mask = cache_mask(position, 1, 4)
-        row, cache = stack.step(tokens(length=1), cache, position, attention_mask=mask)
+        row, cache = stack.step(CachedInputs(tokens(length=1), position, mask), cache)
         outputs.append(row)
     assert [one["reads"].numpy().tolist() for one in cache] == [[2.0] * 3] * 2
     assert np.abs(outputs[1] - outputs[0]).max() > 0.01

@@ -98,7 +98,7 @@ def test_a_block_is_attention_and_then_its_experts():
     block.build()
     batteries.shake(block)
     x = tokens()
-    outputs, routing = block.forward(BlockInputs(x))
+    outputs, routing, *_ = block.forward(BlockInputs(x))
     attended = x + block.attention(block.attention_norm(x))
     taken = block.experts(block.mlp_norm(attended))
     batteries.assert_close((outputs, routing), (attended + taken.tokens, taken.routing), 1e-5)
