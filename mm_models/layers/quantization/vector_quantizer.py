@@ -62,7 +62,7 @@ class VectorQuantizer(SavedLayer):
 
     Call arguments:
         vectors: float[..., dim].
-        mask: float32[...], 1 for the vectors that count in `use`; None: all.
+        counted: float32[...], 1 for the vectors that count in `use`; None: all.
         training: bool.
         seed: int32[2], in training, for what is drawn.
 
@@ -98,7 +98,7 @@ class VectorQuantizer(SavedLayer):
             self.average_sums = weight("average_sums", (num_codes, dim), "zeros")
         self.built = True
 
-    def call(self, vectors, mask=None, training=False, seed=None):
+    def call(self, vectors, counted=None, training=False, seed=None):
         dim, shape = vectors.shape[-1], tf.shape(vectors)[:-1]
         flat = tf.reshape(tf.cast(vectors, tf.float32), [-1, dim])
         codes = tf.convert_to_tensor(self.embeddings.value)
@@ -112,7 +112,7 @@ class VectorQuantizer(SavedLayer):
         codebook_error = tf.reduce_mean(tf.square(tf.stop_gradient(flat) - taken), axis=-1)
         if self.averaged:
             codebook_error = tf.zeros_like(codebook_error)
-        use = self._use(flat, ids, mask, seed) if training else None
+        use = self._use(flat, ids, counted, seed) if training else None
 
         def shaped(values, *rest):
             return tf.reshape(values, tf.concat([shape, tf.constant(rest, tf.int32)], axis=0))
@@ -138,9 +138,9 @@ class VectorQuantizer(SavedLayer):
         squares += tf.reduce_sum(tf.square(codes), axis=-1)
         return 2.0 * tf.matmul(flat, codes, transpose_b=True) - squares
 
-    def _use(self, flat, ids, mask, seed) -> CodeUse:
+    def _use(self, flat, ids, counted, seed) -> CodeUse:
         flat = tf.stop_gradient(flat)
-        weights = tf.ones_like(flat[:, 0]) if mask is None else tf.reshape(mask, [-1])
+        weights = tf.ones_like(flat[:, 0]) if counted is None else tf.reshape(counted, [-1])
         # [vectors, codes]
         taken = tf.one_hot(ids, self.options.num_codes) * weights[:, None]
         nothing = tf.zeros([0, flat.shape[-1]])

@@ -63,7 +63,7 @@ class PairRole(RoleLayer):
         shares = self._shares(pairs, attention_mask)
         coded, quantized = self.dictionary(
             pairs,
-            mask=tf.cast(shares > 0.0, tf.float32),
+            counted=tf.cast(shares > 0.0, tf.float32),
             **randomness.drawing(Purpose.ROLE_CODES, training, seed),
         )
         fit = tf.cast(quantized.scores * shares, coded.dtype)

@@ -19,7 +19,7 @@ class RoleDictionary(SavedLayer):
 
     Call arguments:
         vectors: float[batch, heads, ..., head_dim].
-        mask: float32[batch, heads, ...], see `VectorQuantizer`, or None.
+        counted: float32[batch, heads, ...], see `VectorQuantizer`, or None.
         training: bool.
         seed: int32[2].
 
@@ -44,6 +44,6 @@ class RoleDictionary(SavedLayer):
             layer.build((None, self.head_dim))
         self.built = True
 
-    def call(self, vectors, mask=None, training=False, seed=None) -> tuple[tf.Tensor, Quantized]:
-        quantized = self.codes(vectors, mask=mask, training=training, seed=seed)
+    def call(self, vectors, counted=None, training=False, seed=None) -> tuple[tf.Tensor, Quantized]:
+        quantized = self.codes(vectors, counted=counted, training=training, seed=seed)
         return self.dense(self.norm(quantized.values)), quantized
