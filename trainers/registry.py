@@ -104,6 +104,7 @@ INPUT_PARTS: dict[str, str] = {
     "audio": "trainers.data.parts.audio.config:AudioInputConfig",
     "text": "trainers.data.parts.text.config:TextInputConfig",
     "prompted": "trainers.data.parts.prompted.config:PromptedInputConfig",
+    "features": "trainers.data.parts.features.config:FeaturesInputConfig",
     "labels": "trainers.data.parts.labels.config:LabelsInputConfig",
 }
 

@@ -3,12 +3,13 @@
 import dataclasses
 import heapq
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from beam_pipelines import files
 from beam_pipelines.items import manifest
 from beam_pipelines.pipelines import transforms
-from beam_pipelines.pipelines.job_config import JobConfig
+from beam_pipelines.pipelines.job_config import RecordJob
 from beam_pipelines.pipelines.preprocess_item import (
     ITEM,
     ITEM_WITH_RECORDS,
@@ -17,6 +18,7 @@ from beam_pipelines.pipelines.preprocess_item import (
     REJECTED_CLIP,
     REJECTED_ITEM,
 )
+from beam_pipelines.pipelines.transforms import WorkPlace
 from beam_pipelines.record import contract
 from beam_pipelines.record.reading import FORMAT_VERSION
 from beam_pipelines.record.shards import write_shard
@@ -25,16 +27,30 @@ from mm_models.errors import UserError
 REJECTS_FILE, STATISTICS_FILE = "rejects.jsonl", "statistics.json"
 
 
-def finish(
-    config: JobConfig, summary: manifest.ManifestSummary, folder: str, work: str
-) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """What a job itself knows of the folder that it makes.
+
+    Attributes:
+        source: what it was made of, for messages.
+        remedy: what to look at where no item gave a record.
+        num_items: items that went in.
+        about: entries of `dataset_info.json`: labels, media, config, and the job's own.
+    """
+
+    source: str
+    remedy: str
+    num_items: int
+    about: Mapping[str, Any]
+
+
+def finish(job: RecordJob, described: Described, place: WorkPlace) -> dict[str, Any]:
     """Joins the workers' small files, checks the counts, and writes what describes the data.
 
     Args:
-        config: the job.
-        summary: what the scan of the manifest found.
-        folder: record folder with the shards.
-        work: folder with what the workers left.
+        job: what was asked for.
+        described: what the job itself knows.
+        place: record folder with the shards, and what the workers left.
 
     Returns:
         Content of `dataset_info.json`, with `reject_codes` added.
@@ -43,39 +59,40 @@ def finish(
         UserError: when no item gave a record, or more are rejected than the job allows.
         RuntimeError: when the counts disagree.
     """
+    folder, work = place.output, place.work
     by_split = _read_parts(files.join(work, "statistics"))
     run_words = by_split.pop(transforms.WHOLE_RUN)["words"]
     counts = dict.fromkeys(OUTCOMES, 0) | dict(run_words["outcomes"]["top"])
     reject_codes = dict(run_words["reject_codes"]["top"]) if "reject_codes" in run_words else {}
-    splits = _splits(config, folder, work)
-    check_counts(counts, len(summary.offsets), splits)
+    splits = _splits(folder, work)
+    check_counts(counts, described.num_items, splits)
     if not counts[RECORD]:
         raise UserError(
-            f"manifest {config.manifest_path}: none of its {counts[ITEM]} items gave a record "
-            f"({_codes(reject_codes)}); check that the media paths are relative to its folder"
+            f"{described.source}: none of its {counts[ITEM]} items gave a record "
+            f"({_codes(reject_codes)}); {described.remedy}"
         )
     files.write_json(
         files.join(folder, STATISTICS_FILE), {"splits": by_split, "rejects": reject_codes}
     )
     _join_rejects(folder, work)
-    check_rejected_share(config, counts, reject_codes, folder)
-    info = _dataset_info(config, summary, splits, counts)
+    check_rejected_share(job, counts, reject_codes, folder)
+    info = _dataset_info(job, described, splits, counts)
     files.write_json(files.join(folder, contract.DATASET_INFO), info)
     return info | {"reject_codes": reject_codes}
 
 
 def check_rejected_share(
-    config: JobConfig, counts: dict[str, int], reject_codes: dict[str, int], folder: str
+    job: RecordJob, counts: dict[str, int], reject_codes: dict[str, int], folder: str
 ) -> None:
     """Raises UserError when the job lost more than it may; says why each kind was rejected.
 
     Args:
-        config: the job.
+        job: what was asked for.
         counts: items and clips with records, and rejected.
         reject_codes: rejects by code.
         folder: has the file of rejects.
     """
-    limit = config.max_rejected_share
+    limit = job.max_rejected_share
     for unit, rejected, kept in (
         ("items", counts[REJECTED_ITEM], counts[ITEM_WITH_RECORDS]),
         ("clips", counts[REJECTED_CLIP], counts[RECORD]),
@@ -84,7 +101,7 @@ def check_rejected_share(
         if rejected > limit * total:
             raise UserError(
                 f"{rejected} of {total} {unit} were rejected ({_codes(reject_codes)}), more than "
-                f"--max_rejected_share {limit:g} allows, so {config.output} was not written; mend "
+                f"--max_rejected_share {limit:g} allows, so {job.output} was not written; mend "
                 f"them or raise the share; {_first_of_each_code(folder)}"
             )
 
@@ -110,7 +127,7 @@ def _read_parts(folder: str) -> dict[str, Any]:
     }
 
 
-def _splits(config: JobConfig, folder: str, work: str) -> dict[str, Any]:
+def _splits(folder: str, work: str) -> dict[str, Any]:
     """`splits` of dataset_info.json; shards that no record fell into are written empty."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
     totals: dict[str, int] = {}
@@ -159,15 +176,11 @@ def _join_rejects(folder: str, work: str) -> None:
 
 
 def _dataset_info(
-    config: JobConfig,
-    summary: manifest.ManifestSummary,
-    splits: dict[str, Any],
-    counts: dict[str, int],
+    job: RecordJob, described: Described, splits: dict[str, Any], counts: dict[str, int]
 ) -> dict[str, Any]:
-    preprocess = config.preprocess
     return {
         "format_version": FORMAT_VERSION,
-        "name": config.output.rstrip("/").rsplit("/", 1)[-1],
+        "name": job.output.rstrip("/").rsplit("/", 1)[-1],
         "splits": splits,
         "features": {
             key: {
@@ -178,19 +191,6 @@ def _dataset_info(
             }
             for key, feature in contract.FEATURES.items()
         },
-        "labels": summary.labels,
-        "media": {
-            "frame_rate_hz": preprocess.frame_rate_hz if preprocess.want_video else None,
-            "short_side": preprocess.short_side if preprocess.want_video else None,
-            "region": preprocess.region if preprocess.want_video else None,
-            "sample_rate_hz": preprocess.sample_rate_hz if preprocess.want_audio else None,
-            "audio_encoding": preprocess.audio_encoding,
-        },
+        **described.about,
         "counts": counts,
-        "config": dataclasses.asdict(preprocess)
-        | {
-            "records_per_shard": config.records_per_shard,
-            "shards_per_split": config.shards_per_split,
-        },
-        "manifest_sha256": summary.sha256,
     }

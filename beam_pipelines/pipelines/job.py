@@ -2,18 +2,50 @@
 
 import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineState
 
+from beam_pipelines import files
 from beam_pipelines.pipelines import worker_progress
-from beam_pipelines.pipelines.job_errors import job_errors
+from beam_pipelines.pipelines.job_config import RecordJob
+from beam_pipelines.pipelines.job_errors import disk_errors, job_errors
+from beam_pipelines.pipelines.runner import check_reachable, check_runner, is_local
+from beam_pipelines.pipelines.transforms import WorkPlace
+from beam_pipelines.publishing.outputs import appearing_folder, check_output
+from beam_pipelines.record import contract
 from mm_models.errors import UserError
 from mm_models.progress import ProgressBar
 
 _FILE_POLL_SECONDS = 0.5
 _JOB_POLL_SECONDS = 10.0
+
+
+def check_job(job: RecordJob) -> None:
+    """Raises UserError for a runner that cannot work, or an output that cannot be written."""
+    words = list(job.passthrough)
+    check_runner(words)
+    check_output(job.output, overwrite=job.overwrite)
+    check_reachable("--output", job.output, words, job.shared_filesystem)
+
+
+@contextlib.contextmanager
+def record_work(job: RecordJob) -> Iterator[WorkPlace]:
+    """Folders in which a job makes its record folder, which takes its name when the block ends.
+
+    Raises:
+        UserError: of disks and stores, and as `appearing_folder` does.
+    """
+    output = appearing_folder(job.output, contract.DATASET_INFO, overwrite=job.overwrite)
+    progress = worker_progress.progress_folder(is_local(list(job.passthrough)))
+    with disk_errors(), output as folder, progress as progress_folder:
+        work = files.join(folder, "_work")
+        for name in ("staged", "shards", "statistics", "rejects"):
+            files.make_folder(files.join(work, name))
+        yield WorkPlace(folder, work, progress_folder)
+        files.delete_tree(work)
 
 
 def run_job(pipeline: beam.Pipeline) -> None:

@@ -1,23 +1,20 @@
 """Manifest of raw media → folder of records."""
 
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator
 from typing import Any
-
-import apache_beam as beam
 
 from beam_pipelines import files
 from beam_pipelines.items import manifest
-from beam_pipelines.pipelines import transforms
-from beam_pipelines.pipelines.folder_description import finish
-from beam_pipelines.pipelines.job import run_watched_job
+from beam_pipelines.pipelines.folder_description import Described, finish
+from beam_pipelines.pipelines.job import check_job, record_work, run_watched_job
 from beam_pipelines.pipelines.job_config import JobConfig
-from beam_pipelines.pipelines.job_errors import disk_errors
-from beam_pipelines.pipelines.manifest_lines import ReadLineGroups, write_parts
-from beam_pipelines.pipelines.runner import check_reachable, check_runner, is_local, make_pipeline
-from beam_pipelines.pipelines.worker_progress import progress_folder
-from beam_pipelines.publishing.outputs import appearing_folder, check_output
-from beam_pipelines.record import contract, statistics
-
-_REJECT_PARTS = 16
+from beam_pipelines.pipelines.manifest_lines import LineText, ReadLineGroups, write_parts
+from beam_pipelines.pipelines.preprocess_item import ItemOutcome, ItemProcessor, PreprocessConfig
+from beam_pipelines.pipelines.runner import check_reachable, make_pipeline
+from beam_pipelines.pipelines.transforms import ShardCount, WriteRecords
 
 
 def run(config: JobConfig) -> dict[str, Any]:
@@ -28,67 +25,66 @@ def run(config: JobConfig) -> dict[str, Any]:
             when no item gives a record, or more are rejected than the job allows.
     """
     words = list(config.passthrough)
-    check_runner(words)
-    check_output(config.output, overwrite=config.overwrite)
-    check_reachable("--output", config.output, words, config.shared_filesystem)
+    check_job(config)
     summary = manifest.scan(config.manifest_path, measure_media=True)
     if summary.local_media:
         check_reachable("media", summary.local_media, words, config.shared_filesystem)
-    pipeline = make_pipeline(words, workers=config.workers, num_items=len(summary.offsets))
-    with (
-        disk_errors(),
-        appearing_folder(
-            config.output, contract.DATASET_INFO, overwrite=config.overwrite
-        ) as folder,
-        progress_folder(is_local(words)) as progress,
-    ):
-        work = files.join(folder, "_work")
-        for name in ("lines", "staged", "shards", "statistics", "rejects"):
-            files.make_folder(files.join(work, name))
-        lines = files.join(work, "lines")
+    num_items = len(summary.offsets)
+    pipeline = make_pipeline(words, workers=config.workers, num_items=num_items)
+    with record_work(config) as place:
+        lines = files.join(place.work, "lines")
+        files.make_folder(lines)
         write_parts(config.manifest_path, summary, lines, config.workers)
-        _build(pipeline, config, folder, work, progress)
-        run_watched_job(pipeline, len(summary.offsets), int(summary.media_bytes.sum()), progress)
-        info = finish(config, summary, folder, work)
-        files.delete_tree(work)
-    return info
-
-
-def _build(
-    pipeline: beam.Pipeline, config: JobConfig, folder: str, work: str, progress: str
-) -> None:
-    outputs = (
-        pipeline
-        | "Read" >> ReadLineGroups(files.join(work, "lines"))
-        | "Process"
-        >> beam.ParDo(
-            transforms.ProcessLines(config.preprocess, config.manifest_path, work, progress)
-        ).with_outputs(transforms.FACTS, transforms.REJECTS, main="staged")
-    )
-    _write_shards(outputs.staged, config, folder, work)
-    (
-        outputs[transforms.FACTS]
-        | "CombineFacts" >> beam.CombinePerKey(statistics.CombineFacts())
-        | "WriteStatistics" >> beam.ParDo(transforms.WriteStatistics(work))
-    )
-    (
-        outputs[transforms.REJECTS]
-        | "RejectParts"
-        >> beam.Map(lambda reject: (manifest.stable_hash(reject["id"]) % _REJECT_PARTS, reject))
-        | "GroupRejects" >> beam.GroupByKey()
-        | "WriteRejects" >> beam.ParDo(transforms.WriteRejects(work))
-    )
-
-
-def _write_shards(staged: beam.PCollection, config: JobConfig, folder: str, work: str) -> None:
-    per_split = staged | "CountPerSplit" >> beam.combiners.Count.PerKey()
-    (
-        staged
-        | "AssignShard"
-        >> beam.ParDo(
-            transforms.AssignShard(config.records_per_shard, config.shards_per_split),
-            beam.pvalue.AsDict(per_split),
+        open_processor = functools.partial(LineProcessor, config.preprocess, config.manifest_path)
+        shards = ShardCount(config.records_per_shard, config.shards_per_split)
+        (
+            pipeline
+            | "Read" >> ReadLineGroups(lines)
+            | "Write" >> WriteRecords(open_processor, place, shards)
         )
-        | "GroupShards" >> beam.GroupByKey()
-        | "WriteShards" >> beam.ParDo(transforms.WriteShard(folder, work))
+        run_watched_job(pipeline, num_items, int(summary.media_bytes.sum()), place.progress)
+        return finish(config, _described(config, summary), place)
+
+
+class LineProcessor:
+    """Groups of manifest lines to what becomes of their items, with one decoding child."""
+
+    def __init__(self, config: PreprocessConfig, manifest_path: str):
+        self._processor = ItemProcessor(config, manifest_path)
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> "LineProcessor":
+        self._open.enter_context(self._processor)
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self._open.close()
+
+    def outcomes(self, group: Iterable[LineText]) -> Iterator[tuple[ItemOutcome, int]]:
+        """What becomes of the item of each line, and the bytes of its media."""
+        for line in group:
+            item = manifest.parse_line(line.text)
+            yield self._processor.process(item, is_duplicate=line.is_duplicate), line.media_bytes
+
+
+def _described(config: JobConfig, summary: manifest.ManifestSummary) -> Described:
+    preprocess = config.preprocess
+    shards = ("records_per_shard", "shards_per_split")
+    return Described(
+        source=f"manifest {config.manifest_path}",
+        remedy="check that the media paths are relative to its folder",
+        num_items=len(summary.offsets),
+        about={
+            "labels": summary.labels,
+            "media": {
+                "frame_rate_hz": preprocess.frame_rate_hz if preprocess.want_video else None,
+                "short_side": preprocess.short_side if preprocess.want_video else None,
+                "region": preprocess.region if preprocess.want_video else None,
+                "sample_rate_hz": preprocess.sample_rate_hz if preprocess.want_audio else None,
+                "audio_encoding": preprocess.audio_encoding,
+            },
+            "config": dataclasses.asdict(preprocess)
+            | {name: getattr(config, name) for name in shards},
+            "manifest_sha256": summary.sha256,
+        },
     )

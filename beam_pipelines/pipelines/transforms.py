@@ -1,21 +1,16 @@
-"""The Beam skin of preprocessing: dead letters, counters, staging, and writers of small files."""
+"""The Beam skin of jobs that write records: dead letters, counters, staging, small files."""
 
+import dataclasses
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from beam_pipelines import files
 from beam_pipelines.items import manifest
-from beam_pipelines.pipelines.manifest_lines import LineText
-from beam_pipelines.pipelines.preprocess_item import (
-    OUTCOMES,
-    ItemOutcome,
-    ItemProcessor,
-    PreprocessConfig,
-)
+from beam_pipelines.pipelines.preprocess_item import OUTCOMES, ItemOutcome
 from beam_pipelines.pipelines.worker_progress import NAMESPACE, WorkerProgress
 from beam_pipelines.record import statistics
 from beam_pipelines.record.contract import shard_name
@@ -24,10 +19,37 @@ from beam_pipelines.record.statistics import Facts
 
 FACTS, REJECTS = "facts", "rejects"
 WHOLE_RUN = "_run"
+_REJECT_PARTS = 16
 
 
-class ProcessLines(beam.DoFn):
-    """Groups of manifest lines → staged records (main), facts and rejects.
+class GroupProcessor(Protocol):
+    """What a worker makes records with, while it is open as a context manager."""
+
+    def __enter__(self) -> "GroupProcessor": ...
+
+    def __exit__(self, *exc_info) -> None: ...
+
+    def outcomes(self, group: Any) -> Iterator[tuple[ItemOutcome, int]]:
+        """What becomes of each item of a group, and the bytes of its media, 0 where unknown."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkPlace:
+    """Folders of a running job that writes records.
+
+    Attributes:
+        output: becomes the record folder.
+        work: what workers leave for each other; inside `output` as long as the job runs.
+        progress: local folder for the workers' progress; empty for workers elsewhere.
+    """
+
+    output: str
+    work: str
+    progress: str
+
+
+class ProcessGroups(beam.DoFn):
+    """Groups of items → staged records (main), facts and rejects.
 
     Outputs:
         main: (split, StagedRecord as a tuple).
@@ -35,30 +57,24 @@ class ProcessLines(beam.DoFn):
         `rejects`: lines of `rejects.jsonl` as dicts.
     """
 
-    def __init__(
-        self, config: PreprocessConfig, manifest_path: str, work_folder: str, progress_folder: str
-    ):
-        self._config = config
-        self._manifest_path = manifest_path
-        self._work_folder = work_folder
-        self._progress_folder = progress_folder
+    def __init__(self, open_processor: Callable[[], GroupProcessor], place: WorkPlace):
+        self._open_processor = open_processor
+        self._place = place
         self._counters = {name: Metrics.counter(NAMESPACE, name) for name in OUTCOMES}
 
     def setup(self):
-        self._processor = ItemProcessor(self._config, self._manifest_path)
+        self._processor = self._open_processor()
         self._processor.__enter__()
-        self._progress = WorkerProgress(self._progress_folder)
+        self._progress = WorkerProgress(self._place.progress)
 
     def start_bundle(self):
-        self._staging = StagingFile(files.join(self._work_folder, "staged"))
+        self._staging = StagingFile(files.join(self._place.work, "staged"))
 
-    def process(self, lines: Iterable[LineText]) -> Iterator[Any]:
+    def process(self, group: Any) -> Iterator[Any]:
         try:
-            for line in lines:
-                item = manifest.parse_line(line.text)
-                outcome = self._processor.process(item, is_duplicate=line.is_duplicate)
+            for outcome, num_bytes in self._processor.outcomes(group):
                 yield from self._outputs(outcome)
-                self._progress.add(line.media_bytes)
+                self._progress.add(num_bytes)
         except BaseException:
             self._staging.discard()
             raise
@@ -89,25 +105,76 @@ class ProcessLines(beam.DoFn):
         self._processor.__exit__(None, None, None)
 
 
+class WriteRecords(beam.PTransform):
+    """Groups of items → shards, statistics and rejects in the folders of a job."""
+
+    def __init__(
+        self,
+        open_processor: Callable[[], GroupProcessor],
+        place: WorkPlace,
+        shards: "ShardCount",
+    ):
+        super().__init__()
+        self._open_processor = open_processor
+        self._place = place
+        self._shards = shards
+
+    def expand(self, groups):
+        outputs = groups | "Process" >> beam.ParDo(
+            ProcessGroups(self._open_processor, self._place)
+        ).with_outputs(FACTS, REJECTS, main="staged")
+        (
+            outputs[FACTS]
+            | "CombineFacts" >> beam.CombinePerKey(statistics.CombineFacts())
+            | "WriteStatistics" >> beam.ParDo(WriteStatistics(self._place.work))
+        )
+        (
+            outputs[REJECTS]
+            | "RejectParts"
+            >> beam.Map(lambda reject: (manifest.stable_hash(reject["id"]) % _REJECT_PARTS, reject))
+            | "GroupRejects" >> beam.GroupByKey()
+            | "WriteRejects" >> beam.ParDo(WriteRejects(self._place.work))
+        )
+        per_split = outputs.staged | "CountPerSplit" >> beam.combiners.Count.PerKey()
+        return (
+            outputs.staged
+            | "AssignShard" >> beam.ParDo(AssignShard(self._shards), beam.pvalue.AsDict(per_split))
+            | "GroupShards" >> beam.GroupByKey()
+            | "WriteShards" >> beam.ParDo(WriteShard(self._place.output, self._place.work))
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardCount:
+    """How many shards a split has.
+
+    Attributes:
+        records_per_shard: records a shard holds, about.
+        shards_per_split: the number of shards of every split, instead.
+        of_split: the number of shards by split, before either.
+    """
+
+    records_per_shard: int
+    shards_per_split: int | None = None
+    of_split: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, split: str, num_records: int) -> int:
+        """Shards of a split with so many records."""
+        needed = max(1, -(-num_records // self.records_per_shard))
+        return self.of_split.get(split) or self.shards_per_split or needed
+
+
 class AssignShard(beam.DoFn):
     """(split, staged record) → ((split, shard), staged record), the shard by a stable hash."""
 
-    def __init__(self, records_per_shard: int, shards_per_split: int | None):
-        self._records_per_shard = records_per_shard
-        self._shards_per_split = shards_per_split
+    def __init__(self, shards: ShardCount):
+        self._shards = shards
 
     def process(self, element, records_per_split: dict[str, int]):
         split, staged = element
-        total = num_shards(
-            records_per_split[split], self._records_per_shard, self._shards_per_split
-        )
+        total = self._shards(split, records_per_split[split])
         shard = shard_of(StagedRecord(*staged).key, total)
         yield (split, shard, total), staged
-
-
-def num_shards(num_records: int, records_per_shard: int, shards_per_split: int | None) -> int:
-    """Shards of a split: a fixed number, or as many as hold about `records_per_shard` each."""
-    return shards_per_split or max(1, -(-num_records // records_per_shard))
 
 
 class WriteShard(beam.DoFn):

@@ -11,6 +11,10 @@ hold for every clip of their item.
 
 Lists of frames, sound and per-frame object columns are absent where the clip has none; context
 lists are then present and empty.
+
+`features/...` are what a frozen encoder made of a clip, or another program stored of it: a grid of
+vectors at each step, whose order is row by row, in a row column by column. Their keys are absent,
+in the context too, from records that have none. One vector a step is a grid of 1 x 1.
 """
 
 import dataclasses
@@ -72,6 +76,15 @@ OBJECT_VISIBILITY = "object/visibility"
 OBJECT_DEPTH = "object/depth"
 OBJECT_DIRECTION = "object/direction"
 
+CLIP_FEATURES = "features/floats"
+FEATURE_POSITIONS = "features/positions"
+FEATURE_TIMESTAMPS = "features/timestamp"
+FEATURE_SHAPE = "features/shape"
+FEATURE_RATE = "features/rate_hz"
+FEATURE_ENCODER = "features/encoder"
+# Numbers that say where a vector of features lies.
+POSITION_COLUMNS = ("t", "x0", "x1", "y0", "y1")
+
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
@@ -98,6 +111,10 @@ def _context(dtype: str, axes: tuple[str, ...], unit: str, meaning: str) -> Feat
 
 def _per_frame(dtype: str, axes: tuple[str, ...], unit: str, meaning: str) -> Feature:
     return Feature("feature_lists", dtype, ("frames", *axes), unit, meaning)
+
+
+def _per_step(dtype: str, axes: tuple[str, ...], unit: str, meaning: str) -> Feature:
+    return Feature("feature_lists", dtype, ("steps", *axes), unit, meaning)
 
 
 _CAPTIONS, _OBJECTS, _PHRASES = ("captions",), ("objects",), ("phrases",)
@@ -172,6 +189,21 @@ FEATURES: dict[str, Feature] = {
     ),
     OBJECT_DIRECTION: _per_frame(
         "bytes", _OBJECTS, "", "direction of motion, `still` when none, empty when absent"
+    ),
+    CLIP_FEATURES: _per_step(
+        "float", ("rows_x_columns_x_dim",), "", "features of the regions of a step, row by row"
+    ),
+    FEATURE_POSITIONS: _per_step(
+        "float",
+        ("rows_x_columns_x_5",),
+        "steps, then shares of the picture",
+        "t, x0, x1, y0, y1 of each region; t counts the steps of the clip from 0",
+    ),
+    FEATURE_TIMESTAMPS: _per_step("int64", (), "us", "start of each step"),
+    FEATURE_SHAPE: _context("int64", ("three",), "", "rows, columns, dim of each step"),
+    FEATURE_RATE: _context("float", (), "Hz", "steps per second; 0 when unknown"),
+    FEATURE_ENCODER: _context(
+        "bytes", (), "utf-8", "what computed the features: a name, `@`, and a digest"
     ),
 }
 

@@ -16,6 +16,8 @@ from beam_pipelines.record.serialize import WireError, parse
 
 _MAX_WORDS = 200
 _MAX_WORD_BYTES = 200
+_MAX_LISTS = 200
+_MAX_LIST_LENGTH = 4
 _SNIFFED_VALUES = 4
 _KEPT_PICTURES = 16
 _SHOWN_KEYS = 16
@@ -87,6 +89,7 @@ class KeyFacts:
         lowest, highest: of numbers.
         num_constant: records with several numbers that are all the same.
         words: short texts and how often they come, as far as there are not too many.
+        lists: of whole numbers, short lists and how often they come, as far as likewise.
     """
 
     places: set[str] = dataclasses.field(default_factory=set)
@@ -100,6 +103,7 @@ class KeyFacts:
     highest: float = 0.0
     num_constant: int = 0
     words: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    lists: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
     @property
     def content(self) -> str:
@@ -118,7 +122,10 @@ class KeyFacts:
             self.dtypes["bytes"] += 1
             self._add_bytes(values)
         else:
-            self.dtypes["float" if isinstance(values, np.ndarray) else "int64"] += 1
+            is_whole = not isinstance(values, np.ndarray)
+            self.dtypes["int64" if is_whole else "float"] += 1
+            if is_whole and len(values) <= _MAX_LIST_LENGTH and len(self.lists) < _MAX_LISTS:
+                self.lists[tuple(values)] += 1
             lowest, highest = float(np.min(values)), float(np.max(values))
             is_first = not self.num_records
             self.num_constant += len(values) > 1 and lowest == highest
@@ -224,6 +231,7 @@ def survey(contents: Iterable[bytes]) -> Survey:
 
 
 _LAYOUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("`mmstack features`", (contract.FEATURE_SHAPE, contract.FEATURE_ENCODER)),
     ("`mmstack preprocess`", (contract.CLIP_KEY, contract.MEDIA_SHA256)),
     ("YouTube-8M", ("id", "labels", "rgb")),
     ("YouTube-8M", ("id", "labels", "mean_rgb")),

@@ -32,6 +32,8 @@ class Recipe:
         audio_encoding: `floats` or `pcm16`.
         without_video, without_audio, without_captions: every n-th record lacks it; 0 for none.
         num_labels: classes, taken in turn by the records.
+        features: rows, columns and dim of features; none where empty.
+        feature_steps: steps that records have features of, in turn.
         key_names: our key -> the key written, for foreign records.
         with_info: whether to write dataset_info.json and the index files.
     """
@@ -49,6 +51,8 @@ class Recipe:
     without_audio: int = 0
     without_captions: int = 0
     num_labels: int = 10
+    features: tuple[int, ...] = ()
+    feature_steps: tuple[int, ...] = (3,)
     key_names: dict[str, str] = dataclasses.field(default_factory=dict)
     with_info: bool = True
 
@@ -112,6 +116,21 @@ def waveform(label: int, recipe: Recipe) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * (200 + 60 * label) * time_seconds)).astype(np.float32)
 
 
+def feature_values(number: int, recipe: Recipe) -> np.ndarray:
+    """float32[steps, rows, columns, dim] of a clip; each value tells record and place."""
+    steps = recipe.feature_steps[number % len(recipe.feature_steps)]
+    places = np.arange(steps * np.prod(recipe.features), dtype=np.float32)
+    return 1000 * number + places.reshape(steps, *recipe.features)
+
+
+def feature_positions(steps: int, recipe: Recipe) -> np.ndarray:
+    """float32[steps, rows, columns, 5]: t, x0, x1, y0, y1."""
+    rows, columns, _ = recipe.features
+    t, y, x = np.meshgrid(np.arange(steps), np.arange(rows), np.arange(columns), indexing="ij")
+    edges = [t, x / columns, (x + 1) / columns, y / rows, (y + 1) / rows]
+    return np.stack(edges, axis=-1).astype(np.float32)
+
+
 def serialize(number: int, split: str, recipe: Recipe) -> bytes:
     """One record: a tf.train.SequenceExample with every key the pipelines write for such a clip."""
     example = tf.train.SequenceExample()
@@ -140,6 +159,8 @@ def serialize(number: int, split: str, recipe: Recipe) -> bytes:
         lists[key(contract.WAVEFORM_PCM16)].feature.add().bytes_list.value[:] = [pcm]
     elif has_audio:
         lists[key(contract.WAVEFORM_FLOATS)].feature.add().float_list.value[:] = samples
+    if recipe.features:
+        _add_features(context, lists, key, feature_values(number, recipe), recipe)
     return example.SerializeToString(deterministic=True)
 
 
@@ -177,6 +198,15 @@ def _add_context(context, key, number, split, label, texts, recipe) -> None:
         _bytes(context[key(name)], column)
     _ints(context[key(contract.CAPTION_START)], [0] * len(texts))
     _ints(context[key(contract.CAPTION_END)], [duration_us] * len(texts))
+
+
+def _add_features(context, lists, key, values: np.ndarray, recipe: Recipe) -> None:
+    _ints(context[key(contract.FEATURE_SHAPE)], recipe.features)
+    context[key(contract.FEATURE_RATE)].float_list.value[:] = [1.0]
+    _bytes(context[key(contract.FEATURE_ENCODER)], ["made_up@0"])
+    for step, places in zip(values, feature_positions(len(values), recipe), strict=True):
+        lists[key(contract.CLIP_FEATURES)].feature.add().float_list.value[:] = step.ravel()
+        lists[key(contract.FEATURE_POSITIONS)].feature.add().float_list.value[:] = places.ravel()
 
 
 def _write_split(folder: str, split: str, recipe: Recipe) -> dict:

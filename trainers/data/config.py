@@ -10,6 +10,7 @@ from trainers.data.parts.part_config import InputPartConfig
 
 if TYPE_CHECKING:
     from trainers.data.parts.audio.config import AudioInputConfig
+    from trainers.data.parts.features.config import FeaturesInputConfig
     from trainers.data.parts.labels.config import LabelsInputConfig
     from trainers.data.parts.prompted.config import PromptedInputConfig
     from trainers.data.parts.text.config import TextInputConfig
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
         audio: AudioInputConfig | None = None
         text: TextInputConfig | None = None
         prompted: PromptedInputConfig | None = None
+        features: FeaturesInputConfig | None = None
         labels: LabelsInputConfig | None = None
 
 else:

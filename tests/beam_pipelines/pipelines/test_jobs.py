@@ -134,7 +134,7 @@ def test_a_job_may_lose_a_limited_share(store, capsys, share, code):
 
 def test_the_limit_is_a_fifth_by_default_and_holds_for_clips_too(tmp_path):
     write_lines(tmp_path / "rejects.jsonl", [])
-    config = JobConfig("m.jsonl", "d")
+    config = JobConfig(manifest_path="m.jsonl", output="d")
     assert config.max_rejected_share == 0.2
     kept = {"items_with_records": 80, "records": 80}
     allowed = kept | {"rejected_items": 20, "rejected_clips": 20}
