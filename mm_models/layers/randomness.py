@@ -74,8 +74,8 @@ def required(seed: tf.Tensor | None, layer_name: str) -> tf.Tensor:
 def _keys(seed: tf.Tensor, domain: int) -> tuple[tf.Tensor, tf.Tensor]:
     first, second = tf.unstack(tf.bitcast(seed, tf.uint32))
     # Mixed before use, so that nearby seeds do not give the same numbers at nearby places.
-    first = _mixed(first + tf.constant(domain, tf.uint32))
-    return first, _mixed(tf.bitwise.bitwise_xor(second, first))
+    first = mixed(first + tf.constant(domain, tf.uint32))
+    return first, mixed(tf.bitwise.bitwise_xor(second, first))
 
 
 def _places(shape, first: tf.Tensor) -> tf.Tensor:
@@ -93,12 +93,14 @@ def _places(shape, first: tf.Tensor) -> tf.Tensor:
 
 
 def _hashed(places: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    return _mixed(tf.bitwise.bitwise_xor(_mixed(places), second))
+    return mixed(tf.bitwise.bitwise_xor(mixed(places), second))
 
 
-def _mixed(words: tf.Tensor) -> tf.Tensor:
-    # One to one, and each bit flips every other one about half of the time. Constants: lowbias32,
-    # found by the search of C. Wellons's hash-prospector.
+def mixed(words: tf.Tensor) -> tf.Tensor:
+    """A bijection of uint32[...] in which each bit of the result depends on all bits.
+
+    Source: lowbias32, found by the search of C. Wellons's hash-prospector.
+    """
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         words = _folded(words, shift) * tf.constant(factor, tf.uint32)
     return _folded(words, 16)

@@ -2,18 +2,9 @@
 
 import tensorflow as tf
 
-_MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
-_SHIFTS = (16, 15, 16)
+from mm_models.layers.randomness import mixed
+
 _COLUMN = 0x9E3779B9
-
-
-def _mix(values: tf.Tensor) -> tf.Tensor:
-    """A bijection of uint32 whose output bits each depend on all input bits."""
-    for shift, multiplier in zip(_SHIFTS, (*_MULTIPLIERS, None), strict=True):
-        values = tf.bitwise.bitwise_xor(values, tf.bitwise.right_shift(values, shift))
-        if multiplier is not None:
-            values *= tf.constant(multiplier, tf.uint32)
-    return values
 
 
 def row_bits(seeds: tf.Tensor, count: int) -> tf.Tensor:
@@ -27,9 +18,9 @@ def row_bits(seeds: tf.Tensor, count: int) -> tf.Tensor:
         count: numbers per row.
     """
     first, second = tf.unstack(tf.bitcast(seeds, tf.uint32), axis=1)
-    row = _mix(tf.bitwise.bitwise_xor(first, _mix(second + tf.constant(_COLUMN, tf.uint32))))
+    row = mixed(tf.bitwise.bitwise_xor(first, mixed(second + tf.constant(_COLUMN, tf.uint32))))
     columns = tf.cast(tf.range(count), tf.uint32) * tf.constant(_COLUMN, tf.uint32)
-    return _mix(_mix(row[:, tf.newaxis] + columns))
+    return mixed(mixed(row[:, tf.newaxis] + columns))
 
 
 def row_uniform(seeds: tf.Tensor, count: int) -> tf.Tensor:
