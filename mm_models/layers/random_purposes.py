@@ -45,6 +45,7 @@ class Purpose(enum.StrEnum):
     CODE_CANDIDATES = "code_candidates"
     # Choices in training.
     DROP_TOKEN = "drop_token"
+    TOKEN_CORRUPTION = "token_corruption"
     MIXUP = "mixup"
     CLASS_OF_CAPTION = "prompt/label"
     SENTENCE_OF_CLASS = "prompt/sentence"
