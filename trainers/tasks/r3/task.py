@@ -91,9 +91,12 @@ class R3Task(Task):
 
     def build_model(self) -> R3Model:
         """The model with every weight created."""
-        num_rows, field = self.config.model.language.vocabulary_size, "task.model.language"
+        num_rows, field = self.config.model.language.vocabulary_size, "vocabulary_size"
+        if self.config.corruption.share:
+            # Behind the words: the mask is none of them.
+            num_rows, field = self.config.corruption.mask_id, "vocabulary_size less the mask's row"
         for name, stream in self.streams.items():
-            check_vocabulary(name, stream.input.prompted, num_rows, f"{field}.vocabulary_size")
+            check_vocabulary(name, stream.input.prompted, num_rows, f"task.model.language.{field}")
         return R3Model(self.config.model)
 
     def encode(
