@@ -346,3 +346,10 @@ def resolve(config: VattConfig) -> VattConfig:
 def as_resolved(config: VattConfig | dict[str, Any]) -> VattConfig:
     """`resolve` of a config or of its `dataclasses.asdict`."""
     return resolve(config_tools.as_config(config, VattConfig))
+
+
+def stack_depths(config: VattConfig) -> dict[str, int]:
+    """Depth of every stack that a model has, by the field of its config that sets it."""
+    config = resolve(config)
+    stacks = ["shared"] if config.variant == "agnostic" else config.modalities
+    return {f"{name}.num_layers": getattr(config, name).num_layers for name in stacks}

@@ -48,6 +48,10 @@ class VitClassificationTask(ClassificationTask):
         """The classifier with every weight created."""
         return ImageClassifier(self.config.model)
 
+    def stack_depths(self) -> dict[str, int]:
+        """Of the vision transformer."""
+        return {"depth": self.config.model.depth}
+
     def tokens_per_example(self, stream: str) -> int:
         video = self.streams[stream].input.video
         rows, columns = vit_config.grid_of(self.config.model, video.height, video.width)

@@ -156,6 +156,11 @@ class ImpTask(Task):
         metrics |= imp_routing.routing_metrics(outputs.routings)
         return StepTerms(Term(total, batch_size), metrics)
 
+    def stack_depths(self) -> dict[str, int]:
+        """Of the encoder; with experts its layers are not alike."""
+        model = imp_config.resolve(self.config.model)
+        return {} if model.num_experts else {"num_layers": model.num_layers}
+
     def tokens_per_example(self, stream: str) -> int:
         objective = self.objective(stream)
         shapes = imp_objectives.example_shapes(objective, self.streams[stream].input)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from mm_models.checks import check_choice, check_rate
+from mm_models.vatt import config as vatt_config
 from mm_models.vatt import token_counts
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import VattConfig
@@ -64,6 +65,11 @@ class VattClassificationTask(ClassificationTask):
             self.config.num_classes,
             self.config.head_dropout_rate,
         )
+
+    def stack_depths(self) -> dict[str, int]:
+        """Of the tower, or of the encoder of all."""
+        one = dataclasses.replace(self.config.model, modalities=[self.modality])
+        return vatt_config.stack_depths(one)
 
     def tokens_per_example(self, stream: str) -> int:
         return token_counts.num_tokens(self.config.model, self.modality, training=True)

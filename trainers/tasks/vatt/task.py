@@ -210,6 +210,10 @@ class VattTask(Task):
             parts=vatt_harmonization.parts(model, list(inputs.datasets)),
         )
 
+    def stack_depths(self) -> dict[str, int]:
+        """Of the towers, or of their one encoder."""
+        return vatt_config.stack_depths(self.config.model)
+
     def tokens_per_example(self, stream: str) -> int:
         inputs = self.streams[stream].input
         candidates = inputs.text.num_candidates if inputs.text is not None else 1
