@@ -19,6 +19,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "corpus": ("beam_pipelines.commands.corpus", "generate a sample corpus"),
     "manifest": ("beam_pipelines.commands.manifest", "make or check a manifest"),
     "preprocess": ("beam_pipelines.commands.preprocess", "raw media to records"),
+    "features": (
+        "beam_pipelines.commands.features",
+        "records to features of a frozen encoder",
+    ),
     "vocabulary": ("beam_pipelines.commands.vocabulary", "build a vocabulary from captions"),
     "inspect": ("beam_pipelines.commands.inspect", "show what is inside records"),
     "train": ("trainers.commands.train", "train an experiment"),

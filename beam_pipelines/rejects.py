@@ -30,6 +30,7 @@ class RejectCode(enum.StrEnum):
     DECODER_CRASHED = "decoder_crashed"
     BAD_METADATA = "bad_metadata"
     BAD_CAPTIONS = "bad_captions"
+    BAD_FEATURES = "bad_features"
     DUPLICATE_ID = "duplicate_id"
 
 

@@ -154,7 +154,7 @@ class ShardCount:
         of_split: the number of shards by split, before either.
     """
 
-    records_per_shard: int
+    records_per_shard: int = 1024
     shards_per_split: int | None = None
     of_split: Mapping[str, int] = dataclasses.field(default_factory=dict)
 

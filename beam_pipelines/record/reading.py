@@ -100,7 +100,7 @@ def read_shard(path: str) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def _damage(shard: str) -> Iterator[None]:
+def damage(shard: str) -> Iterator[None]:
     """Raises as a UserError what reading a damaged shard raises."""
     try:
         yield
@@ -112,10 +112,10 @@ def _damage(shard: str) -> Iterator[None]:
 
 
 def _parsed_records(shard: str) -> Iterator[tuple[dict, dict]]:
-    with _damage(shard):
+    with damage(shard):
         offsets = read_index(shard)
     for start, end in itertools.pairwise(offsets):
-        with _damage(shard):
+        with damage(shard):
             record = parse(read_at(shard, start, end))
         yield record
 

@@ -37,6 +37,12 @@ MISTAKES = {
         "--manifest=missing.jsonl",
         "--output=records",
     ),
+    "no records to compute features of": (
+        "features",
+        "--records=missing",
+        "--encoder=missing",
+        "--output=features",
+    ),
     "no config": ("train", "--config_file=missing.yaml", "--model_dir=run"),
     "no run": ("eval", "--model_dir=missing"),
     "no run to export": ("export", "--model_dir=missing", "--output=exported"),

@@ -1,0 +1,39 @@
+"""What a job that computes features is asked to do."""
+
+import dataclasses
+
+from beam_pipelines.pipelines.job_config import RecordJob
+
+
+@dataclasses.dataclass(frozen=True)
+class GridConfig:
+    """What decides the features.
+
+    Attributes:
+        rate_hz: steps per second.
+        rows, columns: regions of a step, to which larger maps are pooled.
+        batch_size: steps that go through the encoder at once, where it takes any number.
+        keep_frames, keep_sound: whether records keep what the features were made of, and sound.
+    """
+
+    rate_hz: float = 1.0
+    rows: int = 3
+    columns: int = 3
+    batch_size: int = 16
+    keep_frames: bool = False
+    keep_sound: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeaturesJob(RecordJob):
+    """A job that computes features of the clips of a record folder.
+
+    Attributes:
+        records: record folder to read; may be a URL.
+        encoder: SavedModel, or a folder of its numbered versions; may be a URL.
+        grid: what decides the features.
+    """
+
+    records: str
+    encoder: str
+    grid: GridConfig = GridConfig()

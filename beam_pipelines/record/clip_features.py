@@ -1,0 +1,63 @@
+"""Features of one clip → the values of its record."""
+
+import dataclasses
+
+import numpy as np
+
+from beam_pipelines.record import contract
+from beam_pipelines.record.serialize import ContextValues, SequenceValues
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipFeatures:
+    """What was computed of a clip, step by step.
+
+    Attributes:
+        values: float32[steps, rows, columns, dim].
+        starts_us: start of each step, on the clock of the media.
+        rate_hz: steps per second; 0 when unknown.
+        encoder: what computed them.
+        positions: float32[steps, rows, columns, 5], where they are not those of a regular grid.
+    """
+
+    values: np.ndarray
+    starts_us: list[int]
+    rate_hz: float
+    encoder: str
+    positions: np.ndarray | None = None
+
+
+def feature_values(clip: ClipFeatures) -> tuple[ContextValues, SequenceValues]:
+    """(context, feature lists) that a clip's record has of its features."""
+    num_steps, rows, columns, dim = clip.values.shape
+    positions = clip.positions
+    if positions is None:
+        positions = grid_positions(num_steps, rows, columns)
+    context: ContextValues = {
+        contract.FEATURE_SHAPE: [rows, columns, dim],
+        contract.FEATURE_RATE: [clip.rate_hz],
+        contract.FEATURE_ENCODER: [clip.encoder.encode()],
+    }
+    return context, {
+        contract.CLIP_FEATURES: list(clip.values.reshape(num_steps, -1)),
+        contract.FEATURE_POSITIONS: list(positions.reshape(num_steps, -1)),
+        contract.FEATURE_TIMESTAMPS: [[start] for start in clip.starts_us],
+    }
+
+
+def grid_positions(num_steps: int, rows: int, columns: int) -> np.ndarray:
+    """Where the regions of a regular grid lie.
+
+    Args:
+        num_steps: steps of the clip.
+        rows, columns: of a step.
+
+    Returns:
+        float32[num_steps, rows, columns, 5]: t, x0, x1, y0, y1; t counts the steps from 0, and the
+        others are shares of the width and height.
+
+    Source: R3 Transformer and its code (position columns of the stored features).
+    """
+    t, y, x = np.indices((num_steps, rows, columns), dtype=np.float64)
+    edges = (t, x / columns, (x + 1) / columns, y / rows, (y + 1) / rows)
+    return np.stack(edges, axis=-1).astype(np.float32)
