@@ -32,6 +32,7 @@ class Recipe:
         audio_encoding: `floats` or `pcm16`.
         without_video, without_audio, without_captions: every n-th record lacks it; 0 for none.
         num_labels: classes, taken in turn by the records.
+        clips_per_group: records that make a group, the last one first; 0 for no groups.
         key_names: our key -> the key written, for foreign records.
         with_info: whether to write dataset_info.json and the index files.
     """
@@ -49,6 +50,7 @@ class Recipe:
     without_audio: int = 0
     without_captions: int = 0
     num_labels: int = 10
+    clips_per_group: int = 0
     key_names: dict[str, str] = dataclasses.field(default_factory=dict)
     with_info: bool = True
 
@@ -162,6 +164,10 @@ def _add_context(context, key, number, split, label, texts, recipe) -> None:
     _bytes(context[key(contract.MEDIA_SHA256)], [hashlib.sha256(str(number).encode()).hexdigest()])
     _ints(context[key(contract.CLIP_START)], [0])
     _ints(context[key(contract.CLIP_END)], [duration_us])
+    if recipe.clips_per_group:
+        group, place = divmod(number, recipe.clips_per_group)
+        _bytes(context[key(contract.CLIP_GROUP)], [f"film {group}"])
+        _ints(context[key(contract.CLIP_GROUP_INDEX)], [recipe.clips_per_group - 1 - place])
     _ints(context[key(contract.LABEL_INDEX)], [label])
     _bytes(context[key(contract.LABEL_TEXT)], [WORDS[label % 10]])
     _ints(context[key(contract.HEIGHT)], [recipe.height])
