@@ -2,6 +2,7 @@
 
 import argparse
 
+from beam_pipelines.commands import manifest_segments
 from mm_models.errors import UserError
 
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="train=0.8,val=0.1,test=0.1",
         help="shares of the sentences; no sentence is in two splits",
     )
+    segments = manifest_segments.add_arguments(sources)
     for source in (coco, nlvr):
         source.add_argument("--images", required=True, help="folder of the pictures, local or URL")
     for source in (folder, table, coco):
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         source.add_argument(
             "--encoding", default="", help="of text files that are not UTF-8; default: detected"
         )
-    for source in (folder, table, coco, nlvr):
+    for source in (folder, table, coco, nlvr, segments):
         source.add_argument("--output", required=True, help="manifest to write, local or URL")
         source.add_argument("--overwrite", action="store_true", help="replace an existing output")
     check = sources.add_parser("check", help="check a manifest")
@@ -259,7 +261,13 @@ def _nlvr_items(args: argparse.Namespace, account):
     return args.images, read_nlvr(args.examples, args.images, shares, account)
 
 
-_SOURCES = {"folder": _folder_items, "csv": _table_items, "coco": _coco_items, "nlvr": _nlvr_items}
+_SOURCES = {
+    "folder": _folder_items,
+    "csv": _table_items,
+    "coco": _coco_items,
+    "nlvr": _nlvr_items,
+    "segments": manifest_segments.segment_items,
+}
 
 
 def _pairs(flag: str, pieces: list[str]) -> dict[str, str]:

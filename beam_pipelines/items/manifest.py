@@ -5,7 +5,9 @@ URL. `start_seconds` and `end_seconds` make the item a segment of its file:
 
     {"id": "a", "media": "a.mp4", "split": "train", "captions": [{"text": "a dog barks"}]}
 
-`schema.py` lists every field. The manifest may be remote. Reading keeps one line in memory.
+`group` and `group_index` say which whole the item is a part of and its place there, as of a segment
+in its video. `schema.py` lists every field. The manifest may be remote. Reading keeps one line in
+memory.
 """
 
 import dataclasses
@@ -218,7 +220,10 @@ def stable_hash(text: str, salt: str = "") -> int:
 
 
 def split_of(item: dict[str, Any], shares: dict[str, float]) -> str:
-    """Split of an item: the one it names, or else one drawn by a stable hash of its id.
+    """Split of an item: the one it names, or else one drawn by a stable hash.
+
+    The hash is that of its group where it has one, so that no group is on two sides, else of its
+    id.
 
     Args:
         item: manifest item.
@@ -226,7 +231,7 @@ def split_of(item: dict[str, Any], shares: dict[str, float]) -> str:
     """
     if "split" in item:
         return item["split"]
-    position = stable_hash(item["id"], "split") / 2**64
+    position = stable_hash(item.get("group", item["id"]), "split") / 2**64
     reached = 0.0
     for split, share in shares.items():
         reached += share

@@ -201,7 +201,8 @@ CONTENT = {
     "questions": list_of(_QUESTION),
     "metadata": _anything,
 }
-_ITEM = record({"id": name}, {"media": media_path, **_INTERVAL, **CONTENT})
+_PLACE = {"group": name, "group_index": count}
+_ITEM = record({"id": name}, {"media": media_path, **_INTERVAL, **_PLACE, **CONTENT})
 _CONTENT = record({}, CONTENT)
 
 
@@ -220,6 +221,9 @@ def check_item(item: Any, *, require_media: bool = True) -> None:
         raise SchemaError("field media: missing")
     if "start_seconds" in item and item["end_seconds"] <= max(item["start_seconds"], 0.0):
         raise SchemaError(f"field end_seconds: {item['end_seconds']} leaves nothing of the media")
+    for key, partner in (("group", "group_index"), ("group_index", "group")):
+        if key in item and partner not in item:
+            raise SchemaError(f"field {partner}: missing, its partner {key} is given")
     _check_objects(item)
 
 

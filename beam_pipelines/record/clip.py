@@ -71,6 +71,7 @@ def record_values(
         contract.MEDIA_FILENAME: [clip.item["media"].encode()],
         contract.MEDIA_SHA256: [clip.media_sha256.encode()],
         contract.SOURCE_PROPERTIES: [name.encode() for name in clip.source_properties],
+        **_place(clip.item),
         **_labels(clip.item.get("labels", [])),
         **_captions(kept_captions(clip, nearest_captions)),
         **_utterances(clip),
@@ -85,6 +86,15 @@ def record_values(
 
 def _microseconds(seconds: float) -> int:
     return round(seconds * 1e6)
+
+
+def _place(item: dict[str, Any]) -> ContextValues:
+    if "group" not in item:
+        return {}
+    return {
+        contract.CLIP_GROUP: [item["group"].encode()],
+        contract.CLIP_GROUP_INDEX: [item["group_index"]],
+    }
 
 
 def _strings(entries: list[dict[str, Any]], key: str) -> list[bytes]:

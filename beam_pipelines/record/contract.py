@@ -9,8 +9,8 @@ objects outside the clip are left out, what straddles an end is cut there; capti
 nearness and keep their own times, cut to the segment where an item is one. Labels and questions
 hold for every clip of their item.
 
-Lists of frames, sound and per-frame object columns are absent where the clip has none; context
-lists are then present and empty.
+Lists of frames, sound and per-frame object columns are absent where the clip has none, as is the
+group of an item that names none; other context lists are then present and empty.
 
 `features/...` are what a frozen encoder made of a clip, or another program stored of it: a grid of
 vectors at each step, whose order is row by row, in a row column by column. Their keys are absent,
@@ -27,6 +27,8 @@ WAVEFORM_PCM16 = "WAVEFORM/encoded"
 CLIP_KEY = "clip/key"
 CLIP_START = "clip/start/timestamp"
 CLIP_END = "clip/end/timestamp"
+CLIP_GROUP = "clip/group"
+CLIP_GROUP_INDEX = "clip/group_index"
 LABEL_INDEX = "clip/label/index"
 LABEL_TEXT = "clip/label/text"
 
@@ -133,6 +135,10 @@ FEATURES: dict[str, Feature] = {
     CLIP_KEY: _context("bytes", (), "", "unique key: item id, '#', clip number"),
     CLIP_START: _context("int64", (), "us", "start of the clip in the media file"),
     CLIP_END: _context("int64", (), "us", "end of the clip in the media file"),
+    CLIP_GROUP: _context(
+        "bytes", (), "", "the whole that the item is a part of, such as a video in segments"
+    ),
+    CLIP_GROUP_INDEX: _context("int64", (), "", "place of the item in its group, from 0"),
     LABEL_INDEX: _context("int64", ("labels",), "", "class ids; several for multi-label data"),
     LABEL_TEXT: _context("bytes", ("labels",), "utf-8", "class names"),
     CAPTION: _context("bytes", _CAPTIONS, "utf-8", "captions, nearest in time first"),

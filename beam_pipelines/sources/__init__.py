@@ -10,6 +10,8 @@ checks the items, counts the rejects and writes the manifest.
 - `csv_table`: a table of files or segments; columns are found by name or chosen by flags.
 - `coco`: COCO caption annotations and a folder of pictures.
 - `nlvr`: NLVR examples, pictures with sentences that are true or false of them.
+- `segments`: videos with a caption for each segment: YouCookII, ActivityNet Captions, MSR-VTT, and
+  tables with columns of lists.
 - `captions`: parsers of caption files, used by the adapters; `captions_by_id`: files of many media.
 - `digits`: the spoken-digits sample corpus, which also makes its media.
 """

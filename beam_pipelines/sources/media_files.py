@@ -23,6 +23,8 @@ MEDIA_EXTENSIONS = frozenset(
 )
 # Downloaders put these before an id.
 _ID_PREFIXES = ("", "Y", "v_", "video")
+# Data sets put these before an id, and downloaders leave them out.
+_SET_PREFIXES = ("v_",)
 
 
 def extension(name: str) -> str:
@@ -77,11 +79,12 @@ class MediaById:
                 them behind the id.
         """
         stems = self._stems()
-        for prefix in _ID_PREFIXES:
+        bare = [name[len(prefix) :] for prefix in _SET_PREFIXES if name.startswith(prefix)]
+        for stem in [f"{prefix}{name}" for prefix in _ID_PREFIXES] + bare:
             for cut in _span_suffixes(span):
-                if (found := stems.get(f"{prefix}{name}{cut}")) is not None:
+                if (found := stems.get(f"{stem}{cut}")) is not None:
                     return found, True
-            if (found := stems.get(f"{prefix}{name}")) is not None:
+            if (found := stems.get(stem)) is not None:
                 return found, False
         return None
 

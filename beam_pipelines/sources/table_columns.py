@@ -30,7 +30,7 @@ _SPLIT = ("split", "subset", "partition")
 _LANGUAGE = ("language", "lang")
 _SEVERAL_LABELS = ("labels", "positive_labels")
 # What published tables write for our names; a cell that is neither is a reject.
-_SPLIT_CELLS = {name: name for name in SPLITS} | {
+SPLIT_CELLS = {name: name for name in SPLITS} | {
     **dict.fromkeys(("training", "train_set"), "train"),
     **dict.fromkeys(("validate", "validation", "valid"), "val"),
     **dict.fromkeys(("testing", "eval", "evaluation"), "test"),
@@ -180,7 +180,7 @@ def _split_columns(mapping: ColumnMapping, table: Table, taken: set[str]) -> dic
         return {"split": mapping.split, "split_names": mapping.split_names}
     column = _find(table, _SPLIT, taken)
     cells = {row[column].strip() for _, row in table.rows} if column else set()
-    names = {cell: _SPLIT_CELLS[cell.lower()] for cell in cells if cell.lower() in _SPLIT_CELLS}
+    names = {cell: SPLIT_CELLS[cell.lower()] for cell in cells if cell.lower() in SPLIT_CELLS}
     if not cells or len(names) < len(cells):
         return {"split": "", "split_names": {}}
     return {"split": column, "split_names": names}

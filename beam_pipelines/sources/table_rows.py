@@ -37,7 +37,9 @@ class Table:
     beside: tuple[str, ...] = ()
 
 
-def read_table(path: str, *, delimiter: str = "", encoding: str = "") -> Table:
+def read_table(
+    path: str, *, delimiter: str = "", encoding: str = "", lists_as_rows: bool = True
+) -> Table:
     """Reads a table.
 
     A header may stand in a comment (`# YTID, start_seconds, ...`). JSON is an object by video id, a
@@ -47,6 +49,8 @@ def read_table(path: str, *, delimiter: str = "", encoding: str = "") -> Table:
         path: local or URL.
         delimiter: character between cells; empty: what the header suggests.
         encoding: of a file that is not UTF-8; empty: detected.
+        lists_as_rows: whether an object's lists of segments become rows; else they are cells, which
+            hold their JSON.
 
     Raises:
         UserError: when it cannot be read as a table.
@@ -57,7 +61,7 @@ def read_table(path: str, *, delimiter: str = "", encoding: str = "") -> Table:
         text, found = decode_text(files.read_bytes(path), encoding)
         if path.lower().endswith((".json", ".jsonl", ".ndjson")):
             value, beside = _unwrapped(_json_value(text))
-            columns, rows = _json_rows(value)
+            columns, rows = _json_rows(value, lists_as_rows)
         else:
             columns, rows = _csv_rows(text, delimiter)
     except (OSError, ValueError, csv.Error, RecursionError) as error:
@@ -120,8 +124,10 @@ def _unwrapped(value: Any) -> tuple[Any, tuple[str, ...]]:
     return value[name], tuple(other for other in value if other != name)
 
 
-def _json_rows(value: Any) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    objects = _objects(value)
+def _json_rows(
+    value: Any, lists_as_rows: bool
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    objects = _objects(value, lists_as_rows)
     columns = list(dict.fromkeys(name for each in objects for name in each))
     rows = [
         (number, {name: _cell(each.get(name)) for name in columns})
@@ -140,7 +146,7 @@ def _json_value(text: str) -> Any:
         return [parse_line(line.encode()) for line in lines]
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
+def _objects(value: Any, lists_as_rows: bool) -> list[dict[str, Any]]:
     """One object a row."""
     if isinstance(value, list):
         entries = [("", each) for each in value]
@@ -153,7 +159,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
         if not isinstance(entry, dict):
             raise ValueError(f"{str(entry)[:40]!r} is no object with the cells of a row")
         about = {_ID: name} if name else {}
-        rows += [about | row for row in _rows_of_entry(dict(entry))]
+        rows += [about | row for row in (_rows_of_entry(dict(entry)) if lists_as_rows else [entry])]
     return rows
 
 

@@ -44,17 +44,9 @@ def bleu(
 
     Source: Papineni et al., "BLEU", with the choices of the COCO caption toolkit.
     """
-    sentences, example = flatten(candidates, references)
     count = len(candidates)
-    lengths = np.array([len(words) for words in sentences], np.float64)
-    matches = [_matches(counts, example, count) for counts in ngram_counts(sentences, max_order)]
-    statistics = _Statistics(
-        matches=np.array(matches).reshape(max_order, count).T,
-        guesses=np.maximum(lengths[:count, None] - np.arange(max_order), 0.0),
-        lengths=lengths[:count, None],
-        nearest=_nearest_lengths(lengths, example, count)[:, None],
-    )
-    total = statistics.total()
+    statistics = _statistics(candidates, references, max_order)
+    total = statistics.by_group(np.zeros(count, np.int64), 1)
     without = (total - statistics).scores()
     spread = ((without - without.mean(axis=0)) ** 2).sum(axis=0) if count else np.zeros(max_order)
     return Bleu(
@@ -62,6 +54,24 @@ def bleu(
         per_example=statistics.scores(),
         standard_errors=np.sqrt(spread * max(count - 1, 0) / max(count, 1)),
     )
+
+
+def bleu_by_group(
+    candidates: Sequence[Words],
+    references: Sequence[Sequence[Words]],
+    groups: np.ndarray,
+    *,
+    max_order: int = 4,
+) -> np.ndarray:
+    """float64[groups, orders]: BLEU of all captions of each group together.
+
+    Args:
+        candidates, references: as in `bleu`.
+        groups: int64[examples], from 0.
+        max_order: longest n-grams.
+    """
+    statistics = _statistics(candidates, references, max_order)
+    return statistics.by_group(groups, int(groups.max(initial=-1)) + 1).scores()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +83,15 @@ class _Statistics:
     lengths: np.ndarray
     nearest: np.ndarray
 
-    def total(self) -> "_Statistics":
-        return _Statistics(*(part.sum(axis=0, keepdims=True) for part in self._parts()))
+    def by_group(self, groups: np.ndarray, num_groups: int) -> "_Statistics":
+        """The sums of each group of rows, `groups: int64[rows]`."""
+
+        def added_up(part: np.ndarray) -> np.ndarray:
+            sums = np.zeros((num_groups, part.shape[1]))
+            np.add.at(sums, groups, part)
+            return sums
+
+        return _Statistics(*map(added_up, self._parts()))
 
     def __sub__(self, other: "_Statistics") -> "_Statistics":
         return _Statistics(*(a - b for a, b in zip(self._parts(), other._parts(), strict=True)))
@@ -89,6 +106,22 @@ class _Statistics:
         mean = np.exp(np.cumsum(np.log(precision), axis=1) / orders)
         ratio = (self.lengths + _TINY) / (self.nearest + _SMALL)
         return mean * np.exp(np.minimum(1.0 - 1.0 / ratio, 0.0))
+
+
+def _statistics(
+    candidates: Sequence[Words], references: Sequence[Sequence[Words]], max_order: int
+) -> _Statistics:
+    """One row a caption."""
+    sentences, example = flatten(candidates, references)
+    count = len(candidates)
+    lengths = np.array([len(words) for words in sentences], np.float64)
+    matches = [_matches(counts, example, count) for counts in ngram_counts(sentences, max_order)]
+    return _Statistics(
+        matches=np.array(matches).reshape(max_order, count).T,
+        guesses=np.maximum(lengths[:count, None] - np.arange(max_order), 0.0),
+        lengths=lengths[:count, None],
+        nearest=_nearest_lengths(lengths, example, count)[:, None],
+    )
 
 
 def _matches(counts: NgramCounts, example: np.ndarray, num_examples: int) -> np.ndarray:

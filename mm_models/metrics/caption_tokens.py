@@ -62,6 +62,17 @@ def written_words(caption: str) -> tuple[list[str], str]:
     return caption.split(), " "
 
 
+def repetition_words(caption: str) -> list[str]:
+    """Lower-case words among which repetition is counted.
+
+    A final period goes and commas are spaces; all else stays as it is written.
+
+    Source: the evaluation of MART (Lei et al., "MART: Memory-Augmented Recurrent Transformer").
+    """
+    plain = caption.lower().strip().removesuffix(".").replace(",", " ")
+    return [word for word in written_words(plain)[0] if word.strip()]
+
+
 def _parts(word: str) -> tuple[str, ...]:
     if word in _APART:
         return _APART[word]

@@ -34,6 +34,7 @@ class Recipe:
         num_labels: classes, taken in turn by the records.
         features: rows, columns and dim of features; none where empty.
         feature_steps: steps that records have features of, in turn.
+        clips_per_group: records that make a group, the last one first; 0 for no groups.
         key_names: our key -> the key written, for foreign records.
         with_info: whether to write dataset_info.json and the index files.
     """
@@ -53,6 +54,7 @@ class Recipe:
     num_labels: int = 10
     features: tuple[int, ...] = ()
     feature_steps: tuple[int, ...] = (3,)
+    clips_per_group: int = 0
     key_names: dict[str, str] = dataclasses.field(default_factory=dict)
     with_info: bool = True
 
@@ -183,6 +185,10 @@ def _add_context(context, key, number, split, label, texts, recipe) -> None:
     _bytes(context[key(contract.MEDIA_SHA256)], [hashlib.sha256(str(number).encode()).hexdigest()])
     _ints(context[key(contract.CLIP_START)], [0])
     _ints(context[key(contract.CLIP_END)], [duration_us])
+    if recipe.clips_per_group:
+        group, place = divmod(number, recipe.clips_per_group)
+        _bytes(context[key(contract.CLIP_GROUP)], [f"film {group}"])
+        _ints(context[key(contract.CLIP_GROUP_INDEX)], [recipe.clips_per_group - 1 - place])
     _ints(context[key(contract.LABEL_INDEX)], [label])
     _bytes(context[key(contract.LABEL_TEXT)], [WORDS[label % 10]])
     _ints(context[key(contract.HEIGHT)], [recipe.height])

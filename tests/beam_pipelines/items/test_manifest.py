@@ -45,6 +45,10 @@ WRONG = [
         {**GOOD, "objects": [{"id": 0, "track": [{**TRACK[0], "box_yxyx_norm": [0.5, 0, 0, 1]}]}]},
         "field objects[0].track[0].box_yxyx_norm: expected y0 <= y1",
     ),
+    ({**GOOD, "group": "v"}, "field group_index: missing, its partner group is given"),
+    ({**GOOD, "group_index": 0}, "field group: missing, its partner group_index is given"),
+    ({**GOOD, "group": "", "group_index": 0}, "field group: expected a non-empty line"),
+    ({**GOOD, "group": "v", "group_index": -1}, "field group_index: expected at least 0"),
     ({**GOOD, "objects": [{"id": 0, "track": TRACK}]}, "objects[0].track: times do not increase"),
     ({**GOOD, "objects": [{"id": 0}, {"id": 0}]}, "field objects: ids repeat"),
     (
@@ -109,6 +113,8 @@ def test_splits_follow_the_hash_and_the_shares():
         assert found.count(split) / len(found) == pytest.approx(share, abs=0.03)
     assert found[:3] == [manifest.split_of({"id": f"item {n}"}, shares) for n in range(3)]
     assert manifest.split_of({"id": "item 0", "split": "val"}, {"train": 1.0}) == "val"
+    parts = [{"id": f"{n}", "group": "item 0", "group_index": n} for n in range(99)]
+    assert {manifest.split_of(part, shares) for part in parts} == {found[0]}
     # Stable for ever: records written by two versions must not leak from one split into another.
     assert manifest.stable_hash("item 0", "split") == 0x65EA7C0C3E2AD6A9
 

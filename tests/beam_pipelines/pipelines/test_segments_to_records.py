@@ -33,6 +33,7 @@ def corpus(tmp_path_factory):
         | (dict(zip(("start_seconds", "end_seconds"), span, strict=True)) if span else {})
         for name, span in SEGMENTS.items()
     ]
+    items[0] |= {"group": "film", "group_index": 3}
     write_lines(folder / "manifest.jsonl", items)
     return folder
 
@@ -63,6 +64,8 @@ def test_a_segment_is_cut_out_of_its_file(corpus):
     # Brightness rises by 20 a source frame, 40 a stored one, and wraps at 256.
     np.testing.assert_allclose(grey[:2], [200, 240], atol=8)
     assert context[contract.NUM_SAMPLES] == [8000]
+    assert (context[contract.CLIP_GROUP], context[contract.CLIP_GROUP_INDEX]) == ([b"film"], [3])
+    assert contract.CLIP_GROUP not in made["all#0"][0]
     assert context[contract.CAPTION] == [b"whole", b"inside", b"straddles"]
     assert context[contract.CAPTION_START] == [-1, 1_600_000, 1_000_000]
     assert context[contract.CAPTION_END] == [-1, 1_800_000, 1_400_000]

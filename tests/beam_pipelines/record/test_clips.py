@@ -152,6 +152,8 @@ def test_tracks_are_interpolated_and_gaps_are_absences():
 
 ITEM = {
     "id": "a",
+    "group": "whole film",
+    "group_index": 2,
     "media": "a.mp4",
     "captions": [caption("before", 0.0, 1.0), caption("inside", 4.0, 5.0)],
     "labels": [{"index": 3, "text": "three"}],

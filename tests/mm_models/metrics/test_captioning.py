@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_models.errors import UserError
-from mm_models.metrics.bleu import bleu
+from mm_models.metrics.bleu import bleu, bleu_by_group
+from mm_models.metrics.caption_tokens import repetition_words
 from mm_models.metrics.captioning import caption_scores, check_metrics, repetition
 from mm_models.metrics.cider import cider_d
 from mm_models.metrics.meteor_light import align, meteor_light
@@ -189,3 +190,26 @@ def test_repetition_counts_what_a_page_says_again():
     # Page one has two 4-grams twice each, page two has two different ones.
     assert score.value == pytest.approx((0.5 + 0.0) / 2)
     assert repetition(split("a b"), ["one"]).value == 0.0
+
+
+def test_repetition_strips_a_final_period_and_reads_commas_as_spaces():
+    assert repetition_words(" The man's dog,black-and-white, sits. ") == [
+        *("the", "man's", "dog", "black-and-white", "sits")
+    ]
+    assert repetition_words("人が立つ.") == ["人", "が", "立", "つ"]
+    video = ["The man lifts the bar.", "the man lifts the bar, then the man lifts the bar"]
+    # `the man lifts the` and `man lifts the bar` stand three times each, four others once.
+    score = repetition([repetition_words(text) for text in video], ["v", "v"])
+    assert score.value == pytest.approx(4 / (2 + 8))
+
+
+@some
+@given(examples, st.data())
+def test_bleu_by_group_is_that_of_each_group(drawn, data):
+    candidates, references = unzip(drawn)
+    groups = np.array([data.draw(st.integers(0, 2)) for _ in drawn])
+    found = bleu_by_group(candidates, references, groups)
+    for group in set(groups.tolist()):
+        rows = np.flatnonzero(groups == group)
+        own = [candidates[row] for row in rows], [references[row] for row in rows]
+        np.testing.assert_allclose(found[group], bleu(*own).corpus, rtol=1e-9, atol=1e-300)

@@ -52,6 +52,10 @@ def serialize(number: int, *, questions: bool = True) -> bytes:
 
     put(contract.CLIP_KEY, [f"clip/{number:04d}#0"])
     put(contract.MEDIA_FILENAME, [f"media/{number}.mp4"])
+    if number < 2:
+        put(contract.CLIP_GROUP, ["film"])
+        context[contract.CLIP_GROUP_INDEX].int64_list.value[:] = [7 - number]
+        context[contract.CLIP_START].int64_list.value[:] = [1000 * number]
     languages = [*CAPTIONS, "en", "en", "en"]
     texts = [caption(number, language) for language in CAPTIONS]
     texts += [f"another {LABELS[number % 6]}", WRONG, str(number % 6)]

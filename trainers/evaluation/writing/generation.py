@@ -18,6 +18,7 @@ from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.writing import text_pages
 from trainers.evaluation.writing.asked_examples import AskedExampleReader
 from trainers.evaluation.writing.text_scores import TextScorer, TextScores
+from trainers.evaluation.writing.word_groups import WordGroups
 from trainers.evaluation.writing.written_texts import GeneratedText
 from trainers.tasks.base import Task
 
@@ -36,6 +37,9 @@ class GenerationConfig(ShownExamplesConfig):
         swap_words: captions that are right but for one word, a baseline: the words of which one is
             replaced with another, by language, such as the names of digits; a language that is left
             out has any word replaced.
+        word_groups: words by group, such as `relation: [left, right]`, that a text is to have as a
+            reference has them, in the same order; `word_groups_<group>` is the share of the texts
+            that do, `word_groups` the mean over groups.
         meteor_jar: path of METEOR 1.5; empty takes that of the package pycocoevalcap where it is
             installed.
     """
@@ -43,6 +47,7 @@ class GenerationConfig(ShownExamplesConfig):
     metrics: list[str] = dataclasses.field(default_factory=lambda: ["cider", "bleu", "rouge_l"])
     decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
     swap_words: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    word_groups: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     meteor_jar: str = ""
 
 
@@ -55,12 +60,15 @@ class GenerationEvaluator(Evaluator):
     with a wrong word (`corrupted`) and of each kind's most frequent answer (`usual`). With captions
     in several languages, `language_share` is the share in the language asked for, judged by the
     words of the references of each; with `swap_words`, `swap_words_right` is the share of captions
-    that hold just those of the words that a reference holds. Where a media file has several
-    captions in a language, they are scored as a page too (`cider_by_page`, `repetition_4`).
+    that hold just those of the words that a reference holds; with `word_groups`, the chosen words
+    and their order are compared, beside what is right most often (`usual`). Where a group of clips,
+    or a media file, has several captions in a language, they are scored as a page too
+    (`cider_by_page`, `repetition_4`) and, in their order, as one text (`cider_paragraph`).
 
     Every example's texts and scores go to `eval/<evaluator>-texts.jsonl`, the table with standard
-    errors to `eval/<evaluator>-scores.json`, the table with pictures of the worst and the best
-    examples to `eval/<evaluator>.html` and to TensorBoard.
+    errors to `eval/<evaluator>-scores.json`, paragraphs to `eval/<evaluator>-paragraphs.jsonl`, the
+    table with pictures of the worst and the best examples to `eval/<evaluator>.html` and to
+    TensorBoard.
     """
 
     config_class = GenerationConfig
@@ -73,6 +81,7 @@ class GenerationEvaluator(Evaluator):
         super().__init__(name, config, task)
         config.decoding.check(f"evaluators.{name}.decoding")
         self._reader = AskedExampleReader(name, config.input)
+        self._word_groups = WordGroups(config.word_groups, f"evaluators.{name}.word_groups")
         self._jar = find_meteor(config.meteor_jar) if "meteor" in config.metrics else None
         if config.meteor_jar and "meteor" not in config.metrics:
             raise UserError(
@@ -100,6 +109,7 @@ class GenerationEvaluator(Evaluator):
         return TextScorer(
             self.config.metrics,
             swap_words=self.config.swap_words,
+            word_groups=self._word_groups,
             jar=self._jar,
             seed=seed,
             field=f"evaluators.{self.name}.metrics",
@@ -118,7 +128,8 @@ class GenerationEvaluator(Evaluator):
             for row, asked, picture in zip(batch.rows, batch.asked, pictures, strict=True):
                 yield GeneratedText(
                     key=asked.key,
-                    page=asked.media,
+                    page=asked.group or asked.media,
+                    place=asked.place,
                     prompt=asked.prompt,
                     text=texts[row],
                     references=asked.references,
@@ -134,6 +145,9 @@ class GenerationEvaluator(Evaluator):
         count = self.config.num_pictures
         lines = text_pages.json_lines(examples, scores.per_example, context.step)
         self.write_file("-texts.jsonl", lines, context)
+        if scores.paragraphs:
+            paragraphs = text_pages.paragraph_lines(scores, context.step)
+            self.write_file("-paragraphs.jsonl", paragraphs, context)
         self.write_file("-scores.json", text_pages.table_json(scores, context.step), context)
         if count and context.model_dir:
             title = f"{self.name}, step {context.step}"

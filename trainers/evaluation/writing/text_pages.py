@@ -11,6 +11,7 @@ from PIL import Image
 
 from mm_models.metrics.scores import Score
 from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.writing.paragraphs import Paragraph
 from trainers.evaluation.writing.text_scores import MODEL, TextScores
 from trainers.evaluation.writing.written_texts import GeneratedText
 
@@ -61,6 +62,23 @@ def json_lines(
     return "\n".join(lines) + "\n"
 
 
+def paragraph_lines(scores: TextScores, step: int) -> str:
+    """One JSON object per paragraph: its sentences in order, the right ones, and its scores."""
+    lines = []
+    for row, paragraph in enumerate(scores.paragraphs):
+        known = {name: float(values[row]) for name, values in scores.per_paragraph.items()}
+        content = {
+            "step": step,
+            **paragraph.key._asdict(),
+            "clips": paragraph.clips,
+            "generated": paragraph.sentences,
+            "references": paragraph.references,
+            "scores": {name: round(value, 6) for name, value in known.items() if value == value},
+        }
+        lines.append(json.dumps(content, ensure_ascii=False))
+    return "\n".join(lines) + "\n"
+
+
 def table_rows(scores: TextScores) -> list[tuple[str, str, str, Score]]:
     """Group, metric, writer and score, the model's before the baselines' of the same metric."""
     rows = []
@@ -102,7 +120,8 @@ def extremes(per_example: Mapping[str, np.ndarray], count: int) -> dict[str, lis
 def html_page(
     title: str, examples: Sequence[GeneratedText], scores: TextScores, num_pictures: int
 ) -> str:
-    """A page that needs no other file: the table, then worst and best examples with pictures."""
+    """A page that needs no other file: the table, then worst and best examples with pictures, then
+    worst and best paragraphs where there are any."""
     parts = [f"<h1>{html.escape(title)}</h1>", "<table>", _head()]
     parts += [_table_row(*row) for row in table_rows(scores)]
     parts.append("</table>")
@@ -110,6 +129,12 @@ def html_page(
         if rows:
             parts.append(f"<h2>{name}</h2>")
             parts += [_figure(examples[row], scores.per_example, row) for row in rows]
+    if scores.paragraphs:
+        for name, rows in extremes(scores.per_paragraph, num_pictures).items():
+            parts.append(f"<h2>{name} paragraphs</h2>")
+            parts += [
+                _paragraph_figure(scores.paragraphs[row], scores.per_paragraph, row) for row in rows
+            ]
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     body = "\n".join(parts)
     return f"<!doctype html><html><head>{head}</head><body>\n{body}\n</body></html>\n"
@@ -159,10 +184,24 @@ def _number(text: str) -> str:
     return f'<td class="number">{text}</td>'
 
 
-def _figure(example: GeneratedText, per_example: Mapping[str, np.ndarray], row: int) -> str:
-    known = [f"{name} {values[row]:.3g}" for name, values in per_example.items()]
+def _paragraph_figure(
+    paragraph: Paragraph, per_paragraph: Mapping[str, np.ndarray], row: int
+) -> str:
     entries = [
-        (f"{example.key} {example.language} {example.kind}", ", ".join(known)),
+        (" ".join(paragraph.key), _all_scores(per_paragraph, row)),
+        ("generated", paragraph.text),
+        *(("reference", reference) for reference in paragraph.reference_texts),
+    ]
+    return f"<figure><dl>{''.join(_entries(entries))}</dl></figure>"
+
+
+def _all_scores(per_example: Mapping[str, np.ndarray], row: int) -> str:
+    return ", ".join(f"{name} {values[row]:.3g}" for name, values in per_example.items())
+
+
+def _figure(example: GeneratedText, per_example: Mapping[str, np.ndarray], row: int) -> str:
+    entries = [
+        (f"{example.key} {example.language} {example.kind}", _all_scores(per_example, row)),
         ("prompt", example.prompt),
         ("generated", example.text),
         *(("reference", reference) for reference in example.references),

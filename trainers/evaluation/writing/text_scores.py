@@ -14,11 +14,18 @@ from mm_models.metrics.scores import (
     Score,
     average_of,
     group_rows,
-    macro_score,
     mean_by_group,
     mean_score,
 )
 from trainers.evaluation.writing import text_baselines
+from trainers.evaluation.writing.page_scores import page_keys, page_scores
+from trainers.evaluation.writing.paragraphs import (
+    SUFFIX,
+    Paragraph,
+    paragraph_scores,
+    paragraphs_of,
+)
+from trainers.evaluation.writing.word_groups import WordGroups
 from trainers.evaluation.writing.written_texts import GeneratedText
 
 METRICS = (*captioning.METRICS, *question_answering.METRICS)
@@ -33,10 +40,14 @@ class TextScores:
         groups: by group ("" for all, `language_de`, `kind_colour`), by who wrote the texts
             (`model`, `constant`, `corrupted`, `usual`), by metric.
         per_example: float64[examples] of the model's texts by metric.
+        paragraphs: the captions of each page in order, where a page has several.
+        per_paragraph: float64[paragraphs] by metric.
     """
 
     groups: dict[str, dict[str, dict[str, Score]]]
     per_example: dict[str, np.ndarray]
+    paragraphs: list[Paragraph] = dataclasses.field(default_factory=list)
+    per_paragraph: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def flat(self) -> dict[str, float]:
         """Numbers by name: `cider`, `cider_constant`, `language_de/cider`, ..., and how many
@@ -61,11 +72,13 @@ class TextScorer:
         metrics: Sequence[str],
         *,
         swap_words: Mapping[str, Sequence[str]] | None = None,
+        word_groups: WordGroups | None = None,
         jar: MeteorJar | None = None,
         seed: int = 0,
         field: str = "metrics",
     ):
-        """Takes names in `METRICS`, METEOR's jar, and what `corrupted_captions` takes.
+        """Takes names in `METRICS`, METEOR's jar, what `corrupted_captions` takes, and words that
+        are to be those of the reference.
 
         Raises UserError for an unknown metric, or two kinds of METEOR.
         """
@@ -76,6 +89,7 @@ class TextScorer:
         self._answering = [metric for metric in metrics if metric in question_answering.METRICS]
         captioning.check_metrics(self._captioning)
         self._swap_words, self._jar, self._seed = swap_words or {}, jar, seed
+        self._word_groups = word_groups or WordGroups({})
 
     def names(self) -> set[str]:
         """Every name that `TextScores.flat` may have, `*` being a language or a kind."""
@@ -84,13 +98,15 @@ class TextScorer:
             several["meteor"] = {"meteor_light"}
         captions = set().union(*(several.get(one, {one}) for one in self._captioning))
         words = captions | ({"swap_words_right"} if self._swap_words else set())
-        found = {"num_examples", *self._answering, *words}
-        found |= {f"{metric}_usual" for metric in self._answering}
+        answers = {*self._answering, *self._word_groups.names()}
+        found = {"num_examples", *answers, *words}
+        found |= {f"{metric}_usual" for metric in answers}
         found |= {f"{metric}_{writer}" for metric in words for writer in ("constant", "corrupted")}
         if self._captioning:
             found |= {"language_share", "language_tied"}
         groups = {f"{group}/{name}" for group in ("language_*", "kind_*") for name in found}
-        pages = {f"{metric}_by_page" for metric in captions} | {"repetition_4"}
+        pages = {f"{metric}{suffix}" for metric in captions for suffix in ("_by_page", SUFFIX)}
+        pages.add("repetition_4")
         return found | groups | (pages if self._captioning else set())
 
     def __call__(self, examples: Sequence[GeneratedText]) -> TextScores:
@@ -101,10 +117,15 @@ class TextScorer:
             each |= self._score_captions(examples, groups)
         if self._answering:
             each |= self._score_answers(examples, groups)
-        pages = [(example.page, example.language) for example in examples]
-        if self._captioning and len(set(pages)) < len(pages):
-            groups[""][MODEL] |= _page_scores(each, examples, pages)
-        return TextScores(groups, each)
+        each |= _score_by_kind(self._word_groups.right(examples), MODEL, examples, groups)
+        _score_by_kind(self._word_groups.usual(examples), "usual", examples, groups)
+        if not self._captioning or len(set(page_keys(examples))) == len(examples):
+            return TextScores(groups, each)
+        groups[""][MODEL] |= page_scores(each, examples, self._captioning)
+        paragraphs = paragraphs_of(examples)
+        table, per_paragraph = paragraph_scores(paragraphs, self._captioning, self._jar)
+        groups[""][MODEL] |= table
+        return TextScores(groups, each, paragraphs, per_paragraph)
 
     def _score_captions(self, examples, groups) -> dict[str, np.ndarray]:
         """Fills in the groups of languages and, with the mean over languages, that of all."""
@@ -158,20 +179,28 @@ class TextScorer:
             MODEL: [example.text for example in examples],
             "usual": text_baselines.usual_answers(examples),
         }
-        kinds = [f"kind_{example.kind or 'unknown'}" for example in examples]
-        languages = [f"language_{example.language or 'unknown'}" for example in examples]
         each: dict[str, np.ndarray] = {}
         for writer, texts in written.items():
-            for metric in self._answering:
-                values = question_answering.answer_scores(texts, references, metric)
-                groups[""].setdefault(writer, {})[metric] = mean_score(values)
-                if writer == MODEL:
-                    each[metric] = values
-                for names in (kinds, languages):
-                    found = mean_by_group(values, names) if len(set(names)) > 1 else {}
-                    for group, score in found.items():
-                        groups.setdefault(group, {}).setdefault(writer, {})[metric] = score
+            found = {
+                metric: question_answering.answer_scores(texts, references, metric)
+                for metric in self._answering
+            }
+            _score_by_kind(found, writer, examples, groups)
+            each = each or found
         return each
+
+
+def _score_by_kind(found, writer, examples, groups) -> dict[str, np.ndarray]:
+    """Fills in the means of `found: float64[examples]` by metric over kinds, languages and all."""
+    kinds = [f"kind_{example.kind or 'unknown'}" for example in examples]
+    languages = [f"language_{example.language or 'unknown'}" for example in examples]
+    for metric, values in found.items():
+        groups[""].setdefault(writer, {})[metric] = mean_score(values)
+        for names in (kinds, languages):
+            parts = mean_by_group(values, names) if len(set(names)) > 1 else {}
+            for group, score in parts.items():
+                groups.setdefault(group, {}).setdefault(writer, {})[metric] = score
+    return found
 
 
 def _mean_tables(tables: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
@@ -217,15 +246,3 @@ def _asked_language(examples, groups) -> np.ndarray:
         for language, score in mean_by_group(values, asked).items():
             groups[f"language_{language or 'unknown'}"][MODEL][name] = score
     return right
-
-
-def _page_scores(each, examples, pages) -> dict[str, Score]:
-    """Where pages have several captions in a language: means of the pages' means, and how much a
-    page repeats."""
-    found = {
-        f"{metric}_by_page": macro_score(values, pages)
-        for metric, values in each.items()
-        if metric in captioning.METRICS and not np.isnan(values).any()
-    }
-    words = [caption_tokens(example.text) for example in examples]
-    return found | {"repetition_4": captioning.repetition(words, pages)}

@@ -9,7 +9,8 @@ class GeneratedText:
 
     Attributes:
         key: of the clip.
-        page: what the clip is a part of: its media file, in which several clips may lie.
+        page: what the clip is a part of, as several clips may be: its group, or else its media
+            file.
         prompt: what the model was asked.
         text: what it wrote.
         references: right texts, one or more.
@@ -17,6 +18,7 @@ class GeneratedText:
         kind: of a question, or the wording of a task that has several; else empty.
         log_probability: of the text, as decoding gives it.
         picture: JPEG of the clip, or None.
+        place: of the clip in its page: number in the group, start in microseconds.
     """
 
     key: str
@@ -28,3 +30,4 @@ class GeneratedText:
     kind: str = ""
     log_probability: float = 0.0
     picture: bytes | None = None
+    place: tuple[int, int] = (0, 0)

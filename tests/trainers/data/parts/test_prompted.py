@@ -142,12 +142,14 @@ def test_references_are_all_answers_to_one_prompt(folder):
     described = catalog.describe(batch["example_id"], batch["task"], batch["example_item"])
     first, second = described[:2]
     assert (first.key, first.media, first.kind) == ("clip/0001#0", "media/1.mp4", "colour")
+    assert (first.group, first.place) == ("film", (6, 1000))
     assert first.references == ("green", "dark green") and first.language == "en"
     assert (second.kind, second.references) == ("count", ("one",))
     assert catalog.describe([-1], [0], [0]) == [None]
     # Captions that are known to be wrong, and text in the picture, are no captions.
     (asked,) = catalog.describe([2], [1], [0])
     assert asked.references == (caption(2, "en"), "another two")
+    assert (asked.group, asked.place) == ("", (0, 0))
     for fields, expected in (
         ({"max_captions": 1}, (caption(2, "en"),)),
         ({"with_wrong_captions": True, "caption_styles": ["full"]}, ("another two", WRONG)),

@@ -143,6 +143,35 @@ def test_swapped_words_are_those_configured(corpus, writer):
     assert given["cider_corrupted"] != free["cider_corrupted"]
 
 
+def test_clips_of_a_group_are_a_page_and_its_paragraph(tmp_path):
+    folder = write_corpus(tmp_path, clips_per_group=4)
+    english = inputs(folder, languages=["en"], styles=["full"])
+    english.prompted.tasks["captioning"].max_captions = 1
+    # Says the right digit but for one class.
+    said = ScriptedWriter(folder, lambda language, label: caption_in(language, min(label, 8)))
+    groups = {"digit": list(WORDS), "colour": ["green", "red"]}
+    under_test = evaluator(folder, english, word_groups=groups, metrics=["rouge_l", "bleu"])
+    context = EvaluationContext(model_dir=str(tmp_path), jit_compile=False)
+    scores = under_test.evaluate(said, context)
+    assert scores["word_groups_digit"] == pytest.approx(10 / 11)
+    assert scores["word_groups_colour"] == scores["word_groups_colour_usual"] == 1.0
+    assert scores["word_groups_digit_usual"] == pytest.approx(2 / 11)
+    assert scores["word_groups"] == pytest.approx((10 / 11 + 1) / 2)
+    # One of five words is wrong in one of three clips of the last film, which has three.
+    assert scores["rouge_l_by_page"] == pytest.approx(1 - 0.2 / 9)
+    assert scores["rouge_l_paragraph"] == pytest.approx(1 - 1 / 15 / 3)
+    lines = (tmp_path / "eval/captions-paragraphs.jsonl").read_text().splitlines()
+    first, _, last = map(json.loads, lines)
+    assert (first["page"], first["language"], len(first["clips"])) == ("film 0", "en", 4)
+    right = [caption_in("EN", label) for label in (3, 2, 1, 0)]
+    assert first["generated"] == right and first["references"] == [right]
+    assert first["scores"]["rouge_l_paragraph"] == 1.0
+    assert last["scores"]["rouge_l_paragraph"] == pytest.approx(1 - 1 / 15, abs=1e-6)
+    page = (tmp_path / "eval/captions.html").read_text()
+    assert "worst paragraphs" in page and " ".join(right) in page
+    assert under_test.metric_names() >= scores.keys()
+
+
 def test_evaluators_that_decode_alike_share_a_graph(corpus, writer):
     context = EvaluationContext(jit_compile=False)
     for max_length, metric in ((9, "cider"), (9, "anls"), (8, "anls")):
@@ -180,6 +209,14 @@ def _bad_decoding(config):
     config.decoding.num_beams = 0
 
 
+def _words_of_two(config):
+    config.word_groups = {"side": ["right", "left of"]}
+
+
+def _no_words(config):
+    config.word_groups = {"side": []}
+
+
 @pytest.mark.parametrize(
     ("spoil", "word"),
     [
@@ -190,6 +227,8 @@ def _bad_decoding(config):
         (_jar_for_nothing, "meteor_jar"),
         (_missing_jar, "missing.jar"),
         (_bad_decoding, "evaluators.captions.decoding.num_beams"),
+        (_words_of_two, "evaluators.captions.word_groups.side has 'left of'"),
+        (_no_words, "evaluators.captions.word_groups.side is empty"),
     ],
 )
 def test_mistakes_are_named_before_anything_runs(corpus, spoil, word):

@@ -17,6 +17,7 @@ from trainers.evaluation.writing.text_baselines import (
     usual_answers,
 )
 from trainers.evaluation.writing.text_scores import TextScorer
+from trainers.evaluation.writing.word_groups import WordGroups
 from trainers.evaluation.writing.written_texts import GeneratedText
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -160,9 +161,81 @@ def test_pages_of_several_captions_are_scored_as_pages_too():
     each = TextScorer(["cider"])(examples).per_example["cider"]
     assert flat["cider_by_page"] == pytest.approx((each[:3].mean() + each[3]) / 2)
     assert flat["repetition_4"] == pytest.approx((1 / 6 + 0) / 2)
-    assert "bleu_4_by_page" not in flat
+    assert flat["bleu_4_by_page"] == pytest.approx(1.0)
     apart = [dataclasses.replace(example, language=example.key) for example in examples]
     assert "cider_by_page" not in TextScorer(["cider"])(apart).flat()
+
+
+def test_the_macro_level_is_the_mean_over_pages_of_what_is_inside():
+    rows = [("v", "a b", "a b"), ("v", "c x", "c d"), ("w", "e y", "e f")]
+    examples = [
+        GeneratedText(f"{n}", page, "", text, (right,), "en")
+        for n, (page, text, right) in enumerate(rows)
+    ]
+    flat = TextScorer(["bleu", "rouge_l"])(examples).flat()
+    # Words right: 2 and 1 of 2 in one page, 1 of 2 in the other.
+    assert flat["bleu_1"] == pytest.approx(4 / 6)
+    assert flat["bleu_1_by_page"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert flat["rouge_l"] == pytest.approx(2 / 3)
+    assert flat["rouge_l_by_page"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+
+
+def test_a_paragraph_has_the_sentences_of_its_page_in_order():
+    def clip(key, place, text, *references, page="v", **fields):
+        fields = {"language": "en"} | fields
+        return GeneratedText(key, page, "", text, references, place=place, **fields)
+
+    examples = [
+        clip("b", (1, 0), "then b. ", "second one", "second two"),
+        clip("a", (0, 9_000_000), "first a.", "first one", "first two", "first three"),
+        clip("c", (1, 5_000_000), "last c", "third one", "third two"),
+        clip("d", (0, 0), "alone", "by itself", page="w"),
+        clip("e", (0, 0), "anders", "anderes", language="de"),
+    ]
+    scores = TextScorer(["rouge_l"])(examples)
+    english, other, german = scores.paragraphs
+    assert english.key == ("v", "en", "") and english.clips == ("a", "b", "c")
+    assert english.text == "first a. then b. last c"
+    assert english.reference_texts == [
+        "first one second one third one",
+        "first two second two third two",
+    ]
+    assert (other.key.page, german.key.language) == ("w", "de")
+    # By language, then the mean: one of six words of one paragraph, none of the other; none.
+    right = 2.44 * (1 / 6) ** 2 / (1 / 6 + 1.44 / 6)
+    assert scores.per_paragraph["rouge_l_paragraph"] == pytest.approx([right, 0.0, 0.0])
+    assert scores.flat()["rouge_l_paragraph"] == pytest.approx(right / 4)
+
+
+SLOTS = {"command": ["bin", "lay"], "digit": DIGITS}
+
+
+def test_words_of_a_group_are_right_in_their_order():
+    rows = [
+        ("Bin blue at F two now.", "bin red at f two again", "slots"),
+        ("bin blue two three", "bin blue three two", "slots"),
+        ("lay two", "bin two", "slots"),
+        ("red", "green", "plain"),
+    ]
+    examples = [
+        GeneratedText(f"{n}", "v", "", text, (right,), "en", kind)
+        for n, (text, right, kind) in enumerate(rows)
+    ]
+    scores = TextScorer(["exact_match"], word_groups=WordGroups(SLOTS))(examples)
+    flat = scores.flat()
+    assert scores.per_example["word_groups_command"].tolist() == [1, 1, 0, 1]
+    assert scores.per_example["word_groups_digit"].tolist() == [1, 0, 1, 1]
+    assert scores.per_example["word_groups"].tolist() == [1, 0.5, 0.5, 1]
+    assert flat["word_groups"] == flat["word_groups_digit"] == 0.75
+    # `bin` is right in all three sentences of the grammar, `two` in two of them.
+    assert flat["word_groups_command_usual"] == 1.0
+    assert flat["kind_slots/word_groups_digit_usual"] == pytest.approx(2 / 3)
+    assert flat["kind_slots/word_groups_digit"] == pytest.approx(2 / 3)
+    assert flat["kind_plain/word_groups_usual"] == 1.0
+    several = dataclasses.replace(examples[2], references=("bin two", "lay two", "lay nine"))
+    each = TextScorer(["exact_match"], word_groups=WordGroups(SLOTS))([several]).per_example
+    assert each["word_groups"].tolist() == [1.0]
+    assert not any(name.startswith("word_groups") for name in TextScorer(["cider"]).names())
 
 
 def test_unknown_metrics_are_refused():

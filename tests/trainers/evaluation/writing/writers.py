@@ -17,9 +17,13 @@ PROMPT = "Generate the alt_text in {} at 0: <extra_id_0>"
 TEMPLATES = "configs/pali/templates.yaml"
 
 
-def write_corpus(folder):
-    """Records with captions of classes in English and German, and a vocabulary."""
-    write_record_folder(folder / "records", Recipe(splits={"test": NUM_RECORDS}, num_frames=2))
+def write_corpus(folder, **fields):
+    """Records with captions of classes in English and German, and a vocabulary.
+
+    `fields` are those of the recipe.
+    """
+    recipe = Recipe(splits={"test": NUM_RECORDS}, num_frames=2, **fields)
+    write_record_folder(folder / "records", recipe)
     write_model(folder / "pieces.model")
     return folder
 

@@ -32,6 +32,8 @@ class PromptedExample:
         kind: of the question, empty where there is none.
         prompt: the input's text.
         references: right answers; the first one is the target.
+        group: the whole that the clip is a part of, such as a video; empty where none is named.
+        place: of the clip in its group or media file: number in the group, start in microseconds.
     """
 
     key: str
@@ -42,6 +44,8 @@ class PromptedExample:
     kind: str
     prompt: str
     references: tuple[str, ...]
+    group: str = ""
+    place: tuple[int, int] = (0, 0)
 
 
 class Option(NamedTuple):
@@ -163,7 +167,7 @@ class PromptBuilder:
         target = text_templates.fill(option.variant.targets, values)
         variant, kind = option.variant.name, option.question.kind if option.question else ""
         about = (facts.key, facts.media, self.name, variant, option.language, kind)
-        return PromptedExample(*about, prompt, (target,))
+        return PromptedExample(*about, prompt, (target,), facts.group, facts.place)
 
     def _lacks(self, variant: Variant, facts: RecordFacts, scene: Scene, filters: Filters) -> bool:
         """Whether a record has no objects, boxes or labels where the wording needs them."""

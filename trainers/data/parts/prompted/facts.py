@@ -48,6 +48,9 @@ class RecordFacts:
             absent; no frames where the record has no boxes.
         visibility: float32[frames, objects]; ones where the record does not say.
         num_frames: stored frames.
+        group: the whole that the clip is a part of; empty where the record does not say.
+        place: of the clip among those of its group or media file: number in the group, 0 where the
+            record does not say, and start in microseconds.
     """
 
     key: str
@@ -59,6 +62,8 @@ class RecordFacts:
     boxes_yxyx_norm: np.ndarray
     visibility: np.ndarray
     num_frames: int
+    group: str = ""
+    place: tuple[int, int] = (0, 0)
 
 
 def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True) -> RecordFacts:
@@ -75,6 +80,10 @@ def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True
     def texts(key: str) -> list[str]:
         values = context[names.get(key, key)].bytes_list.value
         return [value.decode("utf-8", "replace") for value in values]
+
+    def number(key: str) -> int:
+        values = context[names.get(key, key)].int64_list.value
+        return values[0] if values else 0
 
     def beside(key: str, count: int) -> list[str]:
         found = texts(key)[:count]
@@ -110,6 +119,8 @@ def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True
         boxes_yxyx_norm=boxes,
         visibility=visibility,
         num_frames=len(lists[names.get(contract.FRAMES, contract.FRAMES)].feature),
+        group="".join(texts(contract.CLIP_GROUP)[:1]),
+        place=(number(contract.CLIP_GROUP_INDEX), number(contract.CLIP_START)),
     )
 
 
