@@ -38,6 +38,8 @@ setuptools.setup(
         "av~=18.1",
         "numpy~=2.4",
         "pillow>=11",
+        # Stored features in the layout of other programs.
+        "h5py>=3.11",
         # Bars and rates of long work.
         "tqdm~=4.67",
         "omegaconf~=2.4",

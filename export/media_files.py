@@ -1,4 +1,4 @@
-"""Pictures, sounds and videos as the bytes of files; imports no TensorFlow."""
+"""Pictures, sounds, videos and arrays as the bytes of files; imports no TensorFlow."""
 
 import fractions
 import io
@@ -35,6 +35,13 @@ def wav_file(waveform: np.ndarray, sample_rate_hz: int) -> bytes:
         file.setsampwidth(2)
         file.setframerate(sample_rate_hz)
         file.writeframes(integers.astype("<i2").tobytes())
+    return stream.getvalue()
+
+
+def npy_file(values: np.ndarray) -> bytes:
+    """A NumPy file of an array."""
+    stream = io.BytesIO()
+    np.save(stream, values, allow_pickle=False)
     return stream.getvalue()
 
 

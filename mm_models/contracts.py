@@ -65,6 +65,23 @@ class Classifies(Protocol):
 
 
 @runtime_checkable
+class MapsFrames(Protocol):
+    """Gives the regions of pictures and videos features, before they are pooled."""
+
+    @property
+    def modalities(self) -> Sequence[str]:
+        """What the model takes; only one with `video` among them can map frames."""
+
+    def feature_maps(self, video: tf.Tensor) -> tf.Tensor:
+        """float32[batch, rows, columns, dim]: features of the regions, averaged over time.
+
+        Args:
+            video: float[batch, frames, height, width, 3] in [-1, 1], of a size that the model
+                takes.
+        """
+
+
+@runtime_checkable
 class Writes(Protocol):
     """Writes a sequence of ids, one after the other (mm_models/decoding)."""
 

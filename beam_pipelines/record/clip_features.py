@@ -17,22 +17,18 @@ class ClipFeatures:
         starts_us: start of each step, on the clock of the media.
         rate_hz: steps per second; 0 when unknown.
         encoder: what computed them.
-        positions: float32[steps, rows, columns, 5], where they are not those of a regular grid.
     """
 
     values: np.ndarray
     starts_us: list[int]
     rate_hz: float
     encoder: str
-    positions: np.ndarray | None = None
 
 
 def feature_values(clip: ClipFeatures) -> tuple[ContextValues, SequenceValues]:
     """(context, feature lists) that a clip's record has of its features."""
     num_steps, rows, columns, dim = clip.values.shape
-    positions = clip.positions
-    if positions is None:
-        positions = grid_positions(num_steps, rows, columns)
+    positions = grid_positions(num_steps, rows, columns)
     context: ContextValues = {
         contract.FEATURE_SHAPE: [rows, columns, dim],
         contract.FEATURE_RATE: [clip.rate_hz],

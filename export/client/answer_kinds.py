@@ -204,6 +204,19 @@ class HeatMap(Values):
         return {".png": media_files.png_file(with_heat(below, answer.value))}
 
 
+class FeatureMap(Values):
+    """Features of the regions of what was seen; JSON holds their number, a file the features."""
+
+    def json_value(self, value: np.ndarray, field: Field) -> Any:
+        return dict(zip(("rows", "columns", "dim"), value.shape, strict=True))
+
+    def line(self, value: Any, field: Field) -> str:
+        return f"{value['rows']} x {value['columns']} regions of {value['dim']} features"
+
+    def files(self, answer: Answer) -> dict[str, bytes]:
+        return {".npy": media_files.npy_file(answer.value)}
+
+
 class Sound(Values):
     """A mono waveform in [-1, 1]; JSON holds its size, the file its samples."""
 
@@ -254,6 +267,7 @@ ANSWER_KINDS: dict[str, Values] = {
     fields.BOX_SCORES: Scores("boxes"),
     fields.BOX_WORDS: RowNames("boxes"),
     fields.HEAT_MAP: HeatMap(),
+    fields.FEATURE_MAP: FeatureMap(),
     fields.SOUND: Sound(),
     fields.VIDEO: Video(),
     fields.TOKENS: Values(),

@@ -18,6 +18,7 @@ CLASS_SCORES, BEST_CLASSES, BEST_CLASS_SCORES = "class_scores", "best_classes", 
 TEXT, TEXT_SCORES, FLAG = "text", "text_scores", "flag"
 BOXES, BOX_SCORES, BOX_WORDS = "boxes_yxyx_norm", "box_scores", "box_words"
 HEAT_MAP, SOUND, VIDEO = "heat_map", "sound", "video"
+FEATURE_MAP = "feature_map"
 # Either.
 TOKENS = "tokens"
 
@@ -52,6 +53,7 @@ OUTPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     BOX_SCORES: ("float32", ("boxes",)),
     BOX_WORDS: ("string", ("boxes",)),
     HEAT_MAP: ("float32", ("height", "width")),
+    FEATURE_MAP: ("float32", ("rows", "columns", "dim")),
     SOUND: ("float32", ("samples",)),
     VIDEO: ("uint8", ("frames", "height", "width", "3")),
     TOKENS: ("int32", ("tokens",)),

@@ -55,3 +55,15 @@ class ImageClassifier(SavedLayer, keras.Model):
         images = tf.reshape(video, [-1, *video.shape[-3:]])
         logits = self.vision.classify(self.vision(images, training=training, seed=seed))
         return tf.reduce_mean(tf.reshape(logits, [-1, num_images, logits.shape[1]]), axis=1)
+
+    def feature_maps(self, video) -> tf.Tensor:
+        """Tokens of the last layer, averaged over the images; see `contracts.MapsFrames`.
+
+        Args:
+            video: float[batch, images, height, width, 3] in [-1, 1].
+        """
+        # [batch, images, height, width, 3] -> [batch * images, rows, columns, width]
+        images = tf.reshape(video, [-1, *video.shape[2:]])
+        maps = self.vision.maps(self.vision(images), *images.shape[1:3])
+        by_image = tf.reshape(maps, [tf.shape(video)[0], -1, *maps.shape[1:]])
+        return tf.reduce_mean(tf.cast(by_image, tf.float32), axis=1)

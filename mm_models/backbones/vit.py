@@ -130,6 +130,20 @@ class Vit(SavedLayer, keras.Model):
         tokens = self.dropout(tokens, **randomness.drawing(Purpose.EMBEDDINGS, training, seed))
         return self.stack(tokens, **randomness.drawing(Purpose.STACK, training, seed))
 
+    def maps(self, tokens, height: int, width: int):
+        """Tokens as they lie in the image, without the learned one.
+
+        Args:
+            tokens: float[batch, tokens, width] that `call` gave.
+            height, width: pixels of the images.
+
+        Returns:
+            float[batch, rows, columns, width].
+        """
+        grid = vit_config.grid_of(self.config, height, width)
+        patches = tokens[:, 1:] if self.config.pool == "cls" else tokens
+        return tf.reshape(patches, [-1, *grid, self.config.width])
+
     def pool(self, tokens):
         """One row for each image, before the representation and the classifier.
 

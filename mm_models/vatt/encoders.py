@@ -87,6 +87,22 @@ class VattEncoders(SavedLayer, keras.Model):
             return self.encoder(inputs, modality=modality, **options)
         return self.tower(modality)(inputs, **options)
 
+    def feature_maps(self, video) -> tf.Tensor:
+        """Tokens of the video, averaged over time; see `contracts.MapsFrames`.
+
+        Args:
+            video: float[batch, frames, height, width, 3] in [-1, 1].
+
+        Raises:
+            UserError: the model has no video.
+        """
+        tokens = self.features("video", video)[:, 1:]
+        patch = self.config.video.patch_shape
+        grid = [size // side for size, side in zip(video.shape[1:4], patch, strict=True)]
+        # [batch, frames * rows * columns, dim] -> [batch, frames, rows, columns, dim]
+        blocks = tf.reshape(tokens, [-1, *grid, tokens.shape[-1]])
+        return tf.reduce_mean(tf.cast(blocks, tf.float32), axis=1)
+
     def encode(self, inputs, *, training=False, seed=None, run_stack: StackRunner = run_stack):
         """Pooled rows by modality; local to a replica and always compilable.
 

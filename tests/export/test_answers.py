@@ -257,6 +257,16 @@ def test_a_heat_map_without_a_picture_is_a_picture_itself():
     assert shown[..., 0].tolist() == np.round(np.eye(3) * 0.7 * 255).tolist()
 
 
+def test_features_of_regions_are_a_file_and_their_number_a_line(capsys):
+    doc = SignatureDoc("Maps.", {}, {"maps": output_field(fields.FEATURE_MAP, "of regions")})
+    maps = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    found = answers.collect({"s": doc}, {"s": {"maps": maps}}, None)
+    assert found.outputs == {"s.maps": {"rows": 2, "columns": 3, "dim": 4}}
+    np.testing.assert_array_equal(np.load(io.BytesIO(found.files["s.maps.npy"])), maps)
+    answers.print_answers(found, Question(), [])
+    assert "2 x 3 regions of 4 features" in capsys.readouterr().out
+
+
 def test_of_two_exports_of_one_version_the_second_is_told(tmp_path, monkeypatch):
     prove = saved_model.validate.prove
 

@@ -17,18 +17,21 @@ from mm_models.vatt.model import VattModel
 from tests.mm_models.imp.small import small
 from trainers import registry
 
-PROTOCOLS = (contracts.Embeds, contracts.Classifies, contracts.Writes, contracts.Scores)
+PROTOCOLS = (
+    *(contracts.Embeds, contracts.Classifies, contracts.MapsFrames),
+    *(contracts.Writes, contracts.Scores),
+)
 # What each model of the registry offers, and how to make a small one.
 MODELS = {
-    VattModel: ({contracts.Embeds}, lambda: VattModel(named_config("debug"))),
+    VattModel: ({contracts.Embeds, contracts.MapsFrames}, lambda: VattModel(named_config("debug"))),
     ImpModel: ({contracts.Embeds}, lambda: ImpModel(small(["video", "text"]))),
     PaliModel: ({contracts.Writes, contracts.Scores}, lambda: PaliModel(PaliConfig(size="debug"))),
     VattClassifier: (
-        {contracts.Classifies},
+        {contracts.Classifies, contracts.MapsFrames},
         lambda: VattClassifier(named_config("debug"), "video", 3),
     ),
     ImageClassifier: (
-        {contracts.Classifies},
+        {contracts.Classifies, contracts.MapsFrames},
         lambda: ImageClassifier(VitConfig(size="debug", pool="map", num_classes=3)),
     ),
 }

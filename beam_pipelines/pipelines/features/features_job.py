@@ -1,6 +1,7 @@
 """What a job that computes features is asked to do."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from beam_pipelines.pipelines.job_config import RecordJob
 
@@ -35,5 +36,20 @@ class FeaturesJob(RecordJob):
     """
 
     records: str
+    encoder: str
+    grid: GridConfig = GridConfig()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hdf5Job(RecordJob):
+    """A job that reads stored features.
+
+    Attributes:
+        folders: of HDF5 files, by split; may be URLs.
+        encoder: what records name as the encoder.
+        grid: their rate, and the regions to which larger grids are pooled.
+    """
+
+    folders: Mapping[str, str]
     encoder: str
     grid: GridConfig = GridConfig()

@@ -6,6 +6,7 @@ from typing import Any, cast
 import tensorflow as tf
 
 from export.signatures.shared.classes import class_answers, class_fields
+from export.signatures.shared.maps import maps_served
 from export.signatures.shared.media import (
     NOUNS,
     MediaSignatures,
@@ -68,13 +69,14 @@ class ClassificationSignatures(MediaSignatures):
         )
 
     def _served(self) -> dict[str, ServedFunction]:
-        return self._in_each_form(
+        classes = self._in_each_form(
             f"classify_{self._medium}",
             self._medium,
             f"Classifies {NOUNS[self._medium]}.",
             self._classify,
             class_fields(self._class_names, self._is_multi_label),
         )
+        return classes | maps_served(self._model, self._input, self._info)
 
     def _classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = self._model({self._model.modality: inputs}, training=False)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from export.signatures import fields
 from export.signatures.base import ComparingSignatures
 from export.signatures.fields import Field, SignatureDoc
+from export.signatures.shared.maps import maps_served
 from export.signatures.shared.media import NOUNS, MediaSignatures, ServedFunction, ServedModule
 from export.version.model_info import ModelInfo
 from mm_models.contracts import Embeds
@@ -103,7 +104,8 @@ class EmbeddingSignatures(MediaSignatures, ComparingSignatures):
         return self._traced[medium]
 
     def _served(self) -> dict[str, ServedFunction]:
-        return {**self._encoders(), **self._comparisons()}
+        maps = maps_served(self._model, self._input, self._info)
+        return {**self._encoders(), **self._comparisons(), **maps}
 
     def _encoders(self) -> dict[str, ServedFunction]:
         served: dict[str, ServedFunction] = {}

@@ -41,13 +41,14 @@ def video_from_frames(
 
     Args:
         frames: uint8[batch, frames, any, any, 3].
-        num_frames, height, width, crop: what the model takes; see `fit_frames`.
+        num_frames: frames of a clip; 0 keeps all.
+        height, width, crop: what the model takes; see `fit_frames`.
     """
-    chosen = central_frames(frames, num_frames)
+    chosen = central_frames(frames, num_frames) if num_frames else frames
     # [batch, num_frames, h, w, 3] → [batch * num_frames, h, w, 3]
     flat = tf.reshape(chosen, tf.concat([[-1], tf.shape(chosen)[2:]], axis=0))
     fitted = fit_frames(flat, height, width, crop)
-    return tf.reshape(fitted, [-1, num_frames, height, width, 3])
+    return tf.reshape(fitted, [tf.shape(frames)[0], num_frames or -1, height, width, 3])
 
 
 def video_from_jpeg(

@@ -12,10 +12,13 @@ from export.server.loaded import LoadedVersion, read_saved_model
 from export.server.models import ModelConfig, Models
 from export.server.protocols.metrics import Metrics
 from export.server.requests.limits import Limits
+from export.signatures import fields
 from export.signatures.classification.signatures import ClassificationSignatures
 from export.signatures.vatt.signatures import VattSignatures
 from export.version import op_policy, saved_model
 from export.version.model_info import ModelInfo
+from mm_models.backbones.image_classifier import ImageClassifier
+from mm_models.backbones.vit_config import VitConfig
 from mm_models.text.tokenizers import build_tokenizer
 from mm_models.vatt.config import HeadConfig, VattConfig, named_config
 from mm_models.vatt.model import VattModel
@@ -104,11 +107,35 @@ def test_models_without_text(variant, kind, spaces):
     )
     signatures = VattSignatures(model, inputs, 0.07, info)
     names = {"encode_video", "encode_video_pixels", "encode_audio", "encode_audio_wav"}
-    assert set(signatures.docs()) == names
+    assert set(signatures.docs()) == names | {"feature_maps"}
     assert signatures.default_name == "encode_video"
     for modality, signature in (("video", "encode_video_pixels"), ("audio", "encode_audio")):
         outputs = signatures.reference(signature, signatures.examples()[signature][0])
         assert sorted(outputs) == sorted(signatures.docs()[signature].outputs) == spaces[modality]
+
+
+def test_a_classifier_of_stills_maps_the_frames_of_clips():
+    model = ImageClassifier(VitConfig(size="debug", pool="map", num_classes=3))
+    video = VideoInputConfig(num_frames=1, height=16, width=16, crop="resize")
+    info = ModelInfo(
+        *("stills", "x", 0, "latest", 0.0, 0, 0, 0, 0, 0, 0),
+        signatures={},
+        tensorflow_version=tf.__version__,
+        image_height=16,
+        image_width=16,
+    )
+    signatures = ClassificationSignatures(
+        model, InputConfig(video=video), ["a", "b", "c"], False, info
+    )
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 256, (2, 5, 16, 16, 3), dtype=np.uint8)
+    maps = signatures.functions()["feature_maps"](tf.constant(frames))["maps"].numpy()
+    tokens = model.vision(tf.constant(frames[1], tf.float32) * 2 / 255 - 1).numpy()
+    side = model.vision.config.patch_size
+    expected = tokens.mean(axis=0).reshape(16 // side, 16 // side, -1)
+    np.testing.assert_allclose(maps[1], expected, atol=1e-5)
+    # A file fills it as any signature of clips.
+    assert signatures.docs()["feature_maps"].input_kinds == {fields.FRAME_PIXELS}
 
 
 def test_a_classifier_of_stills_takes_pictures():

@@ -14,6 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 import mmstack
+from beam_pipelines.record import contract, reading
 from export import media_files
 from export.client.protocols import GrpcClient, RequestFailed, RestClient
 from export.client.string_arrays import object_array
@@ -125,6 +126,35 @@ def test_embeddings_against_the_model_itself(run, version):
     texts = object_array([b"A green digit!", b"nobody knows"])
     answer = version.run(version.signature("encode_text"), {"text": texts})
     np.testing.assert_allclose(answer["text_vt"], outputs, atol=1e-5, rtol=1e-4)
+
+
+def test_feature_maps_are_the_models_own(run, version):
+    inputs = run.config.streams["main"].input
+    size, length = inputs.video.height, inputs.video.num_frames
+    shape = (2, length + 3, size, size + 6, 3)
+    frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    kept = frames[:, 1 : 1 + length, :, 3 : 3 + size].astype(np.float32) * 2 / 255 - 1
+    expected = run.model.feature_maps(tf.constant(kept)).numpy()
+    answer = version.run(version.signature("feature_maps"), {"video": frames})
+    assert_close(answer["maps"], expected)
+
+
+def test_an_export_is_an_encoder_for_records(run, model_dir, export_dir, tmp_path):
+    """`mmstack features` with the numbered versions of an export."""
+    records = run.config.streams["main"].input.datasets["records"].path
+    paths = [f"--records={records}", f"--encoder={export_dir}", f"--output={tmp_path}/out"]
+    assert mmstack.main(["features", *paths, "--rows=1", "--columns=2", "--keep_frames"]) == 0
+    context, lists = next(reading.iterate(f"{tmp_path}/out", "train"))
+    assert context[contract.FEATURE_ENCODER][0].startswith(b"vatt/1@")
+    inputs = run.config.streams["main"].input
+    frames = [media_files.picture_pixels(frame[0]) for frame in lists[contract.FRAMES][:8]]
+    start, size = (8 - inputs.video.num_frames) // 2, inputs.video.height
+    kept = tf.stack(frames[start : start + inputs.video.num_frames])
+    fitted = tf.image.resize(kept, [size, size]) * 2 / 255 - 1
+    maps = run.model.feature_maps(fitted[tf.newaxis]).numpy()[0]
+    half = maps.shape[1] // 2
+    expected = [maps[:, :half].mean(axis=(0, 1)), maps[:, half:].mean(axis=(0, 1))]
+    assert_close(np.array(lists[contract.CLIP_FEATURES][0]).reshape(2, -1), np.stack(expected))
 
 
 def test_similarity_is_the_dot_product_and_probability_its_softmax(run, signatures):
@@ -263,7 +293,12 @@ def test_query_predict_and_posted_media_agree(clip, export_dir, model_dir, vatt_
     assert expected | {"similarity_audio.similarity"} <= set(here)
     for other in (over_grpc, there, without):
         assert set(other) == set(here)
+        # Of maps JSON tells the size.
+        sizes = other.pop("feature_maps.maps")
+        assert sizes == here["feature_maps.maps"] == {"rows": 2, "columns": 2, "dim": 32}
         for key, value in here.items():
+            if key == "feature_maps.maps":
+                continue
             np.testing.assert_allclose(other[key], value, atol=1e-5, rtol=1e-4, err_msg=key)
 
 

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.backbones import vit_config
+from mm_models.backbones.image_classifier import ImageClassifier
 from mm_models.backbones.vit import Vit, VitConfig
 from mm_models.backbones.vit_positions import PatchPositions, axis_matrix, resample_positions
 from mm_models.errors import UserError
@@ -258,3 +259,20 @@ def test_what_makes_no_sense_is_named(fields, words):
 def test_tables_that_are_no_square_are_not_resampled():
     with pytest.raises(UserError, match="6 rows is not that of a square"):
         resample_positions(np.zeros((1, 6, 2)), (3, 3))
+
+
+@pytest.mark.parametrize("pool", ["cls", "map"])
+def test_maps_are_the_tokens_in_their_places(pool):
+    model = ImageClassifier(changed(pool=pool, num_classes=3))
+    video = tf.stack([images(2, 32, 48), images(2, 32, 48)[::-1]], axis=1)
+    maps = model.feature_maps(video).numpy()
+    tokens = model.vision(images(2, 32, 48)).numpy()
+    patches = tokens[:, 1:] if pool == "cls" else tokens
+    side = model.vision.config.patch_size
+    rows, columns = 32 // side, 48 // side
+    assert maps.shape == (2, rows, columns, model.vision.config.width)
+    # Each clip shows both images, so that their maps are equal: the mean of both.
+    for row in range(rows):
+        for column in range(columns):
+            expected = patches[:, row * columns + column].mean(axis=0)
+            np.testing.assert_allclose(maps[:, row, column], [expected] * 2, atol=1e-5)

@@ -249,3 +249,19 @@ def test_spectrogram_towers_take_waveforms():
     assert rows.shape == (2, 1 + (47 // 8) * (40 // 5), 32)
     # Each clip is scaled by its own range, so loudness alone hardly matters.
     batteries.check_compiles(lambda values: model.features("audio", values["wave"]), {"wave": wave})
+
+
+@pytest.mark.parametrize("name", ["debug", "unified_debug"])
+def test_maps_are_the_tokens_of_each_place_averaged_over_time(name):
+    model = VattModel(named_config(name))
+    video = batch_of(model.config)["video"][:, :, :, :8]
+    maps = model.feature_maps(video).numpy()
+    frames, height, width = model.config.video.patch_shape
+    steps, rows, columns = 4 // frames, 16 // height, 8 // width
+    assert maps.shape == (BATCH, rows, columns, model.pooled_dims["video"]) and steps > 1
+    tokens = model.features("video", video).numpy()[:, 1:]
+    for row in range(rows):
+        for column in range(columns):
+            places = [(step * rows + row) * columns + column for step in range(steps)]
+            expected = tokens[:, places].mean(axis=1)
+            np.testing.assert_allclose(maps[:, row, column], expected, atol=1e-5)
