@@ -96,6 +96,11 @@ SYSTEMS: dict[str, System] = {
             "expert_usage": "trainers.tasks.imp.evaluators.expert_usage:ExpertUsageEvaluator"
         },
     ),
+    "r3": System(
+        task="trainers.tasks.r3.task:R3Task",
+        task_config="trainers.tasks.r3.task:R3TaskConfig",
+        signatures="export.signatures.r3.signatures:R3Signatures",
+    ),
 }
 
 # What an input may be put together from: config classes by the part's name.

@@ -10,7 +10,11 @@ import pytest
 from mm_models.backbones import t5_config, vit_config
 from mm_models.decoding import config as decoding_config
 from mm_models.imp import config as imp_config
+from mm_models.layers.quantization import quantizer_options
 from mm_models.pali import config as pali_config
+from mm_models.r3 import config as r3_config
+from mm_models.r3 import language_config as r3_language_config
+from mm_models.text import token_corruption
 from mm_models.text.templates import load_templates
 from mm_models.vatt import config as vatt_config
 from trainers import registry
@@ -25,6 +29,7 @@ from trainers.tasks.classification import task as classification
 from trainers.tasks.imp import objectives as imp_objectives
 from trainers.tasks.imp import task as imp
 from trainers.tasks.pali import task as pali
+from trainers.tasks.r3 import task as r3
 from trainers.tasks.vatt import classification as vatt_classification
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -38,6 +43,10 @@ SCHEMAS = (
     vit_config,
     t5_config,
     pali_config,
+    r3_config,
+    r3_language_config,
+    quantizer_options,
+    token_corruption,
     decoding_config,
     trainer_config,
     data_config,
@@ -47,6 +56,7 @@ SCHEMAS = (
     imp,
     imp_objectives,
     pali,
+    r3,
     vatt_classification,
     vit_classification,
 )

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 
+from tests.mm_models.text import pieces
 from tests.repository.source_tree import ROOT
 from tests.trainers import record_factory
 from tests.trainers.data import prompted_records
@@ -26,4 +27,10 @@ def place_with_records(folder: pathlib.Path) -> pathlib.Path:
     record_factory.write_record_folder(digits, recipe)
     record_factory.write_word_vocabulary(digits / "vocabulary.txt")
     prompted_records.write_folder(folder / "data/pictures", {"train": 32, "test": 16})
+    related = folder / "data/related-features"
+    recipe = record_factory.Recipe(
+        splits={"train": 32, "test": 16}, num_frames=0, features=(3, 3, 128)
+    )
+    record_factory.write_record_folder(related, recipe)
+    pieces.write_model(related / "pieces.model")
     return folder

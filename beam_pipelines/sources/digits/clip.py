@@ -87,7 +87,7 @@ def describe_clip(config: DigitsConfig, split: str, index: int, plan: DigitsClip
         "media": f"media/{split}/{index:06d}.mp4",
         "split": split,
         "captions": [caption.manifest_entry() for caption in written],
-        "labels": [truth.label(place) for place in np.argsort(truth.digits)],
+        "labels": truth.labels,
         "objects": [
             {
                 "id": shown.object_id,

@@ -33,6 +33,7 @@ class DigitsConfig:
         min_height_share, max_height_share: range of a digit's height, as a share of the frame's.
         spread_share: part of the free room, around the centre, that digits which stay inside use.
         max_speed: fastest ordinary motion, in frame heights per second.
+        num_directions: of ordinary motion, 4 or, with diagonal ones, 8.
         still_share: digits that do not move.
         bounce_share: moving digits that bounce off the frame's borders.
         enter_share: digits, other than a clip's first, that enter while the clip runs.
@@ -50,6 +51,11 @@ class DigitsConfig:
         canonical_captions: 1 adds, in each language, one sentence of a fixed form that names all
             digits of the clip with their colours, and what there is to read from left to right
             where that order never changes (styles `canonical` and `ocr`); 0 adds none.
+        related_captions: 1 adds, in each language, one sentence of a fixed form that says the
+            colours and motions of all digits, and where each is to the next one (style
+            `related`); 0 adds none.
+        color_labels: 1 makes the colours that a clip shows labels too, after the ten digits; 0 leaves
+            labels to the digits.
         questions_per_language: questions in each language, of different kinds.
         question_kinds: kinds to choose from, keys of `questions.QUESTIONS`; none leaves all but
             `present`.
@@ -72,6 +78,7 @@ class DigitsConfig:
     max_height_share: float = 0.46
     spread_share: float = 1.0
     max_speed: float = 0.5
+    num_directions: int = 8
     still_share: float = 0.15
     bounce_share: float = 0.25
     enter_share: float = 0.3
@@ -87,6 +94,8 @@ class DigitsConfig:
     captions_per_moment: int = 1
     neighbour_captions: int = 1
     canonical_captions: int = 0
+    related_captions: int = 0
+    color_labels: int = 0
     questions_per_language: int = 3
     question_kinds: tuple[str, ...] = ()
     digit_only_caption_share: float = 0.3
@@ -150,6 +159,25 @@ PRESETS: dict[str, dict] = {
             *("same_colour", "moves", "direction"),
         ),
     },
+    "related": {
+        "min_digits": 2,
+        "max_digits": 2,
+        "min_height_share": 0.36,
+        "max_height_share": 0.5,
+        "num_directions": 4,
+        "bounce_share": 0.0,
+        "enter_share": 0.0,
+        "leave_share": 0.0,
+        "same_color_share": 0.1,
+        "occlusion_share": 0.0,
+        "rotation_degrees": 6.0,
+        "background": "dark",
+        "num_test": 300,
+        "languages": ("en",),
+        "neighbour_captions": 0,
+        "related_captions": 1,
+        "color_labels": 1,
+    },
     "pairs": {"min_digits": 2, "max_digits": 2, "enter_share": 0.2},
     "noisy": {
         "background": "texture",
@@ -210,6 +238,8 @@ def _check_video(config: DigitsConfig) -> None:
         _fail("background", config.background, f"choose one of {', '.join(BACKGROUNDS)}")
     if config.max_speed > 2:
         _fail("max_speed", config.max_speed, "give at most 2 frame heights per second")
+    if config.num_directions not in (4, 8):
+        _fail("num_directions", config.num_directions, "give 4 or 8")
 
 
 def _check_digits(config: DigitsConfig) -> None:
@@ -236,8 +266,9 @@ def _check_words(config: DigitsConfig) -> None:
         _fail("captions_per_moment", config.captions_per_moment, "give a number from 1 to 3")
     if config.questions_per_language > 20:
         _fail("questions_per_language", config.questions_per_language, "give at most 20")
-    if config.canonical_captions > 1:
-        _fail("canonical_captions", config.canonical_captions, "give 0 or 1")
+    for name in ("canonical_captions", "related_captions", "color_labels"):
+        if getattr(config, name) > 1:
+            _fail(name, getattr(config, name), "give 0 or 1")
     for kind in config.question_kinds:
         if kind not in QUESTION_KINDS:
             _fail("question_kinds", kind, f"choose from {', '.join(QUESTION_KINDS)}")

@@ -15,7 +15,7 @@ from typing import TextIO
 from beam_pipelines.sources.digits import remote_corpus
 from beam_pipelines.sources.digits.clip import make_clip
 from beam_pipelines.sources.digits.config import SPLITS, DigitsConfig
-from beam_pipelines.sources.digits.language.lexicon import DIGIT_WORDS
+from beam_pipelines.sources.digits.language.lexicon import COLORS, DIGIT_WORDS
 from beam_pipelines.sources.digits.speech import voices
 from mm_models.errors import UserError
 from mm_models.progress import ProgressBar
@@ -24,7 +24,13 @@ MANIFEST, CORPUS_INFO = "manifest.jsonl", "corpus.json"
 FORMAT_VERSION = 1
 
 # Fields that corpora made before there were any do not name, with what they mean then.
-_LATER_FIELDS = {"canonical_captions": 0, "question_kinds": []}
+_LATER_FIELDS = {
+    "canonical_captions": 0,
+    "related_captions": 0,
+    "color_labels": 0,
+    "num_directions": 8,
+    "question_kinds": [],
+}
 _CLIPS_PER_PART = 25
 _PARTS = "parts"
 _LOCK = ".lock"
@@ -166,7 +172,7 @@ def describe_corpus(config: DigitsConfig, manifest_sha256: str) -> dict:
         "corpus": "digits",
         "config": _plain(config),
         "num_clips": {split: config.num_clips(split) for split in SPLITS},
-        "labels": list(DIGIT_WORDS["en"]),
+        "labels": [*DIGIT_WORDS["en"], *(COLORS if config.color_labels else ())],
         "voices": {"train_val_test": voices.TRAIN_TIMBRES, "test_only": voices.TEST_ONLY_TIMBRES},
         "manifest_sha256": manifest_sha256,
     }

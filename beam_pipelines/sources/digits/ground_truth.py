@@ -107,6 +107,17 @@ class GroundTruth:
         pairs = zip(order, order[1:], strict=False)
         return order if all(self.holds(a, "left_of", b) for a, b in pairs) else None
 
+    def place(self, a: int, b: int) -> str | None:
+        """Where `a` is to `b` in all frames in which both are seen: `left_of`, `right_of`, `above`
+        or `below`, along the axis on which they are farther apart; None when neither holds."""
+        sides = [
+            (self._gaps(*pair, axis), name)
+            for axis, names in ((1, ("left_of", "right_of")), (0, ("above", "below")))
+            for pair, name in zip(((a, b), (b, a)), names, strict=True)
+        ]
+        found = max((min(gaps), name) for gaps, name in sides if gaps) if sides[0][0] else (0.0, "")
+        return found[1] if found[0] >= self._apart_pixels else None
+
     def constant_direction(self, object_id: int) -> str | None:
         """The direction in which the object moves whenever it is seen, or None when it changes."""
         directions = {sighting.direction for sighting in self.sightings[object_id]}
@@ -120,7 +131,11 @@ class GroundTruth:
 
     def _ordered(self, a: int, b: int, axis: int) -> bool:
         gaps = self._gaps(a, b, axis)
-        return bool(gaps) and min(gaps) >= APART_SHARE * self.config.frame_size
+        return bool(gaps) and min(gaps) >= self._apart_pixels
+
+    @property
+    def _apart_pixels(self) -> float:
+        return APART_SHARE * self.config.frame_size
 
     def _gaps(self, a: int, b: int, axis: int) -> list[float]:
         """How far the centre of `b` is beyond that of `a`, in pixels, wherever both are seen."""
@@ -159,5 +174,21 @@ class GroundTruth:
 
     def label(self, object_id: int) -> dict:
         """The manifest's label of one object."""
-        digit = self.objects[object_id].digit
+        return self._digit_label(self.objects[object_id].digit)
+
+    @property
+    def labels(self) -> list[dict]:
+        """The manifest's labels of the clip: its digits and, where asked for, its colours."""
+        labels = [self._digit_label(digit) for digit in sorted(self.digits)]
+        if self.config.color_labels:
+            shown = {each.color for each in self.objects}
+            first = len(DIGIT_WORDS["en"])
+            labels += [
+                {"index": first + place, "text": name}
+                for place, name in enumerate(COLORS)
+                if name in shown
+            ]
+        return labels
+
+    def _digit_label(self, digit: int) -> dict:
         return {"index": digit, "text": DIGIT_WORDS["en"][digit]}

@@ -7,6 +7,7 @@ import numpy as np
 from beam_pipelines.sources.digits.config import DigitsConfig
 from beam_pipelines.sources.digits.ground_truth import GroundTruth
 from beam_pipelines.sources.digits.language.lexicon import DIGIT_WORDS, Description
+from beam_pipelines.sources.digits.language.related import say_related
 from beam_pipelines.sources.digits.language.sentences import num_paraphrases, say, say_picture
 from beam_pipelines.sources.digits.language.statements import (
     Statement,
@@ -46,7 +47,7 @@ def write_captions(
     random: np.random.Generator, noise: np.random.Generator, truth: GroundTruth
 ) -> list[Caption]:
     """All captions of a clip: moment by moment, each in every language, then the neighbours, then
-    the canonical ones.
+    the canonical ones, then the related ones.
 
     Args:
         random: decides what is said, and how.
@@ -63,6 +64,10 @@ def write_captions(
             written.append(_neighbour_caption(random, truth, language))
     if truth.config.canonical_captions:
         written += _canonical_captions(truth)
+    if truth.config.related_captions:
+        for language in truth.config.languages:
+            text = say_related(language, truth)
+            written.append(Caption(text, language, "related", "moment", _whole(truth)))
     return written
 
 
@@ -104,7 +109,7 @@ def _canonical_captions(truth: GroundTruth) -> list[Caption]:
     shown = sorted(truth.objects, key=lambda each: each.digit)
     descriptions = [Description(each.digit, each.color) for each in shown]
     numerals = " ".join(str(truth.objects[place].digit) for place in truth.left_to_right or ())
-    whole = Moment(truth.objects[0].object_id, 0.0, truth.config.clip_seconds)
+    whole = _whole(truth)
     written = []
     for language in truth.config.languages:
         text = say_picture(language, descriptions)
@@ -112,6 +117,10 @@ def _canonical_captions(truth: GroundTruth) -> list[Caption]:
         if numerals:
             written.append(Caption(numerals, language, "ocr", "moment", whole))
     return written
+
+
+def _whole(truth: GroundTruth) -> Moment:
+    return Moment(truth.objects[0].object_id, 0.0, truth.config.clip_seconds)
 
 
 def wrong_caption_notes(captions: list[Caption]) -> list[dict]:

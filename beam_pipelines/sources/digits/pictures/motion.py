@@ -43,12 +43,14 @@ class Path:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What paths must fit: frame size in pixels, frames, rate, and the share of the room to use."""
+    """What paths must fit: frame size in pixels, frames, rate, the share of the room to use, and
+    among how many directions ordinary motion chooses."""
 
     frame_size: int
     num_frames: int
     frame_rate_hz: float
     spread_share: float = 1.0
+    num_directions: int = 8
 
     def room(self, glyph: tuple[int, int]) -> np.ndarray:
         """float64[2]: range of the glyph's top and left inside the frame."""
@@ -80,7 +82,8 @@ def moving_path(
     Without bounces a digit too fast for its room is slowed; one left with no motion to speak of is
     still, so that the stated direction is always one that can be seen.
     """
-    direction = choose(random, [name for name in DIRECTIONS if name != "still"])
+    ways = [name for name in DIRECTIONS if name != "still"]
+    direction = choose(random, ways[: stage.num_directions])
     step = np.array(DIRECTIONS[direction], np.float64)
     (margin, room), last = stage.used_room(glyph), stage.num_frames - 1
     velocity = step / np.linalg.norm(step) * speed * stage.frame_size / stage.frame_rate_hz

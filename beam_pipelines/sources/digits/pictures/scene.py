@@ -105,7 +105,11 @@ def place_objects(
     start are named before any that enters, and one that leaves is named before it goes.
     """
     stage = motion.Stage(
-        config.frame_size, config.num_frames, config.frame_rate_hz, config.spread_share
+        config.frame_size,
+        config.num_frames,
+        config.frame_rate_hz,
+        config.spread_share,
+        config.num_directions,
     )
     layers = random.permutation(len(looks))
     first_to_enter = _first_to_enter(random, config, len(looks))
