@@ -3,6 +3,7 @@
 import functools
 import re
 import weakref
+from collections.abc import Iterable
 
 import tensorflow as tf
 
@@ -106,6 +107,17 @@ class SentencePieceTokenizer(Tokenizer):
                 continue  # More bytes of the character follow.
         parts[:1] = [part.removeprefix(" ") for part in parts[:1]]
         return [part for part in parts if part]
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """What each id stands for, outside the graph: a piece begins with a blank where a word
+        does. Empty for the end, and for ids that stand for nothing."""
+        found = []
+        for number in ids:
+            piece = int(number) - self._offset
+            silent = not 0 <= piece < self.vocabulary_size - self._offset
+            silent = silent or self._pieces.is_control(piece)
+            found.append("" if silent else self._pieces.id_to_piece(piece).replace(_SPACE, " "))
+        return found
 
     @functools.cached_property
     def _pieces(self):
