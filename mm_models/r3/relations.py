@@ -58,15 +58,19 @@ def head_codes(ids: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.n
     return votes.reshape(heads, queries)
 
 
-def relations_of(trace: Any, row: int, num_tokens: int) -> TokenRelations:
+def relations_of(trace: Any, row: int, num_tokens: int, num_keys: int) -> TokenRelations:
     """What an attention did while the first tokens of a text were written.
 
     Args:
         trace: RoleTrace of a batch, of tensors or arrays.
         row: of the batch.
         num_tokens: of the text.
+        num_keys: what may be looked at, less the padding behind it.
     """
     ids, scores, weights = (np.asarray(field[row])[:, :num_tokens] for field in trace)
+    weights = weights[..., :num_keys]
+    if ids.ndim == 3:
+        ids, scores = ids[..., :num_keys], scores[..., :num_keys]
     of_heads = head_codes(ids, scores, weights)
     heads = len(of_heads)
     if ids.ndim == 3:
@@ -84,12 +88,20 @@ def relations_of(trace: Any, row: int, num_tokens: int) -> TokenRelations:
 
 
 def text_relations(
-    traces: Mapping[str, Any], row: int, num_tokens: int
+    traces: Mapping[str, Any], row: int, num_tokens: int, num_regions: int
 ) -> dict[str, TokenRelations]:
-    """`relations_of` every attention of the decoder that has codes, by its name in `traces`, see
-    R3Model."""
+    """`relations_of` every attention of the decoder that has codes, by its name in `traces`.
+
+    Args:
+        traces: see R3Model.
+        row: of the batch.
+        num_tokens: of the text.
+        num_regions: of all steps of the video.
+    """
     return {
-        name: relations_of(trace.roles, row, num_tokens)
+        name: relations_of(
+            trace.roles, row, num_tokens, num_regions if is_cross(name) else num_tokens
+        )
         for name, trace in traces.items()
         if name.startswith("decoder/") and trace.roles is not None
     }

@@ -110,14 +110,17 @@ class SentencePieceTokenizer(Tokenizer):
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """What each id stands for, outside the graph: a piece begins with a blank where a word
-        does. Empty for the end, and for ids that stand for nothing."""
-        found = []
-        for number in ids:
-            piece = int(number) - self._offset
-            silent = not 0 <= piece < self.vocabulary_size - self._offset
-            silent = silent or self._pieces.is_control(piece)
-            found.append("" if silent else self._pieces.id_to_piece(piece).replace(_SPACE, " "))
-        return found
+        does. Empty for the end, and for ids that stand for nothing; bytes that are no character by
+        themselves are `<0xE4>`."""
+        return [self._piece(int(number) - self._offset) for number in ids]
+
+    def _piece(self, number: int) -> str:
+        known = 0 <= number < self.vocabulary_size - self._offset
+        if not known or self._pieces.is_control(number):
+            return ""
+        piece = self._pieces.id_to_piece(number).replace(_SPACE, " ")
+        byte = _BYTE.fullmatch(piece)
+        return chr(int(byte[1], 16)) if byte and int(byte[1], 16) < 0x80 else piece
 
     @functools.cached_property
     def _pieces(self):

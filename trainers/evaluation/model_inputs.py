@@ -19,7 +19,14 @@ MODALITIES = ("video", "audio", "text")
 SOURCES = {"waveform": "audio"}
 VIEW_RANK = {"video": 6, "audio": 3, "waveform": 3}
 # What a model that writes reads, where a batch has it.
-DECODER_INPUTS = ("video", "audio", "inputs")
+DECODER_INPUTS = (
+    "video",
+    "audio",
+    "features",
+    "feature_positions",
+    "feature_token_mask",
+    "inputs",
+)
 THUMBNAIL_FRAMES = 4
 THUMBNAIL_PIXELS = 96
 

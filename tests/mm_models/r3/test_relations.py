@@ -25,7 +25,7 @@ def own_trace():
 
 
 def test_roles_of_an_attention_of_their_own():
-    found = relations.relations_of(own_trace(), row=1, num_tokens=2)
+    found = relations.relations_of(own_trace(), row=1, num_tokens=2, num_keys=3)
     np.testing.assert_array_equal(found.head_codes, [[4, 2], [2, 2]])
     # Each head of the first token has another code: the one that fits best counts.
     np.testing.assert_array_equal(found.codes, [4, 2])
@@ -43,7 +43,7 @@ def test_roles_of_pairs_are_those_of_most_pairs():
     ids = np.array([[[5, 5, 1], [1, 3, 3]]])
     scores = np.array([[[0.1, 0.3, 0.9], [0.9, 0.2, 0.2]]])
     shares = np.array([[[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]]])
-    found = relations.relations_of(RoleTrace(ids[None], scores[None], shares[None]), 0, 2)
+    found = relations.relations_of(RoleTrace(ids[None], scores[None], shares[None]), 0, 2, 3)
     np.testing.assert_array_equal(found.codes, [5, 3])
     np.testing.assert_allclose(found.code_weights[3], [0.0, 0.5, 0.5])
     np.testing.assert_allclose(found.code_weights[1], [1.0, 0.0, 0.0])
@@ -60,9 +60,11 @@ def test_of_a_text_only_attentions_with_codes_count():
         "decoder/block_1/attention": one,
         "decoder/block_1/cross_attention": plain,
     }
-    found = relations.text_relations(traces, 1, 2)
+    found = relations.text_relations(traces, 1, 2, 3)
     names = [f"decoder/block_{place}" for place in ("0/attention", "0/cross_attention")]
     assert list(found) == [*names, "decoder/block_1/attention"]
+    # The text's keys are its tokens, the video's its regions.
+    assert found[names[0]].weights.shape == (2, 2) and found[names[1]].weights.shape == (2, 3)
     assert relations.shown_attention(found) == names[1]
     assert relations.shown_attention({names[0]: 0, "decoder/block_1/attention": 0}) != names[0]
     assert relations.is_cross(names[1]) and not relations.is_cross(names[0])

@@ -24,3 +24,5 @@ def test_pieces_of_ids(tmp_path):
     assert all(pieces[:count]) and not any(pieces[count:])
     assert list(dict.fromkeys(filter(None, piece_words(pieces)))) == text.split()
     assert tokenizer.pieces([tokenizer.vocabulary_size, -1, 0, 1]) == [""] * 4
+    spelled = tokenizer.tokenize(tf.constant(["v\u00f8"]), 8).numpy()[0]
+    assert "".join(tokenizer.pieces(spelled)) == " v<0xC3><0xB8>"

@@ -61,7 +61,7 @@ def require_prompts(name: str, input_config: InputConfig) -> SentencePieceTokeni
 def usable_rows(batch: Mapping[str, tf.Tensor]) -> np.ndarray:
     """bool[batch]: rows that are examples and lack neither a prompt nor what is seen or heard."""
     usable = (batch["example_mask"].numpy() > 0) & (batch["inputs"].numpy()[:, 0] > 0)
-    for name in ("video_mask", "audio_mask"):
+    for name in ("video_mask", "audio_mask", "features_mask"):
         if name in batch:
             usable &= batch[name].numpy() > 0
     return usable
