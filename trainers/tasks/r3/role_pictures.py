@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mm_models.r3.relations import Grid, TokenRelations, is_cross, shown_attention
-from trainers.evaluation.pictures import drawing
+from trainers.evaluation.pictures import drawing, matrices
 from trainers.tasks.r3.appearance import chosen_steps, role_color, short_name
 
 _CODE_PIXELS, _ROW_PIXELS, _GAP_PIXELS = 32, 24, 3
@@ -66,8 +66,7 @@ def code_bars(usage: np.ndarray, lines: Sequence[str]) -> np.ndarray:
 def region_tile(values: np.ndarray, most: float) -> np.ndarray:
     """uint8[height, width, 3] of float[rows, columns]: bright where much is looked at."""
     size = max(4, _ROW_PIXELS // len(values))
-    colors = drawing.colorize(values / max(most, 1e-12))
-    return colors.repeat(size, axis=0).repeat(size, axis=1)
+    return matrices.matrix_cells(values, size, low=0.0, high=most)
 
 
 def _token_column(tokens: Sequence[str]) -> list[np.ndarray]:
