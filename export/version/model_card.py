@@ -57,6 +57,7 @@ _EXAMPLE_VALUES = {
     fields.CLASS_NAMES: '["square", "dog"]',
     fields.PROMPT: repr(samples.PROMPTS[0]),
     fields.SEED: "7",
+    fields.STEP_COUNT: "1",
     fields.TOKENS: "[1, 2, 3]",
 }
 _AS_JSON = """
@@ -227,10 +228,20 @@ def _example_inputs(inputs: Mapping[str, Field], batch_size: int) -> str:
     times = f" * {batch_size}" if batch_size else ""
     lines = ["```python", "import base64", "", "inputs = {"]
     lines += [
-        f'    "{name}": [{_EXAMPLE_VALUES[field.kind]}]{times},' for name, field in inputs.items()
+        f'    "{name}": [{_example_value(field)}]{times},' for name, field in inputs.items()
     ]
     dtypes = {name: field.dtype for name, field in inputs.items()}
     return "\n".join([*lines, "}", f"DTYPES = {dtypes}", _AS_JSON, "```"])
+
+
+def _example_value(field: Field) -> str:
+    """Code of one row."""
+    if field.kind != fields.FEATURE_MAPS:
+        return _EXAMPLE_VALUES[field.kind]
+    code = "0.5"
+    for length in reversed(field.lengths[1:]):
+        code = f"[{code}] * {length or 1}"
+    return code
 
 
 def _names(found: Mapping[str, Field]) -> str:

@@ -1,0 +1,132 @@
+"""R3 exported, proven, served and asked: captions and the roles in them, as the model has them."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mmstack
+from export.client.protocols import GrpcClient, RestClient
+from export.client.string_arrays import object_array
+from export.server.embedded import EmbeddedServer
+from export.server.models import ModelConfig
+from export.signatures.build import build_signatures
+from export.signatures.r3.signatures import R3Signatures
+from export.version.options import ExportOptions
+from mm_models.decoding.config import DecodingConfig
+from mm_models.decoding.options import decode
+from mm_models.r3.positions import grid_positions
+from tests.export_battery import check_export
+from tests.trainers.tasks.r3 import role_parts
+from trainers.config.loading import to_yaml
+from trainers.config.schema import ExperimentConfig
+from trainers.runs import build_model, load_run
+
+
+def write_run(folder):
+    role_parts.write_corpus(folder)
+    task = role_parts.make_task(folder, language={"cross_roles": ["relative_role", "self_role"]})
+    config = ExperimentConfig(name="r3_tiny", task=task.config, streams=task.streams)
+    run = folder / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    step = tf.Variable(3, dtype=tf.int64, trainable=False)
+    checkpoint = tf.train.Checkpoint(model=build_model(task, config), step=step)
+    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(3)
+    return str(run)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("r3")
+    model_dir, output = write_run(folder), str(folder / "r3")
+    assert mmstack.main(["export", f"--model_dir={model_dir}", f"--output={output}"]) == 0
+    return model_dir, output
+
+
+def make_request():
+    random = np.random.default_rng(0)
+    maps = random.normal(size=[2, role_parts.STEPS, 3, 3, 8]).astype(np.float32)
+    maps[1, 2:] = 0.0
+    return {"features": maps, "num_steps": np.array([3, 2], np.int32)}
+
+
+def model_inputs(request):
+    """As a batch of records has them."""
+    steps = role_parts.STEPS
+    return {
+        "features": tf.constant(request["features"].reshape(2, steps * 9, 8)),
+        "feature_positions": tf.constant(np.stack([grid_positions(steps, 3, 3)] * 2)),
+        "feature_token_mask": tf.constant([[1.0] * 27, [1.0] * 18 + [0.0] * 9]),
+    }
+
+
+def test_served_captions_and_roles_are_the_models(exported):
+    model_dir, output = exported
+    run, request = load_run(model_dir), make_request()
+    signatures = R3Signatures.from_run(run, None, "latest")
+    assert signatures.default_name == "caption"
+    config, model = DecodingConfig(max_length=role_parts.LENGTH), run.model
+    state = model.start_decoding(model_inputs(request), config.max_length, 1)
+    starts = tf.fill([2], model.start_id)
+    written = decode(config, model.decode_step, state, starts, model.end_id, None)
+    texts = signatures.module.tokenizer.detokenize(written.ids).numpy().tolist()
+    with EmbeddedServer([ModelConfig("r3", output)]) as server:
+        check_export(signatures, server.core.models.get("r3"))
+        for kind, port in ((RestClient, server.rest_port), (GrpcClient, server.grpc_port)):
+            with kind(f"127.0.0.1:{port}", "r3") as client:
+                answer = client.predict("caption", request)
+                assert answer["text"].tolist() == texts
+                np.testing.assert_allclose(answer["score"], written.scores, atol=1e-4)
+                asked = request | {"caption": object_array(texts)}
+                _check_roles(client.predict("roles", asked), run, request, texts)
+
+
+def _check_roles(answer, run, request, texts):
+    tokenizer = R3Signatures.from_run(run, None, "latest").module.tokenizer
+    ids = tokenizer.tokenize(tf.constant(texts), role_parts.LENGTH, end=True)
+    traces = run.model.traces(model_inputs(request), ids)
+    names = [name for name in run.model.dictionaries() if name.startswith("decoder/")]
+    assert names == [
+        *("decoder/block_0/attention", "decoder/block_0/cross_attention"),
+        "decoder/block_1/attention",
+    ]
+    assert answer["codes"].shape == (2, 3, 2, role_parts.LENGTH)
+    np.testing.assert_array_equal(answer["codes"][:, 0], traces[names[0]].roles.ids)
+    pairs = traces[names[1]].roles
+    best = np.argmax(np.asarray(pairs.scores) * np.asarray(pairs.weights), axis=-1)
+    of_best = np.take_along_axis(np.asarray(pairs.ids), best[..., None], axis=-1)[..., 0]
+    np.testing.assert_array_equal(answer["codes"][:, 1], of_best)
+    looked = answer["looked_at"]
+    assert looked.shape == (2, 1, role_parts.LENGTH, role_parts.STEPS, 3, 3)
+    np.testing.assert_allclose(looked.sum(axis=(3, 4, 5)), 1.0, atol=1e-5)
+    assert np.all(looked[1, 0, :, 2] == 0.0)
+    pieces = ["".join(piece.decode() for piece in row).strip() for row in answer["pieces"]]
+    assert [text.decode().strip() for text in texts] == pieces
+
+
+def test_options_are_those_of_the_served_functions(exported):
+    run, request = load_run(exported[0]), make_request()
+    drawn = build_signatures(
+        run, None, "latest", ExportOptions(2, decoding={"method": "sample", "num_beams": 2})
+    )
+    specs = {s.name: s.shape.as_list() for s in drawn.functions()["caption"].input_signature}
+    assert specs == {"features": [2, 3, 3, 3, 8], "num_steps": [2], "seed": [2]}
+    seeds = [np.array(seeds, np.int32) for seeds in ([1, 1], [2, 2])]
+    first, second = (drawn.reference("caption", request | {"seed": one}) for one in seeds)
+    assert np.any(first["score"] != second["score"])
+    beams = drawn.reference("caption_beams", request)
+    assert beams["text"].shape == (2, 2) and np.all(beams["score"][:, 0] >= beams["score"][:, 1])
+    assert "behind the last" in drawn.docs()["caption"].inputs["features"].meaning
+
+
+def test_without_codes_there_are_no_roles_to_show(tmp_path):
+    task = role_parts.make_task(role_parts.write_corpus(tmp_path), variant="t6")
+    config = ExperimentConfig(name="t6", task=task.config, streams=task.streams)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    checkpoint = tf.train.Checkpoint(model=build_model(task, config), step=step)
+    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(0)
+    signatures = build_signatures(load_run(str(run)), None, "latest", ExportOptions())
+    assert set(signatures.docs()) == {"caption", "caption_beams"}
