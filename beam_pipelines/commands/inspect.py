@@ -161,6 +161,9 @@ def summary_lines(info: dict) -> list[str]:
         f"{info['name']}: {counts['items']} items, {counts['rejected_items']} rejected, "
         f"{counts['records']} records; {media}"
     ]
+    if told := info.get("clip_features"):
+        shape = "x".join(str(told[name]) for name in ("rows", "columns", "dim"))
+        lines.append(f"  features: {shape} at {told['rate_hz']:g} Hz, by {told['encoder']}")
     for name, split in info["splits"].items():
         size_bytes = sum(shard["size_bytes"] for shard in split["shards"])
         lines.append(

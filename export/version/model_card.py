@@ -227,9 +227,7 @@ def _example_inputs(inputs: Mapping[str, Field], batch_size: int) -> str:
     has."""
     times = f" * {batch_size}" if batch_size else ""
     lines = ["```python", "import base64", "", "inputs = {"]
-    lines += [
-        f'    "{name}": [{_example_value(field)}]{times},' for name, field in inputs.items()
-    ]
+    lines += [f'    "{name}": [{_example_value(field)}]{times},' for name, field in inputs.items()]
     dtypes = {name: field.dtype for name, field in inputs.items()}
     return "\n".join([*lines, "}", f"DTYPES = {dtypes}", _AS_JSON, "```"])
 

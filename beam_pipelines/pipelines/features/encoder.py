@@ -178,6 +178,11 @@ def _import_libraries(folder: str) -> None:
     path = files.join(folder, _MODEL_INFO)
     if not files.exists(path):
         return
-    needed = json.loads(files.read_bytes(path)).get("op_libraries", ())
+    try:
+        needed = json.loads(files.read_bytes(path))["op_libraries"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--encoder {folder}: {_MODEL_INFO} cannot be read ({error}); export again"
+        ) from error
     for library in set(needed) & set(_LIBRARIES):
         importlib.import_module(library)

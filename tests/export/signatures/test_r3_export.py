@@ -74,11 +74,11 @@ def test_served_captions_and_roles_are_the_models(exported):
         check_export(signatures, server.core.models.get("r3"))
         for kind, port in ((RestClient, server.rest_port), (GrpcClient, server.grpc_port)):
             with kind(f"127.0.0.1:{port}", "r3") as client:
-                answer = client.predict("caption", request)
+                answer = client.predict(request, "caption")
                 assert answer["text"].tolist() == texts
                 np.testing.assert_allclose(answer["score"], written.scores, atol=1e-4)
                 asked = request | {"caption": object_array(texts)}
-                _check_roles(client.predict("roles", asked), run, request, texts)
+                _check_roles(client.predict(asked, "roles"), run, request, texts)
 
 
 def _check_roles(answer, run, request, texts):

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from beam_pipelines.pipelines.features.encoder import FrozenEncoder
+from beam_pipelines.pipelines.features.features_job import GridConfig
+from beam_pipelines.pipelines.features.record_groups import groups_of_shard
+from beam_pipelines.pipelines.features.record_processor import RecordProcessor
 from beam_pipelines.record import contract, reading
 from mmstack import main
 from tests.beam_pipelines.media.small_media import tree, write_lines
@@ -123,6 +127,27 @@ def test_shards_do_not_depend_on_batches(records, encoder, made, tmp_path):
         assert tree(tmp_path / "r", pattern) == tree(made, pattern)
 
 
+def test_steps_of_several_clips_share_batches(records):
+    class Counting:
+        """Gives zeros, and counts what it is given."""
+
+        batch_size, num_frames, height, width = None, 2, 8, 8
+        sizes: list[int] = []
+        clips_of = FrozenEncoder.clips_of
+
+        def maps(self, clips):
+            self.sizes.append(len(clips))
+            return np.zeros((len(clips), 3, 3, 1), np.float32)
+
+    shard = reading.split_shards(records, "train")[0]
+    (group,) = groups_of_shard("train", shard)
+    with RecordProcessor(GridConfig(batch_size=5), "x@0", Counting) as processor:
+        outcomes = [outcome for outcome, _ in processor.outcomes(group)]
+    # Four records, of which the last has no frames; three steps of each other one.
+    assert Counting.sizes == [5, 4]
+    assert [len(outcome.records) for outcome in outcomes] == [1, 0, 1, 1]
+
+
 def test_what_is_kept_and_how_often_steps_come(records, encoder, tmp_path):
     kept = ["--rate_hz=4", "--rows=1", "--columns=4", "--keep_frames", "--keep_sound"]
     assert run(records, encoder, tmp_path / "r", *kept) == 0
@@ -220,6 +245,26 @@ def test_records_without_frames_are_refused(encoder, tmp_path, capsys):
     assert "holds no frames that can be read" in capsys.readouterr().err
 
 
+def test_a_damaged_record_ends_the_job_and_is_named(encoder, tmp_path, capsys):
+    records = write_record_folder(tmp_path / "records", Recipe(splits={"train": 4}, num_frames=2))
+    shard = pathlib.Path(records, contract.shard_name("train", 1, 2))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert run(records, encoder, tmp_path / "r") == 2
+    said = capsys.readouterr().err
+    assert f"{shard} at byte " in said and "mmstack doctor" in said and "Traceback" not in said
+    assert not (tmp_path / "r").exists()
+
+
+def test_model_information_that_is_damaged_is_named(records, tmp_path, capsys):
+    encoder = write_encoder(tmp_path / "encoder")
+    (encoder / "assets.extra").mkdir()
+    (encoder / "assets.extra" / "model_info.json").write_text("{")
+    assert run(records, encoder, tmp_path / "r") == 2
+    assert "model_info.json cannot be read" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_worker_processes_give_the_same_records(encoder, tmp_path):
     """The path of several processes, on enough records that the command chooses it."""
@@ -249,6 +294,7 @@ def test_real_clips_go_the_whole_way(encoder, tmp_path, capsys):
     assert main(["inspect", f"--data={tmp_path}/r"]) == 0
     said = capsys.readouterr().out
     assert "the layout is that of `mmstack features`" in said
+    assert "features: 3x3x3 at 1 Hz, by fixed@" in said
     for context, lists in reading.iterate(str(tmp_path / "r"), "train"):
         seconds = (context[contract.CLIP_END][0] - context[contract.CLIP_START][0]) / 1e6
         assert abs(len(lists[contract.CLIP_FEATURES]) - seconds) <= 1
