@@ -38,7 +38,12 @@ class Table:
 
 
 def read_table(
-    path: str, *, delimiter: str = "", encoding: str = "", lists_as_rows: bool = True
+    path: str,
+    *,
+    delimiter: str = "",
+    encoding: str = "",
+    lists_as_rows: bool = True,
+    flag: str = "--table",
 ) -> Table:
     """Reads a table.
 
@@ -51,6 +56,7 @@ def read_table(
         encoding: of a file that is not UTF-8; empty: detected.
         lists_as_rows: whether an object's lists of segments become rows; else they are cells, which
             hold their JSON.
+        flag: that names the file, for messages.
 
     Raises:
         UserError: when it cannot be read as a table.
@@ -65,7 +71,7 @@ def read_table(
         else:
             columns, rows = _csv_rows(text, delimiter)
     except (OSError, ValueError, csv.Error, RecursionError) as error:
-        raise UserError(f"table {path} cannot be read: {error}; check --table") from error
+        raise UserError(f"table {path} cannot be read: {error}; check {flag}") from error
     repeated = sorted({name for name in columns if name and columns.count(name) > 1})
     if repeated:
         raise UserError(f"table {path} has several columns {repeated[0]!r}; rename all but one")

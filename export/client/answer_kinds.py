@@ -270,6 +270,8 @@ ANSWER_KINDS: dict[str, Values] = {
     fields.FEATURE_MAP: FeatureMap(),
     fields.SOUND: Sound(),
     fields.VIDEO: Video(),
+    fields.CODES: Values(),
+    fields.REGION_WEIGHTS: Values(),
     fields.TOKENS: Values(),
 }
 

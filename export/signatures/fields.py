@@ -10,6 +10,7 @@ ENCODED_FRAMES, FRAME_PIXELS = "encoded_frames", "frame_pixels"
 WAVEFORM, WAV_FILE = "waveform", "wav_file"
 SENTENCE, SENTENCES, CLASS_NAMES = "sentence", "sentences", "class_names"
 PROMPT, SEED = "prompt", "seed"
+FEATURE_MAPS, STEP_COUNT = "feature_maps", "step_count"
 # Outputs.
 EMBEDDING = "embedding"
 SENTENCE_SCORES, CLASS_NAME_SCORES = "sentence_scores", "class_name_scores"
@@ -19,6 +20,7 @@ TEXT, TEXT_SCORES, FLAG = "text", "text_scores", "flag"
 BOXES, BOX_SCORES, BOX_WORDS = "boxes_yxyx_norm", "box_scores", "box_words"
 HEAT_MAP, SOUND, VIDEO = "heat_map", "sound", "video"
 FEATURE_MAP = "feature_map"
+CODES, REGION_WEIGHTS = "codes", "region_weights"
 # Either.
 TOKENS = "tokens"
 
@@ -35,6 +37,8 @@ INPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     CLASS_NAMES: ("string", ("labels",)),
     PROMPT: ("string", ()),
     SEED: ("int32", ()),
+    FEATURE_MAPS: ("float32", ("steps", "rows", "columns", "dim")),
+    STEP_COUNT: ("int32", ()),
     TOKENS: ("int32", ("tokens",)),
 }
 OUTPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -56,6 +60,8 @@ OUTPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     FEATURE_MAP: ("float32", ("rows", "columns", "dim")),
     SOUND: ("float32", ("samples",)),
     VIDEO: ("uint8", ("frames", "height", "width", "3")),
+    CODES: ("int32", ("attentions", "heads", "tokens")),
+    REGION_WEIGHTS: ("float32", ("attentions", "tokens", "steps", "rows", "columns")),
     TOKENS: ("int32", ("tokens",)),
 }
 # What a kind cannot be shown without.
@@ -65,6 +71,8 @@ REQUIRED_PROPERTIES = {
     CLASS_NAME_FLAGS: ("note",),
     SOUND: ("sample_rate_hz",),
     VIDEO: ("frame_rate_hz",),
+    CODES: ("attentions",),
+    REGION_WEIGHTS: ("attentions",),
 }
 # Kinds that are one medium in several forms, the one that costs a client least first.
 MEDIA = {
@@ -85,7 +93,8 @@ class Field:
         meaning: for people, with units.
         properties: what the kind is shown with: `sample_rate_hz` of a sound, `frame_rate_hz` of a
             video, `class_names` of scores of classes in their order, `note` of a flag, which is
-            printed where it is set and in which `{}` stands for a class's name.
+            printed where it is set and in which `{}` stands for a class's name, `attentions` of
+            codes and region weights, which are those of each in this order.
     """
 
     kind: str
@@ -129,9 +138,9 @@ class SignatureDoc:
         return {field.kind for field in self.inputs.values()}
 
 
-def input_field(kind: str, meaning: str) -> Field:
-    """An input of a kind of this module. Raises ValueError for another kind."""
-    return _field(INPUT_KINDS, kind, meaning)
+def input_field(kind: str, meaning: str, axes: tuple[str, ...] | None = None) -> Field:
+    """An input of a kind of this module; see `output_field`. Raises ValueError for another kind."""
+    return _field(INPUT_KINDS, kind, meaning, axes)
 
 
 def output_field(

@@ -3,6 +3,7 @@
 import functools
 import re
 import weakref
+from collections.abc import Iterable
 
 import tensorflow as tf
 
@@ -106,6 +107,20 @@ class SentencePieceTokenizer(Tokenizer):
                 continue  # More bytes of the character follow.
         parts[:1] = [part.removeprefix(" ") for part in parts[:1]]
         return [part for part in parts if part]
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """What each id stands for, outside the graph: a piece begins with a blank where a word
+        does. Empty for the end, and for ids that stand for nothing; bytes that are no character by
+        themselves are `<0xE4>`."""
+        return [self._piece(int(number) - self._offset) for number in ids]
+
+    def _piece(self, number: int) -> str:
+        known = 0 <= number < self.vocabulary_size - self._offset
+        if not known or self._pieces.is_control(number):
+            return ""
+        piece = self._pieces.id_to_piece(number).replace(_SPACE, " ")
+        byte = _BYTE.fullmatch(piece)
+        return chr(int(byte[1], 16)) if byte and int(byte[1], 16) < 0x80 else piece
 
     @functools.cached_property
     def _pieces(self):

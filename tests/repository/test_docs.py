@@ -32,7 +32,17 @@ SHARED = ROOT.parent / "shared" / "data"
 # Guides whose other blocks are run one after the other; the data guide in the default tests.
 QUICK = "your_own_data.md"
 LONG = (
-    *("esc10", "fine_tuning", "grid", "imp", "imp_data", "pali", "pali_photos", "planning"),
+    *(
+        "esc10",
+        "features",
+        "fine_tuning",
+        "grid",
+        "imp",
+        "imp_data",
+        "pali",
+        "pali_photos",
+        "planning",
+    ),
     "tpu",
 )
 _FEW_CLIPS = ["--num_train=60", "--num_val=10", "--num_test=10", "--workers=1"]

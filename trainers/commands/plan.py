@@ -76,8 +76,8 @@ def _add_compile_arguments(parser: argparse.ArgumentParser) -> None:
         "--blocks",
         type=int,
         default=0,
-        help="compile stacks of so many blocks and of one more, and add up what follows for deep "
-        "ones; 0: compile the whole model, which takes long",
+        help="of a much deeper model, compile stacks of so many blocks and of one more, and add up "
+        "what follows; 0: compile the whole model, which may take long",
     )
     group.add_argument(
         "--results", default="", help="folder of what was compiled, which is not compiled again"

@@ -15,10 +15,13 @@ class EvaluatorConfig:
         kind: names the class (`EVALUATORS` of trainers/registry.py, and the system's own).
         every_steps: evaluate when the step is a multiple of this, instead of
             `trainer.evaluation.interval_steps`; 0 follows the trainer.
+        of_best: evaluate once, when training is over, the checkpoint that another evaluator's
+            `trainer.checkpoint.best_metric` has chosen: for examples on which nothing is chosen.
     """
 
     kind: str
     every_steps: int = 0
+    of_best: bool = False
 
 
 @dataclasses.dataclass

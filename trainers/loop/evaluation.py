@@ -35,9 +35,10 @@ class Evaluation:
         log: MetricsLog,
         stop: StopSignal,
     ):
-        """Takes evaluators by name."""
+        """Takes evaluators by name; those that are `of_best` are left to the end of training."""
         self._stop = stop
-        self._assembly, self._evaluators = assembly, evaluators
+        self._assembly = assembly
+        self._evaluators = {n: one for n, one in evaluators.items() if not one.config.of_best}
         self._state, self._checkpoints, self._log = state, checkpoints, log
         chief = distribution.is_chief(assembly.strategy)
         self._context = evaluation_context(assembly, model_dir if chief else "", log.writer("eval"))
@@ -153,7 +154,7 @@ def evaluate(
 
 def check_best_metric(config: ExperimentConfig, evaluators: Mapping[str, Evaluator]) -> None:
     """Raises UserError when `best_metric` names no evaluator of this run, or no metric that it is
-    known to report."""
+    known to report, and where evaluators of the best checkpoint would never run."""
     metric = config.trainer.checkpoint.best_metric
     _, _, rest = metric.partition("/")
     evaluator, _, name = rest.partition("/")
@@ -162,6 +163,7 @@ def check_best_metric(config: ExperimentConfig, evaluators: Mapping[str, Evaluat
             f"trainer.checkpoint.best_metric is {metric!r}; write eval/<evaluator>/<metric> with "
             f"an evaluator among {sorted(evaluators)}"
         )
+    _check_of_best(evaluators, evaluator)
     known = evaluators[evaluator].metric_names() if metric else None
     if known is not None and not any(fnmatch.fnmatchcase(name, one) for one in known):
         near = difflib.get_close_matches(name, known, n=3) or sorted(known)
@@ -169,6 +171,23 @@ def check_best_metric(config: ExperimentConfig, evaluators: Mapping[str, Evaluat
             f"trainer.checkpoint.best_metric is {metric!r}, but evaluators.{evaluator} reports no "
             f"{name!r}; did you mean {[f'eval/{evaluator}/{one}' for one in near]}?"
         )
+
+
+def _check_of_best(evaluators: Mapping[str, Evaluator], watched: str) -> None:
+    for name, one in evaluators.items():
+        if not one.config.of_best:
+            continue
+        if watched in ("", name):
+            raise UserError(
+                f"evaluators.{name}.of_best is true, but trainer.checkpoint.best_metric "
+                f"{'is that of the same evaluator' if watched else 'is empty'}; name a metric of "
+                "another evaluator there, which chooses the checkpoint"
+            )
+        if one.config.every_steps:
+            raise UserError(
+                f"evaluators.{name} has both of_best and every_steps; it runs once, when training "
+                "is over: drop one of the two"
+            )
 
 
 def watched_score(metric: str, scores: Mapping[str, float]) -> float | None:

@@ -3,15 +3,10 @@
 import contextlib
 import dataclasses
 import functools
-import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-
-import tensorflow as tf
+from collections.abc import Callable, Mapping
 
 from mm_models.errors import UserError
-from mm_models.progress import ProgressBar
 from trainers import distribution, initialization, runs
 from trainers.config.checks import check_config, check_reachable
 from trainers.config.schema import ExperimentConfig
@@ -19,17 +14,12 @@ from trainers.data.reading.files import is_remote
 from trainers.evaluation import first_batches as evaluation_inputs
 from trainers.evaluation.base import Evaluator
 from trainers.evaluation.build import build_evaluators
-from trainers.loop import checkpoints, dry_run, preemption, run_folder
+from trainers.loop import dry_run, preemption, run_folder
 from trainers.loop.assembly import Assembly, assemble, check_host_memory, prepare
 from trainers.loop.declared_inputs import DeclaredInputs, absent_files, without_absent
-from trainers.loop.evaluation import (
-    check_best_metric,
-    evaluate,
-    evaluation_context,
-    watched_score,
-)
+from trainers.loop.evaluate_checkpoints import evaluate_best, evaluate_checkpoints
+from trainers.loop.evaluation import check_best_metric
 from trainers.loop.inputs import Inputs, RecordInputs, check_first_batches
-from trainers.loop.monitoring.metrics_log import MetricsLog
 from trainers.loop.preemption import StopRequested, StopSignal
 from trainers.loop.resuming.lease import Lease
 from trainers.loop.training import Training
@@ -128,11 +118,26 @@ def _prepare(
     run_folder.make(model_dir)
     if not trains:
         once = mode == "eval"
-        return lambda: _evaluate(assembly, evaluators, model_dir, stop, once=once)
+        return lambda: evaluate_checkpoints(assembly, evaluators, model_dir, stop, once=once)
     _on_all(stop, model_dir, functools.partial(_take, lease, held) if lease else None)
-    return Training(
+    training = Training(
         assembly, evaluators, model_dir=model_dir, stop=stop, lease=lease, from_step=from_step
-    ).run
+    )
+    return lambda: _train(training, assembly, evaluators, model_dir, stop)
+
+
+def _train(
+    training: Training,
+    assembly: Assembly,
+    evaluators: Mapping[str, Evaluator],
+    model_dir: str,
+    stop: StopSignal,
+) -> int:
+    """Trains, and where that came to its end, evaluates the best checkpoint."""
+    code = training.run()
+    if not code and evaluators:
+        evaluate_best(assembly, evaluators, model_dir, stop)
+    return code
 
 
 def _evaluators(
@@ -169,63 +174,3 @@ def _on_all(stop: StopSignal, model_dir: str, of_chief: Callable[[], None] | Non
         refusal = error
     if stop.any_worker(refusal is not None):
         raise refusal or UserError(f"the chief may not train in {model_dir}; its message says why")
-
-
-def _evaluate(
-    assembly: Assembly,
-    evaluators: Mapping[str, Evaluator],
-    model_dir: str,
-    stop: StopSignal,
-    *,
-    once: bool,
-) -> int:
-    """Evaluates the newest checkpoint, or each new one as it comes."""
-    folder, metric = os.path.join(model_dir, "checkpoints"), assembly.config.trainer.checkpoint
-    log = MetricsLog(model_dir, enabled=True, file_name="eval/metrics.jsonl")
-    context = evaluation_context(assembly, model_dir, log.writer("eval"))
-    progress = ProgressBar(assembly.config.trainer.train_steps, "steps")
-    if once:
-        steps = iter([int(runs.find_checkpoint(model_dir, "latest").rsplit("-", 1)[1])])
-    else:
-        steps = _new_steps(folder, assembly.config, done=log.steps())
-    while True:
-        with stop.interrupting():
-            step = next(steps, None)
-            if step is None:
-                break
-            try:
-                path = checkpoints.path_of(folder, step)
-                runs.restore_weights(assembly.task, assembly.model, assembly.config, path)
-            except UserError as error:
-                if once:
-                    raise
-                progress.say(f"left out step {step}: {error}")
-                continue
-            context = dataclasses.replace(context, step=step)
-            scores = evaluate(assembly.model, evaluators, list(evaluators), context)
-        log.write("eval", step, scores)
-        watched_score(metric.best_metric, scores)
-        checkpoints.copy_if_best(model_dir, step, scores, metric)
-        progress.table(f"evaluation at step {step}", scores)
-    log.close()
-    return 0
-
-
-def _new_steps(folder: str, config: ExperimentConfig, *, done: set[int]) -> Iterator[int]:
-    """Steps of checkpoints as they appear, each once, until the last step or a long silence."""
-    evaluation = config.trainer.evaluation
-    last_seen = time.monotonic()
-    while True:
-        fresh = [step for step in checkpoints.list_steps(folder) if step not in done]
-        for step in fresh:
-            done.add(step)
-            # Training may have dropped an old one meanwhile.
-            if tf.io.gfile.exists(f"{checkpoints.path_of(folder, step)}.index"):
-                yield step
-            last_seen = time.monotonic()
-        if done and max(done) >= config.trainer.train_steps:
-            return
-        if time.monotonic() - last_seen >= evaluation.timeout_seconds:
-            return
-        if not fresh:
-            time.sleep(evaluation.poll_seconds)

@@ -62,7 +62,7 @@ def read_list_columns(
 
     Source: the form of the data of Vid2Seq (Yang et al., CVPR 2023).
     """
-    table = read_table(path, lists_as_rows=False)
+    table = read_table(path, lists_as_rows=False, flag="--annotations")
     for name in columns.needed():
         if name not in table.columns:
             known = ", ".join(table.columns) or "none"

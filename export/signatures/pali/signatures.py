@@ -10,6 +10,7 @@ import tensorflow as tf
 from export.signatures import fields
 from export.signatures.fields import Field, SignatureDoc
 from export.signatures.pali.inputs import PaliInputs, largest_inputs
+from export.signatures.shared import writing
 from export.signatures.shared.media import (
     INPUT_NAMES,
     MediaSignatures,
@@ -21,9 +22,6 @@ from export.version.model_info import ModelInfo
 from export.version.options import ExportOptions
 from export.version.run_facts import model_info
 from mm_models.decoding.config import DecodingConfig
-from mm_models.decoding.options import decode
-from mm_models.decoding.state import Decoded, best
-from mm_models.errors import UserError
 from mm_models.pali.model import PaliModel
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from mm_models.text.templates import load_templates
@@ -32,11 +30,6 @@ from trainers.runs import Run
 # What the names of signatures end in and what they are given, by what comes with a prompt.
 GIVEN = {"image": ("", "a picture and"), "video": ("_video", "a clip and"), "text": ("_text", "")}
 CAPTIONING = "captioning"
-BY_METHOD = {
-    "greedy": "the likeliest token each time",
-    "sample": "drawing every token",
-    "beam": "the best of several beams",
-}
 CUT = {
     "prompt_is_cut": fields.output_field(
         fields.FLAG,
@@ -92,24 +85,12 @@ class PaliSignatures(MediaSignatures):
         return cls(run.model, inputs, inputs.config.prompted, info)
 
     def apply(self, options: ExportOptions) -> None:
-        if options.jit_compile and not options.batch_size:
-            raise UserError(
-                "--jit_compile compiles for one number of rows, and would compile again in the "
-                "midst of serving for any other; give --batch_size too"
-            )
-        decoding = DecodingConfig(**{**(self._info.decoding or {}), **options.decoding})
-        decoding.check("--decoding")
-        self._info = dataclasses.replace(
-            self._info,
-            batch_size=options.batch_size,
-            decoding=dataclasses.asdict(decoding),
-            jit_compile=options.jit_compile,
-        )
+        self._info = writing.with_options(self._info, options)
 
     @property
     def decoding(self) -> DecodingConfig:
         """How texts are written; `generate_beams` searches with its beams, whatever its method."""
-        return DecodingConfig(**(self._info.decoding or {}))
+        return writing.decoding_of(self._info)
 
     @property
     def caution(self) -> str:
@@ -139,8 +120,7 @@ class PaliSignatures(MediaSignatures):
     def _answers(self) -> dict[str, tuple[str, dict[str, Field], dict[str, Field]]]:
         """What each signature does, `{}` being what it is given; its words and its outputs."""
         config, output = self.decoding, fields.output_field
-        penalised = "log probability, divided by a penalty of its length"
-        likelihood = penalised if config.method == "beam" else "log probability"
+        likelihood = writing.meaning_of_scores(config)
         most, beams = self._inputs.num_target_tokens, (str(config.num_beams),)
         prompt = {"prompt": self._prompt_field()}
         row = "what the draws of a row follow from; any number"
@@ -148,7 +128,7 @@ class PaliSignatures(MediaSignatures):
         labels = fields.input_field(fields.CLASS_NAMES, "UTF-8 texts to choose from")
         return {
             "generate": (
-                f"Writes a text after {{}} a prompt, {BY_METHOD[config.method]}",
+                f"Writes a text after {{}} a prompt, {writing.BY_METHOD[config.method]}",
                 prompt | seed,
                 {
                     "text": output(fields.TEXT, "UTF-8"),
@@ -160,7 +140,7 @@ class PaliSignatures(MediaSignatures):
                 prompt,
                 {
                     "text": output(fields.TEXT, "UTF-8, best first", beams),
-                    "score": output(fields.TEXT_SCORES, penalised, beams),
+                    "score": output(fields.TEXT_SCORES, writing.PENALISED, beams),
                 },
             ),
             "score_labels": (
@@ -215,22 +195,9 @@ class PaliSignatures(MediaSignatures):
     def _write(
         self, inputs: Mapping[str, tf.Tensor], name: str, seed: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        config, keep = self.decoding, best
-        if name == "generate_beams":
-            config, keep = dataclasses.replace(config, method="beam"), lambda decoded: decoded
-        if seed is not None:
-            # A row's draws are those of its own seed: [batch] -> [batch, 2]
-            seed = tf.stack([seed, tf.zeros_like(seed)], axis=1)
-
-        def run(inputs: Mapping[str, tf.Tensor], seed: tf.Tensor | None) -> Decoded:
-            model = self._model
-            state = model.start_decoding(inputs, config.max_length, config.beams)
-            starts = tf.fill([tf.shape(inputs["inputs"])[0]], model.start_id)
-            return keep(decode(config, model.decode_step, state, starts, model.end_id, seed))
-
-        if self._info.jit_compile and tf.inside_function():
-            run = tf.function(run, autograph=False, jit_compile=True)
-        written = run(inputs, seed)
+        written = writing.write(
+            self._model, inputs, self._info, all_beams=name == "generate_beams", seed=seed
+        )
         return {"text": self._module.tokenizer.detokenize(written.ids), "score": written.scores}
 
     def _score(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> dict[str, tf.Tensor]:

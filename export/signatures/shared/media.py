@@ -212,11 +212,11 @@ class MediaSignatures(Signatures):
 
     def _example(self, doc: SignatureDoc, num_rows: int) -> Arrays:
         return {
-            name: _stack([self._example_value(field.kind, row) for row in range(num_rows)])
+            name: _stack([self._example_value(field, row) for row in range(num_rows)])
             for name, field in doc.inputs.items()
         }
 
-    def _example_value(self, kind: str, row: int) -> Any:
+    def _example_value(self, field: Field, row: int) -> Any:
         makers = {
             fields.ENCODED_PICTURE: lambda: media_files.jpeg_frames(self._image(row)[None])[0],
             fields.PICTURE_PIXELS: lambda: self._image(row),
@@ -229,8 +229,10 @@ class MediaSignatures(Signatures):
             fields.CLASS_NAMES: lambda: text_array(samples.LABELS),
             fields.PROMPT: lambda: samples.PROMPTS[row % 2].encode(),
             fields.SEED: lambda: np.int32(row),
+            fields.FEATURE_MAPS: lambda: samples.feature_maps(field.lengths[1:], row),
+            fields.STEP_COUNT: lambda: np.int32(row + 1),
         }
-        return makers[kind]()
+        return makers[field.kind]()
 
     def _frames(self, row: int) -> np.ndarray:
         # Neither the model's size nor its aspect, so that the resizing inside the graph is

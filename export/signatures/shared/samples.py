@@ -1,5 +1,7 @@
 """Small made-up media for warm-up requests, documentation examples and the export's proof."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 TEXTS = ("a square moves to the right", "a sound that rises", "nothing at all, said twice; twice!")
@@ -32,3 +34,11 @@ def chirp(num_samples: int, sample_rate_hz: int, row: int = 0) -> np.ndarray:
     seconds = np.arange(num_samples) / sample_rate_hz
     phase = 2 * np.pi * (200 + 100 * row + 150 * seconds) * seconds
     return (0.5 * np.sin(phase)).astype(np.float32)
+
+
+def feature_maps(shape: Sequence[int], row: int = 0) -> np.ndarray:
+    """Features without a meaning: float32[shape]; those of steps behind the first ones are zeros,
+    one step more with every `row`."""
+    maps = np.random.default_rng(row).normal(size=shape).astype(np.float32)
+    maps[row + 1 :] = 0.0
+    return maps

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.trainers.loop.processes import ROOT, cluster, environment
-from tests.trainers.loop.support import YAML, assert_same_tensors, losses, tensors
+from tests.trainers.loop.support import YAML, assert_same_tensors, losses, metric_lines, tensors
 from trainers.loop import checkpoints
 from trainers.loop.preemption import PREEMPTED_EXIT_CODE
 
@@ -81,12 +81,14 @@ def test_two_processes_train_as_one(zygote, tmp_path):
     overrides = ["task.batch_norm=true", "trainer.ema.decay=0.9", "trainer.train_steps=10"]
     # Adam would blow the rounding of a bias without gradient up to a full step.
     overrides.append("trainer.optimizers.main={kind: sgd, momentum: 0.9}")
+    chosen = ["trainer.checkpoint={best_metric: eval/toy/distance, best_mode: min}"]
+    chosen.append("evaluators.chosen={kind: toy_distance, of_best: true}")
     processes = []
     for index, place in enumerate(cluster(2)):
         argv = [sys.executable, "-m", "tests.trainers.toy_task", f"--config_file={config}"]
         argv += [f"--model_dir={tmp_path / 'two'}", "--mode=train_and_eval"]
         argv += ["--distribution_strategy=multi_worker_mirrored"]
-        argv += [f"--set={override}" for override in overrides]
+        argv += [f"--set={override}" for override in [*overrides, *chosen]]
         log = (tmp_path / f"worker-{index}.txt").open("w")
         processes.append(
             subprocess.Popen(
@@ -105,6 +107,9 @@ def test_two_processes_train_as_one(zygote, tmp_path):
     for name, value in one.items():
         np.testing.assert_allclose(two[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    evaluated = [line for line in metric_lines(tmp_path / "two") if "eval/toy/distance" in line]
+    (best,) = [line for line in metric_lines(tmp_path / "two") if "eval/chosen/distance" in line]
+    assert best["eval/chosen/distance"] == pytest.approx(evaluated[0]["eval/toy/distance"])
     # Only the chief writes and reports.
     assert "10/10 steps" in (tmp_path / "worker-0.txt").read_text()
     assert "10/10 steps" not in (tmp_path / "worker-1.txt").read_text()

@@ -15,18 +15,27 @@ NUM_EXAMPLES = 4
 
 
 def prompt_panels(
-    model: Writes, batch: Mapping[str, tf.Tensor], input_config: InputConfig
+    model: Writes,
+    batch: Mapping[str, tf.Tensor],
+    input_config: InputConfig,
+    ids: tf.Tensor | None = None,
 ) -> list[panels.Panel]:
     """The first examples as a table, and as pictures with words where there is video.
 
     Rows that pack several examples show the first of them, and nothing is written for them.
+
+    Args:
+        model: what writes.
+        batch: of training.
+        input_config: what it was read with.
+        ids: int32[examples, tokens] that `written_ids` gave, where it was asked already.
     """
-    kept = {name: tensor[:NUM_EXAMPLES] for name, tensor in batch.items()}
+    kept = first_examples(batch)
     tokenizer = SentencePieceTokenizer(input_config.prompted.vocabulary)
     prompts, targets = (_texts(tokenizer, kept[name]) for name in ("inputs", "targets"))
     written = [""] * len(prompts)
     if "input_segments" not in kept:
-        written = _texts(tokenizer, _written(model, kept))
+        written = _texts(tokenizer, written_ids(model, kept) if ids is None else ids)
     tasks = list(input_config.prompted.tasks)
     names = [tasks[place] for place in kept["task"].numpy()]
     lines = ["| task | prompt | target | written |", "|" + "---|" * 4]
@@ -43,8 +52,13 @@ def prompt_panels(
     return shown
 
 
-def _written(model: Writes, kept: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """int32[rows, tokens] that the model writes, as many as targets have."""
+def first_examples(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The rows of a batch that are shown."""
+    return {name: tensor[:NUM_EXAMPLES] for name, tensor in batch.items()}
+
+
+def written_ids(model: Writes, kept: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """int32[rows, tokens] that the model writes of the rows of a batch, as many as targets have."""
     max_length = kept["targets"].shape[1]
     state = model.start_decoding(decoder_inputs(kept), max_length)
     starts = tf.fill([kept["inputs"].shape[0]], model.start_id)

@@ -21,6 +21,8 @@ from trainers.planning.weights import shallow_depths, with_depths
 
 # Compiled figures were seen between 0.4 and 3 times the hand-made ones.
 _HOPELESS = 3.0
+# How many times the blocks of the shallow models together a model must have to follow from them.
+_WORTH_IT = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +115,12 @@ def _steps(
 def _few_blocks(
     config: ExperimentConfig, placement: Placement, examples: dict[str, int], how: HowToCompile
 ) -> list[StepReport] | None:
-    """Reports that follow from shallow models; None where no stack is deeper than those."""
-    variants = shallow_depths(runs.build_task(config), how.blocks)
-    if len(variants) == 1:
-        how.say("compiled as it is: no stack of it can be counted from shallower ones")
+    """Reports that follow from shallow models; None where those would not save much."""
+    task = runs.build_task(config)
+    variants = shallow_depths(task, how.blocks)
+    compiled = sum(sum(depths.values()) for depths in variants.values())
+    if sum(task.stack_depths().values()) < _WORTH_IT * compiled:
+        how.say("compiled as it is: shallower models would not take much less")
         return None
     reports = {}
     for depth, depths in variants.items():

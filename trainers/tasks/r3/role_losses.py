@@ -8,6 +8,8 @@ from mm_models.layers.quantization.vector_quantizer import VectorQuantizer
 from mm_models.layers.roles.role_outputs import RoleReport
 from mm_models.losses.term import Term
 
+RARE_SHARE = 0.1
+
 
 def role_loss(
     reports: Mapping[str, RoleReport], masks: Mapping[str, tf.Tensor], commitment_weight: float
@@ -43,9 +45,18 @@ def code_metrics(dictionaries: Mapping[str, VectorQuantizer]) -> dict[str, Term]
     for one in dictionaries.values():
         usage = tf.convert_to_tensor(one.usage.value)
         perplexities.append(one.perplexity())
-        rare.append(tf.reduce_mean(tf.cast(usage < 0.1 / one.options.num_codes, tf.float32)))
+        rare.append(tf.reduce_mean(tf.cast(is_rare(usage), tf.float32)))
     count = float(len(dictionaries))
     return {
         "code_perplexity": Term(tf.add_n(perplexities), tf.constant(count)),
         "rare_codes": Term(tf.add_n(rare), tf.constant(count)),
     }
+
+
+def is_rare(usage):
+    """bool[codes]: which codes have less than a tenth of an even share.
+
+    Args:
+        usage: float[codes] share of each code, a tensor or an array.
+    """
+    return usage < RARE_SHARE / usage.shape[0]

@@ -20,6 +20,7 @@ from trainers.evaluation.pictures.panels import Panel
 from trainers.tasks.base import Task
 from trainers.tasks.r3 import checks as r3_checks
 from trainers.tasks.r3.role_losses import code_metrics, role_loss
+from trainers.tasks.r3.role_panels import batch_panels
 from trainers.tasks.shared.vocabulary_check import check_vocabulary
 from trainers.tasks.terms import Batch, Gather, StepTerms
 
@@ -182,8 +183,9 @@ class R3Task(Task):
         return self.config.model.num_tokens + inputs.prompted.num_target_tokens
 
     def summaries(self, model: R3Model, batch: Batch, *, stream: str) -> list[Panel]:
-        """Panels: what the model writes, and what its roles were taken from."""
-        return []
+        """Panels: what the model writes, the roles of its tokens and what they look at, and the use
+        of codes."""
+        return batch_panels(model, batch, self.streams[stream].input)
 
 
 def _resolved(config: R3TaskConfig) -> R3TaskConfig:

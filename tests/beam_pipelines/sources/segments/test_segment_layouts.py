@@ -268,6 +268,7 @@ def test_tables_with_columns_of_lists(tmp_path, capsys):
         (["--layout=youcookii", "--reference_sets", "b"], "--reference_sets says nothing"),
         (["--layout=activitynet", "--split_ids=b"], "--split_ids divides"),
         (["--layout=youcookii"], "cannot be read"),
+        (["--layout=columns"], "check --annotations"),
     ],
 )
 def test_flags_that_a_layout_would_ignore_are_refused(tmp_path, capsys, flags, words):

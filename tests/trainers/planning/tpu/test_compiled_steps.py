@@ -1,5 +1,7 @@
 """The smallest experiment of every system through the TPU compiler."""
 
+import dataclasses
+
 import pytest
 
 from tests.trainers.smallest_experiments import place_with_records, smallest_experiments
@@ -15,6 +17,8 @@ from trainers.planning.tpu.placement import placements
 
 # Splits of weights over devices, which the partitioner takes out.
 ALLOWED_CALLS = {"Sharding"}
+# How near what follows from shallow models is to what the compiler says of the deep one.
+COMPARED = {"flops": 0.02, "argument_bytes": 0.02, "needed_bytes": 0.25, "traffic_bytes": 0.25}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,28 @@ def test_a_lowered_step_has_no_host_calls_no_changing_shapes_and_no_wide_floats(
         assert set(found.custom_calls) <= ALLOWED_CALLS, found.custom_calls
         assert program.num_replicas == 2 and program.argument_bytes > 0
         assert "step" in program.arguments
+
+
+@pytest.mark.slow
+def test_a_deep_model_follows_from_two_shallow_ones(tmp_path):
+    pytest.importorskip("libtpu")
+    (path,) = smallest_experiments()["vit_classification"]
+    sizes = {"depth": 12, "width": 256, "mlp_dim": 1024, "num_heads": 2}
+    config = load_config([path], [f"task.model.{name}={size}" for name, size in sizes.items()])
+    (placement,) = placements("v5e:2x2", 1)
+    said = []
+    how = HowToCompile(KeptReports(str(tmp_path)), said.append, batch_size=64)
+    whole = compiled_plan(config, placement, how)
+    few = compiled_plan(config, placement, dataclasses.replace(how, blocks=1))
+    assert (whole.blocks, few.blocks) == (0, 1)
+    (deep,), (followed,) = whole.steps, few.steps
+    print({name: getattr(followed, name) / getattr(deep, name) for name in COMPARED})
+    for name, tolerance in COMPARED.items():
+        assert getattr(followed, name) == pytest.approx(getattr(deep, name), rel=tolerance), name
+    # Of one that is hardly deeper, the whole is what is compiled.
+    flat = load_config([path], ["task.model.depth=3"])
+    plan = compiled_plan(flat, placement, dataclasses.replace(how, blocks=1))
+    assert plan.blocks == 0 and "compiled as it is" in " ".join(said)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from trainers.data.parts.features import grid
 from trainers.data.parts.features.config import FeaturesInputConfig
 from trainers.data.reading.parse import Wanted
 from trainers.data.reading.reader import RawBatch
-from trainers.evaluation.pictures import drawing
+from trainers.evaluation.pictures import drawing, matrices
 from trainers.evaluation.pictures.panels import ImagePanel, Panel
 
 SAMPLINGS = ("truncate", "uniform")
@@ -234,5 +234,7 @@ class FeaturesPart(InputPart):
         values = np.abs(batch["features"][row].numpy()).reshape(-1, rows, columns, dim).mean(axis=3)
         mask = batch["feature_token_mask"][row].numpy().reshape(-1, rows * columns)[:, 0]
         values = values[mask > 0]
-        colors = drawing.colorize(values.reshape(-1, columns) / max(values.max(), 1e-12))
+        colors = matrices.matrix_cells(
+            values.reshape(-1, columns), 1, low=0.0, high=float(values.max())
+        )
         return colors.reshape(*values.shape, 3)
