@@ -54,8 +54,8 @@ class DigitsConfig:
         related_captions: 1 adds, in each language, one sentence of a fixed form that says the
             colours and motions of all digits, and where each is to the next one (style
             `related`); 0 adds none.
-        color_labels: 1 makes the colours that a clip shows labels too, after the ten digits; 0 leaves
-            labels to the digits.
+        color_labels: 1 makes the colours that a clip shows labels too, behind the ten digits; 0
+            leaves labels to the digits.
         questions_per_language: questions in each language, of different kinds.
         question_kinds: kinds to choose from, keys of `questions.QUESTIONS`; none leaves all but
             `present`.

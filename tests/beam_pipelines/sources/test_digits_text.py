@@ -447,7 +447,8 @@ def test_related_captions_in_every_language():
     texts = [each["text"] for each in item["captions"] if each["style"] == "related"]
     assert texts == [
         "a blue three moves rightwards, above a red nine that moves leftwards",
-        "eine blaue Drei bewegt sich nach rechts, über einer roten Neun, die sich nach links bewegt",
+        "eine blaue Drei bewegt sich nach rechts, über einer roten Neun, die sich nach links"
+        " bewegt",
         "un trois bleu se déplace vers la droite, au-dessus d'un neuf rouge qui se déplace vers la"
         " gauche",
         "un tres azul se mueve hacia la derecha, encima de un nueve rojo que se mueve hacia la"
