@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mm_models.layers.roles.role_outputs import RoleTrace
-from mm_models.metrics import information
+from mm_models.r3 import information
 from mm_models.r3.relations import head_codes, looked_at
 from trainers.evaluation.writing.word_groups import MEAN, score_name
 from trainers.tasks.r3.role_losses import is_rare
