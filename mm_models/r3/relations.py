@@ -22,9 +22,10 @@ class TokenRelations(NamedTuple):
     Attributes:
         head_codes: int64[tokens, heads] the code of each head.
         codes: int64[tokens] the code of most heads; of equals the one that fits best.
-        weights: float64[tokens, keys] what the roles of a token were taken from, a mean over heads.
-        code_weights: float64[keys] by code: the same, a mean over the tokens and heads that took
-            it.
+        weights: float64[tokens, keys] what the roles of a token were taken from, a mean over heads;
+            where pairs have codes, those that took the token's code.
+        code_weights: float64[keys] by code: what it was taken from, a mean over the tokens and
+            heads that took it.
     """
 
     head_codes: np.ndarray
@@ -79,10 +80,14 @@ def relations_of(trace: Any, row: int, num_tokens: int, num_keys: int) -> TokenR
     codes = _votes(places, of_heads, scores, np.ones_like(scores), num_tokens)
     of_codes = looked_at(ids, weights, int(ids.max()) + 1)
     found = of_codes.sum(axis=1)
+    of_tokens = weights.astype(np.float64)
+    if ids.ndim == 3:
+        of_tokens = of_tokens * (ids == codes[:, None])
+    of_tokens = of_tokens.sum(axis=0)
     return TokenRelations(
         head_codes=of_heads.T,
         codes=codes,
-        weights=weights.astype(np.float64).mean(axis=0),
+        weights=of_tokens / np.maximum(of_tokens.sum(axis=1, keepdims=True), 1e-12),
         code_weights={int(code): of_codes[code] / found[code] for code in np.flatnonzero(found)},
     )
 

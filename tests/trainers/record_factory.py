@@ -210,6 +210,8 @@ def _add_features(context, lists, key, values: np.ndarray, recipe: Recipe) -> No
     _ints(context[key(contract.FEATURE_SHAPE)], recipe.features)
     context[key(contract.FEATURE_RATE)].float_list.value[:] = [1.0]
     _bytes(context[key(contract.FEATURE_ENCODER)], ["made_up@0"])
+    for start in range(len(values)):
+        _ints(lists[key(contract.FEATURE_TIMESTAMPS)].feature.add(), [start * 1_000_000])
     for step, places in zip(values, feature_positions(len(values), recipe), strict=True):
         lists[key(contract.CLIP_FEATURES)].feature.add().float_list.value[:] = step.ravel()
         lists[key(contract.FEATURE_POSITIONS)].feature.add().float_list.value[:] = places.ravel()

@@ -45,6 +45,7 @@ def test_roles_of_pairs_are_those_of_most_pairs():
     shares = np.array([[[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]]])
     found = relations.relations_of(RoleTrace(ids[None], scores[None], shares[None]), 0, 2, 3)
     np.testing.assert_array_equal(found.codes, [5, 3])
+    np.testing.assert_allclose(found.weights, [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
     np.testing.assert_allclose(found.code_weights[3], [0.0, 0.5, 0.5])
     np.testing.assert_allclose(found.code_weights[1], [1.0, 0.0, 0.0])
     np.testing.assert_allclose(found.code_weights[5], [0.5, 0.5, 0.0])

@@ -22,12 +22,14 @@ class AskedBatch:
     Attributes:
         inputs: tensors for the model, by name, with padding rows.
         rows: int64[examples] the rows that are examples.
+        example_ids: int64[examples] their ids.
         asked: what each of them asks, and the right answers.
         video: as in the batch, or None.
     """
 
     inputs: dict[str, tf.Tensor]
     rows: np.ndarray
+    example_ids: np.ndarray
     asked: list[PromptedExample]
     video: tf.Tensor | None
 
@@ -90,7 +92,11 @@ class AskedExampleReader:
             count += len(rows)
             if len(rows):
                 yield AskedBatch(
-                    decoder_inputs(batch), rows, self._asked(batch, rows), batch.get("video")
+                    decoder_inputs(batch),
+                    rows,
+                    batch["example_id"].numpy()[rows],
+                    self._asked(batch, rows),
+                    batch.get("video"),
                 )
             if 0 < max_examples <= count:
                 return
@@ -98,6 +104,11 @@ class AskedExampleReader:
     def _asked(self, batch: Mapping[str, tf.Tensor], rows: np.ndarray) -> list[PromptedExample]:
         names = ("example_id", "task", "example_item")
         return self._catalog.describe(*(batch[name].numpy()[rows] for name in names))
+
+    @property
+    def tokenizer(self) -> SentencePieceTokenizer:
+        """Of prompts and answers."""
+        return self._tokenizer
 
     def texts(self, ids: tf.Tensor) -> list[str]:
         """Text of each row of `ids: int32[rows, tokens]`."""

@@ -1,6 +1,5 @@
 """Written texts as files and pictures: JSON lines, a page to look at, TensorBoard panels."""
 
-import base64
 import html
 import io
 import json
@@ -11,16 +10,14 @@ from PIL import Image
 
 from mm_models.metrics.scores import Score
 from trainers.evaluation.pictures import drawing, panels
+from trainers.evaluation.writing import documents
 from trainers.evaluation.writing.paragraphs import Paragraph
 from trainers.evaluation.writing.text_scores import MODEL, TextScores
 from trainers.evaluation.writing.written_texts import GeneratedText
 
 JPEG_QUALITY = 85
 _STYLE = """
-body { font: 15px/1.4 sans-serif; margin: 2em; color: #141414; background: #fafafa }
-table { border-collapse: collapse } td, th { padding: .2em .8em; text-align: left }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
-tr { border-bottom: 1px solid #ddd } h2 { margin-top: 2em }
 figure { display: flex; gap: 1em; margin: 1em 0; border-bottom: 1px solid #ddd }
 figure img { height: 8em } dl { margin: 0 } dd { margin: 0 0 .4em }
 dt { color: #777; font-size: 85% }
@@ -122,7 +119,7 @@ def html_page(
 ) -> str:
     """A page that needs no other file: the table, then worst and best examples with pictures, then
     worst and best paragraphs where there are any."""
-    parts = [f"<h1>{html.escape(title)}</h1>", "<table>", _head()]
+    parts = ["<table>", _head()]
     parts += [_table_row(*row) for row in table_rows(scores)]
     parts.append("</table>")
     for name, rows in extremes(scores.per_example, num_pictures).items():
@@ -135,9 +132,7 @@ def html_page(
             parts += [
                 _paragraph_figure(scores.paragraphs[row], scores.per_paragraph, row) for row in rows
             ]
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
-    body = "\n".join(parts)
-    return f"<!doctype html><html><head>{head}</head><body>\n{body}\n</body></html>\n"
+    return documents.document(title, "\n".join(parts), _STYLE)
 
 
 def example_panels(
@@ -212,8 +207,7 @@ def _figure(example: GeneratedText, per_example: Mapping[str, np.ndarray], row: 
 def _image(example: GeneratedText) -> str:
     if example.picture is None:
         return ""
-    content = base64.b64encode(example.picture).decode("ascii")
-    return f'<img alt="" src="data:image/jpeg;base64,{content}">'
+    return f'<img alt="" src="{documents.jpeg_source(example.picture)}">'
 
 
 def _entries(entries: Iterable[tuple[str, str]]) -> Iterable[str]:

@@ -23,9 +23,14 @@ class WordGroups:
         """
         self._words = {name: _checked(words, f"{field}.{name}") for name, words in groups.items()}
 
+    @property
+    def words(self) -> Mapping[str, frozenset[str]]:
+        """The words of each group, as captions are cut into them."""
+        return self._words
+
     def names(self) -> set[str]:
         """Names of the scores."""
-        return {*map(_score_name, self._words), MEAN} if self._words else set()
+        return {*map(score_name, self._words), MEAN} if self._words else set()
 
     def right(self, examples: Sequence[GeneratedText]) -> dict[str, np.ndarray]:
         """float64[examples] by score: whether the text has the words of a group that a reference
@@ -57,11 +62,12 @@ class WordGroups:
     def _with_mean(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not found:
             return {}
-        named = {_score_name(name): values for name, values in found.items()}
+        named = {score_name(name): values for name, values in found.items()}
         return named | {MEAN: np.mean(list(found.values()), axis=0)}
 
 
-def _score_name(group: str) -> str:
+def score_name(group: str) -> str:
+    """What scores of a group are called."""
     return f"{MEAN}_{group}"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.layers.quantization.vector_quantizer import VectorQuantizer
-from mm_models.metrics.information import perplexity
+from mm_models.r3.information import perplexity
 from mm_models.r3.model import R3Model
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from trainers.data.config import InputConfig

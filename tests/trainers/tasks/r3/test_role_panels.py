@@ -79,7 +79,8 @@ def test_bars_are_as_high_as_codes_are_used():
 
 
 def test_panels_of_a_batch(folder):
-    task = role_parts.make_task(folder)
+    # One attention has codes of pairs, the other those of an attention of its own.
+    task = role_parts.make_task(folder, language={"decoder_roles": ["relative_role"]})
     model = task.build_model()
     batteries.shake(model)
     batch = next(iter(build_eval_dataset(role_parts.inputs(folder))))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mm_models.metrics import information
+from mm_models.r3 import information
 
 
 def test_information_by_hand():
