@@ -7,11 +7,11 @@ import numpy as np
 
 from mm_models.r3.relations import TokenRelations, is_cross
 from trainers.tasks.r3.appearance import code_label, hex_color, token_texts
-from trainers.tasks.r3.role_texts import RoleText
+from trainers.tasks.r3.role_text import RoleText
 
 Names = Mapping[int, Sequence[str]]
 START = "(start)"
-_DARKEST = 0.82
+_DARKEST = 0.8
 
 
 def tokens_line(text: RoleText, attention: str, names: Names) -> str:

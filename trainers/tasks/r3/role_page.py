@@ -12,7 +12,7 @@ from trainers.evaluation.writing import documents
 from trainers.tasks.r3 import role_marks
 from trainers.tasks.r3.appearance import chosen_steps, long_name
 from trainers.tasks.r3.role_marks import Names
-from trainers.tasks.r3.role_texts import RoleText
+from trainers.tasks.r3.role_text import RoleText
 
 _MAP_PIXELS = 64
 _STYLE = f"""
@@ -79,6 +79,9 @@ def _code_rows(number: int, text: RoleText, attention: str, names: Names) -> Ite
     steps = chosen_steps(text.grid.steps) if is_cross(attention) else []
     heads = ["code", "prefers", "tokens", *(f"step {step}" for step in steps)]
     yield _row("th", heads if steps else [*heads, "looks at"])
+    if steps and text.frames:
+        plain = (_frame_class(number, text, step) for step in steps)
+        yield _row("td", ["", "", "", *(f'<div class="map {name}"></div>' for name in plain)])
     for code in sorted(set(relations.codes.tolist())):
         weights = relations.code_weights.get(code, np.zeros(relations.weights.shape[1]))
         cells = [
