@@ -80,10 +80,11 @@ def test_a_page_of_one_text():
 
 
 def test_maps_are_dark_where_nothing_is_looked_at():
-    found = region_map(np.array([[0.0, 0.5], [1.0, 0.25]]), 1.0, 3, "f0-3")
+    found = region_map(np.array([[0.0, 0.5], [1.0, 0.25]]), 1.0, "step 3", "f0-3")
     veils = re.findall(r'x="(\d)" y="(\d)" width="1" height="1" opacity="([\d.]+)"', found)
     assert [(x, y) for x, y, _ in veils] == [("0", "0"), ("1", "0"), ("1", "1")]
     np.testing.assert_allclose([float(one[2]) for one in veils], [0.8, 0.4, 0.6], atol=0.006)
+    assert 'aria-label="step 3: 175%"' in found
     assert 'viewBox="0 0 2 2"' in found and 'class="map f0-3"' in found
 
 
