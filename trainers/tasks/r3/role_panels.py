@@ -20,7 +20,8 @@ from trainers.evaluation.pictures.question_panels import (
 from trainers.tasks.r3.appearance import long_name, token_texts
 from trainers.tasks.r3.role_losses import is_rare
 from trainers.tasks.r3.role_pictures import code_bars, role_picture
-from trainers.tasks.r3.role_texts import RoleText, role_texts
+from trainers.tasks.r3.role_text import RoleText
+from trainers.tasks.r3.role_texts import role_texts
 
 
 def batch_panels(

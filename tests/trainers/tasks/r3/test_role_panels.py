@@ -53,6 +53,18 @@ def test_names():
     assert appearance.code_label(4, ("left", "of")) == "4 (left, of)"
 
 
+def test_many_steps_are_shown_in_spans():
+    assert [list(span) for span in appearance.step_spans(3)] == [[0], [1], [2]]
+    spans = appearance.step_spans(50)
+    assert len(spans) == 16 and sum((list(span) for span in spans), []) == list(range(50))
+    assert {len(span) for span in spans} == {3, 4}
+    assert [appearance.span_label(span) for span in (spans[0], range(4, 5))] == ["0-2", "4"]
+    maps = np.arange(100.0).reshape(50, 1, 2)
+    sums = appearance.span_sums(maps, spans)
+    np.testing.assert_array_equal(sums[0], [[0 + 2 + 4, 1 + 3 + 5]])
+    np.testing.assert_allclose(sums.sum(axis=0), maps.sum(axis=0))
+
+
 def test_a_picture_shows_codes_and_where_they_look():
     text = role_parts.made_text()
     tokens = appearance.token_texts(text.pieces)
