@@ -59,7 +59,7 @@ def code_panels(dictionaries: Mapping[str, VectorQuantizer]) -> list[panels.Pane
     shown: list[panels.Panel] = []
     pictures = []
     for name, one in dictionaries.items():
-        usage = np.asarray(one.usage, np.float64)
+        usage = tf.convert_to_tensor(one.usage.value).numpy().astype(np.float64)
         pictures.append(code_bars(usage, [usage_line(name, usage)]))
         shown.append(panels.HistogramPanel(f"codes/{name}", usage * len(usage)))
     return [panels.ImagePanel("codes", drawing.stack(pictures)), *shown] if pictures else []

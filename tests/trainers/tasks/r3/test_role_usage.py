@@ -16,6 +16,7 @@ from tests.trainers.tasks.r3 import role_parts
 from tests.trainers.tasks.r3.test_role_page import Outline
 from trainers.data.pipeline import build_eval_dataset
 from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.writing.asked_examples import usable_rows
 from trainers.tasks.r3.evaluators.role_usage import RoleUsageConfig, RoleUsageEvaluator
 from trainers.tasks.r3.step_frames import frames_of_steps, step_frames
 
@@ -140,6 +141,15 @@ def test_what_cannot_work_is_refused(folder, task, model, shared):
     strange = evaluator(folder, task, word_groups={"far": ["elsewhere"]})
     with pytest.raises(UserError, match=r"word_groups\.far has no word"):
         strange.evaluate(model, EvaluationContext(jit_compile=False, shared=shared))
+
+
+def test_rows_without_features_or_prompts_are_no_examples():
+    batch = {
+        "example_mask": tf.constant([1.0, 1.0, 1.0, 0.0]),
+        "features_mask": tf.constant([1.0, 0.0, 1.0, 1.0]),
+        "inputs": tf.constant([[3], [3], [0], [3]]),
+    }
+    assert usable_rows(batch).tolist() == [True, False, False, False]
 
 
 def test_frames_of_steps():
