@@ -14,7 +14,7 @@ from mm_models.layers.roles.role_options import NO_ROLE, RoleOptions
 from mm_models.layers.transformer.block_options import BlockOptions
 from mm_models.layers.transformer.relative_bias import RelativeBias
 from mm_models.layers.transformer.stack import StackOutputs
-from mm_models.r3.language_config import RoleT5Config
+from mm_models.r3.language_config import RoleT5Config, of_layers
 from mm_models.r3.positions import PlaceEmbedding
 
 
@@ -36,14 +36,13 @@ class RoleT5(T5):
         config = self.config
         every = super().make_block_options(side, num_layers)
         if side == "encoder":
-            roles, memory_roles = config.encoder_roles, [NO_ROLE] * num_layers
+            roles, memory_roles = config.encoder_roles, [NO_ROLE]
         else:
             roles, memory_roles = config.decoder_roles, config.cross_roles
+        of_each = (of_layers(kinds, len(every)) for kinds in (roles, memory_roles))
         return [
-            dataclasses.replace(
-                options, role=self._role(roles[index]), memory_role=self._role(memory_roles[index])
-            )
-            for index, options in enumerate(every)
+            dataclasses.replace(options, role=self._role(kind), memory_role=self._role(memory_kind))
+            for options, kind, memory_kind in zip(every, *of_each, strict=True)
         ]
 
     def _role(self, kind: str) -> RoleOptions | None:

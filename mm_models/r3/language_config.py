@@ -47,7 +47,7 @@ class RoleT5Config(T5Config):
 
 
 def resolve(config: RoleT5Config) -> RoleT5Config:
-    """A checked copy in which every list has an entry for each layer.
+    """A checked copy in which every list has an entry for each layer, or one for all.
 
     Raises:
         UserError: an unknown name, or a value that makes no sense.
@@ -59,19 +59,22 @@ def resolve(config: RoleT5Config) -> RoleT5Config:
     encoder, decoder = config.num_encoder_layers, config.num_decoder_layers
     return dataclasses.replace(
         config,
-        encoder_roles=_of_layers(config.encoder_roles, encoder, "encoder_roles"),
-        decoder_roles=_of_layers(config.decoder_roles, decoder, "decoder_roles"),
-        cross_roles=_of_layers(config.cross_roles, decoder, "cross_roles"),
+        encoder_roles=_checked(config.encoder_roles, encoder, "encoder_roles"),
+        decoder_roles=_checked(config.decoder_roles, decoder, "decoder_roles"),
+        cross_roles=_checked(config.cross_roles, decoder, "cross_roles"),
     )
 
 
-def _of_layers(kinds: Sequence[str] | None, num_layers: int, field: str) -> list[str]:
+def of_layers(kinds: Sequence[str], num_layers: int) -> list[str]:
+    """The kind of every layer, of a resolved list."""
+    return list(kinds) * num_layers if len(kinds) == 1 else list(kinds)
+
+
+def _checked(kinds: Sequence[str] | None, num_layers: int, field: str) -> list[str]:
     kinds = list(kinds or ["none"])
     for kind in kinds:
         checks.check_choice(kind, ROLE_KINDS, field)
-    if len(kinds) == 1:
-        return kinds * num_layers
-    if len(kinds) != num_layers:
+    if len(kinds) not in (1, num_layers):
         raise UserError(
             f"{field} names the roles of {len(kinds)} layers, but there are {num_layers}; name one "
             "for each, or one for all"

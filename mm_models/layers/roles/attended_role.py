@@ -28,7 +28,8 @@ class AttendedRole(RoleLayer):
     def __init__(self, options, num_heads, head_dim, **kwargs):
         super().__init__(options, num_heads, head_dim, **kwargs)
         policy = self.dtype_policy
-        self.q, self.k, self.v = (self._dense(name) for name in ("q", "k", "v"))
+        self.q = self._dense("q", "query")
+        self.k, self.v = self._dense("k"), self._dense("v")
         self.dictionary = RoleDictionary(
             head_dim, self.options.quantizer, name="dictionary", dtype=policy
         )

@@ -7,6 +7,7 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
+from mm_models.layers.initializers import kernel_initializer
 from mm_models.layers.roles.role_options import RoleOptions, as_role_options
 from mm_models.layers.roles.role_outputs import Roles
 from mm_models.layers.saved_layer import SavedLayer
@@ -34,9 +35,16 @@ class RoleLayer(SavedLayer, abc.ABC):
         self.num_heads = num_heads
         self.head_dim = head_dim
 
-    def _dense(self, name: str) -> keras.layers.Dense:
-        inner = self.num_heads * self.head_dim
-        return keras.layers.Dense(inner, use_bias=False, name=name, dtype=self.dtype_policy)
+    def _dense(self, name: str, role: str = "attention") -> keras.layers.Dense:
+        """A map to all heads; `role` as of `kernel_initializer`: scores of roles are not scaled, as
+        T5's are not, so their queries have to start as small."""
+        return keras.layers.Dense(
+            self.num_heads * self.head_dim,
+            use_bias=False,
+            kernel_initializer=kernel_initializer("t5x", role, self.head_dim),
+            name=name,
+            dtype=self.dtype_policy,
+        )
 
     def remember(self, memory: tf.Tensor, positions: tf.Tensor | None) -> dict[str, tf.Tensor]:
         """What `bind` needs of the tokens that are looked at.
