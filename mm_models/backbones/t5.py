@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.backbones import t5_config
-from mm_models.backbones.t5_config import FEED_FORWARDS, T5Config
+from mm_models.backbones.t5_blocks import block_options
+from mm_models.backbones.t5_config import T5Config
 from mm_models.decoding.state import DecoderState
 from mm_models.errors import UserError
 from mm_models.layers import logical_axes, randomness
@@ -39,26 +40,6 @@ def shift_right(targets: tf.Tensor, segments: tf.Tensor | None = None) -> tf.Ten
         return shifted
     before = tf.pad(segments[:, :-1], [[0, 0], [1, 0]])
     return tf.where(segments == before, shifted, START_ID)
-
-
-def _block_options(config: T5Config, *, cross_attention: bool) -> BlockOptions:
-    activation, gated = FEED_FORWARDS[config.feed_forward]
-    return BlockOptions(
-        dim=config.width,
-        mlp_dim=config.mlp_dim,
-        num_heads=config.num_heads,
-        head_dim=config.head_dim,
-        use_bias=False,
-        scale_scores=False,
-        attention_norm="rms",
-        mlp_norm="rms",
-        activation=activation,
-        attention_dropout_rate=config.dropout_rate,
-        dropout_rate=config.dropout_rate,
-        gated=gated,
-        cross_attention=cross_attention,
-        initialization="t5x",
-    )
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -123,6 +104,10 @@ class T5(SavedLayer, keras.Model):
     def add_parts(self) -> None:
         """Makes what a subclass has besides, and builds it; nothing by default."""
 
+    def extra_weights(self) -> list[keras.Variable]:
+        """Those that a subclass has besides, which no file of T5's has."""
+        return []
+
     def _add_stack(self, side: str, num_layers: int) -> None:
         config = self.config
         stack = TransformerStack(
@@ -140,7 +125,7 @@ class T5(SavedLayer, keras.Model):
 
     def make_block_options(self, side: str, num_layers: int) -> list[BlockOptions]:
         """Those of every block of `encoder` or `decoder`; a subclass may have others."""
-        return [_block_options(self.config, cross_attention=side == "decoder")] * num_layers
+        return [block_options(self.config, cross_attention=side == "decoder")] * num_layers
 
     def make_bias(self, side: str, name: str) -> RelativeBias:
         """A relative bias of `encoder` or `decoder`; a subclass may have others."""

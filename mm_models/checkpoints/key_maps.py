@@ -30,6 +30,8 @@ class KeyMap:
             by name, such as a tokenizer's: bytes, or what becomes JSON. Empty: none.
         takes_vocabulary: whether `files` has a place for a SentencePiece model.
         elsewhere: see `mapping.load`, on canonical keys.
+        apart: part -> weights of it that this code base does not know, as those of an option of
+            ours; they stay as they start, and cannot be written. Empty: none.
     """
 
     format: str
@@ -44,10 +46,12 @@ class KeyMap:
     files: str = ""
     takes_vocabulary: bool = False
     elsewhere: str = ""
+    apart: str = ""
 
 
 _VIT = "mm_models.backbones.vit:Vit"
 _T5 = "mm_models.backbones.t5:T5"
+_T5_APART = "mm_models.checkpoints.keys.t5_apart:apart"
 
 KEY_MAPS = (
     KeyMap(
@@ -97,6 +101,7 @@ KEY_MAPS = (
         takes_vocabulary=True,
         # Old files have a table that cross-attention never reads.
         elsewhere=r"\.EncDecAttention\.relative_attention_bias\.weight$",
+        apart=_T5_APART,
     ),
     KeyMap(
         format="t5x",
@@ -105,6 +110,7 @@ KEY_MAPS = (
         part=_T5,
         places="mm_models.checkpoints.keys.t5x_t5:places",
         canonical="mm_models.checkpoints.keys.t5x_t5:canonical",
+        apart=_T5_APART,
     ),
     KeyMap(
         format="mesh_tensorflow",
@@ -112,5 +118,6 @@ KEY_MAPS = (
         signature=r"^shared/embedding$",
         part=_T5,
         places="mm_models.checkpoints.keys.mesh_t5:places",
+        apart=_T5_APART,
     ),
 )

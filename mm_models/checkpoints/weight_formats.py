@@ -83,6 +83,8 @@ def places_of(key_map: KeyMap, part: keras.Layer, source: Source | None = None) 
     """
     places = resolve(key_map.places)(part, source)
     held = {id(one.variable) for place in places for one in place.parts}
+    if key_map.apart:
+        held |= {id(weight) for weight in resolve(key_map.apart)(part)}
     homeless = [weight.path for weight in part.weights if id(weight) not in held]
     if homeless:
         names = key_map.places.partition(":")[0].rpartition(".")[2]

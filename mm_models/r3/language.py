@@ -88,6 +88,14 @@ class RoleT5(T5):
             )
             self.cross_relative_bias.build()
 
+    def extra_weights(self) -> list[keras.Variable]:
+        """Roles, places in the text, and the bias of cross-attention."""
+        layers = [getattr(self, name, None) for name in ("text_places", "cross_relative_bias")]
+        for block in (*self.encoder.blocks, *self.decoder.blocks):
+            attentions = (block.attention, getattr(block, "cross_attention", None))
+            layers += [getattr(attention, "role_layer", None) for attention in attentions]
+        return [weight for layer in layers if layer is not None for weight in layer.weights]
+
     def decoded(self, decoder_ids, memory, memory_mask=None, **options) -> StackOutputs:
         """T5's, with the places of the tokens and the bias of cross-attention."""
         num_tokens = decoder_ids.shape[1]
