@@ -100,7 +100,7 @@ def export_run(
                 for part, key_map in maps
             }
         paths = {name: path.replace(folder, output, 1) for name, path in written.items()}
-    counts = {part.name: len(part.weights) for part, _ in maps}
+    counts = {part.name: len(weight_formats.known_weights(one, part)) for part, one in maps}
     return Written(paths, counts, left_out, run.step, takes_vocabulary and not vocabulary)
 
 
@@ -132,7 +132,8 @@ def _left_out(
     allow: Sequence[str],
 ) -> list[str]:
     """Weights that no part of the export holds. Raises UserError for one that no pattern allows."""
-    held = {id(weight) for part, _ in maps for weight in part.weights}
+    known = [weight_formats.known_weights(key_map, part) for part, key_map in maps]
+    held = {id(weight) for weights in known for weight in weights}
     left_out = [weight.path for weight in model.weights if id(weight) not in held]
     lost = [path for path in left_out if not any(re.search(pattern, path) for pattern in allow)]
     if lost:

@@ -75,6 +75,14 @@ def canonical(key_map: KeyMap, source: Source, part: keras.Layer) -> Source:
     return resolve(change)(RenamedSource(source), part) if change else source
 
 
+def known_weights(key_map: KeyMap, part: keras.Layer) -> list[keras.Variable]:
+    """The weights of a part that the map's code base knows (see `KeyMap.apart`)."""
+    if not key_map.apart:
+        return list(part.weights)
+    apart = {id(weight) for weight in resolve(key_map.apart)(part)}
+    return [weight for weight in part.weights if id(weight) not in apart]
+
+
 def places_of(key_map: KeyMap, part: keras.Layer, source: Source | None = None) -> list[Place]:
     """The places of one model's weights; `source` is canonical.
 
@@ -83,9 +91,8 @@ def places_of(key_map: KeyMap, part: keras.Layer, source: Source | None = None) 
     """
     places = resolve(key_map.places)(part, source)
     held = {id(one.variable) for place in places for one in place.parts}
-    if key_map.apart:
-        held |= {id(weight) for weight in resolve(key_map.apart)(part)}
-    homeless = [weight.path for weight in part.weights if id(weight) not in held]
+    known = known_weights(key_map, part)
+    homeless = [weight.path for weight in known if id(weight) not in held]
     if homeless:
         names = key_map.places.partition(":")[0].rpartition(".")[2]
         raise UserError(

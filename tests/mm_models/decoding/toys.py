@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from mm_models.decoding.prefill import prefix_mask, prompt_mask, step_mask
 from mm_models.decoding.state import DecoderState
-from mm_models.layers.transformer.block_inputs import BlockInputs
+from mm_models.layers.transformer.block_inputs import BlockInputs, CachedInputs
 from mm_models.layers.transformer.block_options import BlockOptions
 from mm_models.layers.transformer.stack import TransformerStack
 
@@ -104,20 +104,16 @@ class PrefixLanguageModel:
     def prefill(self, prompt, valid=None):
         """Logits after the prompt, float32[batch, vocabulary], and the state it leaves."""
         valid = tf.ones(prompt.shape) if valid is None else tf.cast(valid, tf.float32)
-        hidden, blocks = self.stack.step(
-            self._embed(prompt, 0),
-            self.stack.empty_cache(prompt.shape[0], self.places),
-            tf.constant(0),
-            attention_mask=prompt_mask(valid, self.places),
+        inputs = CachedInputs(
+            self._embed(prompt, 0), tf.constant(0), prompt_mask(valid, self.places)
         )
+        cache = self.stack.empty_cache(prompt.shape[0], self.places)
+        hidden, blocks = self.stack.step(inputs, cache)
         return self._logits(hidden[:, -1]), DecoderState({"blocks": blocks, "valid": valid})
 
     def step(self, ids, position, state):
-        hidden, blocks = self.stack.step(
-            self._embed(ids[:, None], position),
-            state.cache["blocks"],
-            position,
-            attention_mask=step_mask(position, state.cache["valid"], self.places),
-        )
+        mask = step_mask(position, state.cache["valid"], self.places)
+        inputs = CachedInputs(self._embed(ids[:, None], position), position, mask)
+        hidden, blocks = self.stack.step(inputs, state.cache["blocks"])
         cache = {**state.cache, "blocks": blocks}
         return self._logits(hidden[:, 0]), DecoderState(cache, state.memory)
