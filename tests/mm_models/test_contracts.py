@@ -11,6 +11,8 @@ from mm_models.backbones.vit_config import VitConfig
 from mm_models.imp.model import ImpModel
 from mm_models.pali.config import PaliConfig
 from mm_models.pali.model import PaliModel
+from mm_models.r3.config import R3Config
+from mm_models.r3.model import R3Model
 from mm_models.vatt.classifier import VattClassifier
 from mm_models.vatt.config import named_config
 from mm_models.vatt.model import VattModel
@@ -26,6 +28,7 @@ MODELS = {
     VattModel: ({contracts.Embeds, contracts.MapsFrames}, lambda: VattModel(named_config("debug"))),
     ImpModel: ({contracts.Embeds}, lambda: ImpModel(small(["video", "text"]))),
     PaliModel: ({contracts.Writes, contracts.Scores}, lambda: PaliModel(PaliConfig(size="debug"))),
+    R3Model: ({contracts.Writes}, lambda: R3Model(R3Config(size="debug"))),
     VattClassifier: (
         {contracts.Classifies, contracts.MapsFrames},
         lambda: VattClassifier(named_config("debug"), "video", 3),
