@@ -100,6 +100,7 @@ SYSTEMS: dict[str, System] = {
         task="trainers.tasks.r3.task:R3Task",
         task_config="trainers.tasks.r3.task:R3TaskConfig",
         signatures="export.signatures.r3.signatures:R3Signatures",
+        evaluators={"role_usage": "trainers.tasks.r3.evaluators.role_usage:RoleUsageEvaluator"},
     ),
 }
 

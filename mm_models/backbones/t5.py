@@ -354,12 +354,10 @@ class T5(SavedLayer, keras.Model):
         batch, num_tokens = leading_shape(memory)
         if memory_mask is None:
             memory_mask = tf.ones([batch, num_tokens])
+        blocks = self.decoder.remember(memory, memory_positions)
         return DecoderState(
             cache=self.decoder.empty_cache(batch * num_beams, max_length),
-            memory={
-                "blocks": self.decoder.remember(memory, memory_positions),
-                "mask": memory_mask,
-            },
+            memory={"blocks": blocks, "mask": memory_mask},
         )
 
     def step(

@@ -18,8 +18,8 @@ NAMES = "|".join(source_tree.SYSTEMS)
 CAMEL_NAMES = "|".join(system.capitalize() for system in source_tree.SYSTEMS)
 # `_` parts words; a capital ends one: vatt_task, VattTask and VATT, but neither import nor simple.
 MENTION = re.compile(rf"(?<![A-Za-z])(?i:{NAMES})(?![A-Za-z])|(?<![A-Z])(?:{CAMEL_NAMES})(?![a-z])")
-# Papers spell themselves with more than one capital.
-PAPER = rf"\b(?=[A-Z]\w*[A-Z])(?i:{NAMES})\b"
+# Papers spell themselves with more than one capital, or a capital and a digit.
+PAPER = rf"\b(?=[A-Z]\w*[A-Z0-9])(?i:{NAMES})\b"
 PLACE = r"(?:section|appendix|appendices|table|figure|equation)s?\b"
 CITATION = re.compile(
     rf"{PAPER}, {PLACE}|\bthe released {PAPER} code|{PAPER}'s (?:released|reference) code"

@@ -85,7 +85,7 @@ class RecordProcessor:
         for batch in waiting.rest():
             yield from map(self._outcome, self._encoded(batch))
 
-    def _queue(self, clip: "_Clip", waiting: "_Waiting") -> Reject | None:
+    def _queue(self, clip: _Clip, waiting: "_Waiting") -> Reject | None:
         """Puts the steps of a record into the queue; or says why there are none."""
         frames = clip.lists.get(contract.FRAMES)
         if not frames:

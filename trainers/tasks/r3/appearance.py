@@ -1,6 +1,7 @@
 """How roles look on pictures and pages: colours light enough for dark letters, names, steps."""
 
 import colorsys
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ _GAMMA = 2.2
 _LUMINANCES = (0.55, 0.75, 0.40)
 _PARTS_OF_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 END_MARK, BLANK_MARK = "(end)", "\u2581"
-MAX_STEPS = 16
+MAX_SPANS = 16
 
 
 def role_color(code: int) -> tuple[int, int, int]:
@@ -70,6 +71,17 @@ def code_label(code: int, names: Sequence[str] = ()) -> str:
     return f"{code} ({', '.join(names)})" if names else str(code)
 
 
-def chosen_steps(num_steps: int) -> list[int]:
-    """Evenly spaced steps of a video, as many as are shown."""
-    return np.linspace(0, num_steps - 1, min(num_steps, MAX_STEPS)).round().astype(int).tolist()
+def step_spans(num_steps: int) -> list[range]:
+    """The steps of a video one by one, or where they are many in spans of about as many each."""
+    edges = np.linspace(0, num_steps, min(num_steps, MAX_SPANS) + 1).round().astype(int).tolist()
+    return [range(first, end) for first, end in itertools.pairwise(edges)]
+
+
+def span_label(span: range) -> str:
+    """The numbers of its steps."""
+    return str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}"
+
+
+def span_sums(maps: np.ndarray, spans: Sequence[range]) -> np.ndarray:
+    """float[..., spans, rows, columns]: what float[..., steps, rows, columns] adds up to."""
+    return np.add.reduceat(maps, [span[0] for span in spans], axis=-3)

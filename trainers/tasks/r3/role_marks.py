@@ -7,11 +7,11 @@ import numpy as np
 
 from mm_models.r3.relations import TokenRelations, is_cross
 from trainers.tasks.r3.appearance import code_label, hex_color, token_texts
-from trainers.tasks.r3.role_texts import RoleText
+from trainers.tasks.r3.role_text import RoleText
 
 Names = Mapping[int, Sequence[str]]
 START = "(start)"
-_DARKEST = 0.82
+_DARKEST = 0.8
 
 
 def tokens_line(text: RoleText, attention: str, names: Names) -> str:
@@ -69,13 +69,13 @@ def _region(text: RoleText, key: int) -> str:
     return f"step {step}, row {region // columns + 1}, column {region % columns + 1}"
 
 
-def region_map(values: np.ndarray, most: float, step: int, frame: str = "") -> str:
-    """The regions of a step, the darker the less they are looked at.
+def region_map(values: np.ndarray, most: float, steps: str, frame: str = "") -> str:
+    """The regions of some steps, the darker the less they are looked at.
 
     Args:
         values: float[rows, columns].
         most: what is as bright as can be.
-        step: its number.
+        steps: which these are.
         frame: class of the picture behind it; empty for none.
     """
     rows, columns = values.shape
@@ -89,5 +89,5 @@ def region_map(values: np.ndarray, most: float, step: int, frame: str = "") -> s
     share = float(values.sum())
     return (
         f'<svg class="map {frame}" viewBox="0 0 {columns} {rows}" preserveAspectRatio="none" '
-        f'role="img" aria-label="step {step}: {share:.0%}">{"".join(veils)}</svg>'
+        f'role="img" aria-label="{html.escape(steps)}: {share:.0%}">{"".join(veils)}</svg>'
     )

@@ -10,9 +10,9 @@ from PIL import Image
 from mm_models.r3.relations import is_cross, shown_attention
 from trainers.evaluation.writing import documents
 from trainers.tasks.r3 import role_marks
-from trainers.tasks.r3.appearance import chosen_steps, long_name
+from trainers.tasks.r3.appearance import long_name, span_label, span_sums, step_spans
 from trainers.tasks.r3.role_marks import Names
-from trainers.tasks.r3.role_texts import RoleText
+from trainers.tasks.r3.role_text import RoleText
 
 _MAP_PIXELS = 64
 _STYLE = f"""
@@ -23,7 +23,8 @@ details {{ margin: .8em 0 }} summary {{ cursor: pointer }}
 td, th {{ padding: .2em .3em; vertical-align: middle }} th {{ font-weight: normal; color: #555 }}
 .map {{ display: block; height: {_MAP_PIXELS}px; width: {_MAP_PIXELS}px; background-color: #fde724;
   background-size: 100% 100% }}
-.scroll {{ overflow-x: auto }} dt {{ color: #555; font-size: 85% }} dd {{ margin: 0 0 .4em }}
+td:nth-child(3) {{ min-width: 12em }} .scroll {{ overflow-x: auto }}
+dt {{ color: #555; font-size: 85% }} dd {{ margin: 0 0 .4em }}
 """
 _HELP = (
     "The number behind a token is the code of its role, chosen by most heads of an attention, and "
@@ -76,9 +77,12 @@ def _line(text: RoleText, attention: str, names: Mapping[str, Names]) -> str:
 
 def _code_rows(number: int, text: RoleText, attention: str, names: Names) -> Iterator[str]:
     relations = text.relations[attention]
-    steps = chosen_steps(text.grid.steps) if is_cross(attention) else []
-    heads = ["code", "prefers", "tokens", *(f"step {step}" for step in steps)]
-    yield _row("th", heads if steps else [*heads, "looks at"])
+    spans = step_spans(text.grid.steps) if is_cross(attention) else []
+    last = [f"step {span_label(span)}" for span in spans] or ["looks at"]
+    yield _row("th", ["code", "prefers", "tokens", *last])
+    behind = [_frame_class(number, text, span) for span in spans]
+    if any(behind):
+        yield _row("td", ["", "", "", *(f'<div class="map {name}"></div>' for name in behind)])
     for code in sorted(set(relations.codes.tolist())):
         weights = relations.code_weights.get(code, np.zeros(relations.weights.shape[1]))
         cells = [
@@ -86,12 +90,10 @@ def _code_rows(number: int, text: RoleText, attention: str, names: Names) -> Ite
             html.escape(", ".join(names.get(code, ()))),
             html.escape(role_marks.tokens_of(text, relations, code)),
         ]
-        if steps:
-            maps, most = weights.reshape(text.grid), float(weights.max())
-            cells += [
-                role_marks.region_map(maps[step], most, step, _frame_class(number, text, step))
-                for step in steps
-            ]
+        if spans:
+            maps = span_sums(weights.reshape(text.grid), spans)
+            shown = zip(maps, last, behind, strict=True)
+            cells += [role_marks.region_map(one, float(maps.max()), *rest) for one, *rest in shown]
         else:
             cells.append(html.escape(role_marks.looked_at(text, attention, weights)))
         yield _row("td", cells)
@@ -101,19 +103,22 @@ def _row(tag: str, cells: Sequence[str]) -> str:
     return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
 
 
-def _frame_class(number: int, text: RoleText, step: int) -> str:
-    return f"f{number}-{step}" if step < len(text.frames) else ""
+def _frame_class(number: int, text: RoleText, span: range) -> str:
+    """The class of the frame in the middle of some steps; empty where there is none."""
+    middle = span[len(span) // 2]
+    return f"f{number}-{middle}" if middle < len(text.frames) else ""
 
 
 def _frame_styles(number: int, text: RoleText) -> str:
     """The frames of a text, each once."""
     found = []
-    for step in chosen_steps(text.grid.steps):
-        if step < len(text.frames):
-            width, height = Image.open(io.BytesIO(text.frames[step])).size
+    for span in step_spans(text.grid.steps):
+        name = _frame_class(number, text, span)
+        if name:
+            frame = text.frames[span[len(span) // 2]]
+            width, height = Image.open(io.BytesIO(frame)).size
             found.append(
-                f".{_frame_class(number, text, step)} {{ width: "
-                f"{round(_MAP_PIXELS * width / height)}px; background-image: "
-                f'url("{documents.jpeg_source(text.frames[step])}") }}\n'
+                f".{name} {{ width: {round(_MAP_PIXELS * width / height)}px; "
+                f'background-image: url("{documents.jpeg_source(frame)}") }}\n'
             )
     return "".join(found)

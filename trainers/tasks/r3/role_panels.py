@@ -20,7 +20,8 @@ from trainers.evaluation.pictures.question_panels import (
 from trainers.tasks.r3.appearance import long_name, token_texts
 from trainers.tasks.r3.role_losses import is_rare
 from trainers.tasks.r3.role_pictures import code_bars, role_picture
-from trainers.tasks.r3.role_texts import RoleText, role_texts
+from trainers.tasks.r3.role_text import RoleText
+from trainers.tasks.r3.role_texts import role_texts
 
 
 def batch_panels(
@@ -58,7 +59,7 @@ def code_panels(dictionaries: Mapping[str, VectorQuantizer]) -> list[panels.Pane
     shown: list[panels.Panel] = []
     pictures = []
     for name, one in dictionaries.items():
-        usage = np.asarray(one.usage, np.float64)
+        usage = tf.convert_to_tensor(one.usage.value).numpy().astype(np.float64)
         pictures.append(code_bars(usage, [usage_line(name, usage)]))
         shown.append(panels.HistogramPanel(f"codes/{name}", usage * len(usage)))
     return [panels.ImagePanel("codes", drawing.stack(pictures)), *shown] if pictures else []

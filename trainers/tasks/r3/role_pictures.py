@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from mm_models.r3.relations import Grid, TokenRelations, is_cross, shown_attention
 from trainers.evaluation.pictures import drawing, matrices
-from trainers.tasks.r3.appearance import chosen_steps, role_color, short_name
+from trainers.tasks.r3.appearance import role_color, short_name, span_label, span_sums, step_spans
 
 _CODE_PIXELS, _ROW_PIXELS, _GAP_PIXELS = 32, 24, 3
 _BAR_HEIGHT_PIXELS, _BARS_PIXELS = 48, 512
@@ -81,12 +81,14 @@ def _code_column(title: str, codes: np.ndarray) -> list[np.ndarray]:
 
 def _step_columns(maps: np.ndarray) -> list[list[np.ndarray]]:
     """Of float[tokens, steps, rows, columns]; each token's brightest region is the brightest."""
+    spans = step_spans(maps.shape[1])
+    maps = span_sums(maps, spans)
     most = maps.max(axis=(1, 2, 3))
     columns = []
-    for step in chosen_steps(maps.shape[1]):
-        tiles = [region_tile(*one) for one in zip(maps[:, step], most, strict=True)]
-        width = max(tiles[0].shape[1], drawing.text_pixels(str(step)))
-        columns.append([_cell(str(step), width), *tiles])
+    for number, span in enumerate(spans):
+        tiles = [region_tile(*one) for one in zip(maps[:, number], most, strict=True)]
+        width = max(tiles[0].shape[1], drawing.text_pixels(span_label(span)))
+        columns.append([_cell(span_label(span), width), *tiles])
     return columns
 
 

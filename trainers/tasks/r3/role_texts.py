@@ -1,37 +1,14 @@
-"""Texts with the roles that their tokens took, ready to be shown."""
+"""From what attentions did to texts with roles."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from mm_models.layers.transformer.block_inputs import AttentionTrace
 from mm_models.r3.config import R3Config
-from mm_models.r3.relations import Grid, TokenRelations, text_relations
+from mm_models.r3.relations import Grid, text_relations
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
-
-
-@dataclasses.dataclass(frozen=True)
-class RoleText:
-    """One text about a clip, and what its roles look at.
-
-    Attributes:
-        text: what is written.
-        pieces: its tokens as `SentencePieceTokenizer.pieces` gives them.
-        relations: of the tokens, by the attention's name, see `R3Model.traces`.
-        grid: of the steps that the clip has.
-        key: of the clip.
-        references: right texts.
-        frames: JPEG of a frame of each step, or none.
-    """
-
-    text: str
-    pieces: tuple[str, ...]
-    relations: Mapping[str, TokenRelations]
-    grid: Grid
-    key: str = ""
-    references: tuple[str, ...] = ()
-    frames: tuple[bytes, ...] = ()
+from trainers.tasks.r3.role_text import RoleText
 
 
 def role_texts(

@@ -12,7 +12,7 @@ from trainers.config.schema import StreamConfig
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parts.features.config import FeaturesInputConfig
 from trainers.data.parts.prompted.config import PromptedInputConfig, PromptedTaskConfig
-from trainers.tasks.r3.role_texts import RoleText
+from trainers.tasks.r3.role_text import RoleText
 from trainers.tasks.r3.task import R3Task, R3TaskConfig
 
 STEPS, LENGTH, WORDS, CODES = 3, 8, 512, 6

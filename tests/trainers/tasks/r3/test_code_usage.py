@@ -54,7 +54,7 @@ def test_shuffles_keep_what_is_counted():
 
 
 def test_a_counter_adds_up_batches_of_real_tokens():
-    counter = CodeCounter(4, with_maps=True)
+    counter = CodeCounter(4, of_text=True, with_maps=True)
     weights = np.zeros([1, 2, 3, 2])
     weights[..., 0], weights[0, :, 1] = 1.0, [0.25, 0.75]
     counter.add(trace([[0, 2], [2, 2], [3, 3]], weights), np.array([[True, True, False]]))
@@ -79,9 +79,9 @@ def test_a_counter_adds_up_batches_of_real_tokens():
 def test_of_pairs_each_pair_that_is_seen_counts():
     ids = np.array([[[[1, 2], [1, 1]]]])
     shares = np.array([[[[1.0, 0.0], [0.5, 0.5]]]])
-    counter = CodeCounter(3, with_maps=False)
+    counter = CodeCounter(3, of_text=False, with_maps=False)
     counter.add(RoleTrace(ids, np.ones(ids.shape), shares), np.array([[True, True]]))
-    usage = counter.usage({}, [], shuffles=1, seed=0)
+    usage = counter.usage({"token": np.array([0, 1])}, ["a", "b"], shuffles=1, seed=0)
     np.testing.assert_array_equal(usage.counts, [0, 3, 0])
     assert "information" not in usage.measures() and usage.looked_at is None
 
@@ -90,7 +90,7 @@ def test_shuffled_information_is_far_below_what_is_there():
     random = np.random.default_rng(5)
     labels = random.integers(0, 4, 2000)
     codes = np.stack([labels, random.integers(0, 4, 2000)], axis=1)
-    counter = CodeCounter(4, with_maps=False)
+    counter = CodeCounter(4, of_text=True, with_maps=False)
     counter.add(trace(codes), np.ones([1, 2000], bool))
     usage = counter.usage({"token": labels}, [""] * 2000, shuffles=5, seed=0)
     assert usage.information["token"] > 0.4

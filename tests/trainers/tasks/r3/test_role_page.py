@@ -3,6 +3,8 @@
 import dataclasses
 import html.parser
 import re
+import subprocess
+import sys
 
 import numpy as np
 
@@ -78,10 +80,11 @@ def test_a_page_of_one_text():
 
 
 def test_maps_are_dark_where_nothing_is_looked_at():
-    found = region_map(np.array([[0.0, 0.5], [1.0, 0.25]]), 1.0, 3, "f0-3")
+    found = region_map(np.array([[0.0, 0.5], [1.0, 0.25]]), 1.0, "step 3", "f0-3")
     veils = re.findall(r'x="(\d)" y="(\d)" width="1" height="1" opacity="([\d.]+)"', found)
     assert [(x, y) for x, y, _ in veils] == [("0", "0"), ("1", "0"), ("1", "1")]
-    np.testing.assert_allclose([float(one[2]) for one in veils], [0.82, 0.41, 0.615], atol=0.006)
+    np.testing.assert_allclose([float(one[2]) for one in veils], [0.8, 0.4, 0.6], atol=0.006)
+    assert 'aria-label="step 3: 175%"' in found
     assert 'viewBox="0 0 2 2"' in found and 'class="map f0-3"' in found
 
 
@@ -93,10 +96,10 @@ def test_segments_are_a_paragraph_with_frames():
     paragraph = page[page.index('class="paragraph"') : page.index("<section>")]
     assert [word for word, *_ in tokens_of(paragraph)] == ["a", "left", "turn", "(end)"] * 2
     assert page.index("<h2>one") < page.index("<h2>two")
-    # Every frame is there once, as wide as it is, behind all maps of its step.
+    # Every frame is there once, as wide as it is, by itself and behind all maps of its step.
     assert page.count("data:image/jpeg;base64,") == 3
     assert page.count("width: 128px") == 3
-    assert page.count('class="map f0-1"') == 2 and page.count('class="map f1-1"') == 0
+    assert page.count('class="map f0-1"') == 3 and page.count('class="map f1-1"') == 0
 
 
 def test_pieces_of_a_word_stand_together():
@@ -104,3 +107,11 @@ def test_pieces_of_a_word_stand_together():
     split = dataclasses.replace(text, pieces=(" le", "ft", " turn", ""))
     page = role_page("film", [split])
     assert "left" in re.sub(r"<sub>\d+</sub>|<[^>]*>", "", page)
+
+
+def test_pages_are_made_without_tensorflow():
+    loaded = "import sys, trainers.tasks.r3.role_page; print('tensorflow' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "False"

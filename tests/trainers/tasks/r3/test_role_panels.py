@@ -5,12 +5,18 @@ import itertools
 import numpy as np
 import pytest
 
+from mm_models.layers.roles.role_outputs import RoleTrace
+from mm_models.layers.transformer.block_inputs import AttentionTrace
+from mm_models.r3.config import R3Config
+from mm_models.r3.relations import Grid
+from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from tests import batteries
 from tests.trainers.evaluation.test_panels import found
 from tests.trainers.tasks.r3 import role_parts
 from trainers.data.pipeline import build_eval_dataset
 from trainers.evaluation.pictures import drawing, panels
 from trainers.tasks.r3 import appearance, role_pictures
+from trainers.tasks.r3.role_texts import role_texts
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,18 @@ def test_names():
     assert appearance.code_label(4, ("left", "of")) == "4 (left, of)"
 
 
+def test_many_steps_are_shown_in_spans():
+    assert [list(span) for span in appearance.step_spans(3)] == [[0], [1], [2]]
+    spans = appearance.step_spans(50)
+    assert len(spans) == 16 and sum((list(span) for span in spans), []) == list(range(50))
+    assert {len(span) for span in spans} == {3, 4}
+    assert [appearance.span_label(span) for span in (spans[0], range(4, 5))] == ["0-2", "4"]
+    maps = np.arange(100.0).reshape(50, 1, 2)
+    sums = appearance.span_sums(maps, spans)
+    np.testing.assert_array_equal(sums[0], [[0 + 2 + 4, 1 + 3 + 5]])
+    np.testing.assert_allclose(sums.sum(axis=0), maps.sum(axis=0))
+
+
 def test_a_picture_shows_codes_and_where_they_look():
     text = role_parts.made_text()
     tokens = appearance.token_texts(text.pieces)
@@ -76,6 +94,26 @@ def test_bars_are_as_high_as_codes_are_used():
     counts = [(bars == appearance.role_color(code)).all(axis=2).sum() for code in range(4)]
     width = bars.shape[1] // 4
     assert counts == [height * width, height * width // 2, 0, height * width // 2]
+
+
+def test_texts_end_where_ids_and_steps_do(folder):
+    tokenizer = SentencePieceTokenizer(str(folder / "pieces.model"))
+    ids = tokenizer.tokenize(["red three", ""], 12, end=True).numpy()
+    count = int((ids[0] > 0).sum())
+    ids[1] = 0
+    codes = np.zeros([2, 1, 12], int)
+    trace = RoleTrace(codes, codes + 1.0, np.ones([2, 1, 12, 6]) / 4)
+    mask = np.array([[1, 1, 1, 1, 0, 0], [0] * 6], np.float32)
+    # One vector a step.
+    config = R3Config(rows=0, columns=0)
+    traces = {role_parts.CROSS: AttentionTrace(None, trace)}
+    first, empty = role_texts(traces, ids, mask, config, tokenizer)
+    assert first.text == "red three" and len(first.pieces) == count and not first.pieces[-1]
+    assert first.grid == Grid(4, 1, 1)
+    np.testing.assert_allclose(
+        first.relations[role_parts.CROSS].maps(first.grid), np.full([count, 4, 1, 1], 0.25)
+    )
+    assert (empty.text, empty.pieces, empty.grid) == ("", ("",), Grid(1, 1, 1))
 
 
 def test_panels_of_a_batch(folder):

@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.trainers.tasks.r3 import role_parts
 from tests.trainers.tasks.r3.test_role_page import Outline
 from trainers.data.pipeline import build_eval_dataset
 from trainers.evaluation.context import EvaluationContext
+from trainers.evaluation.writing.asked_examples import usable_rows
 from trainers.tasks.r3.evaluators.role_usage import RoleUsageConfig, RoleUsageEvaluator
 from trainers.tasks.r3.step_frames import frames_of_steps, step_frames
 
@@ -47,7 +49,7 @@ def shared():
 def evaluator(folder, task, **fields):
     given = {
         "input": role_parts.inputs(folder),
-        "decoding": DecodingConfig(max_length=role_parts.LENGTH),
+        "decoding": DecodingConfig(max_length=3),
         "word_groups": {"small": ["zero", "one"]},
         "num_pictures": 3,
     }
@@ -77,6 +79,9 @@ def test_scores_files_and_pages(folder, task, model, shared, tmp_path):
     # The last record of a group is its first clip.
     assert first.index("<h2>test/000001#0") < first.index("<h2>test/000000#0")
     assert first.count("data:image/jpeg") == 2 + 3
+    # Texts are written as the decoding says: of three tokens at most.
+    lines = re.findall(r'<p class="tokens".*?</p>', first)
+    assert lines and max(line.count("<sub>") for line in lines) <= 3
     shown = set(written(tmp_path / "events"))
     assert {"roles/usage", "roles/words", "roles/codes"} <= shown
     assert f"roles/looked_at/{role_parts.CROSS}" in shown
@@ -108,9 +113,16 @@ def _check_counts(scores, dictionaries, folder, model):
     assert 0 < scores["information"] < np.log2(role_parts.CODES)
 
 
-def test_names_of_scores_are_known_before(folder, task, model, shared):
-    one = evaluator(folder, task, shuffles=1, max_examples=2)
-    scores = one.evaluate(model, EvaluationContext(jit_compile=False, shared=shared))
+def test_fields_matter_and_names_of_scores_are_known(folder, task, model, shared, tmp_path):
+    one = evaluator(folder, task, shuffles=1, num_pictures=0)
+    context = EvaluationContext(jit_compile=False, shared=shared, model_dir=str(tmp_path))
+    scores = one.evaluate(model, context)
+    assert [path.name for path in tmp_path.glob("*/*")] == ["roles-roles.json"]
+    more = evaluator(folder, task, shuffles=3, num_pictures=0).evaluate(model, context)
+    assert more["information"] == scores["information"]
+    assert more["shuffled_information"] != scores["shuffled_information"]
+    fewer = evaluator(folder, task, max_examples=2, num_pictures=0).evaluate(model, context)
+    assert fewer["information"] != scores["information"]
     names = one.metric_names()
     assert all(any(fnmatch.fnmatch(score, name) for name in names) for score in scores)
     assert {"dead_codes", "shuffled_information", "information_word_groups"} <= set(scores)
@@ -129,6 +141,15 @@ def test_what_cannot_work_is_refused(folder, task, model, shared):
     strange = evaluator(folder, task, word_groups={"far": ["elsewhere"]})
     with pytest.raises(UserError, match=r"word_groups\.far has no word"):
         strange.evaluate(model, EvaluationContext(jit_compile=False, shared=shared))
+
+
+def test_rows_without_features_or_prompts_are_no_examples():
+    batch = {
+        "example_mask": tf.constant([1.0, 1.0, 1.0, 0.0]),
+        "features_mask": tf.constant([1.0, 0.0, 1.0, 1.0]),
+        "inputs": tf.constant([[3], [3], [0], [3]]),
+    }
+    assert usable_rows(batch).tolist() == [True, False, False, False]
 
 
 def test_frames_of_steps():

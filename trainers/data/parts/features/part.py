@@ -122,21 +122,20 @@ class FeaturesPart(InputPart):
         first, count = example["first"], example["count"]
         with tf.control_dependencies(self._checks(example)):
             values = parsed[contract.CLIP_FEATURES].flat_values[first : first + count]
+        num_regions = tf.cast(tf.reduce_prod(example["shape"][:2]), tf.int32)
         # [steps * regions * dim] -> [steps, regions, dim]
-        steps = tf.reshape(
-            values, [-1, tf.cast(tf.reduce_prod(example["shape"][:2]), tf.int32), dim]
-        )
+        steps = tf.reshape(values, [-1, num_regions, dim])
         if self._is_pooled:
             steps = tf.reduce_mean(steps, axis=1, keepdims=True)
         steps = tf.ensure_shape(steps, [None, self._num_regions, dim])
         num_stored = tf.shape(steps)[0]
         kept = grid.kept_steps(num_stored, config.num_steps, config.sampling)
         mask = tf.repeat(tf.cast(kept < num_stored, tf.float32), self._num_regions)
-        positions = grid.numbered(self._regions(example, parsed, kept, num_stored))
+        positions = grid.numbered(self._regions(example, parsed, kept))
+        positions = tf.reshape(positions, [-1, grid.NUM_COLUMNS])
         return {
             "features": grid.chosen(steps, kept),
-            "feature_positions": tf.reshape(positions, [-1, grid.NUM_COLUMNS])
-            * mask[:, tf.newaxis],
+            "feature_positions": positions * mask[:, tf.newaxis],
             "feature_token_mask": mask,
         }
 
@@ -158,7 +157,7 @@ class FeaturesPart(InputPart):
         ]
 
     def _regions(
-        self, example: Mapping[str, tf.Tensor], parsed: Parsed, kept: tf.Tensor, count: tf.Tensor
+        self, example: Mapping[str, tf.Tensor], parsed: Parsed, kept: tf.Tensor
     ) -> tf.Tensor:
         """float32[num_steps, regions, 4]: x0, x1, y0, y1 of the regions of each kept step."""
         rows, columns, _ = self._shape

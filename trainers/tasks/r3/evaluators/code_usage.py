@@ -62,12 +62,14 @@ class CodeCounter:
 
     Args:
         num_codes: of the dictionary.
+        of_text: keep the codes of all tokens, for what they tell of a text.
         with_maps: also add up what each code looks at.
     """
 
-    def __init__(self, num_codes: int, *, with_maps: bool):
+    def __init__(self, num_codes: int, *, of_text: bool, with_maps: bool):
         self._counts = np.zeros(num_codes)
         self._looked_at: np.ndarray | None = None
+        self._of_text = of_text
         self._with_maps = with_maps
         self._codes: list[np.ndarray] = []
 
@@ -78,8 +80,9 @@ class CodeCounter:
         ids, scores, weights = (np.moveaxis(np.asarray(one), 1, 2)[counted] for one in trace)
         taken = (weights > 0) if ids.ndim == weights.ndim else np.ones(ids.shape)
         self._counts += np.bincount(ids.ravel(), taken.ravel(), num_codes)
-        of_heads = head_codes(*(np.moveaxis(one, 0, 1) for one in (ids, scores, weights)))
-        self._codes.append(of_heads.T.astype(np.int32))
+        if self._of_text:
+            of_heads = head_codes(*(np.moveaxis(one, 0, 1) for one in (ids, scores, weights)))
+            self._codes.append(of_heads.T.astype(np.int32))
         if self._with_maps:
             sums = looked_at(ids, weights, num_codes)
             self._looked_at = sums if self._looked_at is None else self._looked_at + sums
@@ -87,35 +90,33 @@ class CodeCounter:
     def usage(
         self, labels: Mapping[str, np.ndarray], words: Sequence[str], *, shuffles: int, seed: int
     ) -> CodeUsage:
-        """What was counted.
+        """What was counted; labels and words matter to codes of a text alone.
 
         Args:
-            labels: int64[tokens] by what of the tokens is asked, -1 where a token does not count;
-                empty where the tokens are none of a text.
+            labels: int64[tokens] by what of the tokens is asked, -1 where a token does not count.
             words: of the tokens, empty for what is no word.
             shuffles: how many times tokens and roles are parted.
             seed: of the shuffles.
         """
-        codes = np.concatenate(self._codes)
+        labels = labels if self._of_text else {}
+        codes = np.concatenate(self._codes or [np.zeros([0, 1], np.int32)])
         orders = np.random.default_rng(seed)
-        means, words_of = self._looked_at, {}
-        if means is not None:
-            # What is looked at by one head of one token adds up to 1.
-            means = means / np.maximum(means.sum(axis=1, keepdims=True), 1e-12)
-        if labels:
-            words_of = preferred_words(codes, words, len(self._counts))
         return CodeUsage(
             counts=self._counts,
-            information={what: bits(codes, of_token) for what, of_token in labels.items()},
+            information={what: bits(codes, one) for what, one in labels.items()},
             shuffled={
-                what: float(
-                    np.mean([bits(codes, shuffled(one, orders)) for _ in range(max(shuffles, 1))])
-                )
+                what: float(np.mean([bits(codes, shuffled(one, orders)) for _ in range(shuffles)]))
                 for what, one in labels.items()
             },
-            words=words_of,
-            looked_at=means,
+            words=preferred_words(codes, words, len(self._counts)) if self._of_text else {},
+            looked_at=self._means(),
         )
+
+    def _means(self) -> np.ndarray | None:
+        """float64[codes, keys]: what one head of one token looks at adds up to 1."""
+        if self._looked_at is None:
+            return None
+        return self._looked_at / np.maximum(self._looked_at.sum(axis=1, keepdims=True), 1e-12)
 
 
 def bits(codes: np.ndarray, labels: np.ndarray) -> float:

@@ -132,7 +132,11 @@ class RoleUsageEvaluator(Evaluator):
     def _count(self, model: R3Model, context: EvaluationContext) -> _Counted:
         """What the dictionaries are used for, of all examples."""
         counters = {
-            name: CodeCounter(one.options.num_codes, with_maps=is_cross(name))
+            name: CodeCounter(
+                one.options.num_codes,
+                of_text=name.startswith("decoder/"),
+                with_maps=is_cross(name),
+            )
             for name, one in model.dictionaries().items()
         }
         counted = _Counted(counters, [], [])
@@ -146,31 +150,29 @@ class RoleUsageEvaluator(Evaluator):
             for text in batch[TARGETS].numpy()[rows]:
                 counted.ids.append(text[text > 0])
                 counted.words.extend(piece_words(self._reader.tokenizer.pieces(text[text > 0])))
+        return counted
+
+    def _usages(self, counted: _Counted, seed: int) -> dict[str, CodeUsage]:
         if not counted.ids:
             raise UserError(
                 f"evaluators.{self.name}.input has no example with features and the text that its "
                 "task asks for; choose another split, task or language"
             )
-        return counted
-
-    def _usages(self, counted: _Counted, seed: int) -> dict[str, CodeUsage]:
         labels = token_labels(np.concatenate(counted.ids), counted.words, self._groups)
+        self._check_groups(labels)
+        shuffles = self.config.shuffles
+        return {
+            name: counter.usage(labels, counted.words, shuffles=shuffles, seed=seed)
+            for name, counter in counted.counters.items()
+        }
+
+    def _check_groups(self, labels: Mapping[str, np.ndarray]) -> None:
         for name in self._groups:
             if (labels[score_name(name)] < 0).all():
                 raise UserError(
                     f"evaluators.{self.name}.word_groups.{name} has no word that stands in the "
                     "texts read; name words of the captions"
                 )
-        shuffles = self.config.shuffles
-        return {
-            name: counter.usage(
-                labels if name.startswith("decoder/") else {},
-                counted.words,
-                shuffles=shuffles,
-                seed=seed,
-            )
-            for name, counter in counted.counters.items()
-        }
 
     def _batches(self) -> Iterator[tuple[Mapping[str, tf.Tensor], np.ndarray]]:
         """Batches that have examples, and bool[batch] which rows are one."""

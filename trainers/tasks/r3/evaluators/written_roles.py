@@ -12,7 +12,8 @@ from trainers.data.config import InputConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.writing.asked_examples import AskedBatch, AskedExampleReader
 from trainers.evaluation.writing.generation import SEED, shared_decoder
-from trainers.tasks.r3.role_texts import RoleText, role_texts
+from trainers.tasks.r3.role_text import RoleText
+from trainers.tasks.r3.role_texts import role_texts
 from trainers.tasks.r3.step_frames import step_frames
 
 TARGETS = "targets"
