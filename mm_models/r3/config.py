@@ -57,6 +57,9 @@ class R3Config:
             sequence of all regions (`flat`).
         size_ids: how large a region is, for roles: in `cells` of the grid, or as the `released`
             code has it, which gives every region of a grid the same id.
+        placed_tokens: add where and when a region is to its token too, for every variant alike. In
+            the paper only roles are told, so that features which do not say it themselves leave the
+            rest of the model without.
         language: encoder and decoder; `size: ""` takes that of the model.
 
     Source: R3; its released code for `reference_code`, whose faults `fixed` mends.
@@ -71,6 +74,7 @@ class R3Config:
     columns: int = 3
     encoder_places: str | None = None
     size_ids: str | None = None
+    placed_tokens: bool = False
     language: RoleT5Config = dataclasses.field(default_factory=lambda: RoleT5Config(size=""))
 
     @property

@@ -71,7 +71,7 @@ class R3Model(SavedLayer, keras.Model):
         )
         self.projection.build((None, None, config.feature_dim))
         self.language = RoleT5(language, name="language", dtype=policy)
-        if language.has_codes:
+        if language.has_codes or config.placed_tokens:
             self.region_places = PlaceEmbedding(
                 region_tables(config.num_steps, config.rows, config.columns),
                 language.width,
@@ -93,8 +93,11 @@ class R3Model(SavedLayer, keras.Model):
         """Reads what a video shows; inputs as of `call`, without targets."""
         mask = tf.cast(inputs["feature_token_mask"], tf.float32)
         positions = self._region_positions(inputs["feature_positions"], training, seed)
+        tokens = self.projection(inputs["features"])
+        if self.config.placed_tokens:
+            tokens += tf.cast(positions, tokens.dtype)
         outputs = self.language.encoded(
-            self.projection(inputs["features"]),
+            tokens,
             mask,
             self.language.encoder_bias(self._places(mask.shape[1])),
             positions=positions,
@@ -109,7 +112,7 @@ class R3Model(SavedLayer, keras.Model):
 
     def _region_positions(self, positions, training, seed):
         config = self.config
-        if not config.language.has_codes:
+        if not (config.language.has_codes or config.placed_tokens):
             return None
         ids = region_ids(positions, config.num_steps, config.rows, config.columns, config.size_ids)
         return self.region_places(ids, **randomness.drawing(Purpose.VISION, training, seed))

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.layers.quantization.quantizer_options import QuantizerOptions
+from mm_models.layers.roles.make_role import make_role
 from mm_models.layers.roles.role_options import RoleOptions
 from mm_models.layers.transformer.attention import MultiHeadAttention
 from mm_models.layers.transformer.heads import split_heads
@@ -113,6 +114,18 @@ def test_attended_roles_equal_numpy():
     np.testing.assert_allclose(roles.trace.scores, fit, atol=1e-5)
     np.testing.assert_allclose(roles.trace.weights, weights, atol=1e-5)
     assert np.all(roles.trace.weights.numpy()[1, ..., 3:] == 0.0)
+
+
+def test_scores_of_attended_roles_start_as_small_as_those_of_t5():
+    """Codes pass gradients on as if they were the vectors: what is too steep at the start grows
+    from layer to layer."""
+    layer = make_role(
+        RoleOptions("attn_relative_role"), num_heads=4, head_dim=64, name="role", dtype="float32"
+    )
+    layer.build((None, None, 256))
+    spread = {name: np.std(getattr(layer, name).kernel.numpy()) for name in "qkv"}
+    expected = {"q": (256 * 64) ** -0.5, "k": 256**-0.5, "v": 256**-0.5}
+    assert spread == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("masked", [True, False])

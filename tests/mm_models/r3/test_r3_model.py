@@ -187,6 +187,26 @@ def test_places_matter_to_roles_alone():
         assert np.max(np.abs(model(inputs) - before)) > 1e-5
 
 
+@pytest.mark.parametrize("variant", ["t5", "t6", "r3t6"])
+def test_tokens_may_have_their_places(variant):
+    model = R3Model(_config(variant=variant, placed_tokens=True))
+    inputs = _inputs()
+    moved = inputs | {"feature_positions": inputs["feature_positions"][:, ::-1]}
+    assert np.max(np.abs(model(inputs) - model(moved))) > 1e-3
+    told = model.projection(inputs["features"]) + model.region_places(
+        region_ids(inputs["feature_positions"], STEPS, 3, 3)
+    )
+    plain = R3Model(_config(variant=variant))
+    encoded = model.language.encoded(
+        told,
+        inputs["feature_token_mask"],
+        model.language.encoder_bias(np.arange(STEPS * 9) // 9),
+        positions=model.encode(inputs).positions,
+    )
+    np.testing.assert_allclose(model.encode(inputs).tokens, encoded.tokens, atol=1e-5)
+    assert hasattr(plain, "region_places") == (variant == "r3t6")
+
+
 def test_regions_by_hand():
     ids = region_ids(tf.constant(grid_positions()[None]), STEPS, 3, 3)
     assert ids["center"].numpy()[0].tolist() == list(range(9)) * STEPS
