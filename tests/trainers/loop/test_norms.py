@@ -15,6 +15,7 @@ TOWERS = {
     "vit_classification": {"vision"},
     "pali": {"vision", "language", "projection"},
     "imp": {"encoder", "spaces", "temperatures"},
+    "r3": {"projection", "language", "region_places"},
 }
 
 
