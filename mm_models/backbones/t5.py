@@ -102,7 +102,7 @@ class T5(SavedLayer, keras.Model):
         self.build()
 
     def add_parts(self) -> None:
-        """Makes what a subclass has besides, and builds it; nothing by default."""
+        """Makes what a subclass has besides, which its `build` builds; nothing by default."""
 
     def extra_weights(self) -> list[keras.Variable]:
         """Those that a subclass has besides, which no file of T5's has."""

@@ -75,7 +75,6 @@ class RoleT5(T5):
                 name="text_places",
                 dtype=self.dtype_policy,
             )
-            self.text_places.build()
         if config.cross_bias:
             self.cross_relative_bias = RelativeBias(
                 config.num_heads,
@@ -86,7 +85,14 @@ class RoleT5(T5):
                 name="cross_relative_bias",
                 dtype=self.dtype_policy,
             )
-            self.cross_relative_bias.build()
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        for name in ("text_places", "cross_relative_bias"):
+            if hasattr(self, name):
+                getattr(self, name).build()
+        super().build(input_shape)
 
     def extra_weights(self) -> list[keras.Variable]:
         """Roles, places in the text, and the bias of cross-attention."""
