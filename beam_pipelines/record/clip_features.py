@@ -6,6 +6,7 @@ import numpy as np
 
 from beam_pipelines.record import contract
 from beam_pipelines.record.serialize import ContextValues, SequenceValues
+from mm_models.signal.region_grid import grid_positions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,21 +40,3 @@ def feature_values(clip: ClipFeatures) -> tuple[ContextValues, SequenceValues]:
         contract.FEATURE_POSITIONS: list(positions.reshape(num_steps, -1)),
         contract.FEATURE_TIMESTAMPS: [[start] for start in clip.starts_us],
     }
-
-
-def grid_positions(num_steps: int, rows: int, columns: int) -> np.ndarray:
-    """Where the regions of a regular grid lie.
-
-    Args:
-        num_steps: steps of the clip.
-        rows, columns: of a step.
-
-    Returns:
-        float32[num_steps, rows, columns, 5]: t, x0, x1, y0, y1; t counts the steps from 0, and the
-        others are shares of the width and height.
-
-    Source: R3 Transformer and its code (position columns of the stored features).
-    """
-    t, y, x = np.indices((num_steps, rows, columns), dtype=np.float64)
-    edges = (t, x / columns, (x + 1) / columns, y / rows, (y + 1) / rows)
-    return np.stack(edges, axis=-1).astype(np.float32)

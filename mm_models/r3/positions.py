@@ -1,7 +1,6 @@
 """Where tokens are, as vectors that roles are made of."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mm_models.layers import randomness
@@ -53,14 +52,6 @@ class PlaceEmbedding(SavedLayer):
         rows = tf.add_n([getattr(self, name)(ids[name]) for name in self.tables])
         dropping = randomness.drawing(Purpose.POSITIONS, training, seed)
         return self.dropout(self.norm(rows), **dropping)
-
-
-def grid_positions(num_steps: int, rows: int, columns: int) -> np.ndarray:
-    """float32[num_steps * rows * columns, 5]: columns t, x0, x1, y0, y1 of the regions of a grid,
-    step by step, in a step row by row."""
-    step, y, x = (axis.ravel() for axis in np.indices((num_steps, rows, columns)))
-    edges = (step, x / columns, (x + 1) / columns, y / rows, (y + 1) / rows)
-    return np.stack(edges, axis=1).astype(np.float32)
 
 
 def region_tables(num_steps: int, rows: int, columns: int) -> dict[str, int]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from beam_pipelines.record.clip_features import grid_positions
 from beam_pipelines.record.contract import POSITION_COLUMNS
+from mm_models.signal.region_grid import grid_positions
 
 _NUM_POSITIONS = len(POSITION_COLUMNS)
 _TOLERANCE = 1e-3

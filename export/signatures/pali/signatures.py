@@ -123,8 +123,7 @@ class PaliSignatures(MediaSignatures):
         likelihood = writing.meaning_of_scores(config)
         most, beams = self._inputs.num_target_tokens, (str(config.num_beams),)
         prompt = {"prompt": self._prompt_field()}
-        row = "what the draws of a row follow from; any number"
-        seed = {"seed": fields.input_field(fields.SEED, row)} if config.method == "sample" else {}
+        seed = writing.seed_fields(config)
         labels = fields.input_field(fields.CLASS_NAMES, "UTF-8 texts to choose from")
         return {
             "generate": (

@@ -20,7 +20,7 @@ from export.version.run_facts import model_info
 from mm_models.decoding.config import DecodingConfig
 from mm_models.layers.roles.role_outputs import RoleTrace
 from mm_models.r3.model import R3Model
-from mm_models.r3.positions import grid_positions
+from mm_models.signal.region_grid import grid_positions
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from trainers.runs import Run
 
@@ -70,10 +70,7 @@ class R3Signatures(MediaSignatures):
     def _served(self) -> dict[str, ServedFunction]:
         config, output = writing.decoding_of(self._info), fields.output_field
         beams = (str(config.num_beams),)
-        seed = {}
-        if config.method == "sample":
-            meaning = "what the draws of a row follow from; any number"
-            seed = {"seed": fields.input_field(fields.SEED, meaning)}
+        seed = writing.seed_fields(config)
         text = output(fields.TEXT, "UTF-8")
         score = output(fields.TEXT_SCORES, f"its {writing.meaning_of_scores(config)}")
         served = {
@@ -149,7 +146,7 @@ class R3Signatures(MediaSignatures):
         steps, regions = self._grid[0], self._grid[1] * self._grid[2]
         batch = tf.shape(features)[0]
         seen = tf.cast(tf.range(steps)[tf.newaxis] < num_steps[:, tf.newaxis], tf.float32)
-        positions = tf.constant(grid_positions(*self._grid))
+        positions = tf.constant(grid_positions(*self._grid).reshape(steps * regions, -1))
         return {
             "features": tf.reshape(features, [batch, steps * regions, features.shape[-1]]),
             "feature_positions": tf.tile(positions[tf.newaxis], [batch, 1, 1]),

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from export.signatures import fields
+from export.signatures.fields import Field
 from export.version.model_info import ModelInfo
 from export.version.options import ExportOptions
 from mm_models.contracts import Writes
@@ -44,6 +46,14 @@ def with_options(info: ModelInfo, options: ExportOptions) -> ModelInfo:
         decoding=dataclasses.asdict(decoding),
         jit_compile=options.jit_compile,
     )
+
+
+def seed_fields(config: DecodingConfig) -> dict[str, Field]:
+    """The input `seed` of a method that draws; none of others."""
+    if config.method != "sample":
+        return {}
+    meaning = "what the draws of a row follow from; any number"
+    return {"seed": fields.input_field(fields.SEED, meaning)}
 
 
 def meaning_of_scores(config: DecodingConfig) -> str:

@@ -118,7 +118,7 @@ class VectorQuantizer(SavedLayer):
             return tf.reshape(values, tf.concat([shape, tf.constant(rest, tf.int32)], axis=0))
 
         return Quantized(
-            values=shaped(tf.cast(flat + tf.stop_gradient(fixed - flat), vectors.dtype), dim),
+            values=shaped(tf.cast(flat + tf.stop_gradient(taken - flat), vectors.dtype), dim),
             ids=shaped(ids),
             scores=shaped(tf.gather(similarities, ids, axis=1, batch_dims=1)),
             codebook_error=shaped(codebook_error),

@@ -14,7 +14,7 @@ from export.signatures.r3.signatures import R3Signatures
 from export.version.options import ExportOptions
 from mm_models.decoding.config import DecodingConfig
 from mm_models.decoding.options import decode
-from mm_models.r3.positions import grid_positions
+from mm_models.signal.region_grid import grid_positions
 from tests.export_battery import check_export
 from tests.trainers.tasks.r3 import role_parts
 from trainers.config.loading import to_yaml
@@ -22,9 +22,8 @@ from trainers.config.schema import ExperimentConfig
 from trainers.runs import build_model, load_run
 
 
-def write_run(folder):
-    role_parts.write_corpus(folder)
-    task = role_parts.make_task(folder, language={"cross_roles": ["relative_role", "self_role"]})
+def write_run(folder, **model):
+    task = role_parts.make_task(role_parts.write_corpus(folder), **model)
     config = ExperimentConfig(name="r3_tiny", task=task.config, streams=task.streams)
     run = folder / "run"
     run.mkdir()
@@ -38,7 +37,8 @@ def write_run(folder):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("r3")
-    model_dir, output = write_run(folder), str(folder / "r3")
+    language = {"cross_roles": ["relative_role", "self_role"]}
+    model_dir, output = write_run(folder, language=language), str(folder / "r3")
     assert mmstack.main(["export", f"--model_dir={model_dir}", f"--output={output}"]) == 0
     return model_dir, output
 
@@ -55,7 +55,9 @@ def model_inputs(request):
     steps = role_parts.STEPS
     return {
         "features": tf.constant(request["features"].reshape(2, steps * 9, 8)),
-        "feature_positions": tf.constant(np.stack([grid_positions(steps, 3, 3)] * 2)),
+        "feature_positions": tf.constant(
+            np.stack([grid_positions(steps, 3, 3).reshape(-1, 5)] * 2)
+        ),
         "feature_token_mask": tf.constant([[1.0] * 27, [1.0] * 18 + [0.0] * 9]),
     }
 
@@ -129,13 +131,6 @@ def test_options_are_those_of_the_served_functions(exported):
 
 
 def test_without_codes_there_are_no_roles_to_show(tmp_path):
-    task = role_parts.make_task(role_parts.write_corpus(tmp_path), variant="t6")
-    config = ExperimentConfig(name="t6", task=task.config, streams=task.streams)
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    step = tf.Variable(0, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(model=build_model(task, config), step=step)
-    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(0)
-    signatures = build_signatures(load_run(str(run)), None, "latest", ExportOptions())
+    run = load_run(write_run(tmp_path, variant="t6"))
+    signatures = build_signatures(run, None, "latest", ExportOptions())
     assert set(signatures.docs()) == {"caption", "caption_beams"}

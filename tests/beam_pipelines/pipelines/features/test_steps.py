@@ -16,7 +16,7 @@ from beam_pipelines.pipelines.features.step_frames import (
     steps_of,
 )
 from beam_pipelines.record import contract
-from beam_pipelines.record.clip_features import grid_positions
+from mm_models.signal.region_grid import grid_positions
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,9 @@ def test_steps_are_kept_padded_and_numbered(folder, sampling, kept):
 
 def test_positions_of_a_grid_of_three_by_three():
     """As the reference computes them: x0, x1, y0, y1 of a region, row by row."""
-    from trainers.data.parts.features.grid import region_positions
+    from mm_models.signal.region_grid import grid_positions
 
-    places = region_positions(3, 3)
+    places = grid_positions(1, 3, 3)[..., 1:].reshape(9, 4)
     np.testing.assert_allclose(places[0], [0, 1 / 3, 0, 1 / 3])
     np.testing.assert_allclose(places[1], [1 / 3, 2 / 3, 0, 1 / 3])
     np.testing.assert_allclose(places[8], [2 / 3, 1, 2 / 3, 1], rtol=1e-6)

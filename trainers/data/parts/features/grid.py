@@ -1,19 +1,10 @@
 """From the stored numbers of one clip to tokens: which steps are kept, and where regions lie."""
 
-import numpy as np
 import tensorflow as tf
 
 from beam_pipelines.record import contract
 
 NUM_COLUMNS = len(contract.POSITION_COLUMNS)
-
-
-def region_positions(rows: int, columns: int) -> np.ndarray:
-    """float32[rows * columns, 4]: x0, x1, y0, y1 of each region of a grid, as shares of the
-    picture, row by row."""
-    y, x = np.divmod(np.arange(rows * columns), columns)
-    edges = (x / columns, (x + 1) / columns, y / rows, (y + 1) / rows)
-    return np.stack(edges, axis=1).astype(np.float32)
 
 
 def kept_steps(count: tf.Tensor, num_steps: int, sampling: str) -> tf.Tensor:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from beam_pipelines.record import contract
 from mm_models import checks
+from mm_models.signal.region_grid import grid_positions
 from trainers.data.parts.base import InputPart, Parsed, Prepared, range_facts, rows_with
 from trainers.data.parts.features import grid
 from trainers.data.parts.features.config import FeaturesInputConfig
@@ -161,7 +162,7 @@ class FeaturesPart(InputPart):
     ) -> tf.Tensor:
         """float32[num_steps, regions, 4]: x0, x1, y0, y1 of the regions of each kept step."""
         rows, columns, _ = self._shape
-        regular = tf.constant(grid.region_positions(rows, columns))
+        regular = tf.constant(grid_positions(1, rows, columns)[..., 1:].reshape(rows * columns, -1))
         regular = tf.broadcast_to(regular, [self.config.num_steps, *regular.shape])
         if self._is_pooled:
             return regular
