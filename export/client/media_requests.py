@@ -73,6 +73,11 @@ def decode(
     from beam_pipelines.media.isolated import DecoderError
     from beam_pipelines.rejects import Reject, RejectCode
 
+    if not (info.num_frames or info.image_height or info.num_samples):
+        raise UserError(
+            f"the model of {info.experiment} takes neither pictures nor sounds, so that {path} is "
+            "of no use to it; send what its signatures take, as its model card says"
+        )
     request = DecodeRequest(
         frame_rate_hz=info.frame_rate_hz or None,
         short_side=max(min(info.height, info.width), min(info.image_height, info.image_width))

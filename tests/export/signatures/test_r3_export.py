@@ -115,6 +115,13 @@ def _bytes(strings):
     return [one if isinstance(one, bytes) else one.encode() for one in strings]
 
 
+def test_a_video_is_not_blamed_for_a_model_that_takes_none(exported, tmp_path, capsys):
+    (tmp_path / "clip.mp4").write_bytes(b"any")
+    command = ["predict", f"--model_dir={exported[0]}", f"--video={tmp_path / 'clip.mp4'}"]
+    assert mmstack.main(command) == 2
+    assert "takes neither pictures nor sounds" in capsys.readouterr().err
+
+
 def test_options_are_those_of_the_served_functions(exported):
     run, request = load_run(exported[0]), make_request()
     drawn = build_signatures(
