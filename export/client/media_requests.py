@@ -104,7 +104,7 @@ def decode(
         raise UserError(f"--image={path} is no picture; give videos and sounds with --video")
     # A model of stills alone looks at the middle of a video.
     length = info.num_frames or 1
-    frames = _central(media.frames_jpeg, length) if media.frames_jpeg else None
+    frames = _CLIP_PARTS[info.clip_part](media.frames_jpeg, length) if media.frames_jpeg else None
     waveform = None
     if media.waveform is not None and len(media.waveform):
         waveform = _central(media.waveform, info.num_samples)
@@ -123,6 +123,19 @@ def _central(sequence, length: int):
     """What the graph would choose; the rest need not travel."""
     start = max((len(sequence) - length) // 2, 0)
     return sequence[start : start + length]
+
+
+def _first(sequence, length: int):
+    """The graph looks at no more."""
+    return sequence[:length]
+
+
+def _all(sequence, length: int):
+    """The graph chooses among all of them."""
+    return sequence
+
+
+_CLIP_PARTS = {"central": _central, "first": _first, "all": _all}
 
 
 def requests_for(

@@ -73,10 +73,13 @@ class Predictor:
             UserError: there is none, or something was given that none takes.
         """
         docs = self.info.signatures
-        for name, arrays in media_requests.requests_for(clip, question, docs).items():
-            outputs = self._signatures.reference(name, arrays)
+        requests = media_requests.requests_for(clip, question, docs)
+        given = {name: self._signatures.reference(name, sent) for name, sent in requests.items()}
+        for name, outputs in given.items():
             self._rows[name] = {key: value[0] for key, value in outputs.items()}
-        return answers.collect(docs, self._rows, clip.picture if clip else None)
+        found = answers.collect(docs, self._rows, clip.picture if clip else None)
+        pages = self._signatures.pages(requests, given)
+        return dataclasses.replace(found, files={**found.files, **pages})
 
     def read_texts(self, texts: list[str]) -> None:
         """Embeds sentences."""

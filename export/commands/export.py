@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
         check_positive(args.frame_rate_hz, "--frame_rate_hz")
     check_at_least(args.max_batch_size, 1, "--max_batch_size")
     check_at_least(args.batch_size, 0, "--batch_size")
-    options = ExportOptions(args.batch_size, args.jit_compile, decoding_fields(args.decoding))
+    options = ExportOptions(
+        args.batch_size, args.jit_compile, decoding_fields(args.decoding), args.encoder
+    )
     from export.server.loaded import model_name_of
     from export.signatures.build import build_signatures
     from export.version import saved_model, validate

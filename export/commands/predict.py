@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     path = query.media_path(args)
     _check_flags(args, path)
     check_output_dir(args.output_dir)
-    options = ExportOptions(decoding=decoding_fields(args.decoding))
+    options = ExportOptions(decoding=decoding_fields(args.decoding), encoder=args.encoder)
     from export.client.prediction import Predictor
     from trainers import runs
 

@@ -16,7 +16,13 @@ Arrays = dict[str, np.ndarray]
 
 
 class Signatures(abc.ABC):
-    """One trained model as functions that take what clients have."""
+    """One trained model as functions that take what clients have.
+
+    Attributes:
+        takes_encoder: whether the model learned from features, so that an encoder can make them.
+    """
+
+    takes_encoder = False
 
     @classmethod
     @abc.abstractmethod
@@ -78,6 +84,18 @@ class Signatures(abc.ABC):
             name: signature.
             inputs: as in a request.
         """
+
+    def pages(
+        self, requests: Mapping[str, Arrays], answers: Mapping[str, Arrays]
+    ) -> dict[str, bytes]:
+        """Pages about one row's answers by the names of their files, for which the model is at
+        hand; none where its answers say all.
+
+        Args:
+            requests: what was asked, by signature.
+            answers: outputs of the same.
+        """
+        return {}
 
     @abc.abstractmethod
     def example_files(self) -> dict[str, bytes]:

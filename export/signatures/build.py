@@ -2,6 +2,7 @@
 
 from export.signatures.base import Signatures
 from export.version.options import ExportOptions
+from mm_models.errors import UserError
 from trainers import registry
 from trainers.runs import Run
 
@@ -20,5 +21,10 @@ def build_signatures(
     """
     signatures_class = registry.resolve(registry.system(run.config.task.name).signatures)
     signatures = signatures_class.from_run(run, frame_rate_hz, checkpoint)
+    if options.encoder and not signatures.takes_encoder:
+        raise UserError(
+            f"a model of {run.config.task.name} learned from media, not from features of an "
+            "encoder; leave --encoder out"
+        )
     signatures.apply(options)
     return signatures

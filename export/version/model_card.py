@@ -142,9 +142,11 @@ def _media_lines(info: ModelInfo) -> str:
     lines = []
     if info.num_frames:
         lines.append(
-            f"- Video: {info.num_frames} frames at {info.frame_rate_hz:g} per second, seen at "
-            f"{info.height} x {info.width} pixels; any size may be sent."
+            f"- Video: {info.num_frames} frames at {info.frame_rate_hz:g} per second, seen "
+            f"{_seen_size(info)}; any size may be sent."
         )
+    if info.encoder:
+        lines.append(f"- Features of the frozen encoder {info.encoder}, which is inside.")
     if info.image_height:
         size = f"{info.image_height} x {info.image_width} pixels"
         lines.append(f"- Stills: seen at {size}; any size may be sent.")
@@ -170,6 +172,10 @@ def _media_lines(info: ModelInfo) -> str:
         lines.append(f"- Prompts ask in {named}; `{{lang}}` stands for what is in brackets:")
         lines += [f"  - {task}: `{wording}`" for task, wording in info.prompts.items()]
     return "\n".join(lines)
+
+
+def _seen_size(info: ModelInfo) -> str:
+    return f"at {info.height} x {info.width} pixels" if info.height else "as they come"
 
 
 def _signature_table(signatures: Signatures) -> str:

@@ -39,6 +39,10 @@ class ModelInfo:
         prompts: of a model that writes, task to the wording of its input, with slots such as
             `{lang}`.
         default_prompt: what is asked where only a language is given; empty for nothing.
+        clip_part: frames of a clip of more than `num_frames` that are sent: its `central` ones, its
+            `first` ones, or `all`.
+        encoder: name and digest of the frozen encoder inside, of a model that learned from the
+            features of one; empty for none.
     """
 
     system: str
@@ -65,6 +69,8 @@ class ModelInfo:
     languages: dict[str, str] = dataclasses.field(default_factory=dict)
     prompts: dict[str, str] = dataclasses.field(default_factory=dict)
     default_prompt: str = ""
+    clip_part: str = "central"
+    encoder: str = ""
 
     @property
     def has_fixed_inner_axes(self) -> bool:

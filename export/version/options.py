@@ -20,11 +20,14 @@ class ExportOptions:
         batch_size: rows of every call of a signature; 0 takes any number of them.
         decoding: fields of DecodingConfig, for models that write.
         jit_compile: compile the loop that writes a text with XLA; of models that write.
+        encoder: SavedModel by which media become the features that the model learned from, of
+            models that learn from those; empty for none.
     """
 
     batch_size: int = 0
     jit_compile: bool = False
     decoding: dict[str, Any] = dataclasses.field(default_factory=dict)
+    encoder: str = ""
 
 
 def add_run_arguments(parser: Any) -> None:
@@ -38,6 +41,12 @@ def add_run_arguments(parser: Any) -> None:
         "--frame_rate_hz",
         type=float,
         help="rate of the stored frames; default: what dataset_info.json of the records says",
+    )
+    parser.add_argument(
+        "--encoder",
+        default="",
+        help="of a model that learned from features: the encoder they were made with "
+        "(`mmstack features`), which then makes them of media",
     )
     parser.add_argument(
         "--decoding",

@@ -155,17 +155,34 @@ class FrozenEncoder:
         rows = len(clips)
         if self.batch_size and rows < self.batch_size:
             clips = np.concatenate([clips, np.repeat(clips[-1:], self.batch_size - rows, axis=0)])
-        video = tf.constant(clips)
-        if self._dtype != tf.uint8:
-            video = tf.cast(tf.cast(video, tf.float32) * (2 / 255) - 1, self._dtype)
         try:
-            maps = self._function(**{INPUT: video})[OUTPUT]
+            maps = self.maps_of(tf.constant(clips))
         except tf.errors.OpError as error:
             raise UserError(
                 f"--encoder {self._folder} fails on clips of shape {clips.shape}: "
                 f"{error.message.splitlines()[0]}; give it frames of the size that it takes"
             ) from error
-        return tf.cast(maps, tf.float32).numpy()[:rows]
+        return maps.numpy()[:rows]
+
+    def maps_of(self, video: Any) -> Any:
+        """The same of a tensor, also inside a graph.
+
+        Args:
+            video: uint8[batch, frames, height, width, 3], of the batch and the size that it takes.
+
+        Returns:
+            float32[batch, rows, columns, dim].
+        """
+        import tensorflow as tf
+
+        if self._dtype != tf.uint8:
+            video = tf.cast(tf.cast(video, tf.float32) * (2 / 255) - 1, self._dtype)
+        return tf.cast(self._function(**{INPUT: video})[OUTPUT], tf.float32)
+
+    @property
+    def module(self) -> Any:
+        """Tracks what the model needs, where a graph that holds it is saved."""
+        return self._model
 
 
 def _described(tensors: dict[str, Any]) -> str:

@@ -28,6 +28,14 @@ INPUT_NAMES = {
     fields.WAVEFORM: ("waveform", ""),
     fields.WAV_FILE: ("wav_bytes", "_wav"),
 }
+# By ModelInfo.clip_part.
+_PARTS_USED = {
+    "central": "the central {} are used, fewer go round",
+    "first": "the first {} are used",
+    "all": "all of them count",
+}
+# Pixels of examples for a model that takes frames as they come.
+_SIDE = 64
 NOUNS = {"image": "stills", "video": "clips", "audio": "sounds"}
 Answer = Callable[..., dict[str, tf.Tensor]]
 
@@ -237,7 +245,7 @@ class MediaSignatures(Signatures):
     def _frames(self, row: int) -> np.ndarray:
         # Neither the model's size nor its aspect, so that the resizing inside the graph is
         # exercised.
-        height, width = self._info.height + 8, self._info.width + 20
+        height, width = (self._info.height or _SIDE) + 8, (self._info.width or _SIDE) + 20
         return samples.moving_square(self._info.num_frames + 1, height, width, row)
 
     def _image(self, row: int) -> np.ndarray:
@@ -255,7 +263,7 @@ class MediaSignatures(Signatures):
 def media_field(kind: str, info: ModelInfo) -> Field:
     """An input of media, as the model sees it."""
     rate = f"at {info.frame_rate_hz:g} frames per second"
-    clips = f"of any size; the central {info.num_frames} are used, fewer go round"
+    clips = f"of any size; {_PARTS_USED[info.clip_part].format(info.num_frames)}"
     stills = f"seen at {info.image_height} x {info.image_width} pixels; of any size"
     sounds = f"the central {info.num_samples} samples are used, fewer go round"
     meanings = {

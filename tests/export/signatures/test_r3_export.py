@@ -22,8 +22,8 @@ from trainers.config.schema import ExperimentConfig
 from trainers.runs import build_model, load_run
 
 
-def write_run(folder, **model):
-    task = role_parts.make_task(role_parts.write_corpus(folder), **model)
+def write_run(folder, inputs=None, **model):
+    task = role_parts.make_task(role_parts.write_corpus(folder), inputs or {}, **model)
     config = ExperimentConfig(name="r3_tiny", task=task.config, streams=task.streams)
     run = folder / "run"
     run.mkdir()

@@ -53,13 +53,16 @@ def inputs(folder, **fields):
     return InputConfig(**(plain | fields))
 
 
-def make_task(folder, **model):
-    """A debug-size model of few codes, whose roles are attentions of their own by default."""
+def make_task(folder, changed=None, **model):
+    """A debug-size model of few codes, whose roles are attentions of their own by default; fields
+    of its input may be changed."""
     quantizer = QuantizerOptions(num_codes=CODES, similarity_dropout_rate=0.0)
     language = {"vocabulary_size": WORDS, "dropout_rate": 0.0, "quantizer": quantizer}
     language = RoleT5Config(size="", **(language | model.pop("language", {})))
     config = R3Config(size="debug", num_steps=STEPS, language=language, **model)
-    return R3Task(R3TaskConfig(model=config), {"clips": StreamConfig(input=inputs(folder))})
+    return R3Task(
+        R3TaskConfig(model=config), {"clips": StreamConfig(input=inputs(folder, **changed or {}))}
+    )
 
 
 def made_text(key="film 0, clip 0", frames=()):
