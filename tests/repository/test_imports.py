@@ -36,12 +36,16 @@ ALLOWED = {
 }
 # The parts of export that meet clients' media use the pipelines' own decoders.
 MEDIA_USERS = ("export/client", "export/server/", "export/commands/")
+# What puts the encoder of features into an export loads it as the pipelines do.
+ENCODER_USER = "export/signatures/shared/encoded_features.py"
 
 
 def _is_allowed(room: str, relative: str, module: str) -> bool:
     prefixes = (room, *ALLOWED[room])
     if room == "export" and relative.startswith(MEDIA_USERS):
         prefixes += ("beam_pipelines.media", "beam_pipelines.rejects")
+    if relative == ENCODER_USER:
+        prefixes += ("beam_pipelines.pipelines.features.encoder",)
     if relative.startswith("export/client"):
         prefixes += ("trainers.evaluation.places.record_set",)
     return any(f"{module}.".startswith(f"{prefix}.") for prefix in prefixes)

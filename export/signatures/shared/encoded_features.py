@@ -12,8 +12,7 @@ from beam_pipelines.pipelines.features.encoder import EncoderFolder, FrozenEncod
 from export.version.run_facts import DATASET_INFO
 from mm_models.errors import UserError
 from mm_models.signal import frames as frame_ops
-from trainers.data.parts.features.config import FeaturesInputConfig
-from trainers.data.parts.features.grid import kept_steps
+from mm_models.signal.windows import kept_steps
 
 # Pixels of the frames that an encoder of any size is tried with.
 _SIDE = 224
@@ -90,7 +89,7 @@ class EncodedFeatures:
     Args:
         path: of the encoder.
         source: how the features that the model learned from were made.
-        config: which of them the model reads.
+        config: which of them the model reads (trainers/data/parts/features/config.py).
 
     Attributes:
         identity: name and digest of the encoder.
@@ -105,7 +104,7 @@ class EncodedFeatures:
             of another shape.
     """
 
-    def __init__(self, path: str, source: FeatureSource, config: FeaturesInputConfig):
+    def __init__(self, path: str, source: FeatureSource, config: Any):
         folder = EncoderFolder.find(path)
         self.identity = folder.identity
         _check_same(path, self.identity, source.encoder)

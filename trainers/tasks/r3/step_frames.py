@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from beam_pipelines.record import contract
+from mm_models.signal.windows import kept_steps
 from trainers.data.config import InputConfig
 from trainers.data.opening import open_indexes
-from trainers.data.parts.features.grid import kept_steps
 from trainers.data.reading.reader import EXAMPLE_ID_STRIDE
 from trainers.evaluation.pictures import drawing
 from trainers.evaluation.writing import text_pages

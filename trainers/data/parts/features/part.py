@@ -8,6 +8,7 @@ import tensorflow as tf
 from beam_pipelines.record import contract
 from mm_models import checks
 from mm_models.signal.region_grid import grid_positions
+from mm_models.signal.windows import kept_steps
 from trainers.data.parts.base import InputPart, Parsed, Prepared, range_facts, rows_with
 from trainers.data.parts.features import grid
 from trainers.data.parts.features.config import FeaturesInputConfig
@@ -130,7 +131,7 @@ class FeaturesPart(InputPart):
             steps = tf.reduce_mean(steps, axis=1, keepdims=True)
         steps = tf.ensure_shape(steps, [None, self._num_regions, dim])
         num_stored = tf.shape(steps)[0]
-        kept = grid.kept_steps(num_stored, config.num_steps, config.sampling)
+        kept = kept_steps(num_stored, config.num_steps, config.sampling)
         mask = tf.repeat(tf.cast(kept < num_stored, tf.float32), self._num_regions)
         positions = grid.numbered(self._regions(example, parsed, kept))
         positions = tf.reshape(positions, [-1, grid.NUM_COLUMNS])
