@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_grid_arguments(group) -> None:
     group.add_argument("--rate_hz", type=float, default=1.0, help="steps per second")
+    group.add_argument(
+        "--window_seconds",
+        type=float,
+        default=0.0,
+        help="what the encoder sees around the middle of each step; 0: the step",
+    )
     group.add_argument("--rows", type=int, default=3, help="regions of a step, one above another")
     group.add_argument(
         "--columns",
@@ -117,6 +123,7 @@ def _shared_fields(args: argparse.Namespace) -> dict[str, Any]:
             rows=args.rows,
             columns=args.columns,
             batch_size=args.batch_size or GridConfig.batch_size,
+            window_seconds=args.window_seconds,
             keep_frames=args.keep_frames,
             keep_sound=args.keep_sound,
         ),
@@ -133,7 +140,7 @@ def _check_sources(args: argparse.Namespace) -> None:
         raise UserError("give either --records with frames, or --from_hdf5 with stored features")
     if args.records and not args.encoder:
         raise UserError("--encoder is empty; name the SavedModel that computes the features")
-    for name in ("keep_frames", "keep_sound", "batch_size"):
+    for name in ("keep_frames", "keep_sound", "batch_size", "window_seconds"):
         if args.from_hdf5 and getattr(args, name):
             raise UserError(f"--{name} is for --records, not for stored features; leave it out")
 
@@ -143,5 +150,10 @@ def _check_numbers(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not 0 < value < float("inf"):
             raise UserError(f"--{name} {value}: expected a positive number")
+    if args.window_seconds and not 1 / args.rate_hz <= args.window_seconds < float("inf"):
+        raise UserError(
+            f"--window_seconds {args.window_seconds} is shorter than a step of --rate_hz "
+            f"{args.rate_hz}; give a longer window, or leave it out"
+        )
     if not 0 <= args.max_rejected_share <= 1:
         raise UserError(f"--max_rejected_share {args.max_rejected_share}: expected 0 to 1")

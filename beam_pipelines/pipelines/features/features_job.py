@@ -14,6 +14,8 @@ class GridConfig:
         rate_hz: steps per second.
         rows, columns: regions of a step, to which larger maps are pooled.
         batch_size: steps that go through the encoder at once, where it takes any number.
+        window_seconds: what the encoder sees of a clip around the middle of each step; 0 for just
+            the step.
         keep_frames, keep_sound: whether records keep what the features were made of, and sound.
     """
 
@@ -21,6 +23,7 @@ class GridConfig:
     rows: int = 3
     columns: int = 3
     batch_size: int = 16
+    window_seconds: float = 0.0
     keep_frames: bool = False
     keep_sound: bool = False
 

@@ -84,7 +84,7 @@ def _tried_dim(job: FeaturesJob, splits: Mapping[str, Any], encoder: FrozenEncod
         for context, lists, _ in group.records():
             if not lists.get(contract.FRAMES):
                 continue
-            steps = steps_of(context, lists, job.grid.rate_hz)
+            steps = steps_of(context, lists, job.grid.rate_hz, job.grid.window_seconds)
             clips = encoder.clips_of(lists[contract.FRAMES], steps)
             if isinstance(clips, Reject):
                 continue
@@ -126,4 +126,5 @@ def _described(
 def clip_features(grid: GridConfig, dim: int, encoder: str) -> dict[str, Any]:
     """What `dataset_info.json` says of features, which every record of a folder has alike."""
     shape = {"rows": grid.rows, "columns": grid.columns, "dim": dim}
-    return {**shape, "rate_hz": grid.rate_hz, "encoder": encoder}
+    window = {"window_seconds": grid.window_seconds} if grid.window_seconds else {}
+    return {**shape, "rate_hz": grid.rate_hz, **window, "encoder": encoder}

@@ -90,7 +90,7 @@ class RecordProcessor:
         frames = clip.lists.get(contract.FRAMES)
         if not frames:
             return Reject(RejectCode.NO_FRAMES, "the record has no frames")
-        steps = steps_of(clip.context, clip.lists, self._grid.rate_hz)
+        steps = steps_of(clip.context, clip.lists, self._grid.rate_hz, self._grid.window_seconds)
         decoded = self._encoder.clips_of(frames, steps)
         if isinstance(decoded, Reject):
             return decoded

@@ -23,15 +23,18 @@ class Steps:
     frames: list[np.ndarray]
 
 
-def steps_of(context: dict, lists: dict, rate_hz: float) -> Steps:
+def steps_of(context: dict, lists: dict, rate_hz: float, window_seconds: float = 0.0) -> Steps:
     """Cuts a record with frames into steps.
 
     Step k holds the frames from k / rate_hz to (k + 1) / rate_hz seconds after the start of the
     clip; the last step is the one of the last frame. A step between frames gets the one before it.
+    With a window it gets the frames of that around its middle, moved inside the clip where it would
+    lie over an end.
 
     Args:
         context, lists: of the record.
         rate_hz: steps per second.
+        window_seconds: length of the window; 0 for none.
     """
     start_us = _first(context, contract.CLIP_START, 0)
     times_us = _times_us(context, lists) - start_us
@@ -40,11 +43,19 @@ def steps_of(context: dict, lists: dict, rate_hz: float) -> Steps:
     starts, frames = [], []
     for step in range(int(numbers.max()) + 1):
         members = np.flatnonzero(numbers == step)
+        if window_seconds:
+            members = _around((step + 0.5) * (1e6 / rate_hz), window_seconds * 1e6, times_us)
         if not members.size:
             members = np.array([np.searchsorted(numbers, step) - 1]).clip(0)
         frames.append(members)
         starts.append(start_us + round(step * 1e6 / rate_hz))
     return Steps(starts, frames)
+
+
+def _around(middle_us: float, length_us: float, times_us: np.ndarray) -> np.ndarray:
+    """Places of the frames of a window."""
+    start = max(min(middle_us - length_us / 2, times_us[-1] + 2 - length_us), 0.0)
+    return np.flatnonzero((times_us + 1 >= start) & (times_us + 1 < start + length_us))
 
 
 def _first(context: dict, key: str, default: int | float) -> int | float:

@@ -28,6 +28,7 @@ class FeatureSource:
         short_side: pixels of these frames; 0 where they were as they came.
         region: part of the picture that they showed, see ModelInfo.
         encoder: name and digest.
+        window_seconds: what the encoder saw around the middle of a step; 0 for just the step.
     """
 
     rate_hz: float
@@ -35,6 +36,7 @@ class FeatureSource:
     short_side: int = 0
     region: tuple[float, ...] | None = None
     encoder: str = ""
+    window_seconds: float = 0.0
 
 
 def feature_source(input_config: Any, frame_rate_hz: float | None) -> FeatureSource:
@@ -80,6 +82,7 @@ def _source(path: str, frame_rate_hz: float | None) -> FeatureSource:
         int(made.get("short_side") or 0),
         tuple(region) if region else None,
         encoder,
+        float(stored.get("window_seconds", 0.0)),
     )
 
 
@@ -111,7 +114,9 @@ class EncodedFeatures:
         self._source, self._config = source, config
         self._encoder = FrozenEncoder(folder.path)
         self.module = self._encoder.module
-        self.most_frames = math.ceil(config.num_steps * source.frame_rate_hz / source.rate_hz)
+        seconds = config.num_steps / source.rate_hz
+        half_behind = (source.window_seconds - 1 / source.rate_hz) / 2
+        self.most_frames = math.ceil((seconds + max(half_behind, 0)) * source.frame_rate_hz)
         self.height = self._encoder.height or source.short_side
         self.width = self._encoder.width or source.short_side
         self._grid = (max(config.rows, 1), max(config.columns, 1))
@@ -176,9 +181,13 @@ class EncodedFeatures:
     def _steps(self, num_frames: tf.Tensor) -> tf.Tensor:
         """int32[frames]: the step of each frame, as `steps_of` has it
         (beam_pipelines/pipelines/features/step_frames.py)."""
-        places = tf.cast(tf.range(num_frames), tf.float64)
-        times_us = tf.round(places * (1e6 / self._source.frame_rate_hz))
+        times_us = self._times_us(num_frames)
         return tf.cast(tf.floor((times_us + 1) * (self._source.rate_hz / 1e6)), tf.int32)
+
+    def _times_us(self, num_frames: tf.Tensor) -> tf.Tensor:
+        """float64[frames]."""
+        places = tf.cast(tf.range(num_frames), tf.float64)
+        return tf.round(places * (1e6 / self._source.frame_rate_hz))
 
     def _features(self, frames: tf.Tensor) -> tf.Tensor:
         """float32[steps, rows, columns, dim] of uint8[frames, height, width, 3]."""
@@ -187,8 +196,10 @@ class EncodedFeatures:
         count = numbers[-1] + 1
         kept = kept_steps(count, self._config.num_steps, self._config.sampling)
         steps = tf.minimum(kept, count - 1)
-        starts = tf.searchsorted(numbers, steps, side="left")
-        ends = tf.searchsorted(numbers, steps, side="right")
+        if self._source.window_seconds:
+            starts, ends = self._around(steps, self._times_us(tf.shape(frames)[0]))
+        else:
+            starts, ends = (tf.searchsorted(numbers, steps, side) for side in ("left", "right"))
         # A step between frames has the one before it.
         starts = tf.where(ends > starts, starts, tf.maximum(starts - 1, 0))
         ends = tf.maximum(ends, starts + 1)
@@ -198,6 +209,15 @@ class EncodedFeatures:
             fn_output_signature=tf.TensorSpec(self._shape[1:], tf.float32),
         )
         return found * tf.cast(kept < count, tf.float32)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+
+    def _around(self, steps: tf.Tensor, times_us: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """int32[steps] twice: the first frame of the window around each step, and the one behind
+        the last, as `steps_of` has them."""
+        length = self._source.window_seconds * 1e6
+        middles = (tf.cast(steps, tf.float64) + 0.5) * (1e6 / self._source.rate_hz)
+        begins = tf.maximum(tf.minimum(middles - length / 2, times_us[-1] + 2 - length), 0.0)
+        starts = tf.searchsorted(times_us + 1, begins, "left")
+        return starts, tf.searchsorted(times_us + 1, begins + length, "left")
 
     def _step(self, frames: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
         """float32[rows, columns, dim] of the frames from `start` to before `end`."""

@@ -35,12 +35,13 @@ RATE_HZ, STEPS, CELLS = 2.5, 5, 4
 SHAPES = {"any": (None, None, None, None), "fixed": (2, 2, 16, 16)}
 
 
-def make_features(folder, shape):
+def make_features(folder, shape, window_seconds=0.0):
     """Records with frames, an encoder and the features that the job makes of both."""
     records = write_record_folder(folder / "frames", Recipe(splits={"test": 4}, num_shards=1))
     encoder = write_encoder(folder / "colors" / "1", cells=CELLS, shape=shape).parent
     command = ["features", f"--records={records}", f"--encoder={encoder}", "--workers=1"]
-    assert mmstack.main([*command, f"--output={folder / 'made'}", f"--rate_hz={RATE_HZ}"]) == 0
+    command += [f"--rate_hz={RATE_HZ}", f"--window_seconds={window_seconds}"]
+    assert mmstack.main([*command, f"--output={folder / 'made'}"]) == 0
     return records, str(encoder), str(folder / "made")
 
 
@@ -56,12 +57,18 @@ def frames_and_features(records, made):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("sampling", ["truncate", "uniform"])
-def test_features_inside_a_graph_are_those_of_the_job(shape, sampling, tmp_path):
-    records, encoder, made = make_features(tmp_path, SHAPES[shape])
+@pytest.mark.parametrize(
+    ("sampling", "window_seconds", "most_frames"),
+    [("truncate", 0.0, 16), ("uniform", 0.0, 16), ("truncate", 0.8, 18)],
+)
+def test_features_inside_a_graph_are_those_of_the_job(
+    shape, sampling, window_seconds, most_frames, tmp_path
+):
+    records, encoder, made = make_features(tmp_path, SHAPES[shape], window_seconds)
     config = FeaturesInputConfig(num_steps=STEPS, dim=3, sampling=sampling)
-    found = EncodedFeatures(encoder, FeatureSource(RATE_HZ, 8.0, 32), config)
-    assert found.most_frames == 16
+    source = FeatureSource(RATE_HZ, 8.0, 32, window_seconds=window_seconds)
+    found = EncodedFeatures(encoder, source, config)
+    assert found.most_frames == most_frames
     kept = [0, 1, 2, 3, 4] if sampling == "truncate" else [0, 1, 3, 4, 5]
     graph = tf.function(found.of_jpeg)
     for jpegs, features in frames_and_features(records, made):
@@ -75,7 +82,8 @@ def test_features_inside_a_graph_are_those_of_the_job(shape, sampling, tmp_path)
         assert num_steps.numpy().tolist() == [5]
         short, count = found.of_pixels(tf.constant(pixels[None, :5]))
         assert count.numpy().tolist() == [2]
-        np.testing.assert_allclose(short[0, 0], features[0], atol=tolerance)
+        if not window_seconds:
+            np.testing.assert_allclose(short[0, 0], features[0], atol=tolerance)
         assert not np.any(short[0, 2:])
 
 

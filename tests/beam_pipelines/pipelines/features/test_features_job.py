@@ -206,6 +206,7 @@ MISTAKES = {
     "no encoder": (["--encoder=none"], "--encoder none holds no saved_model.pb"),
     "a grid that is too fine": (["--rows=5"], "its maps have 4x4 cells and 5x3 are asked for"),
     "no steps": (["--rate_hz=0"], "--rate_hz 0.0: expected a positive number"),
+    "a short window": (["--window_seconds=0.5"], "--window_seconds 0.5 is shorter than a step"),
     "no regions": (["--columns=0"], "--columns 0: expected a positive number"),
     "an output that is there": ([], "exists; name another path or add --overwrite"),
 }

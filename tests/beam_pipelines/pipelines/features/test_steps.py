@@ -81,6 +81,18 @@ def test_a_step_between_frames_shows_the_one_before():
     assert len(steps.frames) == 11 and steps.frames[10].tolist() == [2]
 
 
+def test_a_window_lies_around_the_middle_of_a_step_and_inside_the_clip():
+    times = [round(n * 1e6 / 25) for n in range(20)]
+    steps = steps_of(*record(times), 6.25, window_seconds=0.32)
+    # Steps of four frames, windows of eight.
+    expected = [range(8), range(2, 10), range(6, 14), range(10, 18), range(12, 20)]
+    assert [found.tolist() for found in steps.frames] == [list(one) for one in expected]
+    # A clip that is shorter than the window is all of it; without frames it has the one before.
+    assert steps_of(*record(times[:3]), 6.25, 0.32).frames[0].tolist() == [0, 1, 2]
+    late = steps_of(*record([0, 100_000, 2_900_000]), 2.0, 0.5)
+    assert [found.tolist() for found in late.frames] == [[0, 1], [1], [1], [1], [1], [2]]
+
+
 def test_records_without_times_go_by_their_rate():
     context, lists = record([0] * 5)
     del lists[contract.FRAME_TIMESTAMPS]
