@@ -119,7 +119,7 @@ def _few_blocks(
     task = runs.build_task(config)
     variants = shallow_depths(task, how.blocks)
     compiled = sum(sum(depths.values()) for depths in variants.values())
-    if sum(task.stack_depths().values()) < _WORTH_IT * compiled:
+    if not compiled or sum(task.stack_depths().values()) < _WORTH_IT * compiled:
         how.say("compiled as it is: shallower models would not take much less")
         return None
     reports = {}

@@ -90,26 +90,30 @@ def rows_of(path: str, asked: Asked) -> list[Row]:
     file = pathlib.Path(asked.results, name)
     if asked.results and file.exists():
         return [Row(path, cells) for cells in json.loads(file.read_text())]
-    cells = _in_own_process(path, asked)
-    if asked.results:
+    cells, lasts = _in_own_process(path, asked)
+    if asked.results and lasts:
         os.makedirs(asked.results, exist_ok=True)
         write_text(str(file), json.dumps(cells))
     return [Row(path, each) for each in cells]
 
 
-def _in_own_process(path: str, asked: Asked) -> list[Sequence[str]]:
-    """The compiler takes many GiB, and a system that has none left ends the process."""
+def _in_own_process(path: str, asked: Asked) -> tuple[list[Sequence[str]], bool]:
+    """Cells of an experiment's rows, and whether they stay as long as code and config do, which
+    what an experiment lacks, such as its data, does not.
+
+    The compiler takes many GiB, and a system that has none left ends the process.
+    """
     # Its threads take memory in turn; with a pool for each, glibc keeps several times what is used.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(_cells, path, asked).result()
+            return pool.submit(_cells, path, asked).result(), True
         except concurrent.futures.process.BrokenProcessPool:
             reason = "the compiler needs more memory than this machine has"
-            return [("-", asked.slices, "-", reason)]
+            return [("-", asked.slices, "-", reason)], True
         except UserError as error:
-            return [("-", asked.slices, "-", str(error))]
+            return [("-", asked.slices, "-", str(error))], False
 
 
 def _cells(path: str, asked: Asked) -> list[Sequence[str]]:

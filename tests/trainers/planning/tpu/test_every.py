@@ -1,6 +1,7 @@
 """The table of a folder, and the flags of `mmstack plan --compile`, without the compiler."""
 
 import dataclasses
+import pathlib
 import shutil
 import sys
 
@@ -90,28 +91,36 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_a_row(tmp_path, monkey
     monkeypatch.chdir(ROOT)
     shutil.copy(CONFIG, tmp_path / "one.yaml")
     shutil.copy("configs/demo.yaml", tmp_path / "two.yaml")
+    text = pathlib.Path("configs/demo.yaml").read_text(encoding="utf-8")
+    other = text.replace("seed: 1", "seed: 2")
+    assert other != text
+    (tmp_path / "without_data.yaml").write_text(other, encoding="utf-8")
     done = []
 
     def compile_one(path, asked):
         done.append(path)
         if path.endswith("two.yaml"):
-            return [("-", asked.slices, "-", "too large")]
-        return [plan_text.row_of(plan_of(REPORT), REPORT)]
+            return [("-", asked.slices, "-", "too large")], True
+        if path.endswith("without_data.yaml"):
+            return [("-", asked.slices, "-", "no vocabulary")], False
+        return [plan_text.row_of(plan_of(REPORT), REPORT)], True
 
     monkeypatch.setattr(every, "_in_own_process", compile_one)
     said = []
     asked = every.Asked("v5e:2x2", results=str(tmp_path / "results"))
     for _ in range(2):
         rows = every.compile_every(str(tmp_path), asked, said.append)
-    assert len(done) == 2 and "2/2" in said[-1]
+    # What an experiment lacked may be there the next time.
+    assert len(done) == 4 and done[2:] == [str(tmp_path / "without_data.yaml")] * 2
+    assert "3/3" in said[-1]
     table = every.markdown(rows)
-    assert len(table) == 4 and len({line.count("|") for line in table}) == 1
+    assert len(table) == 5 and len({line.count("|") for line in table}) == 1
     assert "| clips | v5e:2x2, model over 2 | 8 | 3.00 | 1.50 |" in table[2]
     assert "too large" in table[3]
-    # Another config is another answer.
+    # Another config is another answer; with this seed two of the three are one.
     other = dataclasses.replace(asked, overrides=["trainer.seed=7"])
     every.compile_every(str(tmp_path), other, said.append)
-    assert len(done) == 4
+    assert len(done) == 6
 
 
 @pytest.mark.parametrize(
