@@ -61,9 +61,10 @@ class GenerationEvaluator(Evaluator):
     in several languages, `language_share` is the share in the language asked for, judged by the
     words of the references of each; with `swap_words`, `swap_words_right` is the share of captions
     that hold just those of the words that a reference holds; with `word_groups`, the chosen words
-    and their order are compared, beside what is right most often (`usual`). Where a group of clips,
+    and their order are compared, beside what is right most often (`usual`). `repetition_4` is how
+    much captions repeat themselves. Where a group of clips,
     or a media file, has several captions in a language, they are scored as a page too
-    (`cider_by_page`, `repetition_4`) and, in their order, as one text (`cider_paragraph`).
+    (`cider_by_page`) and, in their order, as one text (`cider_paragraph`).
 
     Every example's texts and scores go to `eval/<evaluator>-texts.jsonl`, the table with standard
     errors to `eval/<evaluator>-scores.json`, paragraphs to `eval/<evaluator>-paragraphs.jsonl`, the

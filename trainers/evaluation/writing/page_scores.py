@@ -28,7 +28,7 @@ def page_keys(examples: Sequence[GeneratedText]) -> list[PageKey]:
 def page_scores(
     per_example: dict[str, np.ndarray], examples: Sequence[GeneratedText], metrics: Sequence[str]
 ) -> dict[str, Score]:
-    """Macro scores, `<metric>_by_page`, and how much pages repeat themselves, `repetition_4`.
+    """Macro scores, `<metric>_by_page`.
 
     A page's score is the mean of its captions', and BLEU that of all its captions together; then
     every page counts the same.
@@ -52,5 +52,10 @@ def page_scores(
             page_of[rows] = number
         for order, values in enumerate(bleu_by_group(words, references, page_of).T, start=1):
             found[f"bleu_{order}_by_page"] = mean_score(values)
+    return found
+
+
+def repetition(examples: Sequence[GeneratedText]) -> Score:
+    """How much pages repeat themselves, of one caption or several."""
     spoken = [repetition_words(example.text) for example in examples]
-    return found | {"repetition_4": captioning.repetition(spoken, pages)}
+    return captioning.repetition(spoken, page_keys(examples))

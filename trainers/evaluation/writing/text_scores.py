@@ -18,7 +18,7 @@ from mm_models.metrics.scores import (
     mean_score,
 )
 from trainers.evaluation.writing import text_baselines
-from trainers.evaluation.writing.page_scores import page_keys, page_scores
+from trainers.evaluation.writing.page_scores import page_keys, page_scores, repetition
 from trainers.evaluation.writing.paragraphs import (
     SUFFIX,
     Paragraph,
@@ -106,8 +106,7 @@ class TextScorer:
             found |= {"language_share", "language_tied"}
         groups = {f"{group}/{name}" for group in ("language_*", "kind_*") for name in found}
         pages = {f"{metric}{suffix}" for metric in captions for suffix in ("_by_page", SUFFIX)}
-        pages.add("repetition_4")
-        return found | groups | (pages if self._captioning else set())
+        return found | groups | (pages | {"repetition_4"} if self._captioning else set())
 
     def __call__(self, examples: Sequence[GeneratedText]) -> TextScores:
         """Scores of one or more examples."""
@@ -119,6 +118,8 @@ class TextScorer:
             each |= self._score_answers(examples, groups)
         each |= _score_by_kind(self._word_groups.right(examples), MODEL, examples, groups)
         _score_by_kind(self._word_groups.usual(examples), "usual", examples, groups)
+        if self._captioning:
+            groups[""][MODEL]["repetition_4"] = repetition(examples)
         if not self._captioning or len(set(page_keys(examples))) == len(examples):
             return TextScores(groups, each)
         groups[""][MODEL] |= page_scores(each, examples, self._captioning)
