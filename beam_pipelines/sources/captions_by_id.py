@@ -12,6 +12,8 @@ from beam_pipelines.sources.captions.json_captions import captions_of_value, is_
 from beam_pipelines.sources.captions.parsed import BadCaptions
 
 _MAX_FILE_BYTES = 1 << 30
+# What a row may call the file that it is about.
+_FILE_KEYS = ("file", "filename", "file_name", "media", "video", "path")
 
 
 class CaptionsById:
@@ -49,6 +51,7 @@ class CaptionsById:
         except (FileNotFoundError, ValueError, RecursionError) as error:
             note(NoteCode.CAPTIONS_REFUSED, name, str(error))
             return
+        value = _rows_by_file(value)
         if not isinstance(value, dict) or not any(key in by_id for key in value):
             note(NoteCode.CAPTIONS_WITHOUT_MEDIA, name, _what_it_is(value))
             return
@@ -86,6 +89,22 @@ def _ids(path: str) -> set[str]:
     """What a media file may be called: its path or name, with its extension or without."""
     name = os.path.basename(path)
     return {path, os.path.splitext(path)[0], name, os.path.splitext(name)[0]}
+
+
+def _rows_by_file(value: Any) -> Any:
+    """Rows that each name their file, alone or under one key of an object, as an object by file;
+    anything else as it is."""
+    lists = [value] if isinstance(value, list) else []
+    if isinstance(value, dict):
+        lists = [rows for rows in value.values() if isinstance(rows, list)]
+    for rows in lists:
+        named = [row for row in rows if isinstance(row, dict)]
+        key = next((key for key in _FILE_KEYS if all(key in row for row in named)), "")
+        if named and len(named) == len(rows) and key:
+            names = [row[key] for row in rows]
+            if len(set(map(str, names))) == len(rows):
+                return {str(row[key]): {k: row[k] for k in row if k != key} for row in rows}
+    return value
 
 
 def _what_it_is(value: Any) -> str:

@@ -45,7 +45,8 @@ def _is_allowed(room: str, relative: str, module: str) -> bool:
     if room == "export" and relative.startswith(MEDIA_USERS):
         prefixes += ("beam_pipelines.media", "beam_pipelines.rejects")
     if relative == ENCODER_USER:
-        prefixes += ("beam_pipelines.pipelines.features.encoder",)
+        pipelines = "beam_pipelines.pipelines"
+        prefixes += (f"{pipelines}.features.encoder", f"{pipelines}.runner")
     if relative.startswith("export/client"):
         prefixes += ("trainers.evaluation.places.record_set",)
     return any(f"{module}.".startswith(f"{prefix}.") for prefix in prefixes)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from beam_pipelines.pipelines.features.encoder import EncoderFolder, FrozenEncoder
 from export.version.run_facts import DATASET_INFO
 from mm_models.errors import UserError
 from mm_models.signal import frames as frame_ops
@@ -108,6 +107,11 @@ class EncodedFeatures:
     """
 
     def __init__(self, path: str, source: FeatureSource, config: Any):
+        from beam_pipelines.pipelines.runner import import_beam
+
+        import_beam()
+        from beam_pipelines.pipelines.features.encoder import EncoderFolder, FrozenEncoder
+
         folder = EncoderFolder.find(path)
         self.identity = folder.identity
         _check_same(path, self.identity, source.encoder)

@@ -100,13 +100,34 @@ def test_repeated_ids_become_rejects(tmp_path, capsys):
     assert len(list(manifest.read(str(output)))) == 1
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_rows_that_name_their_files_tell_captions(tmp_path, wrapped):
+    rows = [
+        {"file_name": "a.wav", "captions": ["one", "two"], "licence": "CC0"},
+        {"file_name": "none.wav", "captions": ["three"]},
+    ]
+    content = {"note": "by hand", "clips": rows} if wrapped else rows
+    make(tmp_path, a_DOT_wav=b"x", t_DOT_json=json.dumps(content).encode())
+    (item,) = read_folder(str(tmp_path))
+    assert [caption["text"] for caption in item["captions"]] == ["one", "two"]
+    assert item["metadata"] == {"licence": "CC0"}
+
+
+def test_rows_of_the_same_file_are_not_guessed_at(tmp_path):
+    rows = [{"file": "a.wav", "captions": [words]} for words in ("one", "two")]
+    make(tmp_path, a_DOT_wav=b"x", t_DOT_json=json.dumps(rows).encode())
+    (item,) = read_folder(str(tmp_path))
+    assert "captions" not in item
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="no ../shared/data")
 def test_real_folders():
     items = list(read_folder(str(DATA / "esc10"), labels_from_folders=True))
     assert len(items) == 140
     assert len({item["labels"][0]["text"] for item in items}) == 10
     (friday,) = (i for i in read_folder(str(DATA / "av_clips")) if i["id"] == "friday.mp4")
-    assert len(friday["captions"]) == 5
+    # Three of the file that all clips share, and five of its own.
+    assert len(friday["captions"]) == 8
 
 
 def test_csv_rows_by_pattern_and_splits_by_name(tmp_path):
