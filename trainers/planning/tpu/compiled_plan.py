@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from mm_models.errors import UserError
 from trainers import runs
 from trainers.config.checks import check_batches
 from trainers.config.schema import ExperimentConfig
@@ -138,10 +139,12 @@ def first_that_fits(
 ) -> CompiledPlan:
     """The plan for the first slice that holds every step, or for the last one.
 
-    Slices are passed over where the hand-made estimate is far above their memory, since a
-    compilation takes minutes. Raises as `compiled_plan`.
+    Slices are passed over among whose replicas the batches do not divide, and where the hand-made
+    estimate is far above their memory, since a compilation takes minutes. Raises as
+    `compiled_plan`.
     """
     counted = count_steps(config)
+    placements = _that_divide(config, placements, how)
     for placement in placements[:-1]:
         topology, chip = placement.target.topology, placement.target.chip
         examples = _examples(config, placement, how.batch_size)
@@ -155,6 +158,22 @@ def first_that_fits(
             return plan
         how.say(f"{topology}: does not hold it")
     return compiled_plan(config, placements[-1], how, counted)
+
+
+def _that_divide(
+    config: ExperimentConfig, placements: Sequence[Placement], how: HowToCompile
+) -> list[Placement]:
+    """Those among whose replicas the batches divide; the last one where that is none, whose error
+    says so."""
+    found = []
+    for placement in placements:
+        try:
+            _examples(config, placement, how.batch_size)
+        except UserError as error:
+            how.say(f"{placement.target.topology}: passed over, {error}")
+        else:
+            found.append(placement)
+    return found or [placements[-1]]
 
 
 def _examples(config: ExperimentConfig, placement: Placement, batch_size: int) -> dict[str, int]:

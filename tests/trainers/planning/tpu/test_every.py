@@ -10,9 +10,11 @@ import pytest
 import mmstack
 from mm_models.errors import UserError
 from tests.repository.source_tree import ROOT
+from trainers.config.loading import load_config
 from trainers.planning.estimate import StepEstimate
-from trainers.planning.tpu import every, plan_text
+from trainers.planning.tpu import compiled_plan, every, plan_text
 from trainers.planning.tpu.compiled_plan import CompiledPlan
+from trainers.planning.tpu.kept_reports import KeptReports
 from trainers.planning.tpu.placement import placements
 from trainers.planning.tpu.step_report import LargeBuffer, StepReport, from_json, grown, to_json
 
@@ -76,6 +78,33 @@ def test_a_step_that_does_not_fit_says_what_it_needs():
     cells = plan_text.row_of(plan_of(report), report)
     assert cells[:4] == ["clips", "v5e:2x2, model over 2", "8", "40.00 (does not fit)"]
     assert "no, in 16.00" in plan_text.plan_text(plan_of(report))
+
+
+def test_slices_among_which_batches_do_not_divide_are_passed_over(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = load_config([CONFIG])
+    assert config.streams["clips"].input.batch_size == 16
+    seen, said = [], []
+    monkeypatch.setattr(compiled_plan, "count_steps", lambda config: NoMemory())
+
+    def compile_for(config, placement, how, counted):
+        seen.append(placement.target.topology)
+        return CompiledPlan(placement, [dataclasses.replace(REPORT, fits=False)], {})
+
+    monkeypatch.setattr(compiled_plan, "compiled_plan", compile_for)
+    how = compiled_plan.HowToCompile(KeptReports(""), said.append)
+    compiled_plan.first_that_fits(config, placements("v5e:2x2,v5e:4x4,v5e:8x8", 1), how)
+    assert seen == ["v5e:2x2", "v5e:4x4"] and "v5e:8x8: passed over" in said[0]
+    # Where none is left, the last one says so.
+    compiled_plan.first_that_fits(config, placements("v5e:8x8,v5e:16x16", 1), how)
+    assert seen[2:] == ["v5e:16x16"]
+
+
+class NoMemory:
+    """Steps that need none."""
+
+    def at(self, examples, model_parallel):
+        return {"clips": StepEstimate(0, 0.0)}
 
 
 def test_experiments_are_told_from_templates_and_studies(monkeypatch):
