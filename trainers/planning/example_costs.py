@@ -60,8 +60,8 @@ def _trace(
 
     def step(batch):
         seed, number = tf.zeros([2], tf.int32), tf.zeros([], tf.int64)
-        gradients = rule.gradients(rule.forward, batch, seed, number)[1]
-        return [tf.convert_to_tensor(one) for one in gradients if one is not None]
+        terms, gradients = rule.gradients(rule.forward, batch, seed, number)
+        return terms.loss.sum, [tf.convert_to_tensor(one) for one in gradients if one is not None]
 
     one_example = dataclasses.replace(config.streams[stream].input, batch_size=1)
     return costs.count(tf.autograph.experimental.do_not_convert(step), batch_specs(one_example))

@@ -13,7 +13,7 @@ def count(block, weight):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weight)
             loss = tf.reduce_sum(block(rows))
-        return tape.gradient(loss, weight)
+        return loss, tape.gradient(loss, weight)
 
     return costs.count(tf.autograph.experimental.do_not_convert(step), ROWS)
 
@@ -46,3 +46,18 @@ def test_copies_of_weights_are_told_apart():
     assert found.copy_bytes == 8 * 8 * 2
     # Rows and the product in between.
     assert found.activation_bytes - found.copy_bytes == 2 * 4 * 8 * 2
+
+
+def test_what_no_result_needs_costs_nothing():
+    weight = tf.Variable(tf.ones([8, 8]))
+
+    def step(rows):
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(weight)
+            hidden = rows @ weight
+            loss = tf.reduce_sum(hidden * hidden)
+        tape.gradient(loss, weight)
+        return tape.gradient(loss, hidden)
+
+    found = costs.count(tf.autograph.experimental.do_not_convert(step), ROWS)
+    assert found.flops == 2 * 4 * 8 * 8

@@ -67,13 +67,13 @@ def count(function: Callable[..., Any], *arguments: Any) -> GraphCosts:
 
 def _backward(operations: Sequence[tf.Operation]) -> set[int]:
     """Operations by id that come after the first gradient of their graph: the way back, and what
-    is computed again there."""
+    is computed again there. Not what only hands a tensor on, as results of the way forth are."""
     found: set[int] = set()
     begun: set[int] = set()
     for operation in operations:
         if "gradient_tape" in operation.name:
             begun.add(id(operation.graph))
-        if id(operation.graph) in begun:
+        if id(operation.graph) in begun and operation.type != "Identity":
             found.add(id(operation))
     return found
 
@@ -94,14 +94,31 @@ def _constant(operations: Sequence[tf.Operation]) -> set[int]:
 
 
 def _operations(graph: tf.Graph, seen: set[str]) -> Iterator[tf.Operation]:
-    """Operations of a graph and, once each, of the functions it calls."""
+    """Operations of a graph that its results need and, once each, of the functions it calls."""
+    needed = _needed(graph)
     for operation in graph.get_operations():
+        if id(operation) not in needed:
+            continue
         yield operation
         if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
             name = operation.get_attr("f").name
             inner = graph._get_function(name)
             if inner is not None and name not in seen and hasattr(inner, "graph"):
                 yield from _operations(inner.graph, seen | {name})
+
+
+def _needed(graph: tf.Graph) -> set[int]:
+    """Operations by id that the results follow from; gradients that nobody asked a tape for are
+    traced too, and never run."""
+    found: set[int] = set()
+    waiting = [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
+    while waiting:
+        operation = waiting.pop()
+        if id(operation) not in found:
+            found.add(id(operation))
+            waiting += [tensor.op for tensor in operation.inputs]
+            waiting += operation.control_inputs
+    return found
 
 
 def _flops(operation: tf.Operation) -> float:

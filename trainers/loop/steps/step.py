@@ -120,7 +120,7 @@ class TrainStep(CompiledStep):
             },
         )
 
-    def local_gradients(self, batch: Batch) -> dict[str, tf.Tensor]:
+    def local_gradients(self, batch: Batch) -> tuple[dict[str, Term], dict[str, tf.Tensor]]:
         """One replica's forward and backward pass without collectives or update, to count its
-        costs."""
-        return self._local(batch, tf.zeros([2], tf.int32), self._rule.forward)[1]
+        costs: terms, and gradients by the variable's path."""
+        return self._local(batch, tf.zeros([2], tf.int32), self._rule.forward)
