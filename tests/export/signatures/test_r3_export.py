@@ -28,6 +28,9 @@ from tests.export_battery import check_export
 from tests.trainers.tasks.r3 import role_parts
 from trainers.runs import load_run
 
+# Tokens of a caption that is written, of the longest that can be read.
+WRITTEN = 3
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -41,6 +44,7 @@ def exported(made, tmp_path_factory):
     language = {"cross_roles": ["relative_role", "self_role"]}
     model_dir, output = write_run(folder, made.features, language=language), str(folder / "r3")
     flags = [f"--model_dir={model_dir}", f"--output={output}", f"--encoder={made.encoder}"]
+    flags.append(f"--decoding=max_length={WRITTEN}")
     assert mmstack.main(["export", *flags, "--frame_rate_hz=8"]) == 0
     return model_dir, output
 
@@ -67,9 +71,10 @@ def model_inputs(request):
 def test_served_captions_and_roles_are_the_models(exported, made):
     model_dir, output = exported
     run, request = load_run(model_dir), make_request()
-    signatures = build_signatures(run, 8.0, "latest", ExportOptions(encoder=made.encoder))
+    options = ExportOptions(encoder=made.encoder, decoding={"max_length": WRITTEN})
+    signatures = build_signatures(run, 8.0, "latest", options)
     assert signatures.default_name == "caption"
-    config, model = DecodingConfig(max_length=role_parts.LENGTH), run.model
+    config, model = DecodingConfig(max_length=WRITTEN), run.model
     state = model.start_decoding(model_inputs(request), config.max_length, 1)
     starts = tf.fill([2], model.start_id)
     written = decode(config, model.decode_step, state, starts, model.end_id, None)

@@ -82,7 +82,9 @@ def terms_of(task, batch, model=None, training=False, seed=(1, 2)):
     return outputs, task.terms(model, outputs, tensors, gather=tf.identity, **options)
 
 
-@pytest.mark.parametrize("preset", ["fixed", "reference_code"])
+@pytest.mark.parametrize(
+    "preset", ["fixed", pytest.param("reference_code", marks=pytest.mark.slow)]
+)
 def test_battery(preset):
     # Codes that nothing takes have no gradient; with two of them all are taken.
     task = make_task(model={"preset": preset}, quantizer={"num_codes": 2})
