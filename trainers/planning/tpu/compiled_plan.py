@@ -24,6 +24,9 @@ from trainers.planning.weights import shallow_depths, with_depths
 _HOPELESS = 3.0
 # How many times the blocks of the shallow models together a model must have to follow from them.
 _WORTH_IT = 3
+# Temporaries of so few bytes stay in the memory on the chip (128 MiB of v5e, from memory), and a
+# model whose blocks do not fit there together does not follow from one whose blocks do.
+_ON_CHIP_BYTES = 128 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +119,8 @@ def _steps(
 def _few_blocks(
     config: ExperimentConfig, placement: Placement, examples: dict[str, int], how: HowToCompile
 ) -> list[StepReport] | None:
-    """Reports that follow from shallow models; None where those would not save much."""
+    """Reports that follow from shallow models; None where those would not save much, or are too
+    small."""
     task = runs.build_task(config)
     variants = shallow_depths(task, how.blocks)
     compiled = sum(sum(depths.values()) for depths in variants.values())
@@ -128,6 +132,11 @@ def _few_blocks(
         how.say(f"blocks: {', '.join(f'{field} {count}' for field, count in depths.items())}")
         reports[depth] = _steps(with_depths(config, depths), placement, examples, how)
     base = reports.pop(how.blocks)
+    if any(step.fits and step.temporary_bytes < _ON_CHIP_BYTES for step in base):
+        how.say(
+            "compiled as it is: what few blocks keep stays on the chip, and says nothing of many"
+        )
+        return None
     return [
         grown(step, [(depth - how.blocks, others[index]) for depth, others in reports.items()])
         for index, step in enumerate(base)

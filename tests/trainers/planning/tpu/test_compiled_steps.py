@@ -80,11 +80,13 @@ def test_a_lowered_step_has_no_host_calls_no_changing_shapes_and_no_wide_floats(
 def test_a_deep_model_follows_from_two_shallow_ones(tmp_path):
     pytest.importorskip("libtpu")
     (path,) = smallest_experiments()["vit_classification"]
-    sizes = {"depth": 12, "width": 256, "mlp_dim": 1024, "num_heads": 2}
-    config = load_config([path], [f"task.model.{name}={size}" for name, size in sizes.items()])
+    sizes = {"depth": 12, "width": 256, "mlp_dim": 1024, "num_heads": 2, "image_size": 64}
+    overrides = [f"task.model.{name}={size}" for name, size in sizes.items()]
+    overrides += [f"streams.pictures.input.video.{side}=64" for side in ("height", "width")]
+    config = load_config([path], [*overrides, "evaluators.test=null"])
     (placement,) = placements("v5e:2x2", 1)
     said = []
-    how = HowToCompile(KeptReports(str(tmp_path)), said.append, batch_size=64)
+    how = HowToCompile(KeptReports(str(tmp_path)), said.append, batch_size=512)
     whole = compiled_plan(config, placement, how)
     few = compiled_plan(config, placement, dataclasses.replace(how, blocks=1))
     assert (whole.blocks, few.blocks) == (0, 1)
@@ -92,10 +94,21 @@ def test_a_deep_model_follows_from_two_shallow_ones(tmp_path):
     print({name: getattr(followed, name) / getattr(deep, name) for name in COMPARED})
     for name, tolerance in COMPARED.items():
         assert getattr(followed, name) == pytest.approx(getattr(deep, name), rel=tolerance), name
-    # Of one that is hardly deeper, the whole is what is compiled.
-    flat = load_config([path], ["task.model.depth=3"])
-    plan = compiled_plan(flat, placement, dataclasses.replace(how, blocks=1))
-    assert plan.blocks == 0 and "compiled as it is" in " ".join(said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("depth", "reason"), [(3, "would not take much less"), (12, "stays on the chip")]
+)
+def test_what_follows_from_no_shallow_model_is_compiled_whole(depth, reason, tmp_path):
+    pytest.importorskip("libtpu")
+    (path,) = smallest_experiments()["vit_classification"]
+    config = load_config([path], [f"task.model.depth={depth}"])
+    (placement,) = placements("v5e:2x2", 1)
+    said = []
+    how = HowToCompile(KeptReports(str(tmp_path)), said.append, blocks=1)
+    plan = compiled_plan(config, placement, how)
+    assert plan.blocks == 0 and reason in " ".join(said)
 
 
 @pytest.mark.slow
