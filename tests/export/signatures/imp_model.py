@@ -2,12 +2,10 @@
 
 import pathlib
 
-import tensorflow as tf
-
 from mm_models.imp.config import AudioConfig, ImpConfig, TextConfig, VideoConfig
 from mm_models.layers.mixture_of_experts.options import RoutingOptions
+from tests.export.signatures.run_folder import write_run_folder
 from tests.trainers.record_factory import Recipe, write_record_folder, write_word_vocabulary
-from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parts.audio.config import AudioInputConfig
@@ -91,11 +89,4 @@ def write_run(folder: pathlib.Path) -> str:
     config = experiment(records, write_word_vocabulary(folder / "words.txt"))
     task = build_task(config)
     config.task = task.config
-    run = folder / "run"
-    run.mkdir()
-    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    model = build_model(task, config)
-    step = tf.Variable(STEP, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(model=model, step=step)
-    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(STEP)
-    return str(run)
+    return write_run_folder(folder, config, build_model(task, config), STEP)

@@ -3,14 +3,13 @@
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
 import mmstack
 from beam_pipelines.record import contract, reading
 from tests.beam_pipelines.pipelines.features.toy_encoders import write_encoder
+from tests.export.signatures.run_folder import write_run_folder
 from tests.trainers.record_factory import Recipe, write_record_folder
 from tests.trainers.tasks.r3 import role_parts
-from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig
 from trainers.data.config import DatasetConfig
 from trainers.data.parts.features.config import FeaturesInputConfig
@@ -60,10 +59,4 @@ def write_run(folder, features: str = "", **model) -> str:
         model["feature_dim"] = DIM
     task = role_parts.make_task(role_parts.write_corpus(folder), changed, **model)
     config = ExperimentConfig(name="r3_tiny", task=task.config, streams=task.streams)
-    run = folder / "run"
-    run.mkdir()
-    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    step = tf.Variable(3, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(model=build_model(task, config), step=step)
-    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(3)
-    return str(run)
+    return write_run_folder(folder, config, build_model(task, config), 3)

@@ -21,10 +21,10 @@ from export.version.options import ExportOptions
 from mm_models.decoding.config import DecodingConfig
 from mm_models.decoding.options import decode
 from mm_models.errors import UserError
+from tests.export.signatures.run_folder import write_run_folder
 from tests.export_battery import check_export
 from tests.trainers.data import prompted_records
 from tests.trainers.tasks.pali import pali_parts
-from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
 from trainers.runs import build_model, build_task, load_run
 from trainers.tasks.pali.task import PaliTaskConfig
@@ -54,13 +54,7 @@ def write_run(folder):
         },
     )
     task = build_task(config)
-    run = folder / "run"
-    run.mkdir()
-    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    step = tf.Variable(3, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(model=build_model(task, config), step=step)
-    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(3)
-    return str(run)
+    return write_run_folder(folder, config, build_model(task, config), 3)
 
 
 @pytest.fixture(scope="module")

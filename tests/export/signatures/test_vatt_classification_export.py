@@ -14,9 +14,9 @@ from export.server.models import ModelConfig
 from export.signatures.classification.signatures import ClassificationSignatures
 from export.version import model_card
 from mm_models.vatt.config import named_config
+from tests.export.signatures.run_folder import write_run_folder
 from tests.export_battery import assert_close, check_export
 from tests.trainers.record_factory import WORDS, Recipe, write_record_folder
-from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parts.audio.config import AudioInputConfig
@@ -50,13 +50,7 @@ def write_run(folder, modality, loss):
     )
     task = build_task(config)
     config.task = task.config
-    run = folder / "run"
-    run.mkdir()
-    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    step = tf.Variable(5, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(model=build_model(task, config), step=step)
-    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(5)
-    return str(run)
+    return write_run_folder(folder, config, build_model(task, config), 5)
 
 
 @pytest.fixture(scope="module", params=CLASSIFIERS)

@@ -3,12 +3,11 @@
 import pathlib
 
 import keras
-import tensorflow as tf
 
 from mm_models.vatt.config import named_config
 from mm_models.vatt.model import VattModel
+from tests.export.signatures.run_folder import write_run_folder
 from tests.trainers.record_factory import write_record_folder, write_word_vocabulary
-from trainers.config.loading import to_yaml
 from trainers.config.schema import ExperimentConfig, StreamConfig
 from trainers.data.config import DatasetConfig, InputConfig
 from trainers.data.parts.audio.config import AudioInputConfig
@@ -46,10 +45,4 @@ def write_run(folder: pathlib.Path, name: str = "debug", sample_rate_hz: int = 8
         task=VattTaskConfig(model=model_config),
         streams={"main": StreamConfig(input=inputs)},
     )
-    run = folder / "run"
-    run.mkdir()
-    (run / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    step = tf.Variable(STEP, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(model=model, step=step)
-    tf.train.CheckpointManager(checkpoint, str(run / "checkpoints"), 1).save(STEP)
-    return str(run)
+    return write_run_folder(folder, config, model, STEP)
