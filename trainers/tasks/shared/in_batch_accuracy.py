@@ -36,8 +36,23 @@ def in_batch_accuracy(
     own = tf.reduce_max(tf.einsum("bd,bcd->bc", anchors, candidates) - 3.0 * (1.0 - each), axis=1)
     scores = tf.einsum("bd,acd->bac", anchors, gather(candidates))
     best = tf.reduce_max(scores - 3.0 * (1.0 - gather(each))[None], axis=2)
-    better = tf.reduce_sum(tf.cast(best > own[:, None] + TIE_TOLERANCE, tf.float32), axis=1)
-    near = tf.abs(best - own[:, None]) <= TIE_TOLERANCE
+    return accuracy_of_scores(own, best, mask)
+
+
+def accuracy_of_scores(own: tf.Tensor, scores: tf.Tensor, mask: tf.Tensor) -> Term:
+    """How often the own score is the best; those that tie with it share the credit.
+
+    Args:
+        own: float32[batch].
+        scores: float32[batch, rows of all replicas], the own ones among them; far below all others
+            where a row does not count.
+        mask: float32[batch] rows that count.
+
+    Returns:
+        Term(sum of credits, number of rows that count).
+    """
+    better = tf.reduce_sum(tf.cast(scores > own[:, None] + TIE_TOLERANCE, tf.float32), axis=1)
+    near = tf.abs(scores - own[:, None]) <= TIE_TOLERANCE
     ties = tf.reduce_sum(tf.cast(near, tf.float32), axis=1)
     credit = tf.cast(better == 0, tf.float32) / tf.maximum(ties, 1.0)
     return Term(tf.reduce_sum(credit * mask), tf.reduce_sum(mask))
