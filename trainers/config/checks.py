@@ -319,8 +319,8 @@ def _check_milestones(schedule: ScheduleConfig, field: str) -> None:
     milestones = schedule.milestones
     if (schedule.kind == "steps") != bool(milestones):
         raise UserError(
-            f"{field}.milestones is {milestones} and {field}.kind {schedule.kind!r}; the kind steps "
-            "needs milestones, and no other one has a use for them"
+            f"{field}.milestones is {milestones} and {field}.kind {schedule.kind!r}; the kind "
+            "steps needs milestones, and no other one has a use for them"
         )
     if list(milestones) != sorted(set(milestones)) or any(step < 1 for step in milestones):
         raise UserError(f"{field}.milestones is {milestones}; give rising steps of at least 1")

@@ -38,8 +38,8 @@ class ScheduleConfig:
         prewarm_start_learning_rate: rate of step 0 where there is a pre-warm.
         total_steps: step at which the final rate is reached, counted, as the warm-up is, from the
             end of the pre-warm; 0 means that it is reached at `trainer.train_steps`.
-        milestones: of `steps`: steps, counted from the end of the pre-warm, at each of which the rate
-            is multiplied by `milestone_factor`.
+        milestones: of `steps`: steps, counted from the end of the pre-warm, at each of which the
+            rate is multiplied by `milestone_factor`.
         milestone_factor: see `milestones`.
     """
 

@@ -53,8 +53,7 @@ def _curve(config: ScheduleConfig) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor
         "rsqrt": lambda step, progress: tf.math.rsqrt(
             tf.maximum(step, max(warmup, 1)) / max(warmup, 1)
         ),
-        "steps": lambda step, progress: config.milestone_factor
-        ** _passed(step, config.milestones),
+        "steps": lambda step, progress: config.milestone_factor ** _passed(step, config.milestones),
     }[config.kind]
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import tensorflow as tf
+
 from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.grounding.config import GroundingConfig
+from mm_models.text.word_encoder import WordEncoder
 from trainers.config.schema import StreamConfig
 from trainers.data.config import InputConfig
 
@@ -35,8 +38,8 @@ def _check_stream(where: str, stream: Any, model: GroundingConfig) -> None:
             )
     if inputs.phrases.each:
         raise UserError(
-            f"{where}.input.phrases.each is true, which is for evaluators; a picture would stand in "
-            "a batch several times, so leave it out"
+            f"{where}.input.phrases.each is true, which is for evaluators; a picture would stand "
+            "in a batch several times, so leave it out"
         )
     unused = sorted(set(inputs.parts) - {"video", "phrases"})
     if unused:
@@ -57,10 +60,14 @@ def _check_stream(where: str, stream: Any, model: GroundingConfig) -> None:
 
 
 def check_encoder(where: str, inputs: InputConfig, model: GroundingConfig) -> None:
-    """Raises UserError where the text encoder of a stream has words of another width."""
-    width = load_word_encoder(inputs.phrases.encoder).width
+    """Raises UserError where the text encoder of an input has words of another width."""
+    field, path = f"{where}.phrases.encoder", inputs.phrases.encoder
+    if not path or not tf.io.gfile.exists(path):
+        # A dry run reads what is not there as declared; a run has refused it before.
+        return
+    width = WordEncoder(saved_model_folder(path), field).width
     if width != model.word_width:
         raise UserError(
-            f"{where}.input.phrases.encoder gives words of {width} numbers and "
-            f"task.model.word_width is {model.word_width}; make them equal"
+            f"{field} gives words of {width} numbers and task.model.word_width is "
+            f"{model.word_width}; make them equal"
         )
