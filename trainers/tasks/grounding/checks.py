@@ -3,14 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
-
 from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.grounding.config import GroundingConfig
-from mm_models.text.word_encoder import WordEncoder
 from trainers.config.schema import StreamConfig
-from trainers.data.config import InputConfig
 
 _WEIGHTS = ("word_weight", "sentence_weight", "kernel_decay", "images_per_chunk")
 
@@ -57,17 +53,8 @@ def _check_stream(where: str, stream: Any, model: GroundingConfig) -> None:
             f"{where}.input.video is {video.height} x {video.width} pixels and task.model.visual "
             f"{visual.height} x {visual.width}; make them equal"
         )
-
-
-def check_encoder(where: str, inputs: InputConfig, model: GroundingConfig) -> None:
-    """Raises UserError where the text encoder of an input has words of another width."""
-    field, path = f"{where}.phrases.encoder", inputs.phrases.encoder
-    if not path or not tf.io.gfile.exists(path):
-        # A dry run reads what is not there as declared; a run has refused it before.
-        return
-    width = WordEncoder(saved_model_folder(path), field).width
-    if width != model.word_width:
+    if inputs.phrases.width != model.word_width:
         raise UserError(
-            f"{field} gives words of {width} numbers and task.model.word_width is "
+            f"{where}.input.phrases.width is {inputs.phrases.width} and task.model.word_width "
             f"{model.word_width}; make them equal"
         )
