@@ -74,7 +74,7 @@ def test_wrong_fields_are_named(tmp_path):
     regions, sizes, images = _files(tmp_path)
     wrong = tmp_path / "wrong.json"
     for content, words in (
-        ({}, "holds no list"),
+        ({}, "it holds no list with an entry for each picture"),
         ([[]], "entry 0: expected an object, found .."),
         ([{"id": "1"}], "entry 0, field id: expected a whole number, found '1'"),
         ([{"id": 1, "regions": 3}], "entry 0, field regions: expected a list, found 3"),
