@@ -1,6 +1,6 @@
 """Phrases looked for in pictures that they are not about."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -109,21 +109,3 @@ def phrase_score(scores: np.ndarray, span: np.ndarray) -> float:
     """The highest of any frame: means over the phrase's words of float[words, frames]."""
     words = np.asarray(scores, np.float64)[np.asarray(span) > 0]
     return float(words.mean(axis=0).max()) if len(words) else 0.0
-
-
-def new_pictures(
-    records: np.ndarray, texts: list[frozenset[str]], regions: np.ndarray, last: int | None
-) -> Iterator[tuple[int, Picture]]:
-    """The pictures of a batch whose record is not that of the row before, with their rows.
-
-    Args:
-        records: int64[batch] ids; -1 for padding.
-        texts: of the phrases of each row's record.
-        regions: float32[batch, frames, regions, levels, dim].
-        last: record of the batch before.
-    """
-    for row, record in enumerate(records.tolist()):
-        if record >= 0 and record != last:
-            # A copy, since a row would keep all others.
-            yield row, Picture(record, texts[row], regions[row].copy())
-            last = record

@@ -1,9 +1,7 @@
 """Where a model points for phrases, against the boxes of what they are about."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -12,25 +10,25 @@ import tensorflow as tf
 from mm_models import checks
 from mm_models.contracts import Grounds
 from mm_models.errors import UserError
-from trainers.data.config import InputConfig
-from trainers.data.parts.phrases.catalog import DescribedRecord, PhraseCatalog
-from trainers.data.parts.phrases.record_phrases import RecordPhrase
+from trainers.data.parts.phrases.catalog import PhraseCatalog
 from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import ShownExamplesConfig
 from trainers.evaluation.context import CompiledFunction, EvaluationContext
 from trainers.evaluation.model_inputs import batches
 from trainers.evaluation.pictures import panels
 from trainers.tasks.base import Task
-from trainers.tasks.grounding.evaluators.absent_phrases import (
-    AbsentPhrases,
-    SoughtPhrase,
-    new_pictures,
+from trainers.tasks.grounding.evaluators.absent_phrases import AbsentPhrases
+from trainers.tasks.grounding.evaluators.phrase_judging import (
+    CATEGORY,
+    NO_BOX,
+    PhraseJudging,
+    PhraseRules,
 )
-from trainers.tasks.grounding.evaluators.judged_phrases import GroundedPhrase, JudgedPhrase, judge
-from trainers.tasks.grounding.evaluators.pointing_panels import phrase_picture, stacked
+from trainers.tasks.grounding.evaluators.pointing_panels import stacked
 from trainers.tasks.grounding.evaluators.pointing_report import (
     GUESSES,
     SUBSETS,
+    Table,
     as_csv,
     as_markdown,
     category_table,
@@ -39,7 +37,6 @@ from trainers.tasks.grounding.evaluators.pointing_report import (
 )
 
 _INPUTS = ("video", "phrase_layers", "phrase_word_mask")
-NO_BOX, CATEGORY = "no_box", "category"
 
 
 @dataclasses.dataclass
@@ -59,17 +56,6 @@ class PointingConfig(ShownExamplesConfig):
     max_visible_share: float = 0.4
     shared_words: list[str] = dataclasses.field(default_factory=list)
     skipped_categories: list[str] = dataclasses.field(default_factory=lambda: ["notvisual"])
-
-
-class _Judgements(NamedTuple):
-    """What became of the phrases: judged ones, how many were skipped by reason, scores with
-    pictures that they are not about, phrases without any such picture, and pictures to show."""
-
-    judged: list[JudgedPhrase]
-    skipped: Counter[str]
-    absent: np.ndarray
-    unpaired: int
-    pictures: list[np.ndarray]
 
 
 class PointingEvaluator(Evaluator):
@@ -112,8 +98,6 @@ class PointingEvaluator(Evaluator):
                 f"{field}.input must read a video, and phrases with each: true, so that every "
                 "phrase is evaluated once"
             )
-        self._ground = CompiledFunction(ground)
-        self._score = CompiledFunction(score_words)
 
     def metric_names(self) -> set[str]:
         pointing = {"pointing", *(f"{name}_pointing" for name in GUESSES)}
@@ -130,66 +114,46 @@ class PointingEvaluator(Evaluator):
 
     def evaluate(self, model: keras.Model, context: EvaluationContext) -> dict[str, float]:
         """Raises UserError where no phrase has a box."""
-        found = self._judge_all(model, context)
-        config = self.config
-        if not found.judged:
+        judging, config = self._judge_all(model, context), self.config
+        if not judging.judged:
             raise UserError(
                 f"evaluators.{self.name}.input has no phrase that can be evaluated: "
-                f"{dict(found.skipped)} were skipped; choose another split"
+                f"{dict(judging.skipped)} were skipped; choose another split"
             )
-        table = category_table(found.judged, config.large_share, model.levels)
+        table = category_table(judging.judged, config.large_share, model.levels)
         self.write_file("-categories.csv", as_csv(table), context)
         if context.shows(config.num_pictures):
-            shown: list[panels.Panel] = [panels.TextPanel("categories", as_markdown(table))]
-            if found.pictures:
-                shown.append(panels.ImagePanel("phrases", stacked(found.pictures)))
-            self.write(shown, context)
+            self.write(_panels(table, judging), context)
         scores = pointing_scores(
-            found.judged, config.large_share, config.max_visible_share, model.levels
+            judging.judged, config.large_share, config.max_visible_share, model.levels
         )
-        counts = {f"skipped_{reason}": found.skipped[reason] for reason in (NO_BOX, CATEGORY)}
-        counts["phrases"] = len(found.judged) + sum(counts.values())
-        counts |= {"cropped": found.skipped["cropped"], "presence_unpaired": found.unpaired}
-        return to_floats(scores | presence_scores(found.judged, found.absent) | counts)
+        absent, unpaired = judging.absent.finish()
+        counts = {f"skipped_{reason}": judging.skipped[reason] for reason in (NO_BOX, CATEGORY)}
+        counts["phrases"] = len(judging.judged) + sum(counts.values())
+        counts |= {"cropped": judging.cropped, "presence_unpaired": unpaired}
+        return to_floats(scores | presence_scores(judging.judged, absent) | counts)
 
-    def _judge_all(self, model: keras.Model, context: EvaluationContext) -> _Judgements:
-        inputs = self.config.input
-        catalog = PhraseCatalog.open(inputs, f"evaluators.{self.name}.input")
-        absent = AbsentPhrases(
-            lambda words, regions: self._scored(model, words, regions, context), inputs.batch_size
+    def _judge_all(self, model: keras.Model, context: EvaluationContext) -> PhraseJudging:
+        """Every phrase, as the model grounds it."""
+        config = self.config
+        run = context.shared.setdefault("ground", CompiledFunction(ground))
+        score = context.shared.setdefault("score words", CompiledFunction(score_words))
+        judging = PhraseJudging(
+            PhraseCatalog.open(config.input, f"evaluators.{self.name}.input"),
+            AbsentPhrases(
+                lambda words, regions: score(
+                    model, {"words": tf.constant(words), "regions": tf.constant(regions)}, context
+                ).numpy(),
+                config.input.batch_size,
+            ),
+            PhraseRules(config.skipped_categories, config.shared_words),
+            model.levels,
+            num_pictures=config.num_pictures if context.shows(config.num_pictures) else 0,
         )
-        most = self.config.num_pictures if context.shows(self.config.num_pictures) else 0
-        found = _Judgements([], Counter(), np.zeros(0), 0, [])
-        last: int | None = None
         for batch in self._batches():
-            outputs = self._ground(model, {name: batch[name] for name in _INPUTS}, context)
-            arrays = {name: value.numpy() for name, value in outputs.items()}
-            rows = _Rows(batch, catalog)
-            new = new_pictures(rows.records, rows.texts, arrays["regions"], last)
-            pictures = dict(new)
-            for row in rows.real:
-                if row in pictures:
-                    absent.look_in(pictures[row])
-                last = int(rows.records[row])
-                described, phrase = rows.described(row), rows.phrase(row)
-                reason = self._reason_to_skip(described, phrase)
-                if reason:
-                    found.skipped[reason] += 1
-                    continue
-                span = rows.span[row]
-                found.skipped["cropped"] += int(span.sum() < phrase.span[1])
-                absent.add(SoughtPhrase(phrase.text, last, arrays["words"][row], span))
-                grounded = grounded_phrase(arrays, row, span)
-                size = _size(described, inputs)
-                judged = judge(grounded, described, phrase, size, self.config.shared_words)
-                found.judged.append(judged)
-                if len(found.pictures) < most:
-                    video = batch["video"][row].numpy()
-                    found.pictures.append(
-                        phrase_picture(video, grounded, judged, described, phrase, model.levels)
-                    )
-        scores, unpaired = absent.finish()
-        return found._replace(absent=scores, unpaired=unpaired)
+            found = run(model, {name: batch[name] for name in _INPUTS}, context)
+            judging.add(batch, {name: value.numpy() for name, value in found.items()})
+        return judging
 
     def _batches(self) -> Iterator[Mapping[str, tf.Tensor]]:
         """Batches whose last one is cut to `max_examples`."""
@@ -201,53 +165,12 @@ class PointingEvaluator(Evaluator):
                 left -= int(mask.sum())
             yield {**batch, "example_mask": tf.constant(mask)}
 
-    def _reason_to_skip(self, described: DescribedRecord, phrase: RecordPhrase) -> str:
-        if set(phrase.categories) & set(self.config.skipped_categories):
-            return CATEGORY
-        return "" if described.boxes(phrase).any() else NO_BOX
 
-    def _scored(
-        self,
-        model: keras.Model,
-        words: np.ndarray,
-        regions: np.ndarray,
-        context: EvaluationContext,
-    ) -> np.ndarray:
-        inputs = {"words": tf.constant(words), "regions": tf.constant(regions)}
-        return self._score(model, inputs, context).numpy()
-
-
-class _Rows:
-    """What is known of the rows of a batch.
-
-    Attributes:
-        records: int64[batch] ids; -1 for padding.
-        real: rows that are no padding.
-        span: float32[batch, words].
-        texts: of the phrases of each row's record.
-    """
-
-    def __init__(self, batch: Mapping[str, tf.Tensor], catalog: PhraseCatalog):
-        mask = batch["example_mask"].numpy() > 0
-        self.records = np.where(mask, batch["example_id"].numpy(), -1)
-        self.real = np.flatnonzero(mask).tolist()
-        self.span = batch["phrase_span"].numpy()
-        self._items = batch["example_item"].numpy()
-        self._described = catalog.describe(self.records.tolist())
-        self.texts = [
-            frozenset(phrase.text for phrase in one.phrases) if one else frozenset()
-            for one in self._described
-        ]
-
-    def described(self, row: int) -> DescribedRecord:
-        """The record of a row that is no padding."""
-        described = self._described[row]
-        assert described is not None
-        return described
-
-    def phrase(self, row: int) -> RecordPhrase:
-        """The phrase of such a row."""
-        return self.described(row).phrases[int(self._items[row])]
+def _panels(table: Table, judging: PhraseJudging) -> list[panels.Panel]:
+    shown: list[panels.Panel] = [panels.TextPanel("categories", as_markdown(table))]
+    if judging.pictures:
+        shown.append(panels.ImagePanel("phrases", stacked(judging.pictures)))
+    return shown
 
 
 def ground(model: Grounds, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -281,22 +204,3 @@ def ground(model: Grounds, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tens
 def score_words(model: Grounds, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """float32[batch, words, frames]: scores of `words` with `regions`, of the best level."""
     return tf.reduce_max(model.ground(inputs["words"], inputs["regions"]).scores, axis=-1)
-
-
-def grounded_phrase(arrays: Mapping[str, np.ndarray], row: int, span: np.ndarray) -> GroundedPhrase:
-    """A row of what `ground` gives; `span: float32[words]` says which words are the phrase's."""
-    own = np.flatnonzero(span > 0)
-    heat, scores = arrays["heat"][row], arrays["scores"][row]
-    return GroundedPhrase(heat[own], scores[own], arrays["levels"][row][own], heat[-1], scores[-1])
-
-
-def _size(described: DescribedRecord, inputs: InputConfig) -> tuple[int, int]:
-    """Pixels of the stored picture, or those that are read where the record does not say."""
-    return (
-        described.facts.size
-        if all(described.facts.size)
-        else (
-            inputs.video.height,
-            inputs.video.width,
-        )
-    )
