@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from export import media_files
-from export.client.answer_pictures import with_boxes, with_heat
 from export.client.questions import Question
 from export.signatures import fields
 from export.signatures.fields import Field, SignatureDoc
+from mm_models.signal.picture_overlays import with_boxes, with_heat
 
 NUM_SHOWN = 4
 

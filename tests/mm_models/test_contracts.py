@@ -22,7 +22,7 @@ from trainers import registry
 
 PROTOCOLS = (
     *(contracts.Embeds, contracts.Classifies, contracts.MapsFrames),
-    *(contracts.Writes, contracts.Scores),
+    *(contracts.Writes, contracts.Scores, contracts.Grounds),
 )
 # What each model of the registry offers, and how to make a small one.
 MODELS = {

@@ -1,4 +1,4 @@
-"""Boxes and heat maps drawn over the picture that was asked about."""
+"""Boxes, points and heat maps drawn over the picture that they are about."""
 
 from collections.abc import Sequence
 
@@ -45,3 +45,18 @@ def with_heat(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     stretched = Image.fromarray(known).resize((width, height), Image.Resampling.BILINEAR)
     opacity = HEAT_OPACITY * np.asarray(stretched)[..., None]
     return np.round(picture * (1 - opacity) + opacity * (255, 0, 0)).astype(np.uint8)
+
+
+def with_point(picture: np.ndarray, point: Sequence[float]) -> np.ndarray:
+    """The picture with a white cross, edged in black, at (y, x) as shares of it."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    height, width = picture.shape[:2]
+    y, x = point[0] * height, point[1] * width
+    arm = max(3, min(height, width) // 25)
+    for colour, line in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        draw.line((x - arm, y, x + arm, y), fill=colour, width=line)
+        draw.line((x, y - arm, x, y + arm), fill=colour, width=line)
+    return np.asarray(image)
