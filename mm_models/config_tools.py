@@ -1,4 +1,5 @@
-"""What the configs of all systems share: filling nulls, dicts, files that go with a run."""
+"""What the configs of all systems share: filling nulls, dicts, files and models that go with a
+run."""
 
 import copy
 import dataclasses
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 _REMEDY = "remedy where the file is missing"
+_IS_MODEL = "whether it is a folder with a SavedModel"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +62,18 @@ def travelling_file(remedy: str) -> Any:
     return dataclasses.field(default="", metadata={_REMEDY: remedy})
 
 
+def travelling_model(remedy: str) -> Any:
+    """A field of a config as `travelling_file`, but of a SavedModel: its folder, or a folder of
+    numbered versions as `mmstack export` writes it, of which the latest is used and goes along.
+
+    Args:
+        remedy: what to do where there is no such model, for the message.
+    """
+    return dataclasses.field(default="", metadata={_REMEDY: remedy, _IS_MODEL: True})
+
+
 class TravellingFile(NamedTuple):
-    """One such file that a config names.
+    """One such file, or folder with a SavedModel, that a config names.
 
     Attributes:
         config: that has the field.
@@ -69,6 +81,7 @@ class TravellingFile(NamedTuple):
         place: where that field stands in the whole, such as `streams.clips.input.text.vocabulary`.
         path: its value.
         remedy: see `travelling_file`.
+        is_model: whether the field is a `travelling_model`.
     """
 
     config: Any
@@ -76,10 +89,11 @@ class TravellingFile(NamedTuple):
     place: str
     path: str
     remedy: str
+    is_model: bool = False
 
 
 def travelling_files(config: Any, place: str = "") -> Iterator[TravellingFile]:
-    """The files that a config, and the configs and mappings of configs in it, name.
+    """The files and models that a config, and the configs and mappings of configs in it, name.
 
     Args:
         config: a dataclass, or a mapping of some.
@@ -96,7 +110,8 @@ def travelling_files(config: Any, place: str = "") -> Iterator[TravellingFile]:
                 yield from travelling_files(value, f"{prefix}{field.name}")
             elif value:
                 where, remedy = f"{prefix}{field.name}", field.metadata[_REMEDY]
-                yield TravellingFile(config, field.name, where, value, remedy)
+                is_model = _IS_MODEL in field.metadata
+                yield TravellingFile(config, field.name, where, value, remedy, is_model)
 
 
 def with_travelling_files(config: Any, replace: Callable[[str], str]) -> Any:

@@ -172,6 +172,32 @@ CAPTION = record(
     {"text": text},
     {"language": text, "style": text, "relation": one_of(CAPTION_RELATIONS), **_INTERVAL},
 )
+_PHRASE = record({"text": text}, {"language": text, "sentence": text, "first_word": count})
+
+
+def _phrase(value: Any, field: str) -> None:
+    """A phrase; one of a sentence stands in it, up to letters that hang on its first and last word.
+
+    So "the table" stands in "at the table." and "a bear" in "a bear's face".
+    """
+    _PHRASE(value, field)
+    for key, partner in (("sentence", "first_word"), ("first_word", "sentence")):
+        if key in value and partner not in value:
+            raise SchemaError(f"field {field}.{partner}: missing, its partner {key} is given")
+    if "sentence" in value and not stands_in(value["text"], value["sentence"], value["first_word"]):
+        raise SchemaError(
+            f"field {field}.first_word: {_describe(value['text'])} does not stand at word "
+            f"{value['first_word']} of {_describe(value['sentence'])}"
+        )
+
+
+def stands_in(phrase: str, sentence: str, first_word: int) -> bool:
+    """Whether the words of a phrase stand in a sentence from a place on; ends of words may hang."""
+    words = phrase.split()
+    place = " ".join(sentence.split()[first_word : first_word + len(words)])
+    return bool(words) and len(place.split()) == len(words) and " ".join(words) in place
+
+
 _TRACK_POINT = record(
     {"time_seconds": seconds, "box_yxyx_norm": box},
     {"visibility": share, "depth": integer, "direction": text},
@@ -180,7 +206,7 @@ _OBJECT = record(
     {"id": integer},
     {
         "label": _LABEL,
-        "phrases": list_of(record({"text": text}, {"language": text})),
+        "phrases": list_of(_phrase),
         "track": list_of(_TRACK_POINT),
     },
 )

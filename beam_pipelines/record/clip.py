@@ -11,6 +11,7 @@ from beam_pipelines.record import contract
 from beam_pipelines.record.serialize import ContextValues, SequenceValues, pcm16
 
 _NO_TIME = -1
+_NO_PLACE = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +212,10 @@ def _add_objects(clip: RecordClip, context: ContextValues, lists: SequenceValues
         contract.OBJECT_PHRASE: _strings(phrases, "text"),
         contract.OBJECT_PHRASE_LANGUAGE: _strings(phrases, "language"),
         contract.OBJECT_PHRASE_OBJECT: [phrase["object_id"] for phrase in phrases],
+        contract.OBJECT_PHRASE_SENTENCE: _strings(phrases, "sentence"),
+        contract.OBJECT_PHRASE_FIRST_WORD: [
+            phrase.get("first_word", _NO_PLACE) for phrase in phrases
+        ],
         contract.RELATION_SUBJECT: [relation["subject_id"] for relation in relations],
         contract.RELATION_PREDICATE: _strings(relations, "predicate"),
         contract.RELATION_OBJECT: [relation["object_id"] for relation in relations],

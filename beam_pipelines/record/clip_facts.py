@@ -1,5 +1,7 @@
 """What a stored clip adds to the statistics of its split."""
 
+from typing import Any
+
 from beam_pipelines.media.decode_contract import ClipMedia
 from beam_pipelines.record.clip import RecordClip, kept_captions
 from beam_pipelines.record.statistics import Facts, loudness_dbfs
@@ -35,6 +37,7 @@ def add_clip_facts(
         "caption_characters": [len(text) for text in texts],
         "caption_words": [len(split) for split in words],
         "objects_per_clip": [len(clip.item.get("objects", []))],
+        "phrases_per_clip": [_num_phrases(clip.item)],
     }
     if clip.frames_jpeg:
         numbers |= {
@@ -78,3 +81,14 @@ def _modalities(clip: RecordClip) -> list[str]:
         "text": bool(clip.item.get("captions")),
     }
     return [name for name, is_present in present.items() if is_present]
+
+
+def _num_phrases(item: dict[str, Any]) -> int:
+    """Different phrases: one of several objects counts once."""
+    return len(
+        {
+            (phrase["text"], phrase.get("sentence", ""), phrase.get("first_word", -1))
+            for entry in item.get("objects", [])
+            for phrase in entry.get("phrases", [])
+        }
+    )

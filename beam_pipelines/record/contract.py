@@ -12,6 +12,9 @@ hold for every clip of their item.
 Lists of frames, sound and per-frame object columns are absent where the clip has none, as is the
 group of an item that names none; other context lists are then present and empty.
 
+Rows of `object/phrase/...` with the same text, sentence and first word are one phrase that several
+objects have; a phrase whose objects have no box in any frame cannot be found in the picture.
+
 `features/...` are what a frozen encoder made of a clip, or another program stored of it: a grid of
 vectors at each step, whose order is row by row, in a row column by column. Their keys are absent,
 in the context too, from records that have none. One vector a step is a grid of 1 x 1.
@@ -70,6 +73,8 @@ OBJECT_LABEL_TEXT = "object/label/text"
 OBJECT_PHRASE = "object/phrase/string"
 OBJECT_PHRASE_LANGUAGE = "object/phrase/language"
 OBJECT_PHRASE_OBJECT = "object/phrase/object_id"
+OBJECT_PHRASE_SENTENCE = "object/phrase/sentence"
+OBJECT_PHRASE_FIRST_WORD = "object/phrase/first_word"
 RELATION_SUBJECT = "relation/subject_id"
 RELATION_PREDICATE = "relation/predicate"
 RELATION_OBJECT = "relation/object_id"
@@ -181,6 +186,15 @@ FEATURES: dict[str, Feature] = {
     OBJECT_PHRASE: _context("bytes", _PHRASES, "utf-8", "referring phrases"),
     OBJECT_PHRASE_LANGUAGE: _context("bytes", _PHRASES, "BCP 47", "language of each phrase"),
     OBJECT_PHRASE_OBJECT: _context("int64", _PHRASES, "", "id of the object each phrase refers to"),
+    OBJECT_PHRASE_SENTENCE: _context(
+        "bytes", _PHRASES, "utf-8", "sentence that each phrase stands in, empty without one"
+    ),
+    OBJECT_PHRASE_FIRST_WORD: _context(
+        "int64",
+        _PHRASES,
+        "",
+        "place of its first word among the sentence's, split at white space; -1 without one",
+    ),
     RELATION_SUBJECT: _context("int64", _RELATIONS, "", "object id of the subject"),
     RELATION_PREDICATE: _context("bytes", _RELATIONS, "", "predicate, such as left_of"),
     RELATION_OBJECT: _context("int64", _RELATIONS, "", "object id of the object"),

@@ -88,14 +88,15 @@ class DeclaredInputs:
 
 
 def absent(input_config: Any) -> list[str]:
-    """Record folders, patterns without files, and vocabularies that an input names in vain."""
+    """Record folders, patterns without files, vocabularies and models that an input names in
+    vain."""
     paths = [dataset.path for dataset in input_config.datasets.values() if dataset.path]
     gone = [path for path in dict.fromkeys(paths) if not _is_there(path)]
     return [*gone, *absent_files(input_config)]
 
 
 def absent_files(config: Any) -> list[str]:
-    """Vocabularies and other files that a config names in vain."""
+    """Vocabularies and other files, and models, that a config names in vain."""
     paths = dict.fromkeys(file.path for file in travelling_files(config))
     return [path for path in paths if not _is_there(path)]
 

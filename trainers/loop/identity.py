@@ -1,18 +1,16 @@
 """What a checkpoint's experiment was, so that it is resumed only where that means the same."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import tensorflow as tf
 
 from mm_models.config_tools import with_travelling_files
 from mm_models.errors import UserError
 from trainers.config.checks import accumulation_steps
 from trainers.config.schema import ExperimentConfig
 from trainers.loop.resuming.differences import NOTED, REFUSED, differences, on_resume
+from trainers.travelling import content_of
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -38,7 +36,7 @@ def identity_of(
         config: resolved experiment.
         contents: of an input, what its data sets hold, by their names and parts.
     """
-    tree = dataclasses.asdict(with_travelling_files(config, _content))
+    tree = dataclasses.asdict(with_travelling_files(config, content_of))
     del tree["trainer"]["accumulation_steps"]
     for name, stream in config.streams.items():
         tree["streams"][name]["accumulation_steps"] = accumulation_steps(config, name)
@@ -83,12 +81,3 @@ def check_identity(
             "start from this run's weights (initialize.<name>.model_dir)"
         )
     return [text for rule, text in found if rule == NOTED]
-
-
-def _content(path: str) -> str:
-    """Hash of what is in a file, since a copy is the same one; the path itself where there is
-    none."""
-    if not tf.io.gfile.exists(path):
-        return path
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return f"a file of SHA-256 {hashlib.sha256(file.read()).hexdigest()[:16]}…"

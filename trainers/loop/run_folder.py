@@ -11,6 +11,7 @@ import tensorflow as tf
 from mm_models.config_tools import travelling_files, with_travelling_files
 from mm_models.errors import UserError
 from mm_models.failures import explain
+from trainers import travelling
 from trainers.atomic_files import write_text
 from trainers.config.loading import load_config, to_yaml
 from trainers.config.schema import ExperimentConfig
@@ -60,10 +61,10 @@ def _unwritable(model_dir: str) -> Iterator[None]:
 
 
 def check_travelling_files(config: ExperimentConfig) -> None:
-    """Raises UserError for a file of the experiment, such as a vocabulary, that is not there."""
+    """Raises UserError for a file of the experiment, such as a vocabulary, or a model that is not
+    there."""
     for file in travelling_files(config):
-        if not tf.io.gfile.exists(file.path):
-            raise UserError(f"{file.place} is {file.path!r}, which does not exist; {file.remedy}")
+        travelling.check(file)
 
 
 def write_config(config: ExperimentConfig, model_dir: str) -> None:
@@ -73,7 +74,7 @@ def write_config(config: ExperimentConfig, model_dir: str) -> None:
 
 
 def with_copied_assets(config: ExperimentConfig, folder: str) -> ExperimentConfig:
-    """A copy of `config` whose vocabularies and other such files lie in `folder`."""
+    """A copy of `config` whose vocabularies and other such files and models lie in `folder`."""
     copies: dict[str, str] = {}
     return with_travelling_files(config, lambda path: _copy(path, folder, copies))
 
@@ -94,7 +95,7 @@ def read_config(model_dir: str, overrides: Sequence[str] = ()) -> ExperimentConf
 
 
 def _in_folder(path: str, model_dir: str) -> str:
-    folder, name = posixpath.split(path)
+    folder, name = posixpath.split(path.rstrip("/"))
     here = os.path.join(model_dir, "assets", name)
     is_asset = posixpath.basename(folder) == "assets" and tf.io.gfile.exists(here)
     return here if is_asset else path
@@ -103,15 +104,13 @@ def _in_folder(path: str, model_dir: str) -> str:
 def _copy(path: str, folder: str, copies: dict[str, str]) -> str:
     if path in copies:
         return copies[path]
-    name = posixpath.basename(path)
+    name = travelling.name_of_copy(path)
     taken = {posixpath.basename(target) for target in copies.values()}
     if name in taken:
         name = f"{len(copies)}-{name}"
     target = os.path.join(folder, name)
-    if os.path.abspath(path) != os.path.abspath(target):
+    if not travelling.is_same_place(path, target):
         tf.io.gfile.makedirs(folder)
-        temporary = os.path.join(folder, f".tmp-{name}")
-        tf.io.gfile.copy(path, temporary, overwrite=True)
-        tf.io.gfile.rename(temporary, target, overwrite=True)
+        travelling.copy(path, target)
     copies[path] = target
     return target

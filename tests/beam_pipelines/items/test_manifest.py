@@ -13,6 +13,11 @@ TRACK = [
     {"time_seconds": 0.0, "box_yxyx_norm": [0, 0, 1, 1]},
 ]
 
+
+def phrased(text="the dog", **fields) -> dict:
+    return {**GOOD, "objects": [{"id": 0, "phrases": [{"text": text, **fields}]}]}
+
+
 WRONG = [
     ("{", "not JSON"),
     ("[]", "field : expected an object"),
@@ -51,6 +56,13 @@ WRONG = [
     ({**GOOD, "group": "v", "group_index": -1}, "field group_index: expected at least 0"),
     ({**GOOD, "objects": [{"id": 0, "track": TRACK}]}, "objects[0].track: times do not increase"),
     ({**GOOD, "objects": [{"id": 0}, {"id": 0}]}, "field objects: ids repeat"),
+    (phrased(sentence="a dog"), "objects[0].phrases[0].first_word: missing, its partner sentence"),
+    (phrased(first_word=0), "objects[0].phrases[0].sentence: missing, its partner first_word"),
+    (phrased(sentence="so the dog", first_word=-1), "first_word: expected at least 0"),
+    (phrased(sentence="so the dog", first_word=0), "'the dog' does not stand at word 0 of"),
+    (phrased(sentence="so the dog", first_word=2), "'the dog' does not stand at word 2 of"),
+    (phrased(sentence="the big dog", first_word=0), "'the dog' does not stand at word 0 of"),
+    (phrased("", sentence="the dog", first_word=0), "'' does not stand at word 0 of"),
     (
         {
             **GOOD,
@@ -69,6 +81,19 @@ def test_a_wrong_line_is_named_with_its_field(tmp_path, line, message):
         list(manifest.read(str(path)))
     assert str(error.value).startswith(f"{path} line 3, ")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "first_word"),
+    [
+        ("the  dog", "So the\ndog barks.", 1),
+        ("the table", "They sit at the table.", 3),
+        ("a bear", "A picture of a bear's face", 3),
+        ("dog", "dog", 0),
+    ],
+)
+def test_phrases_stand_in_their_sentence(text, sentence, first_word):
+    schema.check_item(phrased(text, sentence=sentence, first_word=first_word))
 
 
 def test_missing_and_empty_manifests_are_named(tmp_path):

@@ -172,7 +172,14 @@ ITEM = {
     "objects": [
         {"id": 7, "track": [point(3.0, 0.0), point(4.0, 0.5)], "phrases": [{"text": "the 3"}]},
         {"id": 8, "track": [point(8.0, 0.0), point(8.5, 0.0)], "phrases": [{"text": "late"}]},
-        {"id": 9, "label": {"index": 1, "text": "one"}},
+        {
+            "id": 9,
+            "label": {"index": 1, "text": "one"},
+            "phrases": [
+                {"text": "the 3", "sentence": "see the 3 now", "first_word": 1},
+                {"text": "it"},
+            ],
+        },
     ],
     "relations": [
         {"subject_id": 7, "predicate": "left_of", "object_id": 9},
@@ -219,8 +226,10 @@ def test_a_window_keeps_what_overlaps_it_on_the_media_clock():
     assert context[contract.QUESTION] == [b"which?"]
     assert context[contract.OBJECT_ID] == [7, 9]
     assert context[contract.OBJECT_LABEL_INDEX] == [-1, 1]
-    assert context[contract.OBJECT_PHRASE] == [b"the 3"]
-    assert context[contract.OBJECT_PHRASE_OBJECT] == [7]
+    assert context[contract.OBJECT_PHRASE] == [b"the 3", b"the 3", b"it"]
+    assert context[contract.OBJECT_PHRASE_OBJECT] == [7, 9, 9]
+    assert context[contract.OBJECT_PHRASE_SENTENCE] == [b"", b"see the 3 now", b""]
+    assert context[contract.OBJECT_PHRASE_FIRST_WORD] == [-1, 1, -1]
     assert context[contract.RELATION_OBJECT] == [9]
     boxes = np.array(lists[contract.OBJECT_BOXES]).reshape(3, 2, 4)
     np.testing.assert_allclose(boxes[:, 0, 1], [0.0, 0.25, 0.5])
