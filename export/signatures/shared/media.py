@@ -236,9 +236,11 @@ class MediaSignatures(Signatures):
             fields.SENTENCES: lambda: text_array(samples.TEXTS),
             fields.CLASS_NAMES: lambda: text_array(samples.LABELS),
             fields.PROMPT: lambda: samples.PROMPTS[row % 2].encode(),
+            fields.PHRASE: lambda: samples.PHRASES[row % 2].encode(),
             fields.SEED: lambda: np.int32(row),
             fields.FEATURE_MAPS: lambda: samples.feature_maps(field.lengths[1:], row),
             fields.STEP_COUNT: lambda: np.int32(row + 1),
+            fields.FEATURE_MAP: lambda: samples.feature_map(field.lengths[1:], row),
         }
         return makers[field.kind]()
 
