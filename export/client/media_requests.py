@@ -200,9 +200,10 @@ def _word_values(question: Question) -> dict[str, Callable[[], np.ndarray]]:
         values[fields.SENTENCE] = lambda: text_array(question.texts)
     if question.labels:
         values[fields.CLASS_NAMES] = lambda: text_array(question.labels)[None]
-    for kind, words in ((fields.PROMPT, question.prompt), (fields.PHRASE, question.phrase)):
-        if words:
-            values[kind] = lambda words=words: text_array([words])
+    if question.prompt:
+        values[fields.PROMPT] = lambda: text_array([question.prompt])
+    if question.phrase:
+        values[fields.PHRASE] = lambda: text_array([question.phrase])
     return values
 
 
