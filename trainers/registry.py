@@ -87,6 +87,11 @@ SYSTEMS: dict[str, System] = {
         task_config="trainers.tasks.classification.image_task:VitClassificationTaskConfig",
         signatures="export.signatures.classification.signatures:ClassificationSignatures",
     ),
+    "levels_classification": System(
+        task="trainers.tasks.classification.levels_task:LevelsClassificationTask",
+        task_config="trainers.tasks.classification.levels_task:LevelsClassificationTaskConfig",
+        signatures="export.signatures.classification.signatures:ClassificationSignatures",
+    ),
     "imp": System(
         task="trainers.tasks.imp.task:ImpTask",
         task_config="trainers.tasks.imp.task:ImpTaskConfig",

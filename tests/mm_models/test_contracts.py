@@ -7,6 +7,7 @@ import pytest
 
 from mm_models import contracts
 from mm_models.backbones.image_classifier import ImageClassifier
+from mm_models.backbones.levels.classifier import LevelsClassifier, LevelsClassifierConfig
 from mm_models.backbones.vit_config import VitConfig
 from mm_models.imp.model import ImpModel
 from mm_models.pali.config import PaliConfig
@@ -36,6 +37,10 @@ MODELS = {
     ImageClassifier: (
         {contracts.Classifies, contracts.MapsFrames},
         lambda: ImageClassifier(VitConfig(size="debug", pool="map", num_classes=3)),
+    ),
+    LevelsClassifier: (
+        {contracts.Classifies, contracts.MapsFrames},
+        lambda: LevelsClassifier(LevelsClassifierConfig(num_classes=3)),
     ),
 }
 

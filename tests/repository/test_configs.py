@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from mm_models.backbones import t5_config, vit_config
+from mm_models.backbones.levels import classifier as levels_classifier
+from mm_models.backbones.levels import config as levels_config
 from mm_models.decoding import config as decoding_config
 from mm_models.imp import config as imp_config
 from mm_models.layers.quantization import quantizer_options
@@ -25,6 +27,7 @@ from trainers.optimization import config as optimization_config
 from trainers.study import config as study_config
 from trainers.study import plan
 from trainers.tasks.classification import image_task as vit_classification
+from trainers.tasks.classification import levels_task as levels_classification
 from trainers.tasks.classification import task as classification
 from trainers.tasks.imp import objectives as imp_objectives
 from trainers.tasks.imp import task as imp
@@ -41,6 +44,8 @@ SCHEMAS = (
     imp_config,
     vatt_config,
     vit_config,
+    levels_config,
+    levels_classifier,
     t5_config,
     pali_config,
     r3_config,
@@ -59,6 +64,7 @@ SCHEMAS = (
     r3,
     vatt_classification,
     vit_classification,
+    levels_classification,
 )
 
 

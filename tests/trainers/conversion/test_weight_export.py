@@ -55,6 +55,7 @@ def test_no_system_loses_a_weight(name, tmp_path):
             "audio": {"size": "debug"},
         },
         "vatt_classification": {"preset": "reference_code", "video": {"size": "debug"}},
+        "levels_classification": {"visual": {"widths": [8, 8], "blocks_per_stage": [2, 2]}},
     }
     model = sizes.get(name, {"size": "debug"})
     if name == "vatt":

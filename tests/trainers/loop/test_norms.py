@@ -13,6 +13,7 @@ TOWERS = {
     "vatt": {"video_tower", "audio_tower", "text_tower", "head"},
     "vatt_classification": {"video_tower", "classifier"},
     "vit_classification": {"vision"},
+    "levels_classification": {"visual", "classifier"},
     "pali": {"vision", "language", "projection"},
     "imp": {"encoder", "spaces", "temperatures"},
     "r3": {"projection", "language", "region_places"},
@@ -24,6 +25,7 @@ def model_of(system, tmp_path):
         "vatt": dict.fromkeys(("video", "audio", "text", "head"), {"size": "debug"}),
         "vatt_classification": {"video": {"size": "debug"}},
         "vit_classification": {"size": "debug", "pool": "map"},
+        "levels_classification": {"visual": {"widths": [8, 8], "blocks_per_stage": [2, 2]}},
     }
     task = {"name": system, "model": models.get(system, {"size": "debug"})}
     if system.endswith("classification"):
