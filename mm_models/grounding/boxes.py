@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from mm_models.signal.resize_maps import resize_maps
+
 NUM_BOXES = 3
 # Of the normalised map: what a peak exceeds, and the share of a peak that its region exceeds.
 LEAST_PEAK = 0.3
@@ -31,9 +33,7 @@ class HeatBoxes(NamedTuple):
 def upsampled(heat: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """float32[..., height, width] of float32[..., rows, columns], bilinear, with half-pixel
     centres."""
-    flat = tf.reshape(heat, [-1, *heat.shape[-2:], 1])
-    resized = tf.image.resize(flat, (height, width))
-    return tf.reshape(resized, tf.concat([tf.shape(heat)[:-2], [height, width]], axis=0))
+    return resize_maps(heat[..., tf.newaxis], height, width)[..., 0]
 
 
 def heat_boxes(heat: tf.Tensor, height: int, width: int) -> HeatBoxes:
@@ -101,7 +101,9 @@ def _highest_peaks(stretched: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     pooled = tf.nn.max_pool2d(stretched[..., tf.newaxis], 3, 1, "SAME")[..., 0]
     # What is equal but for rounding is equal: a plateau is a peak on every device.
     is_peak = (stretched >= pooled - ROUNDING) & (stretched > LEAST_PEAK)
-    flat = tf.reshape(tf.where(is_peak, stretched, 0.0), [-1, stretched.shape[1] * stretched.shape[2]])
+    flat = tf.reshape(
+        tf.where(is_peak, stretched, 0.0), [-1, stretched.shape[1] * stretched.shape[2]]
+    )
     found = tf.math.top_k(tf.pad(flat, [[0, 0], [0, NUM_BOXES]]), NUM_BOXES)
     return found.values, tf.where(found.values > 0, found.indices, 0)
 
