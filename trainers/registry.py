@@ -116,6 +116,7 @@ INPUT_PARTS: dict[str, str] = {
     "text": "trainers.data.parts.text.config:TextInputConfig",
     "prompted": "trainers.data.parts.prompted.config:PromptedInputConfig",
     "features": "trainers.data.parts.features.config:FeaturesInputConfig",
+    "phrases": "trainers.data.parts.phrases.config:PhrasesInputConfig",
     "labels": "trainers.data.parts.labels.config:LabelsInputConfig",
 }
 

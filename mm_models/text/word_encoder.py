@@ -93,7 +93,9 @@ class WordEncoder:
         layers = tf.where(mask[:, :, tf.newaxis, tf.newaxis] > 0, layers, 0.0)
         shape = [sentences.shape[0], num_words, NUM_LAYERS, 2 * self.width]
         return EncodedWords(
-            tf.ensure_shape(layers, shape), tf.ensure_shape(mask, shape[:2]), lengths
+            tf.ensure_shape(layers, shape),
+            tf.ensure_shape(mask, shape[:2]),
+            tf.ensure_shape(lengths, shape[:1]),
         )
 
     def _signature(self) -> Any:

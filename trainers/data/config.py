@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trainers.data.parts.audio.config import AudioInputConfig
     from trainers.data.parts.features.config import FeaturesInputConfig
     from trainers.data.parts.labels.config import LabelsInputConfig
+    from trainers.data.parts.phrases.config import PhrasesInputConfig
     from trainers.data.parts.prompted.config import PromptedInputConfig
     from trainers.data.parts.text.config import TextInputConfig
     from trainers.data.parts.video.config import VideoInputConfig
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
         text: TextInputConfig | None = None
         prompted: PromptedInputConfig | None = None
         features: FeaturesInputConfig | None = None
+        phrases: PhrasesInputConfig | None = None
         labels: LabelsInputConfig | None = None
 
 else:

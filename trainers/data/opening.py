@@ -1,9 +1,12 @@
 """An input whose data sets, vocabularies and other files are open."""
 
 import dataclasses
+import math
 
 from mm_models.errors import UserError
 from trainers.data.config import InputConfig
+from trainers.data.order.example_order import TrainingOrder
+from trainers.data.order.mixture import MixtureBlock
 from trainers.data.parts.base import InputPart, build_parts
 from trainers.data.reading.example_source import ExampleSource, RecordSource
 from trainers.data.reading.index import RecordIndex
@@ -71,7 +74,38 @@ class OpenedInput:
         parts = build_parts(config, name)
         for part in parts.values():
             part.open(indexes, seed=seed, training=training)
-        return cls(config, parts, indexes, *_example_source(config, parts, indexes, name))
+        opened = cls(config, parts, indexes, *_example_source(config, parts, indexes, name))
+        if training:
+            opened.check_distinct(name)
+        return opened
+
+    def training_order(self, seed: int) -> TrainingOrder:
+        """The endless order of training."""
+        source, batch_size = self.source, self.config.batch_size
+        identify = source.identify if self._is_distinct else None
+        return TrainingOrder(source.sizes, MixtureBlock(source.weights), batch_size, seed, identify)
+
+    @property
+    def _is_distinct(self) -> bool:
+        return any(part.distinct_records for part in self.config.parts.values())
+
+    def check_distinct(self, name: str) -> None:
+        """Raises UserError where batches have each record once, and have more rows than there are.
+
+        Args:
+            name: where the input stands in the experiment's configuration.
+        """
+        if not self._is_distinct:
+            return
+        named = zip(self.config.datasets, self.source.dataset_shares, self.indexes, strict=True)
+        for key, share, index in named:
+            rows = math.ceil(share * self.config.batch_size)
+            if rows > index.num_records:
+                raise UserError(
+                    f"{name}.batch_size is {self.config.batch_size}, of which {rows} rows are of "
+                    f"{name}.datasets.{key}, which has {index.num_records} records, and no batch "
+                    "may have a record twice; make it smaller, or read more records"
+                )
 
 
 def _example_source(

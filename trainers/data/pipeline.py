@@ -13,7 +13,6 @@ from trainers.data import draw_columns
 from trainers.data.config import InputConfig
 from trainers.data.opening import OpenedInput
 from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
-from trainers.data.order.mixture import MixtureBlock
 from trainers.data.parts.base import InputPart
 from trainers.data.processing import BatchProcessor
 from trainers.data.reading.example_source import ExampleSource, Reader
@@ -56,12 +55,10 @@ def build_train_dataset(
             "num_windows and num_crops are evaluation views; a training input takes one of each"
         )
     opened = OpenedInput.open(input_config, seed=seed, training=True)
-    source, batch_size = opened.source, input_config.batch_size
-    order = TrainingOrder(source.sizes, MixtureBlock(source.weights), batch_size, seed)
     host_slice = slice_of(input_config, input_context)
     first = start_step * host_slice.replicas_per_host
     elements = tf.data.Dataset.range(first, _ENDLESS)
-    return _assemble(elements, opened, order, host_slice, seed)
+    return _assemble(elements, opened, opened.training_order(seed), host_slice, seed)
 
 
 def build_eval_dataset(
@@ -112,7 +109,7 @@ def read_batch(opened: OpenedInput, *, seed: int, training: bool) -> dict[str, n
     source, batch_size = opened.source, opened.config.batch_size
     order: TrainingOrder | EvaluationOrder = EvaluationOrder(source.sizes, batch_size)
     if training:
-        order = TrainingOrder(source.sizes, MixtureBlock(source.weights), batch_size, seed)
+        order = opened.training_order(seed)
     reader, processor = _stages(opened, order, Slice(0, 1, batch_size), seed)
     specs = _raw_specs(source, batch_size)
 

@@ -97,12 +97,8 @@ def input_contents(input_config: InputConfig) -> dict[str, str]:
     validate(input_config)
     contents = {}
     for name, index in zip(input_config.datasets, open_indexes(input_config), strict=True):
-        shards = [
-            (shard.path.rsplit("/", 1)[-1], shard.num_records, int(shard.offsets[-1]))
-            for shard in index.shards
-        ]
-        digest = hashlib.sha256(json.dumps(shards).encode()).hexdigest()[:16]
-        contents[name] = f"{index.num_records} records in {len(shards)} shards, {digest}"
+        digest = hashlib.sha256(json.dumps(index.contents).encode()).hexdigest()[:16]
+        contents[name] = f"{index.num_records} records in {len(index.shards)} shards, {digest}"
     return contents
 
 

@@ -17,14 +17,17 @@ class DummyWordEncoder(tf.Module):
         self._width = width
         self._layer_width = layer_width or 2 * width
         # A variable, as real encoders have them.
-        scales = np.linspace(1.0, 2.0, width, dtype=np.float32)
-        self.scales = tf.Variable(scales, trainable=False)
+        factors = 2 * np.arange(width, dtype=np.int64) + 1
+        self.factors = tf.Variable(factors, trainable=False)
 
     def _vectors(self, words: tf.Tensor) -> tf.Tensor:
-        """float32[..., width] in [-1, 1] of string[...], zeros for empty ones."""
+        """float32[..., width] in [-1, 1) of string[...], zeros for empty ones.
+
+        They are multiples of 1 / 512, so that sums are exact.
+        """
         hashed = tf.strings.to_hash_bucket_fast(words, _BUCKETS)[..., tf.newaxis]
-        angles = tf.cast(hashed % 997 + 1, tf.float32) * self.scales
-        return tf.where((words != "")[..., tf.newaxis], tf.sin(angles), 0.0)
+        values = tf.cast(hashed * self.factors % 1021 - 510, tf.float32) / 512.0
+        return tf.where((words != "")[..., tf.newaxis], values, 0.0)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="sentences")])
     def encode_words(self, sentences):

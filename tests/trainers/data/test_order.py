@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mm_models.errors import UserError
 from trainers.data.order.example_order import EvaluationOrder, TrainingOrder, permute
 from trainers.data.order.mixture import MixtureBlock
 from trainers.data.order.randomness import example_draws, example_seeds, hash64, uniform
@@ -125,3 +126,50 @@ def test_evaluation_order_is_stored_order_with_padding():
     assert [draw.dataset.tolist() for draw in draws] == [[0, 0, 0, 1, 1], [1, 1, -1, -1, -1]]
     assert draws[0].ordinal.tolist() == [0, 1, 2, 0, 1]
     assert draws[1].ordinal[:2].tolist() == [2, 3]
+
+
+def _distinct(sizes, weights, batch_size, same_files=()) -> TrainingOrder:
+    """Of data sets of which those in `same_files` read the same records."""
+
+    def identify(dataset, records):
+        place = -1 if dataset in same_files else dataset
+        return [(place, record) for record in records.tolist()]
+
+    return TrainingOrder(sizes, MixtureBlock(weights), batch_size, 4, identify)
+
+
+def _records(order, step, size) -> list[tuple[int, int]]:
+    draw = order.draw(step, np.arange(size))
+    return [
+        (int(dataset), int(order.record(int(dataset), ordinal[None], shift[None])[0]))
+        for dataset, ordinal, shift in zip(draw.dataset, draw.ordinal, draw.shift, strict=True)
+    ]
+
+
+def test_no_record_comes_twice_in_a_batch_where_epochs_end():
+    size, count = 8, 30
+    order = _distinct([11], [1.0], size)
+    plain = TrainingOrder([11], MixtureBlock([1.0]), size, 4)
+    repeated = [len(set(_records(plain, step, size))) < size for step in range(count)]
+    assert sum(repeated) > 5
+    for step in range(count):
+        mine = _records(order, step, size)
+        assert len(set(mine)) == size
+        # What came first stays; a batch that has no repeat is as without the rule.
+        assert repeated[step] == (mine != _records(plain, step, size))
+        parts = [order.draw(step, np.arange(start, start + 2)).shift for start in range(0, size, 2)]
+        np.testing.assert_array_equal(np.concatenate(parts), order.draw(step, np.arange(8)).shift)
+
+
+def test_data_sets_of_the_same_files_share_their_records_in_a_batch():
+    order = _distinct([9, 9, 5], [1.0, 1.0, 1.0], 9, same_files=(0, 1))
+    for step in range(20):
+        found = _records(order, step, 9)
+        assert len({("both" if dataset < 2 else "other", r) for dataset, r in found}) == 9
+        taken = order.taken(step)
+        assert not any(taken.add(dataset, np.array([record])) for dataset, record in found)
+
+
+def test_a_batch_of_more_rows_than_records_is_refused():
+    with pytest.raises(UserError, match="8 different examples takes more than the 7 records"):
+        _distinct([7], [1.0], 8).draw(0, np.arange(8))

@@ -4,8 +4,8 @@ A part is a folder: a config (`part_config.py`) and a class, which answers for a
 asks. Readers, plan, identity of the order, planning and `--dry_run` ask the parts of an input and
 know none of them. `trainers/registry.py` names the configs, the config names the class:
 
-    registry    INPUT_PARTS["phrases"] = "somewhere.config:PhrasesInputConfig", or a system's
-                `input_parts`; in YAML the part is then `input.phrases`
+    registry    INPUT_PARTS["regions"] = "somewhere.config:RegionsInputConfig", or a system's
+                `input_parts`; in YAML the part is then `input.regions`
     config.py   a dataclass of plain fields from `InputPartConfig`, with `part = "module:Class"`;
                 imports no TensorFlow
     part.py     the class from `InputPart`

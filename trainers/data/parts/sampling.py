@@ -1,5 +1,6 @@
 """Which part of a clip is used: windows of frames and of sound, in step with each other."""
 
+import numpy as np
 import tensorflow as tf
 
 from mm_models.signal import windows
@@ -105,3 +106,27 @@ def in_step(
     known = tf.logical_and(frame_rate_hz > 0, sample_rate_hz > 0)
     start = tf.cast(tf.round(tf.where(known, by_time, by_fraction)), tf.int32)
     return tf.clip_by_value(start, 0, tf.maximum(num_samples - 1, 0))
+
+
+def sampled_frames(
+    video: VideoInputConfig, num_frames: int, draw: float, *, training: bool
+) -> np.ndarray:
+    """Frame numbers of a clip's one window, those that the graph takes.
+
+    Args:
+        video: window size and stride.
+        num_frames: stored frames.
+        draw: float32 in [0, 1) that decides the window's start in training.
+        training: a random window instead of the central one.
+
+    Returns:
+        int64[frames].
+    """
+    length, stride = num_frames, video.frame_stride
+    if training:
+        choices = max(length - (video.num_frames - 1) * stride, 1)
+        # In float32, as the graph computes it.
+        offset = min(int(np.float32(draw) * np.float32(choices)), choices - 1)
+    else:
+        offset = max((length - video.num_frames * stride) // 2, 0)
+    return (offset + np.arange(video.num_frames) * stride) % max(length, 1)

@@ -1,8 +1,10 @@
 """Where rows of batches come from: every record in turn, or what a part of an input says."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
+
+import numpy as np
 
 from trainers.data.config import DatasetConfig
 from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
@@ -43,6 +45,15 @@ class ExampleSource(abc.ABC):
     ) -> Reader:
         """What reads the examples that an order over `sizes` names."""
 
+    def identify(self, place: int, ordinals: np.ndarray) -> Sequence[Hashable]:
+        """What tells examples of the input apart, whichever place they are taken from.
+
+        Args:
+            place: number of it.
+            ordinals: int64[examples] numbers of the examples there.
+        """
+        return [(place, ordinal) for ordinal in ordinals.tolist()]
+
     def extra_specs(self, batch_size: int) -> Any:
         """Nested `tf.TensorSpec`s of what the reader puts into `RawBatch.extra`."""
         return ()
@@ -56,6 +67,14 @@ class RecordSource(ExampleSource):
         self.sizes = [index.num_records for index in indexes]
         self.weights = [dataset.weight for dataset in datasets]
         self.dataset_shares = [weight / sum(self.weights) for weight in self.weights]
+        self._indexes = indexes
+        contents = [index.contents for index in indexes]
+        self._files = [contents.index(each) for each in contents]
+
+    def identify(self, place, ordinals) -> list[Hashable]:
+        """By the files that data sets read, of which several may read the same ones."""
+        stored = self._indexes[place].stored_numbers(ordinals)
+        return [(self._files[place], number) for number in stored.tolist()]
 
     def reader(self, loader, order, host_slice, seed) -> Reader:
         """Reads the records themselves."""

@@ -104,6 +104,18 @@ class RecordIndex:
             )
         return index
 
+    @property
+    def contents(self) -> list[tuple[str, int, int]]:
+        """File name, records and end of each shard: folders may move."""
+        return [
+            (shard.path.rsplit("/", 1)[-1], shard.num_records, int(shard.offsets[-1]))
+            for shard in self.shards
+        ]
+
+    def stored_numbers(self, record_numbers: np.ndarray) -> np.ndarray:
+        """int64[records] numbers among all of the split, also where a share of it was chosen."""
+        return record_numbers if self._chosen is None else self._chosen[record_numbers]
+
     def locate(self, record_number: int) -> tuple[int, int, int]:
         """Shard number, byte offset and size in bytes (with framing) of a record."""
         if self._chosen is not None:

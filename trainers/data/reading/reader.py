@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainers.data import draw_columns
-from trainers.data.order.example_order import EvaluationOrder, TrainingOrder
+from trainers.data.order.example_order import EvaluationOrder, Taken, TrainingOrder
 from trainers.data.order.randomness import example_draws, example_seeds
 from trainers.data.reading.loader import RecordLoader
 
@@ -58,7 +58,9 @@ class BatchReader:
     """Reads the examples that an order names.
 
     A corrupt record either ends the run with a message that names it, or is replaced by the next
-    valid one of the order, which keeps every batch a function of (seed, step).
+    valid one of the order, which keeps every batch a function of (seed, step). Where batches have
+    each record once, one that the batch has not stands in for it; only corrupt records of two
+    replicas in one step may then be replaced by the same one.
     """
 
     def __init__(
@@ -91,9 +93,10 @@ class BatchReader:
         example_id = np.full(len(positions), PADDING_ID, np.int64)
         for dataset in range(len(self._loader.indexes)):
             rows = np.flatnonzero(draw.dataset == dataset)
-            numbers = self._order.record(dataset, draw.ordinal[rows])
-            contents = self._read_rows(dataset, draw.ordinal[rows], numbers, verify)
-            for row, (number, content) in zip(rows, contents, strict=True):
+            places = draw.ordinal[rows], draw.shift[rows]
+            for row, (number, content) in zip(
+                rows, self._read_rows(step, dataset, places, verify), strict=True
+            ):
                 serialized[row] = content
                 example_id[row] = dataset * EXAMPLE_ID_STRIDE + number
         return RawBatch(
@@ -105,19 +108,30 @@ class BatchReader:
         )
 
     def _read_rows(
-        self, dataset: int, ordinals: np.ndarray, numbers: np.ndarray, verify: bool
+        self, step: int, dataset: int, places: tuple[np.ndarray, np.ndarray], verify: bool
     ) -> list[tuple[int, bytes]]:
+        """Records at ordinals and shifts of a data set."""
+        numbers = self._order.record(dataset, *places)
         contents = None if verify else self._loader.load_all(dataset, numbers)
         if contents is not None:
             return list(zip(numbers.tolist(), contents, strict=True))
         # Row by row, to find out which record is corrupt and to replace it.
-        return [self._read_row(dataset, ordinal, verify) for ordinal in ordinals]
+        taken = self._order.taken(step)
+        return [
+            self._read_row(dataset, ordinal, int(shift), taken, verify)
+            for ordinal, shift in zip(*places, strict=True)
+        ]
 
-    def _read_row(self, dataset: int, ordinal: int, verify: bool) -> tuple[int, bytes]:
-        """The record at an ordinal, or the next valid one of the order."""
-        for shift in range(self._loader.indexes[dataset].num_records):
-            number = int(self._order.record(dataset, np.asarray([ordinal]), shift)[0])
-            content = self._loader.load(dataset, number, verify=verify or shift > 0)
+    def _read_row(
+        self, dataset: int, ordinal: int, shift: int, taken: Taken | None, verify: bool
+    ) -> tuple[int, bytes]:
+        """The record at an ordinal, or the next valid one of the order that is not taken."""
+        for further in range(self._loader.indexes[dataset].num_records):
+            numbers = self._order.record(dataset, np.asarray([ordinal]), shift + further)
+            number = int(numbers[0])
+            if further and taken is not None and not taken.add(dataset, numbers):
+                continue
+            content = self._loader.load(dataset, number, verify=verify or further > 0)
             if content is not None:
                 return number, content
         raise self._loader.none_left(dataset)

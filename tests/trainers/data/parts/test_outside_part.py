@@ -18,14 +18,14 @@ from trainers import registry
 ROOT = pathlib.Path(__file__).parents[4]
 COUNT = 7
 YAML = """
-name: phrases
+name: regions
 task: {{name: grounding_toy}}
 streams:
   main:
     input:
       batch_size: 4
       datasets: {{r: {{path: {folder}}}}}
-      phrases: {{num_phrases: 3}}
+      regions: {{num_regions: 3}}
       labels: {{}}
 """
 
@@ -33,10 +33,10 @@ streams:
 def _record(number: int) -> bytes:
     example = tf.train.SequenceExample()
     context = example.context.feature
-    # Every fourth one has no phrases.
-    phrases = ["one", "three"][: 0 if number % 4 == 3 else 2]
-    context["phrase/text"].bytes_list.value[:] = [phrase.encode() for phrase in phrases]
-    context["phrase/boxes"].float_list.value[:] = [number / 8] * (4 * len(phrases))
+    # Every fourth one has no regions.
+    regions = ["one", "three"][: 0 if number % 4 == 3 else 2]
+    context["phrase/text"].bytes_list.value[:] = [phrase.encode() for phrase in regions]
+    context["phrase/boxes"].float_list.value[:] = [number / 8] * (4 * len(regions))
     context["phrase/mark"].bytes_list.value[:] = [np.ones(1, np.float32).tobytes()]
     context[contract.LABEL_INDEX].int64_list.value[:] = [number]
     return example.SerializeToString()
@@ -54,17 +54,17 @@ def _write(folder: pathlib.Path, **info) -> None:
 def found(tmp_path_factory):
     """What a process finds in which the package is installed."""
     site = tmp_path_factory.mktemp("site")
-    installed = site / "phrases_toy-1.0.dist-info"
+    installed = site / "regions_toy-1.0.dist-info"
     installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: phrases-toy\nVersion: 1.0\n")
-    entry = "grounding_toy = tests.trainers.data.phrases.system:SYSTEM"
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: regions-toy\nVersion: 1.0\n")
+    entry = "grounding_toy = tests.trainers.data.regions.system:SYSTEM"
     (installed / "entry_points.txt").write_text(f"[{registry.ENTRY_POINT_GROUP}]\n{entry}\n")
     folder = site / "records"
-    _write(folder, phrases=True)
+    _write(folder, regions=True)
     _write(folder / "bare")
     (site / "experiment.yaml").write_text(YAML.format(folder=folder))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.trainers.data.phrases.read", str(site / "experiment.yaml")],
+        [sys.executable, "-m", "tests.trainers.data.regions.read", str(site / "experiment.yaml")],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{site}:{ROOT}"},
         capture_output=True,
@@ -75,12 +75,12 @@ def found(tmp_path_factory):
 
 
 def test_it_is_planned(found):
-    assert "phrases: at most 3" in found["plan"]
+    assert "regions: at most 3" in found["plan"]
     assert "boxes: float32[4, 3, 4]" in found["plan"] and "label: int32[4, 1]" in found["plan"]
     assert found["specs"] is True
-    looked, _, labels, phrases = found["facts"]
-    assert looked == "  r: of 7 records, labels 100%, phrases 86%"
-    assert "phrases of 4 rows: rows that have it " in phrases and "largest box 0." in phrases
+    looked, _, labels, regions = found["facts"]
+    assert looked == "  r: of 7 records, labels 100%, regions 86%"
+    assert "regions of 4 rows: rows that have it " in regions and "largest box 0." in regions
     assert labels.startswith("  labels of 4 rows: rows that have it 1, lowest class ")
 
 
@@ -91,7 +91,7 @@ def test_its_batches_hold_what_the_records_do(found):
     }
     assert rows["example_id"] == [*range(COUNT), -1]
     assert [row[0] for row in rows["label"]] == [*range(COUNT), -1]
-    assert rows["phrases_mask"] == [1, 1, 1, 0, 1, 1, 1, 0]
+    assert rows["regions_mask"] == [1, 1, 1, 0, 1, 1, 1, 0]
     for number, (lengths, boxes) in enumerate(
         zip(rows["phrase_length"], rows["boxes"], strict=True)
     ):
@@ -105,16 +105,16 @@ def test_its_draws_are_a_function_of_seed_and_step(found):
     first, second = found["train"]
     assert found["later"] == [second]
     exact = np.array([number / 8 for number in first["example_id"]])[:, None]
-    has = np.array(first["phrases_mask"]) > 0
+    has = np.array(first["regions_mask"]) > 0
     moved = (np.array(first["boxes"])[:, 0] - exact)[has]
     assert (moved >= 0).all() and (moved < 0.5).all() and len(np.unique(moved)) == moved.size
 
 
 def test_mistakes_name_its_fields(found):
     unknown, wrong, bare = found["mistakes"]
-    assert "unknown key streams.main.input.phrases.colour" in unknown
-    assert wrong == "streams.x.phrases.num_phrases is 0; it must be at least 1"
-    assert bare.startswith("streams.x.datasets.r: ") and "preprocess it with phrases" in bare
+    assert "unknown key streams.main.input.regions.colour" in unknown
+    assert wrong == "streams.x.regions.num_regions is 0; it must be at least 1"
+    assert bare.startswith("streams.x.datasets.r: ") and "preprocess it with regions" in bare
 
 
 def test_a_name_that_is_taken_is_refused(monkeypatch):

@@ -8,8 +8,9 @@ import pytest
 from mm_models.text.templates import load_templates
 from tests.trainers.data.prompted_records import TEMPLATES, prompted, serialize, video
 from trainers.data.parts.prompted.builder import Filters, PromptBuilder
-from trainers.data.parts.prompted.facts import CaptionFact, RecordFacts, read_facts
-from trainers.data.parts.prompted.scene import Scene, ask_which, sampled_frames, see
+from trainers.data.parts.prompted.scene import Scene, ask_which, see
+from trainers.data.parts.record_facts import CaptionFact, RecordFacts, read_facts
+from trainers.data.parts.sampling import sampled_frames
 
 PHOTOS = TEMPLATES.replace(".yaml", "_photos.yaml")
 NOTHING = Scene((), np.zeros((0, 4), np.float32), ())

@@ -12,8 +12,8 @@ from mm_models.text.split_caption import split_caption
 from mm_models.text.templates import TaskTemplate, Templates, Variant
 from trainers.data.config import DatasetConfig
 from trainers.data.parts.prompted.config import PromptedInputConfig
-from trainers.data.parts.prompted.facts import CaptionFact, QuestionFact, RecordFacts
 from trainers.data.parts.prompted.scene import Scene, ask_presence, ask_which
+from trainers.data.parts.record_facts import CaptionFact, QuestionFact, RecordFacts
 
 OCR_STYLE = "ocr"
 _SEPARATOR = ", "

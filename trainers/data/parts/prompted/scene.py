@@ -1,39 +1,14 @@
-"""Which objects the sampled frames of a clip show, and questions about what is there."""
+"""Which objects the frames of a clip show, and questions about what is there."""
 
 import dataclasses
 
 import numpy as np
 
-from trainers.data.parts.prompted.facts import RecordFacts
-from trainers.data.parts.video.config import VideoInputConfig
+from trainers.data.parts.record_facts import RecordFacts
 
 # Less of an object than this share cannot be told.
 _LEAST_VISIBLE = 0.25
 _FEWEST_CANDIDATES, _MOST_CANDIDATES = 2, 4
-
-
-def sampled_frames(
-    video: VideoInputConfig, num_frames: int, draw: float, *, training: bool
-) -> np.ndarray:
-    """Frame numbers of a clip's one window, those that the graph takes.
-
-    Args:
-        video: window size and stride.
-        num_frames: stored frames.
-        draw: float32 in [0, 1) that decides the window's start in training.
-        training: a random window instead of the central one.
-
-    Returns:
-        int64[frames].
-    """
-    length, stride = num_frames, video.frame_stride
-    if training:
-        choices = max(length - (video.num_frames - 1) * stride, 1)
-        # In float32, as the graph computes it.
-        offset = min(int(np.float32(draw) * np.float32(choices)), choices - 1)
-    else:
-        offset = max((length - video.num_frames * stride) // 2, 0)
-    return (offset + np.arange(video.num_frames) * stride) % max(length, 1)
 
 
 @dataclasses.dataclass(frozen=True)

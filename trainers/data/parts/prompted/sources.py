@@ -10,10 +10,11 @@ from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from mm_models.text.templates import Templates, load_templates
 from trainers.data.config import InputConfig
 from trainers.data.parts.prompted.builder import Filters, PromptBuilder
-from trainers.data.parts.prompted.facts import RecordFacts, read_facts
 from trainers.data.parts.prompted.rates import task_weights
-from trainers.data.parts.prompted.scene import sampled_frames, see
+from trainers.data.parts.prompted.scene import see
 from trainers.data.parts.prompted.validation import check_templates, open_tokenizer
+from trainers.data.parts.record_facts import RecordFacts, read_facts
+from trainers.data.parts.sampling import sampled_frames
 from trainers.data.reading.index import RecordIndex
 
 # Records looked at before training, and those before a data set is said to lack what a task needs.

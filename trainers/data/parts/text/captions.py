@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from beam_pipelines.record import contract
+from beam_pipelines.record.survey import Survey
 from trainers.data.config import DatasetConfig
+
+# What `usable_captions` reads.
+CAPTION_KEYS = (contract.CAPTION, contract.CAPTION_STYLE, contract.CAPTION_LANGUAGE)
 
 
 def usable_captions(
@@ -66,6 +70,31 @@ def random_ranks(seeds: tf.Tensor, num_captions: tf.Tensor) -> tf.Tensor:
         seeds,
         fn_output_signature=tf.TensorSpec([None], tf.float32),
     )
+
+
+def captions_lack(survey: Survey, dataset: DatasetConfig) -> str:
+    """Names the filter that no caption passes, and what there is instead, as a clause.
+
+    Args:
+        survey: of records of the data set, none of which has a usable caption.
+        dataset: says what is kept.
+
+    Returns:
+        Empty where the records have no captions at all.
+    """
+    key = dataset.feature_names.get(contract.CAPTION, contract.CAPTION)
+    if not survey.has(key):
+        return ""
+    filters = {
+        contract.CAPTION_STYLE: ("caption_styles", dataset.caption_styles),
+        contract.CAPTION_LANGUAGE: ("caption_languages", dataset.caption_languages),
+    }
+    clauses = [
+        f"{field} is {kept} and theirs are {survey.words(dataset.feature_names.get(key, key))}"
+        for key, (field, kept) in filters.items()
+        if kept
+    ]
+    return " and ".join(clauses) or "their captions are empty"
 
 
 def _like(values: tf.Tensor, captions: tf.Tensor) -> tf.Tensor:

@@ -4,8 +4,8 @@ from trainers.data.parts.part_config import InputPartConfig
 
 
 @dataclasses.dataclass
-class PhrasesInputConfig(InputPartConfig):
-    part = "tests.trainers.data.phrases.part:PhrasesPart"
+class RegionsInputConfig(InputPartConfig):
+    part = "tests.trainers.data.regions.part:RegionsPart"
 
-    num_phrases: int = 2
+    num_regions: int = 2
     jitter: float = 0.0

@@ -34,6 +34,24 @@ class QuestionFact:
 
 
 @dataclasses.dataclass(frozen=True)
+class PhraseFact:
+    """One phrase about one object.
+
+    Attributes:
+        text, language: of the phrase; the language is empty where the record does not say.
+        sentence: that it stands in; empty where it stands for itself.
+        first_word: place of its first word among the words of the sentence; -1 without one.
+        object_id: of the object.
+    """
+
+    text: str
+    language: str
+    sentence: str
+    first_word: int
+    object_id: int
+
+
+@dataclasses.dataclass(frozen=True)
 class RecordFacts:
     """The words and boxes of one record.
 
@@ -51,6 +69,9 @@ class RecordFacts:
         group: the whole that the clip is a part of; empty where the record does not say.
         place: of the clip among those of its group or media file: number in the group, 0 where the
             record does not say, and start in microseconds.
+        object_ids: of the objects; empty where the record does not say.
+        phrases: in stored order, one for each object of a phrase.
+        size: stored height and width of the frames in pixels; zeros where the record does not say.
     """
 
     key: str
@@ -64,6 +85,9 @@ class RecordFacts:
     num_frames: int
     group: str = ""
     place: tuple[int, int] = (0, 0)
+    object_ids: tuple[int, ...] = ()
+    phrases: tuple[PhraseFact, ...] = ()
+    size: tuple[int, int] = (0, 0)
 
 
 def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True) -> RecordFacts:
@@ -81,9 +105,11 @@ def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True
         values = context[names.get(key, key)].bytes_list.value
         return [value.decode("utf-8", "replace") for value in values]
 
+    def numbers(key: str) -> list[int]:
+        return list(context[names.get(key, key)].int64_list.value)
+
     def number(key: str) -> int:
-        values = context[names.get(key, key)].int64_list.value
-        return values[0] if values else 0
+        return (numbers(key) or [0])[0]
 
     def beside(key: str, count: int) -> list[str]:
         found = texts(key)[:count]
@@ -98,6 +124,12 @@ def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True
     about = [
         beside(key, len(questions))
         for key in (contract.ANSWER, contract.QUESTION_KIND, contract.QUESTION_LANGUAGE)
+    ]
+    phrases = texts(contract.OBJECT_PHRASE)
+    of_phrases = [
+        beside(contract.OBJECT_PHRASE_LANGUAGE, len(phrases)),
+        beside(contract.OBJECT_PHRASE_SENTENCE, len(phrases)),
+        (numbers(contract.OBJECT_PHRASE_FIRST_WORD) + [-1] * len(phrases))[: len(phrases)],
     ]
     objects = texts(contract.OBJECT_LABEL_TEXT)
     boxes, visibility = _boxes(lists if with_boxes else {}, names, len(objects))
@@ -121,6 +153,15 @@ def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True
         num_frames=len(lists[names.get(contract.FRAMES, contract.FRAMES)].feature),
         group="".join(texts(contract.CLIP_GROUP)[:1]),
         place=(number(contract.CLIP_GROUP_INDEX), number(contract.CLIP_START)),
+        object_ids=tuple(numbers(contract.OBJECT_ID)),
+        phrases=tuple(
+            PhraseFact(*row)
+            for row in zip(
+                phrases, *of_phrases, numbers(contract.OBJECT_PHRASE_OBJECT), strict=False
+            )
+            if row[0].strip()
+        ),
+        size=(number(contract.HEIGHT), number(contract.WIDTH)),
     )
 
 

@@ -6,5 +6,5 @@ SYSTEM = System(
     task="tests.trainers.toy_task:ToyTask",
     task_config="tests.trainers.toy_task:ToyTaskConfig",
     signatures="",
-    input_parts={"phrases": "tests.trainers.data.phrases.config:PhrasesInputConfig"},
+    input_parts={"regions": "tests.trainers.data.regions.config:RegionsInputConfig"},
 )

@@ -27,7 +27,7 @@ def numbers(batches) -> list:
     ]
 
 
-given = load_config(sys.argv[1:], ["streams.main.input.phrases.jitter=0.5"]).streams["main"].input
+given = load_config(sys.argv[1:], ["streams.main.input.regions.jitter=0.5"]).streams["main"].input
 exact = load_config(sys.argv[1:]).streams["main"].input
 train = pipeline.build_train_dataset(given, seed=3)
 print(
@@ -40,8 +40,8 @@ print(
             "evaluated": numbers(pipeline.build_eval_dataset(exact)),
             "facts": check_input(exact, seed=3),
             "mistakes": [
-                mistake("streams.main.input.phrases.colour=3"),
-                mistake("streams.main.input.phrases.num_phrases=0"),
+                mistake("streams.main.input.regions.colour=3"),
+                mistake("streams.main.input.regions.num_regions=0"),
                 mistake("streams.main.input.datasets.r.path=" + exact.datasets["r"].path + "/bare"),
             ],
         }

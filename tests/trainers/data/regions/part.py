@@ -1,4 +1,4 @@
-"""Boxes and the lengths of their phrases: one tensor of whole batches, one of each example."""
+"""Boxes and the lengths of their regions: one tensor of whole batches, one of each example."""
 
 import tensorflow as tf
 
@@ -9,38 +9,38 @@ from trainers.data.reading.parse import Wanted
 PHRASE, BOXES, MARK = "phrase/text", "phrase/boxes", "phrase/mark"
 
 
-class PhrasesPart(InputPart):
+class RegionsPart(InputPart):
     wanted = Wanted({PHRASE: tf.string, BOXES: tf.float32, MARK: tf.string})
 
     def validate(self):
-        checks.check_fields(self.config, 1, ("num_phrases",), self.field)
+        checks.check_fields(self.config, 1, ("num_regions",), self.field)
         checks.check_share(self.config.jitter, f"{self.field}.jitter")
 
     def stored_fault(self, dataset, info):
-        if info.get("phrases"):
+        if info.get("regions"):
             return ""
-        return f"{dataset.path} says nothing of phrases; preprocess it with phrases"
+        return f"{dataset.path} says nothing of regions; preprocess it with regions"
 
     def specs(self, batch_size):
-        rows = [batch_size, self.config.num_phrases]
+        rows = [batch_size, self.config.num_regions]
         return {
             "phrase_length": tf.TensorSpec(rows, tf.int32),
             "boxes": tf.TensorSpec([*rows, 4], tf.float32),
-            "phrases_mask": tf.TensorSpec([batch_size], tf.float32),
+            "regions_mask": tf.TensorSpec([batch_size], tf.float32),
         }
 
     def plan(self):
-        return f"  phrases: at most {self.config.num_phrases}"
+        return f"  regions: at most {self.config.num_regions}"
 
     def prepare(self, parsed, raw):
-        count = self.config.num_phrases
+        count = self.config.num_regions
         size = raw.dataset.shape[0]
         texts = parsed[PHRASE].to_tensor("", shape=[size, count])
         boxes = parsed[BOXES].to_tensor(0.0, shape=[size, 4 * count])
         present = tf.cast(parsed[PHRASE].row_lengths() > 0, tf.float32)
         mark = parsed[MARK].to_tensor("", shape=[size, 1])[:, 0]
         return Prepared(
-            {"phrase_length": tf.strings.length(texts), "phrases_mask": present},
+            {"phrase_length": tf.strings.length(texts), "regions_mask": present},
             {"boxes": boxes, "mark": mark},
         )
 
@@ -53,5 +53,5 @@ class PhrasesPart(InputPart):
         return {"boxes": boxes}
 
     def facts(self, batch):
-        rows = rows_with(batch, "phrases")
+        rows = rows_with(batch, "regions")
         return {"rows that have it": rows.mean(), "largest box": batch["boxes"][rows].max()}
