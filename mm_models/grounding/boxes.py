@@ -1,7 +1,10 @@
 """Boxes around where a heat map is hot."""
 
+import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from mm_models.signal.resize_maps import resize_maps
@@ -10,12 +13,13 @@ NUM_BOXES = 3
 # Of the normalised map: what a peak exceeds, and the share of a peak that its region exceeds.
 LEAST_PEAK = 0.3
 REGION_SHARE = 0.3
-# Share of its own area in a box of a higher peak, beyond which a box is merged into that one.
+# Share of the smaller of two boxes that lies in the other, beyond which they become one.
 MERGED_OVERLAP = 0.6
 # Boxes of this share of the picture say nothing.
 LARGEST_AREA = 0.9
 # What rounding may add to or take from a normalised map.
 ROUNDING = 1e-5
+Choice = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class HeatBoxes(NamedTuple):
@@ -40,14 +44,16 @@ def heat_boxes(heat: tf.Tensor, height: int, width: int) -> HeatBoxes:
     """Boxes around the regions of the three highest peaks of heat maps; compiles with XLA.
 
     A map is stretched from 0 to 1. A peak is a region above 0.3 that none of the eight around it
-    exceeds, on the border too; in a map of one heat there is none. Around it lies what exceeds 0.3
-    of its height in the upsampled map and hangs together with it, side by side.
+    exceeds, on the border too, of neighbouring equal ones the first; in a map of one heat there is
+    none. Around it lies what exceeds 0.3 of its height in the upsampled map and hangs together with
+    it, side by side. Boxes of which one lies mostly in the other become the box around both, and
+    those of nearly the whole picture are dropped.
 
     Args:
         heat: float32[batch, rows, columns].
         height, width: pixels that the maps are upsampled to, of whose raster the boxes are.
 
-    Source: the evaluation of Akbari and others (CVPR 2019), as its released code has it.
+    Source: `propose_boxes` (mm_models/metrics/boxes/proposals.py), which does the same.
     """
     lowest = tf.reduce_min(heat, axis=[1, 2], keepdims=True)
     highest = tf.reduce_max(heat, axis=[1, 2], keepdims=True)
@@ -59,14 +65,15 @@ def heat_boxes(heat: tf.Tensor, height: int, width: int) -> HeatBoxes:
     seeds = _pixels(places, heat.shape[1:], height, width) & hot
     shape = [-1, height, width]
     regions = connected(tf.reshape(hot, shape), tf.reshape(seeds, shape))
-    boxes = _bounds(tf.reshape(regions, [-1, NUM_BOXES, height, width]))
-    kept, boxes = _merged(boxes, peaks > 0)
-    kept &= _area(boxes) < LARGEST_AREA
+    edges = _bounds(tf.reshape(regions, [-1, NUM_BOXES, height, width]))
+    kept, edges = _merged(edges, tf.reduce_any(seeds, axis=[2, 3]))
+    kept &= _area(edges) < LARGEST_AREA * height * width
     order = tf.argsort(tf.cast(~kept, tf.int32), axis=1, stable=True)
     scores = peaks * (highest - lowest)[:, :, 0] + lowest[:, :, 0]
     found = tf.cast(kept, tf.float32)
+    sides = tf.constant([height, width, height, width], tf.float32)
     return HeatBoxes(
-        tf.gather(boxes * found[:, :, tf.newaxis], order, batch_dims=1),
+        tf.gather(edges / sides * found[:, :, tf.newaxis], order, batch_dims=1),
         tf.gather(scores * found, order, batch_dims=1),
     )
 
@@ -98,24 +105,48 @@ def connected(mask: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
 def _highest_peaks(stretched: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """float32[batch, 3] heights, 0 where there is no further peak, and int32[batch, 3] places in
     the flat map; of equal ones the first."""
-    pooled = tf.nn.max_pool2d(stretched[..., tf.newaxis], 3, 1, "SAME")[..., 0]
     # What is equal but for rounding is equal: a plateau is a peak on every device.
-    is_peak = (stretched >= pooled - ROUNDING) & (stretched > LEAST_PEAK)
-    flat = tf.reshape(
-        tf.where(is_peak, stretched, 0.0), [-1, stretched.shape[1] * stretched.shape[2]]
-    )
+    is_peak = (stretched >= _largest_around(stretched) - ROUNDING) & (stretched > LEAST_PEAK)
+    firsts = tf.where(is_peak & _is_first(is_peak), stretched, 0.0)
+    flat = tf.reshape(firsts, [-1, stretched.shape[1] * stretched.shape[2]])
     found = tf.math.top_k(tf.pad(flat, [[0, 0], [0, NUM_BOXES]]), NUM_BOXES)
     return found.values, tf.where(found.values > 0, found.indices, 0)
 
 
+def _is_first(mask: tf.Tensor) -> tf.Tensor:
+    """bool[batch, rows, columns]: places of a mask before all others of it that they hang together
+    with, over sides or corners."""
+    rows, columns = mask.shape[1:]
+    # The earlier, the larger; all are above 0.
+    ranks = tf.reshape(tf.range(rows * columns, 0, -1, dtype=tf.float32), [1, rows, columns])
+    own = tf.where(mask, ranks, 0.0)
+
+    def spread(best: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        wider = tf.where(mask, _largest_around(best), 0.0)
+        return wider, tf.reduce_any(wider != best)
+
+    best, _ = tf.while_loop(lambda _, grew: grew, spread, (own, tf.constant(True)))
+    return best == own
+
+
+def _largest_around(maps: tf.Tensor) -> tf.Tensor:
+    """float32[batch, rows, columns]: the largest of each place and the eight around it."""
+    return tf.nn.max_pool2d(maps[..., tf.newaxis], 3, 1, "SAME")[..., 0]
+
+
 def _pixels(places: tf.Tensor, grid: tf.TensorShape, height: int, width: int) -> tf.Tensor:
-    """bool[batch, boxes, height, width]: the pixel in the middle of each place of a flat map."""
-    rows, columns = places // grid[1], places % grid[1]
-    down = (2 * rows + 1) * height // (2 * grid[0])
-    across = (2 * columns + 1) * width // (2 * grid[1])
-    is_row = tf.range(height) == down[..., tf.newaxis]
-    is_column = tf.range(width) == across[..., tf.newaxis]
+    """bool[batch, boxes, height, width]: the pixel nearest to the middle of each place of a flat
+    map."""
+    rows, columns = _nearest_pixels(grid[0], height), _nearest_pixels(grid[1], width)
+    is_row = tf.range(height) == tf.gather(rows, places // grid[1])[..., tf.newaxis]
+    is_column = tf.range(width) == tf.gather(columns, places % grid[1])[..., tf.newaxis]
     return is_row[..., tf.newaxis] & is_column[..., tf.newaxis, :]
+
+
+def _nearest_pixels(size: int, pixels: int) -> np.ndarray:
+    """int32[size]: the pixel nearest to the middle of each place in a row."""
+    middles = (np.arange(size) + 0.5) * pixels / size - 0.5
+    return np.rint(middles).clip(0, pixels - 1).astype(np.int32)
 
 
 def _runs(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -146,12 +177,11 @@ def _fill_runs(reached: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor) -> tf.Ten
 
 
 def _bounds(regions: tf.Tensor) -> tf.Tensor:
-    """float32[batch, boxes, 4] around bool[batch, boxes, height, width]; zeros around nothing."""
-    height, width = regions.shape[2:]
+    """float32[batch, boxes, 4] in pixels, around bool[batch, boxes, height, width]; zeros around
+    nothing."""
     top, bottom = _ends(tf.reduce_any(regions, axis=3))
     left, right = _ends(tf.reduce_any(regions, axis=2))
-    edges = tf.cast(tf.stack([top, left, bottom, right], axis=-1), tf.float32)
-    return edges / tf.constant([height, width, height, width], tf.float32)
+    return tf.cast(tf.stack([top, left, bottom, right], axis=-1), tf.float32)
 
 
 def _ends(held: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -163,22 +193,33 @@ def _ends(held: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _merged(boxes: tf.Tensor, there: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """bool[batch, boxes], which are left, and float32[batch, boxes, 4], those grown."""
-    edges, left = list(tf.unstack(boxes, axis=1)), list(tf.unstack(there, axis=1))
-    for number in range(1, NUM_BOXES):
-        for other in range(number):
-            box, higher = edges[number], edges[other]
-            shared = tf.concat(
-                [tf.maximum(box[:, :2], higher[:, :2]), tf.minimum(box[:, 2:], higher[:, 2:])], 1
-            )
-            overlap = tf.math.divide_no_nan(_area(shared), _area(box))
-            joins = left[number] & left[other] & (overlap > MERGED_OVERLAP)
-            both = tf.concat(
-                [tf.minimum(box[:, :2], higher[:, :2]), tf.maximum(box[:, 2:], higher[:, 2:])], 1
-            )
-            edges[other] = tf.where(joins[:, tf.newaxis], both, higher)
-            left[number] &= ~joins
+    """bool[batch, boxes], which are left, and float32[batch, boxes, 4], those grown.
+
+    As long as two boxes lie mostly in each other, the first such pair becomes the box of its first
+    one.
+    """
+    edges, left = tf.unstack(boxes, axis=1), tf.unstack(there, axis=1)
+    for _ in range(NUM_BOXES - 1):
+        waits = tf.ones_like(left[0])
+        for first, second in itertools.combinations(range(NUM_BOXES), 2):
+            both = waits & left[first] & left[second]
+            joins = both & _lie_in_each_other(edges[first], edges[second])
+            around = _corners(edges[first], edges[second], tf.minimum, tf.maximum)
+            edges[first] = tf.where(joins[:, tf.newaxis], around, edges[first])
+            left[second] &= ~joins
+            waits &= ~joins
     return tf.stack(left, axis=1), tf.stack(edges, axis=1)
+
+
+def _lie_in_each_other(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """bool[batch] of boxes float32[batch, 4]."""
+    shared = _area(_corners(first, second, tf.maximum, tf.minimum))
+    return shared > MERGED_OVERLAP * tf.minimum(_area(first), _area(second))
+
+
+def _corners(first: tf.Tensor, second: tf.Tensor, upper: Choice, lower: Choice) -> tf.Tensor:
+    """float32[batch, 4] of both boxes' upper left and lower right corners."""
+    return tf.concat([upper(first[:, :2], second[:, :2]), lower(first[:, 2:], second[:, 2:])], 1)
 
 
 def _area(boxes: tf.Tensor) -> tf.Tensor:

@@ -1,10 +1,11 @@
-"""Boxes around hot regions, against a plain search of pixels and by hand."""
+"""Boxes around hot regions, against those of the evaluation and by hand."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mm_models.grounding.boxes import HeatBoxes, connected, heat_boxes, upsampled
+from mm_models.metrics.boxes.proposals import propose_boxes
 
 SIZE = (30, 44)
 
@@ -14,64 +15,23 @@ def compiled(heat):
     return heat_boxes(heat, *SIZE)
 
 
-def searched(heat, height, width):
-    """The same of float[rows, columns], pixel by pixel."""
-    lowest, highest = heat.min(), heat.max()
-    if lowest == highest:
-        return np.zeros((3, 4)), np.zeros(3)
-    stretched = (heat - lowest) / (highest - lowest)
-    fine = np.asarray(upsampled(tf.constant(stretched, tf.float32), height, width))
-    around = np.pad(stretched, 1, constant_values=-1.0)
-    peaks = [
-        (-stretched[r, c], r, c)
-        for r, c in np.ndindex(stretched.shape)
-        if stretched[r, c] > 0.3 and stretched[r, c] >= around[r : r + 3, c : c + 3].max() - 1e-7
-    ]
-    found = []
-    for level, row, column in sorted(peaks)[:3]:
-        seed = (
-            (2 * row + 1) * height // (2 * len(heat)),
-            (2 * column + 1) * width // (2 * heat.shape[1]),
-        )
-        region, waiting = {seed}, [seed]
-        while waiting:
-            y, x = waiting.pop()
-            for place in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
-                inside = 0 <= place[0] < height and 0 <= place[1] < width
-                if inside and place not in region and fine[place] > -0.3 * level:
-                    region.add(place)
-                    waiting.append(place)
-        places = np.array(list(region))
-        box = [*places.min(axis=0), *(places.max(axis=0) + 1)]
-        found.append([np.array(box, float), heat[row, column]])
-    merged = []
-    for box, score in found:
-        for other in merged:
-            shared = np.minimum(box[2:], other[0][2:]) - np.maximum(box[:2], other[0][:2])
-            if shared.clip(0).prod() > 0.6 * (box[2:] - box[:2]).prod():
-                edges = np.minimum(box, other[0])[:2], np.maximum(box, other[0])[2:]
-                other[0] = np.concatenate(edges)
-                break
-        else:
-            merged.append([box, score])
-    size = np.array([height, width, height, width])
-    kept = [(b / size, s) for b, s in merged if (b[2:] - b[:2]).prod() < 0.9 * height * width]
-    kept += [(np.zeros(4), 0.0)] * (3 - len(kept))
-    return tuple(np.array(part) for part in zip(*kept, strict=True))
-
-
-def test_random_maps_have_the_boxes_of_a_plain_search():
+def test_random_maps_have_the_boxes_of_the_evaluation():
     random = np.random.default_rng(0)
     maps = random.random((60, 6, 8)) ** random.integers(1, 12, (60, 1, 1))
-    maps = np.where(random.random(maps.shape) < 0.3, 0.0, maps).astype(np.float32)
-    found = compiled(tf.constant(maps))
-    counts = []
-    for number, heat in enumerate(maps):
-        boxes, scores = searched(heat, *SIZE)
-        np.testing.assert_allclose(found.boxes[number], boxes, atol=1e-6, err_msg=str(number))
-        np.testing.assert_allclose(found.scores[number], scores, atol=1e-6)
-        counts.append(np.count_nonzero(scores))
-    assert set(counts) == {0, 1, 2, 3}
+    maps = np.where(random.random(maps.shape) < 0.3, 0.0, maps)
+    # Plateaus, and peaks of one height.
+    maps[::3] = np.round(maps[::3], 1)
+    found, counts = compiled(tf.constant(maps, tf.float32)), set()
+    for number, heat in enumerate(maps.astype(np.float32)):
+        expected = propose_boxes(heat, *SIZE)
+        counts.add(len(expected))
+        padded = np.zeros((3, 4))
+        padded[: len(expected)] = expected / np.array([*SIZE, *SIZE])
+        np.testing.assert_allclose(found.boxes[number], padded, atol=1e-6, err_msg=str(number))
+        scores = found.scores[number].numpy()
+        assert (scores[: len(expected)] > 0).all() and not scores[len(expected) :].any()
+        assert (np.diff(scores) <= 0).all()
+    assert counts == {0, 1, 2, 3}
 
 
 def test_boxes_by_hand():
