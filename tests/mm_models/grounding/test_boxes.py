@@ -17,10 +17,11 @@ def compiled(heat):
 
 def test_random_maps_have_the_boxes_of_the_evaluation():
     random = np.random.default_rng(0)
-    maps = random.random((60, 6, 8)) ** random.integers(1, 12, (60, 1, 1))
+    maps = random.random((40, 6, 8)) ** random.integers(1, 12, (40, 1, 1))
     maps = np.where(random.random(maps.shape) < 0.3, 0.0, maps)
     # Plateaus, and peaks of one height.
-    maps[::3] = np.round(maps[::3], 1)
+    levels = np.array([0.0, 0.0971, 0.2683, 0.6127, 0.9419])
+    maps[::2] = levels[random.integers(0, 5, maps[::2].shape)]
     found, counts = compiled(tf.constant(maps, tf.float32)), set()
     for number, heat in enumerate(maps.astype(np.float32)):
         expected = propose_boxes(heat, *SIZE)
