@@ -107,6 +107,13 @@ SYSTEMS: dict[str, System] = {
         signatures="export.signatures.r3.signatures:R3Signatures",
         evaluators={"role_usage": "trainers.tasks.r3.evaluators.role_usage:RoleUsageEvaluator"},
     ),
+    "grounding": System(
+        task="trainers.tasks.grounding.task:GroundingTask",
+        task_config="trainers.tasks.grounding.task:GroundingTaskConfig",
+        signatures="export.signatures.grounding.signatures:GroundingSignatures",
+        presets={"schedule": "trainers.tasks.grounding.presets:SCHEDULES"},
+        evaluators={"pointing": "trainers.tasks.grounding.evaluators.pointing:PointingEvaluator"},
+    ),
 }
 
 # What an input may be put together from: config classes by the part's name.

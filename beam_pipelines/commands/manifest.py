@@ -2,7 +2,7 @@
 
 import argparse
 
-from beam_pipelines.commands import manifest_segments
+from beam_pipelines.commands import manifest_phrases, manifest_segments
 from mm_models.errors import UserError
 
 
@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="captions (JSON): a list of image_id and a caption under each language's code",
     )
+    coco.add_argument(
+        "--phrases",
+        default="",
+        help="phrases of captions (JSON): a list of image_id, caption, and phrases with start and "
+        "end (characters), text, category, and boxes (left, top, right, bottom in pixels)",
+    )
     nlvr = sources.add_parser("nlvr", help="NLVR: pictures with a true or false sentence each")
     nlvr.add_argument("--examples", required=True, help="examples (JSON Lines), local or URL")
     nlvr.add_argument(
@@ -36,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shares of the sentences; no sentence is in two splits",
     )
     segments = manifest_segments.add_arguments(sources)
-    for source in (coco, nlvr):
+    phrases = manifest_phrases.add_arguments(sources)
+    for source in (coco, nlvr, *phrases):
         source.add_argument("--images", required=True, help="folder of the pictures, local or URL")
     for source in (folder, table, coco):
         source.add_argument(
@@ -49,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         source.add_argument(
             "--encoding", default="", help="of text files that are not UTF-8; default: detected"
         )
-    for source in (folder, table, coco, nlvr, segments):
+    for source in (folder, table, coco, nlvr, segments, *phrases):
         source.add_argument("--output", required=True, help="manifest to write, local or URL")
         source.add_argument("--overwrite", action="store_true", help="replace an existing output")
     check = sources.add_parser("check", help="check a manifest")
@@ -249,7 +256,9 @@ def _coco_items(args: argparse.Namespace, account):
     from beam_pipelines.sources.coco import read_coco
     from beam_pipelines.sources.coco_details import read_details
 
-    details = read_details(args.instances, args.questions, args.translations)
+    details = read_details(
+        args.instances, args.questions, args.translations, args.phrases, args.captions
+    )
     return args.images, read_coco(args.captions, args.images, details, account)
 
 
@@ -267,6 +276,7 @@ _SOURCES = {
     "coco": _coco_items,
     "nlvr": _nlvr_items,
     "segments": manifest_segments.segment_items,
+    **manifest_phrases.SOURCES,
 }
 
 

@@ -9,7 +9,10 @@ checks the items, counts the rejects and writes the manifest.
 - `folder`: a folder of media with sidecar captions.
 - `csv_table`: a table of files or segments; columns are found by name or chosen by flags.
 - `coco`: COCO caption annotations and a folder of pictures.
-- `nlvr`: NLVR examples, pictures with sentences that are true or false of them.
+- `nlvr`: NLVR examples, pictures with sentences that are true or false of them; `drawn_scenes`: the
+  objects in these.
+- `phrases`: pictures with phrases and their boxes: Flickr30k Entities, Visual Genome, RefCLEF, and
+  others.
 - `segments`: videos with a caption for each segment: YouCookII, ActivityNet Captions, MSR-VTT, and
   tables with columns of lists.
 - `captions`: parsers of caption files, used by the adapters; `captions_by_id`: files of many media.

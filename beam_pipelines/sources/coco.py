@@ -29,7 +29,7 @@ def read_coco(
         captions_path: annotations with `images` (`id`, `file_name`) and `annotations` (`image_id`,
             `caption`); local or URL.
         images_folder: folder that file names are relative to.
-        details: boxes, questions and captions in other languages.
+        details: boxes, phrases, questions and captions in other languages.
         account: gets what was told of pictures that the file does not list, and blank captions.
 
     Raises:
@@ -71,7 +71,12 @@ def _note_what_is_left_out(
         strangers = sum(len(each) for image, each in told.items() if image not in known)
         detail = f"{what} of pictures that it does not list"
         account.note(NoteCode.CAPTIONS_WITHOUT_MEDIA, captions_path, detail, strangers)
-    account.note(NoteCode.ROW_LEFT_OUT, captions_path, "boxes of crowds", details.num_crowds)
+    outside = sum(each.num_outside for told in details.phrases.values() for each in told)
+    for what, count in (
+        ("boxes of crowds", details.num_crowds),
+        ("boxes of phrases outside of their picture", outside),
+    ):
+        account.note(NoteCode.ROW_LEFT_OUT, captions_path, what, count)
 
 
 def _read(path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""What else is told of COCO's pictures: boxes, questions, captions in other languages."""
+"""What else is told of COCO's pictures: boxes, phrases, questions, captions in other languages."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -6,6 +6,11 @@ from typing import Any
 
 from beam_pipelines import files
 from beam_pipelines.items.manifest import parse_line
+from beam_pipelines.sources.phrases.coco_phrases import (
+    CocoPhrase,
+    read_coco_phrases,
+    with_phrases,
+)
 from mm_models.errors import UserError
 
 TRANSLATION_STYLE = "translation"
@@ -20,20 +25,23 @@ class CocoDetails:
         objects: objects with their boxes; the classes among them are the picture's labels.
         questions: questions with their answers.
         translations: captions of style `translation`.
+        phrases: phrases of captions, with their boxes.
         num_crowds: boxes around crowds, which were left out.
     """
 
     objects: dict[int, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     questions: dict[int, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     translations: dict[int, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    phrases: dict[int, list[CocoPhrase]] = dataclasses.field(default_factory=dict)
     num_crowds: int = 0
 
-    def told(self) -> dict[str, dict[int, list[dict[str, Any]]]]:
+    def told(self) -> dict[str, dict[int, list[Any]]]:
         """All that is told, by kind and picture."""
         return {
             "boxes": self.objects,
             "questions": self.questions,
             "translations": self.translations,
+            "phrases": self.phrases,
         }
 
     def add_to(self, image_id: int, item: dict[str, Any]) -> dict[str, Any]:
@@ -43,13 +51,19 @@ class CocoDetails:
         more = {
             "captions": item["captions"] + self.translations.get(image_id, []),
             "labels": [{"index": index, "text": names[index]} for index in sorted(names)],
-            "objects": objects,
+            "objects": with_phrases(objects, self.phrases.get(image_id, [])),
             "questions": self.questions.get(image_id, []),
         }
         return item | {key: value for key, value in more.items() if value}
 
 
-def read_details(instances: str = "", questions: str = "", translations: str = "") -> CocoDetails:
+def read_details(
+    instances: str = "",
+    questions: str = "",
+    translations: str = "",
+    phrases: str = "",
+    captions: str = "",
+) -> CocoDetails:
     """Reads the files that are named; local or URLs.
 
     Args:
@@ -60,15 +74,20 @@ def read_details(instances: str = "", questions: str = "", translations: str = "
             `type` and `language` (en).
         translations: a list, alone or under `data`, of `image_id` and a caption under the code of
             each language; those in English repeat the captions and are left out.
+        phrases: see `phrases.coco_phrases`; their categories are labels of objects alone.
+        captions: the captions whose pictures the phrases are about, which say their sizes.
 
     Raises:
         UserError: a file cannot be read or has another form.
     """
     crowds: list[dict] = []
+    labels: dict[str, int] = {}
+    objects = _read("--instances", instances, lambda content: _objects(content, crowds, labels))
     return CocoDetails(
-        _read("--instances", instances, lambda content: _objects(content, crowds)),
+        objects,
         _read("--questions", questions, lambda content: _grouped(content, _question)),
         _read("--translations", translations, lambda content: _grouped(content, _captions)),
+        read_coco_phrases(phrases, captions, labels) if phrases else {},
         len(crowds),
     )
 
@@ -108,13 +127,14 @@ def _captions(entry: dict) -> Iterable[dict]:
             yield {"text": plain, "language": language, "style": TRANSLATION_STYLE}
 
 
-def _objects(content: dict, crowds: list[dict]) -> dict[int, list[dict]]:
+def _objects(content: dict, crowds: list[dict], numbers: dict[str, int]) -> dict[int, list[dict]]:
     sizes = {int(i["id"]): (float(i["height"]), float(i["width"])) for i in content["images"]}
     categories = sorted(content["categories"], key=lambda category: int(category["id"]))
     labels = {
         int(category["id"]): {"index": place, "text": str(category["name"])}
         for place, category in enumerate(categories)
     }
+    numbers.update({label["text"]: label["index"] for label in labels.values()})
     found: dict[int, list[dict]] = {}
     for annotation in content["annotations"]:
         if annotation.get("iscrowd"):

@@ -56,9 +56,9 @@ class GroundingConfig:
         reference_size: all levels are resized to the `smallest` of them, the `largest`, or to such
             as `18x18`, before they are mapped.
         text: what of the frozen text encoder is used: all its layers, mixed (`contextual`), words
-            that an LSTM of the model's own reads (`recurrent`), or words alone (`plain`).
+            that an LSTM of the model's own reads, as wide in each direction (`recurrent`), or words
+            alone (`plain`).
         word_width: of the text encoder.
-        recurrent_units: of that LSTM, in each direction.
         gain: whether mixed layers are multiplied by a number that is learned, as in ELMo.
         text_widths: of the two maps of words and of sentences; the last is the common space's.
         normalize: vectors of text have length 1 behind the last of its maps (`once`) or behind
@@ -76,7 +76,6 @@ class GroundingConfig:
     reference_size: str | None = None
     text: str = "contextual"
     word_width: int | None = None
-    recurrent_units: int = 512
     gain: bool | None = None
     text_widths: list[int] | None = None
     normalize: str | None = None
@@ -100,7 +99,7 @@ def resolve(config: GroundingConfig) -> GroundingConfig:
     checks.check_choice(config.mapping, MAPPINGS, "mapping")
     checks.check_choice(config.text, TEXT_VARIANTS, "text")
     checks.check_choice(config.normalize, ("once", "each"), "normalize")
-    checks.check_fields(config, 1, ("word_width", "recurrent_units"), "")
+    checks.check_at_least(config.word_width, 1, "word_width")
     checks.check_at_least(config.leaky_slope, 0.0, "leaky_slope")
     for name in ("text_widths", "visual_widths"):
         widths = getattr(config, name)

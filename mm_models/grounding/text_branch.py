@@ -105,16 +105,15 @@ class TextBranch(keras.layers.Layer):
             self.sentence_mix.build()
         elif config.text == "recurrent":
             self.recurrent = keras.layers.Bidirectional(
-                keras.layers.LSTM(config.recurrent_units, return_sequences=True),
+                keras.layers.LSTM(config.word_width, return_sequences=True),
                 name="recurrent",
                 dtype="float32",
             )
             self.recurrent.build((None, None, config.word_width))
             self.word_mix = LayerMix(2, softmax=False, bias=True, name="word_mix")
             self.word_mix.build()
-        sentence_width = width if config.text != "recurrent" else 2 * config.recurrent_units
         self.word_map = DenseMap(width, name="word_map", **maps)
-        self.sentence_map = DenseMap(sentence_width, name="sentence_map", **maps)
+        self.sentence_map = DenseMap(width, name="sentence_map", **maps)
         self.built = True
 
     def call(self, layers, word_mask) -> TextVectors:

@@ -176,6 +176,23 @@ def test_missing_empty_and_nameless_files_are_refused(tmp_path, load):
             ["trainer.optimizers.main.schedule={warmup_steps: 3, total_steps: 3}"],
             "schedule.total_steps is 3, not above trainer.optimizers.main.schedule.warmup_steps",
         ),
+        (
+            ["trainer.optimizers.main.schedule.kind=steps"],
+            "schedule.kind 'steps'; the kind steps needs milestones",
+        ),
+        (
+            ["trainer.optimizers.main.schedule.milestones=[5]"],
+            "schedule.milestones is [5] and trainer.optimizers.main.schedule.kind",
+        ),
+        (
+            [
+                "trainer.optimizers.main.schedule.kind=steps",
+                "trainer.optimizers.main.schedule.final_learning_rate=0",
+                "trainer.optimizers.main.schedule.total_steps=0",
+                "trainer.optimizers.main.schedule.milestones=[9, 5]",
+            ],
+            "schedule.milestones is [9, 5]; give rising steps",
+        ),
         (["trainer.optimizers.main.beta_1=1"], "trainer.optimizers.main.beta_1 is 1.0"),
         (["trainer.optimizers.main.epsilon=0"], "trainer.optimizers.main.epsilon is 0.0"),
         (

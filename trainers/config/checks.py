@@ -10,11 +10,16 @@ from trainers.config.schema import (
     InitializeConfig,
     TrainerConfig,
 )
-from trainers.optimization.config import KIND_FIELDS, OptimizerConfig, ScheduleConfig
+from trainers.optimization.config import (
+    KIND_FIELDS,
+    UNENDING_SCHEDULES,
+    OptimizerConfig,
+    ScheduleConfig,
+)
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker_mirrored", "tpu")
 SAMPLERS = ("proportional", "random", "interval", "loss", "uncertainty")
-SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine")
+SCHEDULES = ("constant", "linear", "rsqrt", "half_cosine", "quarter_cosine", "steps")
 
 
 # Rows are counted by int32, seeds folded into int64.
@@ -300,10 +305,22 @@ def _check_schedule(schedule: ScheduleConfig, field: str) -> None:
             f"{field}.warmup_start_learning_rate means nothing without {field}.warmup_steps; set "
             "both or neither"
         )
-    if schedule.kind in ("constant", "rsqrt") and (
+    if schedule.kind in UNENDING_SCHEDULES and (
         schedule.final_learning_rate or schedule.total_steps
     ):
         raise UserError(
             f"{field}.final_learning_rate and total_steps mean nothing to {schedule.kind}; leave "
             f"them out, or choose another {field}.kind"
         )
+    _check_milestones(schedule, field)
+
+
+def _check_milestones(schedule: ScheduleConfig, field: str) -> None:
+    milestones = schedule.milestones
+    if (schedule.kind == "steps") != bool(milestones):
+        raise UserError(
+            f"{field}.milestones is {milestones} and {field}.kind {schedule.kind!r}; the kind "
+            "steps needs milestones, and no other one has a use for them"
+        )
+    if list(milestones) != sorted(set(milestones)) or any(step < 1 for step in milestones):
+        raise UserError(f"{field}.milestones is {milestones}; give rising steps of at least 1")

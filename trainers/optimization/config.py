@@ -15,6 +15,9 @@ KIND_FIELDS = {
     "lamb": _MOMENTS,
 }
 
+# Kinds of schedules that do not end in `final_learning_rate`.
+UNENDING_SCHEDULES = ("constant", "rsqrt", "steps")
+
 
 @dataclasses.dataclass
 class ScheduleConfig:
@@ -24,9 +27,10 @@ class ScheduleConfig:
         preset: schedule of a published recipe, such as `<system>_paper`, which systems bring
             (trainers/tasks/<system>/presets.py), or empty. A preset sets the fields below; those
             given beside it win.
-        kind: `constant`, `linear`, `rsqrt`, `half_cosine` or `quarter_cosine`.
+        kind: `constant`, `linear`, `rsqrt`, `half_cosine`, `quarter_cosine` or `steps`.
         learning_rate: rate at the end of the warm-up, and the largest.
-        final_learning_rate: rate at `total_steps`; unused by `constant` and `rsqrt`.
+        final_learning_rate: rate at `total_steps`; unused by `constant`, `rsqrt` and
+            `steps`.
         warmup_steps: steps of linear rise from `warmup_start_learning_rate`.
         warmup_start_learning_rate: rate at which the warm-up starts and the pre-warm ends.
         prewarm_steps: steps before the warm-up, in which the rate goes linearly from
@@ -34,6 +38,9 @@ class ScheduleConfig:
         prewarm_start_learning_rate: rate of step 0 where there is a pre-warm.
         total_steps: step at which the final rate is reached, counted, as the warm-up is, from the
             end of the pre-warm; 0 means that it is reached at `trainer.train_steps`.
+        milestones: of `steps`: steps, counted from the end of the pre-warm, at each of which the
+            rate is multiplied by `milestone_factor`.
+        milestone_factor: see `milestones`.
     """
 
     preset: str = ""
@@ -45,6 +52,8 @@ class ScheduleConfig:
     prewarm_steps: int = 0
     prewarm_start_learning_rate: float = 0.0
     total_steps: int = 0
+    milestones: list[int] = dataclasses.field(default_factory=list)
+    milestone_factor: float = 0.5
 
     @classmethod
     def from_preset(cls, preset: str) -> "ScheduleConfig":

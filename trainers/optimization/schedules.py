@@ -1,11 +1,11 @@
 """Learning rate as a function of the step."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from trainers.optimization.config import ScheduleConfig
+from trainers.optimization.config import UNENDING_SCHEDULES, ScheduleConfig
 
 Schedule = Callable[[tf.Tensor], tf.Tensor]
 
@@ -23,9 +23,9 @@ def build_schedule(config: ScheduleConfig, train_steps: int) -> Schedule:
     total = config.total_steps or train_steps - prewarm
     peak, final = config.learning_rate, config.final_learning_rate
     low = config.warmup_start_learning_rate
-    if config.kind in ("constant", "rsqrt"):
+    if config.kind in UNENDING_SCHEDULES:
         final = 0.0
-    curve = _curve(config.kind, warmup)
+    curve = _curve(config)
 
     def schedule(step: tf.Tensor) -> tf.Tensor:
         before = tf.cast(step, tf.float32)
@@ -42,8 +42,9 @@ def build_schedule(config: ScheduleConfig, train_steps: int) -> Schedule:
     return schedule
 
 
-def _curve(kind: str, warmup: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def _curve(config: ScheduleConfig) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """From step and progress, float32[] from 0 to 1, to the share of the way left, 1 to 0."""
+    warmup = config.warmup_steps
     return {
         "constant": lambda step, progress: tf.ones_like(progress),
         "linear": lambda step, progress: 1.0 - progress,
@@ -52,4 +53,11 @@ def _curve(kind: str, warmup: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor
         "rsqrt": lambda step, progress: tf.math.rsqrt(
             tf.maximum(step, max(warmup, 1)) / max(warmup, 1)
         ),
-    }[kind]
+        "steps": lambda step, progress: config.milestone_factor ** _passed(step, config.milestones),
+    }[config.kind]
+
+
+def _passed(step: tf.Tensor, milestones: Sequence[int]) -> tf.Tensor:
+    """float32[]: how many milestones a step has reached."""
+    reached = step >= tf.constant(milestones, tf.float32)
+    return tf.reduce_sum(tf.cast(reached, tf.float32))

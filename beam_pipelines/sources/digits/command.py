@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         for field in dataclasses.fields(DigitsConfig)
         if field.name != "preset" and getattr(args, field.name) is not None
     }
-    for name in ("languages", "question_kinds"):
+    for name in ("languages", "question_kinds", "phrase_kinds"):
         if name in overrides:
             overrides[name] = tuple(filter(None, overrides[name].split(",")))
     if args.workers < 1:

@@ -13,6 +13,7 @@ QUESTION_KINDS = (
     *("said_last", "said_after", "direction", "moves", "enters", "which_enters", "leaves"),
     *("same_colour", "in_front_of", "present"),
 )
+PHRASE_KINDS = ("digit", "looks", "colour", "motion", "place", "beside")
 
 # Longest time one digit's name takes at the fastest speech rate, with its pause.
 SECONDS_PER_DIGIT = 0.42
@@ -38,6 +39,8 @@ class DigitsConfig:
         bounce_share: moving digits that bounce off the frame's borders.
         enter_share: digits, other than a clip's first, that enter while the clip runs.
         leave_share: digits present from the start that leave before the end.
+        max_visible_share: largest part of the clip in which a digit is seen; below 1 each appears
+            for a time around the one at which its name begins, or from there on if it enters.
         same_color_share: clips of several digits in which two share a colour.
         occlusion_share: clips of several digits in which one passes in front of another.
         rotation_degrees: digits are turned by up to this angle either way.
@@ -59,7 +62,12 @@ class DigitsConfig:
         questions_per_language: questions in each language, of different kinds.
         question_kinds: kinds to choose from, keys of `questions.QUESTIONS`; none leaves all but
             `present`.
+        phrase_kinds: kinds of phrases that objects get: by `digit`, by their `looks` with it, by a
+            `colour` that no other has, by `motion`, `place`, or `beside` which other they are;
+            none leaves all.
         digit_only_caption_share: moment sentences that name the digit and nothing else.
+        looks_caption_share: of the other moment sentences, those that say what the digit looks
+            like and not what it does.
         wrong_caption_share: moment sentences that are made false.
         wrong_audio_share: clips whose speech names digits that are not shown.
     """
@@ -83,6 +91,7 @@ class DigitsConfig:
     bounce_share: float = 0.25
     enter_share: float = 0.3
     leave_share: float = 0.2
+    max_visible_share: float = 1.0
     same_color_share: float = 0.25
     occlusion_share: float = 0.4
     rotation_degrees: float = 8.0
@@ -98,7 +107,9 @@ class DigitsConfig:
     color_labels: int = 0
     questions_per_language: int = 3
     question_kinds: tuple[str, ...] = ()
+    phrase_kinds: tuple[str, ...] = ()
     digit_only_caption_share: float = 0.3
+    looks_caption_share: float = 0.0
     wrong_caption_share: float = 0.0
     wrong_audio_share: float = 0.0
 
@@ -129,6 +140,23 @@ _SINGLE = {
     "background": "dark",
     "neighbour_captions": 0,
     "digit_only_caption_share": 1.0,
+}
+
+# What is told of these digits can be found in the picture by the words that name and describe it.
+_FINDABLE = {
+    "num_train": 4000,
+    "bounce_share": 0.0,
+    "enter_share": 0.0,
+    "leave_share": 0.0,
+    "occlusion_share": 0.0,
+    "rotation_degrees": 6.0,
+    "background": "dark",
+    "languages": ("en",),
+    "neighbour_captions": 0,
+    "color_labels": 1,
+    "digit_only_caption_share": 0.0,
+    "phrase_kinds": ("digit", "looks", "colour"),
+    "question_kinds": ("count", "colour", "digit_of_colour", "largest", "same_colour"),
 }
 
 PRESETS: dict[str, dict] = {
@@ -177,6 +205,31 @@ PRESETS: dict[str, dict] = {
         "neighbour_captions": 0,
         "related_captions": 1,
         "color_labels": 1,
+    },
+    "referring": {
+        **_FINDABLE,
+        "frame_rate_hz": 2.0,
+        "num_frames": 4,
+        "min_digits": 2,
+        "min_height_share": 0.28,
+        "max_height_share": 0.44,
+        "max_speed": 0.1,
+        "still_share": 0.5,
+        "same_color_share": 0.8,
+        "captions_per_moment": 2,
+        "looks_caption_share": 0.8,
+    },
+    "appearing": {
+        **_FINDABLE,
+        "num_frames": 16,
+        "max_digits": 3,
+        "min_height_share": 0.3,
+        "max_height_share": 0.5,
+        "max_speed": 0.3,
+        "still_share": 0.4,
+        "max_visible_share": 0.4,
+        "captions_per_moment": 2,
+        "looks_caption_share": 0.5,
     },
     "pairs": {"min_digits": 2, "max_digits": 2, "enter_share": 0.2},
     "noisy": {
@@ -234,6 +287,8 @@ def _check_video(config: DigitsConfig) -> None:
             f"give at least {frames} frames at {config.frame_rate_hz:g} Hz, so that"
             f" {config.max_digits} digits can be spoken, or lower max_digits",
         )
+    if int(config.max_visible_share * config.num_frames) < 2:
+        _fail("max_visible_share", config.max_visible_share, "give a share of at least two frames")
     if config.background not in BACKGROUNDS:
         _fail("background", config.background, f"choose one of {', '.join(BACKGROUNDS)}")
     if config.max_speed > 2:
@@ -269,9 +324,10 @@ def _check_words(config: DigitsConfig) -> None:
     for name in ("canonical_captions", "related_captions", "color_labels"):
         if getattr(config, name) > 1:
             _fail(name, getattr(config, name), "give 0 or 1")
-    for kind in config.question_kinds:
-        if kind not in QUESTION_KINDS:
-            _fail("question_kinds", kind, f"choose from {', '.join(QUESTION_KINDS)}")
+    for name, kinds in (("question_kinds", QUESTION_KINDS), ("phrase_kinds", PHRASE_KINDS)):
+        for kind in getattr(config, name):
+            if kind not in kinds:
+                _fail(name, kind, f"choose from {', '.join(kinds)}")
     if config.neighbour_captions > 8:
         _fail("neighbour_captions", config.neighbour_captions, "give at most 8")
 

@@ -28,7 +28,10 @@ _LATER_FIELDS = {
     "canonical_captions": 0,
     "related_captions": 0,
     "color_labels": 0,
+    "looks_caption_share": 0.0,
+    "max_visible_share": 1.0,
     "num_directions": 8,
+    "phrase_kinds": [],
     "question_kinds": [],
 }
 _CLIPS_PER_PART = 25

@@ -1,7 +1,5 @@
 """The loss of a batch: golden values, symmetry, masks, replicas."""
 
-import math
-
 import numpy as np
 import pytest
 import tensorflow as tf

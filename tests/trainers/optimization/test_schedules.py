@@ -80,6 +80,10 @@ def _rates(config: ScheduleConfig, steps, train_steps: int = 1000) -> np.ndarray
             {0: 0.0, 500: 0.005, 1000: 0.01, 4000: 0.005, 100_000: 0.001, 390_625: 5.0596443e-4},
         ),
         ("pali_17b", {500: 0.0025, 1000: 0.005, 390_625: 2.5298221e-4}),
+        (
+            "grounding_coco",
+            {0: 1e-3, 25_859: 1e-3, 25_860: 5e-4, 38_789: 5e-4, 38_790: 2.5e-4, 51_720: 2.5e-4},
+        ),
         ("vatt_finetune_audio", {2500: 0.1, 5000: 0.2, 27_500: 0.1, 50_000: 0.0}),
     ],
 )
@@ -99,6 +103,12 @@ def test_other_kinds_at_hand_computed_steps():
     rsqrt = ScheduleConfig(kind="rsqrt", **common)
     np.testing.assert_allclose(
         _rates(rsqrt, [50, 100, 400, 10_000]), [0.4, 0.8, 0.4, 0.08], rtol=1e-6
+    )
+    steps = ScheduleConfig(kind="steps", milestones=[200, 300], milestone_factor=0.25, **common)
+    np.testing.assert_allclose(
+        _rates(steps, [50, 100, 199, 200, 299, 300, 9999]),
+        [0.4, 0.8, 0.8, 0.2, 0.2, 0.05, 0.05],
+        rtol=1e-6,
     )
     no_warmup = ScheduleConfig(kind="half_cosine", learning_rate=1.0)
     np.testing.assert_allclose(
@@ -122,7 +132,7 @@ def test_recipes_say_whose_they_are_and_no_two_share_a_name():
         table = registry.resolve(system.presets["schedule"]) if system.presets else {}
         assert all(recipe.startswith(f"{name}_") for recipe in table)
         count += len(table)
-    assert len(registry.presets("schedule")) == count == 10
+    assert len(registry.presets("schedule")) == count == 13
 
 
 def test_every_kind_compiles_and_stays_finite():

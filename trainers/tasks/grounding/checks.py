@@ -7,7 +7,6 @@ from mm_models import checks
 from mm_models.errors import UserError
 from mm_models.grounding.config import GroundingConfig
 from trainers.config.schema import StreamConfig
-from trainers.data.config import InputConfig
 
 _WEIGHTS = ("word_weight", "sentence_weight", "kernel_decay", "images_per_chunk")
 
@@ -35,8 +34,8 @@ def _check_stream(where: str, stream: Any, model: GroundingConfig) -> None:
             )
     if inputs.phrases.each:
         raise UserError(
-            f"{where}.input.phrases.each is true, which is for evaluators; a picture would stand in "
-            "a batch several times, so leave it out"
+            f"{where}.input.phrases.each is true, which is for evaluators; a picture would stand "
+            "in a batch several times, so leave it out"
         )
     unused = sorted(set(inputs.parts) - {"video", "phrases"})
     if unused:
@@ -54,13 +53,8 @@ def _check_stream(where: str, stream: Any, model: GroundingConfig) -> None:
             f"{where}.input.video is {video.height} x {video.width} pixels and task.model.visual "
             f"{visual.height} x {visual.width}; make them equal"
         )
-
-
-def check_encoder(where: str, inputs: InputConfig, model: GroundingConfig) -> None:
-    """Raises UserError where the text encoder of a stream has words of another width."""
-    width = load_word_encoder(inputs.phrases.encoder).width
-    if width != model.word_width:
+    if inputs.phrases.width != model.word_width:
         raise UserError(
-            f"{where}.input.phrases.encoder gives words of {width} numbers and "
-            f"task.model.word_width is {model.word_width}; make them equal"
+            f"{where}.input.phrases.width is {inputs.phrases.width} and task.model.word_width "
+            f"{model.word_width}; make them equal"
         )

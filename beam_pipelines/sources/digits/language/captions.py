@@ -81,6 +81,8 @@ def _moment_captions(
     config: DigitsConfig = truth.config
     names_digit_only = float(random.uniform()) < config.digit_only_caption_share
     full = full_statement(random, truth, moment)
+    if config.looks_caption_share and float(random.uniform()) < config.looks_caption_share:
+        full = Statement("shown", full.subject)
     statement = digit_statement(truth, moment) if names_digit_only else full
     style = "digit" if names_digit_only else "full"
     order = random.permutation(num_paraphrases(language, statement))

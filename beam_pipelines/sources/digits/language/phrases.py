@@ -69,30 +69,33 @@ def refer(truth: GroundTruth, object_id: int) -> list[dict]:
     Each holds for this object alone: by its digit (always unique in a clip), with its looks, by a
     colour that no other has, by its motion, or by where it is in all frames.
     """
+    kinds = truth.config.phrase_kinds
     return [
         {"text": text, "language": language}
         for language in truth.config.languages
-        for text in _phrases(truth, object_id, language)
+        for kind, text in _phrases(truth, object_id, language).items()
+        if not kinds or kind in kinds
     ]
 
 
-def _phrases(truth: GroundTruth, object_id: int, language: str) -> list[str]:
+def _phrases(truth: GroundTruth, object_id: int, language: str) -> dict[str, str]:
+    """The phrases of an object by their kind (`config.PHRASE_KINDS`)."""
     shown = truth.objects[object_id]
     others = [other for other in truth.objects if other.object_id != object_id]
     size = shown.size if shown.size in SIZE_WORDS[language] else None
-    phrases = [
-        noun_phrase(language, Description(shown.digit), definite=True),
-        noun_phrase(language, Description(shown.digit, shown.color, size), definite=True),
-    ]
+    phrases = {
+        "digit": noun_phrase(language, Description(shown.digit), definite=True),
+        "looks": noun_phrase(language, Description(shown.digit, shown.color, size), definite=True),
+    }
     with_adjective, with_clause = _DIGIT_NOUN[language]
     if all(other.color != shown.color for other in others):
-        phrases.append(with_adjective.format(COLOR_WORDS[language][shown.color]))
-    clauses = [
-        _motion_clause(truth, object_id, language),
-        _place_clause(truth, object_id, language),
-        _beside_clause(truth, object_id, language),
-    ]
-    return phrases + [with_clause.format(clause) for clause in clauses if clause]
+        phrases["colour"] = with_adjective.format(COLOR_WORDS[language][shown.color])
+    clauses = {
+        "motion": _motion_clause(truth, object_id, language),
+        "place": _place_clause(truth, object_id, language),
+        "beside": _beside_clause(truth, object_id, language),
+    }
+    return phrases | {kind: with_clause.format(each) for kind, each in clauses.items() if each}
 
 
 def _motion_clause(truth: GroundTruth, object_id: int, language: str) -> str | None:

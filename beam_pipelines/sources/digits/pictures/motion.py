@@ -144,6 +144,18 @@ def leaving_path(
     return dataclasses.replace(path, enters_from=None, leaves_to=side)
 
 
+def delayed(path: Path, first_frame: int, num_frames: int) -> Path:
+    """A path as part of a longer clip of `num_frames`, in which it begins at `first_frame`."""
+    within = np.clip(np.arange(num_frames) - first_frame, 0, len(path.directions) - 1)
+    return dataclasses.replace(
+        path,
+        corners=path.corners[within],
+        directions=tuple(path.directions[frame] for frame in within),
+        first_frame=path.first_frame + first_frame,
+        end_frame=path.end_frame + first_frame,
+    )
+
+
 def _crossing(
     random: np.random.Generator,
     stage: Stage,

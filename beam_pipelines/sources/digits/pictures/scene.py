@@ -102,7 +102,9 @@ def place_objects(
     """Gives every digit its layer and its path.
 
     A digit that enters is first seen in the frame in which its name begins; digits there from the
-    start are named before any that enters, and one that leaves is named before it goes.
+    start are named before any that enters, and one that leaves is named before it goes. Where
+    `max_visible_share` is below 1, those that do not enter are there for a time that holds the
+    frame in which their name begins, and may go before it ends.
     """
     stage = motion.Stage(
         config.frame_size,
@@ -119,11 +121,32 @@ def place_objects(
         first_frame = int(utterance.start_seconds * config.frame_rate_hz)
         said_frame = int(np.ceil(utterance.end_seconds * config.frame_rate_hz)) + 1
         enters = place >= first_to_enter and first_frame > 0
+        start, length = _span(random, config, first_frame, enters)
         path = _draw_path(
-            random, config, stage, look.ink.shape, first_frame if enters else None, said_frame
+            random,
+            config,
+            dataclasses.replace(stage, num_frames=length),
+            look.ink.shape,
+            first_frame - start if enters else None,
+            (said_frame if length == config.num_frames else first_frame) - start,
         )
+        path = motion.delayed(path, start, config.num_frames)
         objects.append(SceneObject(place, **_shallow(look), depth=int(layers[place]), path=path))
     return objects
+
+
+def _span(
+    random: np.random.Generator, config: DigitsConfig, named_in: int, enters: bool
+) -> tuple[int, int]:
+    """First frame and number of frames in which a digit may be seen."""
+    longest = int(config.max_visible_share * config.num_frames)
+    if longest == config.num_frames:
+        return 0, longest
+    length = int(random.integers(max(2, longest // 2), longest + 1))
+    if enters:
+        return named_in, min(length, config.num_frames - named_in)
+    earliest, latest = max(0, named_in - length + 1), min(named_in, config.num_frames - length)
+    return int(random.integers(earliest, latest + 1)), length
 
 
 def _first_to_enter(random: np.random.Generator, config: DigitsConfig, count: int) -> int:

@@ -26,6 +26,7 @@ _OTHER_VALUES = {
     "bounce_share": 1.0,
     "enter_share": 1.0,
     "leave_share": 1.0,
+    "max_visible_share": 0.5,
     "same_color_share": 1.0,
     "occlusion_share": 1.0,
     "rotation_degrees": 30.0,
@@ -41,7 +42,9 @@ _OTHER_VALUES = {
     "color_labels": 1,
     "questions_per_language": 1,
     "question_kinds": ("count",),
+    "phrase_kinds": ("looks",),
     "digit_only_caption_share": 1.0,
+    "looks_caption_share": 1.0,
     "wrong_caption_share": 1.0,
     "wrong_audio_share": 1.0,
 }
@@ -100,6 +103,8 @@ def test_presets():
         ({"captions_per_moment": 9}, "captions_per_moment"),
         ({"max_speed": float("nan")}, "max_speed"),
         ({"enter_share": float("nan")}, "enter_share"),
+        ({"max_visible_share": 0.1}, "max_visible_share"),
+        ({"phrase_kinds": ("looks", "smell")}, "phrase_kinds of corpus digits is smell"),
     ],
 )
 def test_bad_values_are_named(overrides, named):
