@@ -83,6 +83,7 @@ class MediaSignatures(Signatures):
         self._input, self._media, self._info = input_config, media, info
         self._still_crop = still_crop
         self._prepare = self._preparations()
+        self._traced: dict[str, Callable] = {}
 
     @property
     def module(self) -> tf.Module:
@@ -189,6 +190,18 @@ class MediaSignatures(Signatures):
             f"{name}{INPUT_NAMES[kind][1]}": self._of_media(kind, summary, answer, outputs)
             for kind in fields.MEDIA[medium]
         }
+
+    def _once(self, name: str, function: Callable) -> Callable:
+        """`function`, which the name stands for, traced once for all signatures.
+
+        Signatures that share an encoder so share one function of the graph, which saves most of
+        the time that writing and loading takes. Outside graphs it is the function itself.
+        """
+        if not tf.inside_function():
+            return function
+        if name not in self._traced:
+            self._traced[name] = tf.function(function, autograph=False)
+        return self._traced[name]
 
     def example_files(self) -> dict[str, bytes]:
         files = {}
