@@ -56,13 +56,13 @@ def _table(
     # A text of its own has no axis besides that of rows.
     lists = {name: np.atleast_1d(np.array(values[name], object)).tolist() for name in names}
     titles = [lists[name] for name in names if kinds[name].names_rows]
-    if not titles:
-        given = [kinds[name].row_names(doc.outputs[name], question) for name in names]
-        titles = [titles for titles in given if titles]
     length = len(lists[names[0]])
+    if not titles:
+        given = [kinds[name].row_names(doc.outputs[name], question, length) for name in names]
+        titles = [titles for titles in given if titles]
     rows = titles[0] if titles else [str(index + 1) for index in range(length)]
     columns = [name for name in names if not kinds[name].names_rows]
-    kept = [i for i in range(length) if all(kinds[n].is_shown(lists[n][i]) for n in columns)]
+    kept = [i for i in range(length) if all(kinds[n].is_shown(lists[n][i]) for n in names)]
     scores = next((lists[name] for name in columns if kinds[name].is_score), None)
     if scores is not None:
         kept.sort(key=lambda index: -scores[index])

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from export.client.answer_kinds import Answer, answer_kind
+from export.client.answer_kinds import answer_kind
 from export.client.answer_tables import answer_tables
+from export.client.answer_values import Answer
 from export.client.questions import Question
 from export.signatures.fields import SignatureDoc, docs_from_json
 from mm_models.errors import UserError
@@ -34,14 +35,14 @@ class Answers:
 def collect(
     docs: Mapping[str, SignatureDoc],
     rows: Mapping[str, Mapping[str, np.ndarray]],
-    picture: bytes | None,
+    frames: Sequence[bytes],
 ) -> Answers:
     """Answers from arrays.
 
     Args:
         docs: of the model's signatures.
         rows: one row of every output by the name of each signature that was asked.
-        picture: file of the picture that was asked about, or of the middle of the clip.
+        frames: files of the pictures that were asked about.
     """
     outputs: dict[str, Any] = {}
     files: dict[str, bytes] = {}
@@ -50,7 +51,7 @@ def collect(
         for name, field in doc.outputs.items():
             kind, key = answer_kind(field), f"{signature}.{name}"
             outputs[key] = kind.json_value(np.asarray(row[name]), field)
-            made = kind.files(Answer(name, doc, row, picture))
+            made = kind.files(Answer(name, doc, row, frames))
             files |= {f"{key}{ending}": content for ending, content in made.items()}
     return Answers({name: docs[name] for name in rows}, outputs, files)
 
@@ -118,7 +119,8 @@ def print_answers(
     paths = write_files(answers.files, output_dir) if output_dir else {}
     if as_json:
         asked = {"texts": list(question.texts), "labels": list(question.labels)}
-        told = {"prompt": question.prompt} if question.prompt else {}
+        words = {"prompt": question.prompt, "phrase": question.phrase}
+        told = {name: value for name, value in words.items() if value}
         made = to_reply(answers)
         files = {"files": paths or made["files"]} if answers.files else {}
         notes = [*warnings, *_notes(answers, question)]

@@ -39,11 +39,6 @@ class Clip:
     is_still: bool = False
     sample_rate_hz: int = 0
 
-    @property
-    def picture(self) -> bytes | None:
-        """JPEG of the middle frame."""
-        return self.frames_jpeg[len(self.frames_jpeg) // 2] if self.frames_jpeg else None
-
 
 def isolated_decoder(timeout_seconds: float):
     """A decoder in a child process that can be killed; a context manager."""
@@ -207,6 +202,8 @@ def _word_values(question: Question) -> dict[str, Callable[[], np.ndarray]]:
         values[fields.CLASS_NAMES] = lambda: text_array(question.labels)[None]
     if question.prompt:
         values[fields.PROMPT] = lambda: text_array([question.prompt])
+    if question.phrase:
+        values[fields.PHRASE] = lambda: text_array([question.phrase])
     return values
 
 
@@ -252,3 +249,5 @@ def _check_used(
         raise UserError(f"this model chooses no --label for this file; {known}; leave it out")
     if question.prompt and fields.PROMPT not in taken:
         raise UserError(f"this model answers no --prompt about this file; {known}; leave it out")
+    if question.phrase and fields.PHRASE not in taken:
+        raise UserError(f"this model finds no --phrase in this file; {known}; leave it out")

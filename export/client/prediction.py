@@ -77,7 +77,7 @@ class Predictor:
         given = {name: self._signatures.reference(name, sent) for name, sent in requests.items()}
         for name, outputs in given.items():
             self._rows[name] = {key: value[0] for key, value in outputs.items()}
-        found = answers.collect(docs, self._rows, clip.picture if clip else None)
+        found = answers.collect(docs, self._rows, (clip.frames_jpeg or ()) if clip else ())
         pages = self._signatures.pages(requests, given)
         return dataclasses.replace(found, files={**found.files, **pages})
 

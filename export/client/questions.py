@@ -1,9 +1,9 @@
-"""The strings that go to a model with a file: sentences, a prompt, names of classes or answers."""
+"""The strings that go to a model with a file: sentences, a prompt, a phrase, names of classes."""
 
 import dataclasses
 from collections.abc import Sequence
 
-from export.signatures.fields import PROMPT
+from export.signatures.fields import PHRASE, PROMPT
 from export.version.model_info import ModelInfo
 from mm_models.errors import UserError
 
@@ -19,12 +19,14 @@ class Question:
         prompt: whole, as the model reads it; empty for none.
         labels: classes to choose from, or answers to score.
         seed: of a model that draws its answers.
+        phrase: what is looked for in the file; empty for nothing.
     """
 
     texts: tuple[str, ...] = ()
     prompt: str = ""
     labels: tuple[str, ...] = ()
     seed: int = 0
+    phrase: str = ""
 
 
 def question_for(
@@ -35,6 +37,7 @@ def question_for(
     language: str = "",
     labels: Sequence[str] = (),
     seed: int = 0,
+    phrase: str = "",
 ) -> Question:
     """What was typed, as the model takes it.
 
@@ -44,17 +47,30 @@ def question_for(
         prompt: may hold `{lang}` for the language; none, with a language, is the model's default.
         language: code, such as `de`.
         seed: of what is drawn.
+        phrase: what is looked for.
 
     Raises:
-        UserError: a prompt or a language that the model does not take, a prompt that lacks one or
-            has no place for it, or none for a model that answers prompts.
+        UserError: a prompt, a language or a phrase that the model does not take, a prompt that
+            lacks a language or has no place for it, none for a model that answers prompts, or a
+            phrase without a word.
     """
-    return Question(tuple(texts), _whole_prompt(info, prompt, language), tuple(labels), seed)
+    _check_phrase(info, phrase)
+    prompt = _whole_prompt(info, prompt, language)
+    return Question(tuple(texts), prompt, tuple(labels), seed, phrase)
 
 
 def answers_prompts(info: ModelInfo) -> bool:
     """Whether any signature takes a prompt."""
     return any(PROMPT in doc.input_kinds for doc in info.signatures.values())
+
+
+def _check_phrase(info: ModelInfo, phrase: str) -> None:
+    if not phrase:
+        return
+    if not any(PHRASE in doc.input_kinds for doc in info.signatures.values()):
+        raise UserError(f"a model of {info.system} looks for no phrases; leave --phrase out")
+    if not phrase.strip():
+        raise UserError(f"--phrase={phrase!r} holds no word; give what is to be found")
 
 
 def _whole_prompt(info: ModelInfo, prompt: str, language: str) -> str:

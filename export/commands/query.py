@@ -1,4 +1,4 @@
-"""`mmstack query`: a file, sentences or a prompt to a served model, and a table of its answers."""
+"""`mmstack query`: a file, words or a prompt to a served model, and a table of its answers."""
 
 import argparse
 import os
@@ -51,6 +51,11 @@ def add_question_arguments(parser: argparse.ArgumentParser) -> None:
         "name), may be repeated",
     )
     parser.add_argument(
+        "--phrase",
+        default="",
+        help="of a model that finds phrases: what is looked for in the file",
+    )
+    parser.add_argument(
         "--language",
         default="",
         help="of a model that writes: code of the language for the prompt, or for a caption where "
@@ -94,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         for signature, arrays in requests.items():
             answer = client.predict(arrays, signature)
             rows[signature] = {key: value[0] for key, value in answer.items()}
-    answers = collect(info.signatures, rows, clip.picture if clip else None)
+    answers = collect(info.signatures, rows, (clip.frames_jpeg or ()) if clip else ())
     warnings = clip.warnings if clip else ()
     print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
@@ -126,6 +131,7 @@ def question_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "prompt": "".join(args.prompt),
         "language": args.language,
         "seed": args.seed,
+        "phrase": args.phrase,
     }
 
 
@@ -169,7 +175,8 @@ def _ask_server_to_decode(
         raise UserError("a question without a file needs --export_dir of the served model")
     with open(path, "rb") as file, RestClient(args.address, name, args.version) as client:
         reply = client.predict_media(file.read(), **asked)
-    question = Question(tuple(args.text), reply.get("prompt", ""), tuple(args.label))
+    prompt = reply.get("prompt", "")
+    question = Question(tuple(args.text), prompt, tuple(args.label), phrase=args.phrase)
     answers, warnings = from_reply(reply), reply["warnings"]
     print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0

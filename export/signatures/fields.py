@@ -9,7 +9,7 @@ ENCODED_PICTURE, PICTURE_PIXELS = "encoded_picture", "picture_pixels"
 ENCODED_FRAMES, FRAME_PIXELS = "encoded_frames", "frame_pixels"
 WAVEFORM, WAV_FILE = "waveform", "wav_file"
 SENTENCE, SENTENCES, CLASS_NAMES = "sentence", "sentences", "class_names"
-PROMPT, SEED = "prompt", "seed"
+PROMPT, PHRASE, SEED = "prompt", "phrase", "seed"
 FEATURE_MAPS, STEP_COUNT = "feature_maps", "step_count"
 # Outputs.
 EMBEDDING = "embedding"
@@ -18,11 +18,13 @@ CLASS_NAME_FLAGS, CHOICE = "class_name_flags", "choice"
 CLASS_SCORES, BEST_CLASSES, BEST_CLASS_SCORES = "class_scores", "best_classes", "best_class_scores"
 TEXT, TEXT_SCORES, FLAG = "text", "text_scores", "flag"
 BOXES, BOX_SCORES, BOX_WORDS = "boxes_yxyx_norm", "box_scores", "box_words"
+POINT, MATCH_SCORE = "point_yx_norm", "match_score"
+WORDS, WORD_SCORES, WORD_LEVELS = "words", "word_scores", "word_levels"
 HEAT_MAP, SOUND, VIDEO = "heat_map", "sound", "video"
-FEATURE_MAP = "feature_map"
+HEAT_MAPS, FRAME_SCORES, FRAME_NUMBER = "heat_maps", "frame_scores", "frame_number"
 CODES, REGION_WEIGHTS = "codes", "region_weights"
 # Either.
-TOKENS = "tokens"
+FEATURE_MAP, TOKENS = "feature_map", "tokens"
 
 # Dtype, and axes behind the one of rows; a number is a fixed length.
 INPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -36,9 +38,11 @@ INPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     SENTENCES: ("string", ("texts",)),
     CLASS_NAMES: ("string", ("labels",)),
     PROMPT: ("string", ()),
+    PHRASE: ("string", ()),
     SEED: ("int32", ()),
     FEATURE_MAPS: ("float32", ("steps", "rows", "columns", "dim")),
     STEP_COUNT: ("int32", ()),
+    FEATURE_MAP: ("float32", ("rows", "columns", "dim")),
     TOKENS: ("int32", ("tokens",)),
 }
 OUTPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -56,7 +60,15 @@ OUTPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     BOXES: ("float32", ("boxes", "4")),
     BOX_SCORES: ("float32", ("boxes",)),
     BOX_WORDS: ("string", ("boxes",)),
+    POINT: ("float32", ("2",)),
+    MATCH_SCORE: ("float32", ()),
+    WORDS: ("string", ("words",)),
+    WORD_SCORES: ("float32", ("words",)),
+    WORD_LEVELS: ("string", ("words",)),
     HEAT_MAP: ("float32", ("height", "width")),
+    HEAT_MAPS: ("float32", ("frames", "height", "width")),
+    FRAME_SCORES: ("float32", ("frames",)),
+    FRAME_NUMBER: ("int32", ()),
     FEATURE_MAP: ("float32", ("rows", "columns", "dim")),
     SOUND: ("float32", ("samples",)),
     VIDEO: ("uint8", ("frames", "height", "width", "3")),
@@ -94,7 +106,9 @@ class Field:
         properties: what the kind is shown with: `sample_rate_hz` of a sound, `frame_rate_hz` of a
             video, `class_names` of scores of classes in their order, `note` of a flag, which is
             printed where it is set and in which `{}` stands for a class's name, `attentions` of
-            codes and region weights, which are those of each in this order.
+            codes and region weights, which are those of each in this order, `frame` of what is
+            drawn into one frame of a clip: the output that is its number among those that the model
+            sees.
     """
 
     kind: str

@@ -56,6 +56,7 @@ _EXAMPLE_VALUES = {
     fields.SENTENCES: '["a square moves to the right", "nothing at all"]',
     fields.CLASS_NAMES: '["square", "dog"]',
     fields.PROMPT: repr(samples.PROMPTS[0]),
+    fields.PHRASE: f'"{samples.PHRASES[0]}"',
     fields.SEED: "7",
     fields.STEP_COUNT: "1",
     fields.TOKENS: "[1, 2, 3]",
@@ -240,7 +241,7 @@ def _example_inputs(inputs: Mapping[str, Field], batch_size: int) -> str:
 
 def _example_value(field: Field) -> str:
     """Code of one row."""
-    if field.kind != fields.FEATURE_MAPS:
+    if field.kind not in (fields.FEATURE_MAPS, fields.FEATURE_MAP):
         return _EXAMPLE_VALUES[field.kind]
     code = "0.5"
     for length in reversed(field.lengths[1:]):

@@ -98,6 +98,11 @@ class WordEncoder:
             tf.ensure_shape(lengths, shape[:1]),
         )
 
+    @property
+    def module(self) -> Any:
+        """Tracks what the model needs, where a graph that holds it is saved."""
+        return self._model
+
     def _signature(self) -> Any:
         signatures = self._model.signatures
         if SIGNATURE not in signatures:

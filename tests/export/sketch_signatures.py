@@ -1,4 +1,4 @@
-"""A made-up system whose answers are boxes, a heat map, a sound and a video."""
+"""A made-up system whose answers are boxes, a point, a heat map, a sound and a video."""
 
 import dataclasses
 
@@ -61,6 +61,15 @@ class Sketch(Signatures):
             "attend": SignatureDoc(
                 "Looks.", picture, {"where": output_field(fields.HEAT_MAP, "1 is most")}
             ),
+            "find": SignatureDoc(
+                "Finds a phrase, the lower the longer it is.",
+                picture | {"phrase": input_field(fields.PHRASE, "UTF-8")},
+                {
+                    "point": output_field(fields.POINT, "where it is"),
+                    "words": output_field(fields.WORDS, "of the phrase", ("3",)),
+                    "score": output_field(fields.WORD_SCORES, "of each", ("3",)),
+                },
+            ),
             "hum": SignatureDoc(
                 "Hums as long as a sentence.",
                 text,
@@ -93,6 +102,7 @@ class Sketch(Signatures):
         return {
             "ground": self._ground,
             "attend": self._attend,
+            "find": self._find,
             "hum": self._hum,
             "draw": self._draw,
         }[name]
@@ -110,6 +120,16 @@ class Sketch(Signatures):
         rows = tf.shape(picture)[0]
         heat = 2 * self._module.gain * tf.constant([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
         return {"where": tf.tile(heat[None], [rows, 1, 1])}
+
+    def _find(self, picture, phrase):
+        rows = tf.shape(picture)[0]
+        down = tf.cast(tf.strings.length(phrase), tf.float32) / 100
+        words = tf.strings.split(phrase).to_tensor("", shape=[None, 3])
+        return {
+            "point": tf.stack([down, tf.fill([rows], self._module.gain)], axis=1),
+            "words": words,
+            "score": tf.cast(tf.strings.length(words), tf.float32),
+        }
 
     def _hum(self, text):
         length = tf.strings.length(text)[:, None]
@@ -132,6 +152,7 @@ class Sketch(Signatures):
             ),
             fields.SENTENCE: lambda n: text_array(samples.TEXTS[:n]),
             fields.SENTENCES: lambda n: np.stack([text_array(samples.TEXTS)] * n),
+            fields.PHRASE: lambda n: text_array(samples.PHRASES[:n]),
             fields.SEED: lambda n: np.arange(n, dtype=np.int32),
         }
         return {

@@ -142,6 +142,29 @@ def _check_pictures(folder):
     assert np.abs(hot[46, 62] - (red, 38, 38)).max() <= 2
 
 
+def test_phrases_are_found(export_dir, sketch_server, grey, tmp_path, capsys):
+    """Decoded here over REST and gRPC, and by the server: a table of words, and a cross."""
+    rest, grpc = addresses(sketch_server)
+    local = f"--export_dir={export_dir}"
+    phrase = "a " + 23 * "y"
+    for number, flags in enumerate(([*rest, local], [*grpc, local], [*rest, "--name=sketch"])):
+        folder = tmp_path / str(number)
+        command = ["query", *flags, f"--image={grey}", f"--phrase={phrase}"]
+        assert mmstack.main([*command, f"--output_dir={folder}"]) == 0
+        text = capsys.readouterr().out
+        assert "at 0.250 of the height and 0.500 of the width" in text
+        table = text.split("find ")[-1].splitlines()[:3]
+        assert [line.split()[-1] for line in table] == ["score", "1.0000", "23.0000"]
+        crossed = pixels(folder / "find.point.png")
+        white = np.argwhere((crossed == 255).all(axis=-1)).tolist()
+        across, down = [[12, 29 + n] for n in range(7)], [[9 + n, 32] for n in range(7)]
+        assert sorted(white) == sorted(across + [place for place in down if place != [12, 32]])
+        assert (crossed[11, 30] == 0).all() and np.abs(crossed[30, 10] - 128).max() <= 2
+    assert mmstack.main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["phrase"] == phrase and told["outputs"]["find.words"] == ["a", 23 * "y", ""]
+
+
 def test_sounds_and_videos_are_written(export_dir, sketch_server, tmp_path, capsys):
     for flags in addresses(sketch_server):
         folder = tmp_path / f"out{len(flags)}"
@@ -185,6 +208,9 @@ def test_mistakes_are_one_sentence(export_dir, sketch_server, grey, tmp_path, ca
         (["--text=a", "--text=b"], "one --text at a time"),
         ([f"--image={grey}", "--label=x"], "chooses no --label"),
         ([f"--image={grey}", "--prompt=x"], "answers no prompts"),
+        ([f"--image={grey}", "--phrase= "], "holds no word"),
+        (["--phrase=a"], "give --image or --video"),
+        (["--text=a", "--phrase=a"], "finds no --phrase in this file"),
         ([f"--image={grey}", f"--output_dir={tmp_path}/file"], "cannot be made"),
     ):
         assert mmstack.main(["query", *local, *flags]) == 2
@@ -234,7 +260,7 @@ def test_every_kind_is_shown_and_an_unknown_one_as_values(capsys):
         "likely": np.array([-1.5, -0.5]),
         "smell": np.array([0.5, 2.0]),
     }
-    found = answers.collect({"s": doc}, {"s": row}, None)
+    found = answers.collect({"s": doc}, {"s": row}, ())
     assert answers.from_reply(json.loads(json.dumps(answers.to_reply(found)))) == found
     answers.print_answers(found, Question(labels=("x", "y")), ["mended"])
     text = capsys.readouterr().out
@@ -252,15 +278,53 @@ def test_names_of_files_lead_out_of_no_folder(tmp_path):
 
 def test_a_heat_map_without_a_picture_is_a_picture_itself():
     doc = SignatureDoc("Looks.", {}, {"map": output_field(fields.HEAT_MAP, "1 is most")})
-    found = answers.collect({"s": doc}, {"s": {"map": np.eye(3, dtype=np.float32)}}, None)
+    found = answers.collect({"s": doc}, {"s": {"map": np.eye(3, dtype=np.float32)}}, ())
     shown = media_files.picture_pixels(found.files["s.map.png"])
     assert shown[..., 0].tolist() == np.round(np.eye(3) * 0.7 * 255).tolist()
+
+
+def test_frames_stand_side_by_side_and_what_is_found_is_drawn_into_its_frame(capsys):
+    """Of a model that sees nine frames of a clip of three: these go round."""
+    doc = SignatureDoc(
+        "Follows.",
+        {},
+        {
+            "maps": output_field(fields.HEAT_MAPS, "1 is most"),
+            "score": output_field(fields.FRAME_SCORES, "of each frame"),
+            "best": output_field(fields.FRAME_NUMBER, "the one with the best score"),
+            "point": output_field(fields.POINT, "in that frame", frame="best"),
+            "middle": output_field(fields.POINT, "in the middle one"),
+        },
+    )
+    levels = np.array([10, 100, 200], np.uint8)[:, None, None, None]
+    frames = media_files.jpeg_frames(np.broadcast_to(levels, (3, 8, 6, 3)))
+    heat = np.zeros([9, 2, 2], np.float32)
+    heat[4] = 1.0
+    corner = np.zeros(2, np.float32)
+    row = {"maps": heat, "score": heat[:, 0, 0], "best": np.int32(5)}
+    found = answers.collect({"s": doc}, {"s": row | {"point": corner, "middle": corner}}, frames)
+    sheet = media_files.picture_pixels(found.files["s.maps.png"]).astype(int)
+    assert sheet.shape == (2 * 9 - 1, 8 * 7 - 1, 3)
+    shown = [sheet[9 * (n // 8) + 1, 7 * (n % 8) + 1].tolist() for n in range(9)]
+    grey = [[10] * 3, [100] * 3, [200] * 3] * 3
+    grey[4] = [round(0.3 * 100 + 0.7 * 255), 30, 30]
+    np.testing.assert_allclose(shown, grey, atol=2)
+    assert not sheet[:8, 6].any() and not sheet[9:, 7:].any()
+    np.testing.assert_array_equal(np.load(io.BytesIO(found.files["s.maps.npy"])), heat)
+    for name, level in (("point", 200), ("middle", 100)):
+        drawn = media_files.picture_pixels(found.files[f"s.{name}.png"])
+        assert drawn[0, 0].tolist() == [255] * 3 and abs(int(drawn[7, 5, 0]) - level) <= 2
+    assert found.outputs["s.maps"] == {"num_frames": 9, "height": 2, "width": 2}
+    answers.print_answers(found, Question(), [])
+    text = capsys.readouterr().out
+    assert "9 heat maps of 2 x 2" in text
+    assert text.split("score\n")[1].split()[:3] == ["frame", "4", "1.0000"]
 
 
 def test_features_of_regions_are_a_file_and_their_number_a_line(capsys):
     doc = SignatureDoc("Maps.", {}, {"maps": output_field(fields.FEATURE_MAP, "of regions")})
     maps = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    found = answers.collect({"s": doc}, {"s": {"maps": maps}}, None)
+    found = answers.collect({"s": doc}, {"s": {"maps": maps}}, ())
     assert found.outputs == {"s.maps": {"rows": 2, "columns": 3, "dim": 4}}
     np.testing.assert_array_equal(np.load(io.BytesIO(found.files["s.maps.npy"])), maps)
     answers.print_answers(found, Question(), [])

@@ -123,6 +123,11 @@ def _writer():
 
 
 WRITER = _writer()
+FINDER = {
+    "find": doc(PICTURE, fields.PHRASE, where=fields.HEAT_MAP),
+    "find in features": doc(fields.FEATURE_MAP, fields.PHRASE, where=fields.HEAT_MAP),
+    "features": doc(PICTURE, features=fields.FEATURE_MAP),
+}
 NAMES = tuple(WRITER)
 
 
@@ -147,6 +152,17 @@ def test_prompts_go_with_what_is_given(clip, labels, expected):
         assert scored == [[label.encode() for label in labels]]
 
 
+def test_phrases_go_with_pictures_and_features_are_for_programs():
+    clip = media_requests.Clip([b"a"], None, is_still=True)
+    requests = media_requests.requests_for(clip, Question(phrase="a cat"), FINDER)
+    assert set(requests) == {"find", "features"}
+    assert requests["find"]["phrase"].tolist() == [b"a cat"]
+    finder = dataclasses.replace(INFO, signatures=FINDER)
+    assert question_for(finder, phrase="a cat") == Question(phrase="a cat")
+    with pytest.raises(UserError, match="a model of vatt looks for no phrases"):
+        question_for(INFO, phrase="a cat")
+
+
 @pytest.mark.parametrize(
     ("clip", "question", "signatures", "message"),
     [
@@ -160,10 +176,11 @@ def test_prompts_go_with_what_is_given(clip, labels, expected):
         (None, Question(("t",), "p"), NAMES, "compares nothing"),
         (media_requests.Clip([b"a"], None), Question(labels=("x",)), ("e",), "no --label"),
         (media_requests.Clip([b"a"], None), Question((), "p"), ("e", "generate"), "no --prompt"),
+        (media_requests.Clip([b"a"], None), Question(phrase="p"), ("e", "find"), "no --phrase"),
     ],
 )
 def test_what_no_signature_takes_is_refused(clip, question, signatures, message):
-    known = {name: (STILLS_AND_CLIPS | WRITER)[name] for name in signatures}
+    known = {name: (STILLS_AND_CLIPS | WRITER | FINDER)[name] for name in signatures}
     with pytest.raises(UserError, match=message):
         media_requests.requests_for(clip, question, known)
 

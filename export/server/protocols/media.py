@@ -97,9 +97,8 @@ class MediaPrediction:
         except UserError as error:
             # What is a flag of a command is a parameter of the request here.
             raise invalid(str(error).replace("--", "")) from None
-        answered = answers.collect(
-            info.signatures, self._run(version, requests, deadline), clip.picture
-        )
+        rows = self._run(version, requests, deadline)
+        answered = answers.collect(info.signatures, rows, clip.frames_jpeg or ())
         asked = {"warnings": list(clip.warnings), "prompt": question.prompt}
         return answers.to_reply(answered) | asked
 
@@ -149,7 +148,8 @@ def question_arguments(query: Any) -> dict[str, Any]:
     """Arguments of `question_for` from the parameters of a request.
 
     Args:
-        query: multidict with any of `text` and `label`, repeated, `prompt`, `language` and `seed`.
+        query: multidict with any of `text` and `label`, repeated, and of `prompt`, `phrase`,
+            `language` and `seed`.
 
     Raises:
         RequestError: a seed that is no whole number.
@@ -161,6 +161,7 @@ def question_arguments(query: Any) -> dict[str, Any]:
         "texts": query.getall("text", []),
         "labels": query.getall("label", []),
         "prompt": query.get("prompt", ""),
+        "phrase": query.get("phrase", ""),
         "language": query.get("language", ""),
         "seed": int(seed),
     }

@@ -2,7 +2,7 @@
 
 import abc
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -52,7 +52,6 @@ class EmbeddingSignatures(MediaSignatures, ComparingSignatures):
         module = ServedModule(name, model, tokenizer)
         super().__init__(module, input_config, tuple(media), info, still_crop)
         self._model = model
-        self._traced: dict[str, Callable] = {}
 
     @property
     def default_name(self) -> str:
@@ -90,18 +89,6 @@ class EmbeddingSignatures(MediaSignatures, ComparingSignatures):
     def _places(self, medium: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Outputs of the model for `image`, `video`, `audio` or `text`."""
         return self._once(medium, lambda x: self._model.embed({self.modality(medium): x}))(inputs)
-
-    def _once(self, medium: str, function: Callable) -> Callable:
-        """`function` of what the model takes of a medium, traced once for all signatures.
-
-        Signatures that share an encoder so share one function of the graph, which saves most of
-        the time that writing and loading takes. Outside graphs it is the function itself.
-        """
-        if not tf.inside_function():
-            return function
-        if medium not in self._traced:
-            self._traced[medium] = tf.function(function, autograph=False)
-        return self._traced[medium]
 
     def _served(self) -> dict[str, ServedFunction]:
         maps = maps_served(self._model, self._input, self._info)

@@ -10,6 +10,7 @@ PROMPTS = (
     "Generate the alt_text in EN at 0: <extra_id_0>",
     "Answer in EN: what moves? <extra_id_0>",
 )
+PHRASES = ("the bright square", "a square that moves to the right")
 LABELS = ("square", "dog", "rain")
 
 
@@ -36,9 +37,14 @@ def chirp(num_samples: int, sample_rate_hz: int, row: int = 0) -> np.ndarray:
     return (0.5 * np.sin(phase)).astype(np.float32)
 
 
+def feature_map(shape: Sequence[int], row: int = 0) -> np.ndarray:
+    """Features of regions without a meaning: float32[shape]."""
+    return np.random.default_rng(row).normal(size=shape).astype(np.float32)
+
+
 def feature_maps(shape: Sequence[int], row: int = 0) -> np.ndarray:
     """Features without a meaning: float32[shape]; those of steps behind the first ones are zeros,
     one step more with every `row`."""
-    maps = np.random.default_rng(row).normal(size=shape).astype(np.float32)
+    maps = feature_map(shape, row)
     maps[row + 1 :] = 0.0
     return maps
