@@ -16,7 +16,7 @@ from trainers.data.parts.text.config import TextInputConfig
 from trainers.data.reading.parse import Wanted
 from trainers.data.reading.reader import RawBatch
 
-TOKENIZERS = ("word", "wordpiece", "sentencepiece")
+TOKENIZERS = ("word", "whitespace", "wordpiece", "sentencepiece")
 _KEYS = (contract.CAPTION, contract.CAPTION_STYLE, contract.CAPTION_LANGUAGE)
 
 
