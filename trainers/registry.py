@@ -62,6 +62,7 @@ EVALUATORS: dict[str, str] = {
     ),
 }
 
+_CHARACTERS = "trainers.tasks.character_language_model"
 SYSTEMS: dict[str, System] = {
     "vatt": System(
         task="trainers.tasks.vatt.task:VattTask",
@@ -101,6 +102,15 @@ SYSTEMS: dict[str, System] = {
         task_config="trainers.tasks.r3.task:R3TaskConfig",
         signatures="export.signatures.r3.signatures:R3Signatures",
         evaluators={"role_usage": "trainers.tasks.r3.evaluators.role_usage:RoleUsageEvaluator"},
+    ),
+    "character_language_model": System(
+        task=f"{_CHARACTERS}.task:CharacterLanguageModelTask",
+        task_config=f"{_CHARACTERS}.task:CharacterLanguageModelTaskConfig",
+        signatures=(
+            "export.signatures.character_language_model.signatures:CharacterLanguageModelSignatures"
+        ),
+        evaluators={"perplexity": f"{_CHARACTERS}.perplexity:PerplexityEvaluator"},
+        input_parts={"characters": f"{_CHARACTERS}.characters_config:CharactersInputConfig"},
     ),
 }
 

@@ -20,6 +20,7 @@ TEXT, TEXT_SCORES, FLAG = "text", "text_scores", "flag"
 BOXES, BOX_SCORES, BOX_WORDS = "boxes_yxyx_norm", "box_scores", "box_words"
 HEAT_MAP, SOUND, VIDEO = "heat_map", "sound", "video"
 FEATURE_MAP = "feature_map"
+WORD_VECTORS, WORD_COUNT = "word_vectors", "word_count"
 CODES, REGION_WEIGHTS = "codes", "region_weights"
 # Either.
 TOKENS = "tokens"
@@ -58,6 +59,8 @@ OUTPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     BOX_WORDS: ("string", ("boxes",)),
     HEAT_MAP: ("float32", ("height", "width")),
     FEATURE_MAP: ("float32", ("rows", "columns", "dim")),
+    WORD_VECTORS: ("float32", ("words", "dim")),
+    WORD_COUNT: ("int32", ()),
     SOUND: ("float32", ("samples",)),
     VIDEO: ("uint8", ("frames", "height", "width", "3")),
     CODES: ("int32", ("attentions", "heads", "tokens")),

@@ -121,4 +121,3 @@ class CharacterLanguageModel(SavedLayer, keras.Model):
         kernel = tf.convert_to_tensor(self.softmax_kernel.value)
         product = tf.einsum("brw,vw->brv", tf.cast(hidden, tf.float32), kernel)
         return product + tf.convert_to_tensor(self.softmax_bias.value)
-

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from beam_pipelines.record import contract
+from beam_pipelines.record.survey import Survey
 from trainers.data.config import DatasetConfig
 
 
@@ -66,6 +67,24 @@ def random_ranks(seeds: tf.Tensor, num_captions: tf.Tensor) -> tf.Tensor:
         seeds,
         fn_output_signature=tf.TensorSpec([None], tf.float32),
     )
+
+
+def lacking_captions(survey: Survey, dataset: DatasetConfig) -> str:
+    """Why records that hold captions give none, as a clause: the filter that no caption passes, and
+    what there is instead; empty where they hold none."""
+    names = dataset.feature_names
+    if not survey.has(names.get(contract.CAPTION, contract.CAPTION)):
+        return ""
+    filters = {
+        contract.CAPTION_STYLE: ("caption_styles", dataset.caption_styles),
+        contract.CAPTION_LANGUAGE: ("caption_languages", dataset.caption_languages),
+    }
+    clauses = [
+        f"{field} is {kept} and theirs are {survey.words(names.get(key, key))}"
+        for key, (field, kept) in filters.items()
+        if kept
+    ]
+    return " and ".join(clauses) or "their captions are empty"
 
 
 def _like(values: tf.Tensor, captions: tf.Tensor) -> tf.Tensor:

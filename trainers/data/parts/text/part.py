@@ -11,7 +11,12 @@ from mm_models.errors import UserError
 from mm_models.text.tokenizer_base import PAD_ID, Tokenizer
 from mm_models.text.tokenizers import build_tokenizer
 from trainers.data.parts.base import InputPart, Parsed, Prepared, rows_with
-from trainers.data.parts.text.captions import choose, random_ranks, usable_captions
+from trainers.data.parts.text.captions import (
+    choose,
+    lacking_captions,
+    random_ranks,
+    usable_captions,
+)
 from trainers.data.parts.text.config import TextInputConfig
 from trainers.data.reading.parse import Wanted
 from trainers.data.reading.reader import RawBatch
@@ -73,19 +78,7 @@ class TextPart(InputPart):
 
     def lacks(self, survey, dataset) -> str:
         """Names the filter that no caption passes, and what there is instead."""
-        key = dataset.feature_names.get(contract.CAPTION, contract.CAPTION)
-        if not survey.has(key):
-            return super().lacks(survey, dataset)
-        filters = {
-            contract.CAPTION_STYLE: ("caption_styles", dataset.caption_styles),
-            contract.CAPTION_LANGUAGE: ("caption_languages", dataset.caption_languages),
-        }
-        clauses = [
-            f"{field} is {kept} and theirs are {survey.words(dataset.feature_names.get(key, key))}"
-            for key, (field, kept) in filters.items()
-            if kept
-        ]
-        return " and ".join(clauses) or "their captions are empty"
+        return lacking_captions(survey, dataset) or super().lacks(survey, dataset)
 
     def faults(self, batch: Mapping[str, np.ndarray], num_classes: int) -> list[str]:
         """Captions of which the vocabulary knows nothing."""
