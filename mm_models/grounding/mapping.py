@@ -1,4 +1,7 @@
-"""Maps into the common space."""
+"""Maps into the common space.
+
+Files of weights build a layer a second time, which then must make no weights.
+"""
 
 from collections.abc import Sequence
 
@@ -41,16 +44,20 @@ class DenseMap(SavedLayer):
         super().__init__(**kwargs)
         self.input_width, self.widths = input_width, list(widths)
         self.normalize_each, self.leaky_slope = normalize_each, leaky_slope
-        self._layers_in_order = []
-        for place, width in enumerate(widths):
-            layer = keras.layers.Dense(width, name=f"dense_{place}", dtype=self.dtype_policy)
-            layer.build((None, input_width if not place else widths[place - 1]))
-            setattr(self, f"dense_{place}", layer)
-            self._layers_in_order.append(layer)
+        self.dense = [
+            keras.layers.Dense(width, name=f"dense_{place}", dtype=self.dtype_policy)
+            for place, width in enumerate(widths)
+        ]
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        for layer, width in zip(self.dense, (self.input_width, *self.widths), strict=False):
+            layer.build((None, width))
         self.built = True
 
     def call(self, vectors):
-        for layer in self._layers_in_order:
+        for layer in self.dense:
             vectors = tf.nn.leaky_relu(layer(vectors), self.leaky_slope)
             if self.normalize_each:
                 vectors = unit(vectors)
@@ -85,25 +92,29 @@ class LevelMap(SavedLayer):
         super().__init__(**kwargs)
         self.channels, self.widths = channels, list(widths)
         self.kernel_size, self.leaky_slope = kernel_size, leaky_slope
-        self._layers_in_order = []
-        for place, width in enumerate(widths):
-            layer = keras.layers.Conv2D(
+        self.convolutions = [
+            keras.layers.Conv2D(
                 width,
                 kernel_size,
                 padding="same",
                 name=f"convolution_{place}",
                 dtype=self.dtype_policy,
             )
-            layer.build((None, None, None, channels if not place else widths[place - 1]))
-            setattr(self, f"convolution_{place}", layer)
-            self._layers_in_order.append(layer)
+            for place, width in enumerate(widths)
+        ]
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        for layer, width in zip(self.convolutions, (self.channels, *self.widths), strict=False):
+            layer.build((None, None, None, width))
         self.built = True
 
     def call(self, maps):
-        for layer in self._layers_in_order:
+        for layer in self.convolutions:
             maps = tf.nn.leaky_relu(layer(maps), self.leaky_slope)
         return unit(maps)
 
     def squared_kernels(self) -> tf.Tensor:
         """float32[]: the sum of the squares of all kernels' entries."""
-        return tf.add_n([tf.reduce_sum(tf.square(one.kernel)) for one in self._layers_in_order])
+        return tf.add_n([tf.reduce_sum(tf.square(one.kernel)) for one in self.convolutions])

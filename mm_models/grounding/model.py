@@ -1,29 +1,16 @@
 """Words of sentences and regions of pictures in a common space."""
 
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
 
 from mm_models.backbones.levels.build import build_levels
+from mm_models.contracts import GroundedVectors, WordVectors
 from mm_models.grounding import config as grounding_config
 from mm_models.grounding import pairwise
 from mm_models.grounding.config import GroundingConfig
 from mm_models.grounding.mapping import LevelMap
-from mm_models.grounding.text_branch import TextBranch, TextVectors
+from mm_models.grounding.text_branch import TextBranch
 from mm_models.layers.saved_layer import SavedLayer
-
-
-class Grounded(NamedTuple):
-    """Where in pictures words are.
-
-    Attributes:
-        heat: float32[batch, words, frames, rows, columns, levels], at least 0.
-        scores: float32[batch, words, frames, levels] in [0, 1].
-    """
-
-    heat: tf.Tensor
-    scores: tf.Tensor
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -36,10 +23,10 @@ class GroundingModel(SavedLayer, keras.Model):
     Call arguments:
         inputs: `video` float[batch, frames, height, width, 3] in [-1, 1], `phrase_layers`
             float32[batch, words, 3, 2 * word_width], `phrase_word_mask` float32[batch, words].
-        training: bool; nothing here differs in training.
+        training, seed: bool and int32[2]; nothing here differs in training, or is drawn.
 
     Returns:
-        Grounded.
+        GroundedVectors of the words, and of the sentence as one more behind them.
 
     Raises:
         UserError: a config that cannot work.
@@ -65,14 +52,17 @@ class GroundingModel(SavedLayer, keras.Model):
                 name=f"map_{level}",
                 dtype=self.dtype_policy,
             )
+            level_map.build()
             setattr(self, f"map_{level}", level_map)
         self.text = TextBranch(config, name="text", dtype=self.dtype_policy)
+        self.text.build()
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training=False, seed=None):
         regions = self.embed_images(inputs["video"], training=training)
-        words = self.embed_words(inputs["phrase_layers"], inputs["phrase_word_mask"]).words
-        return self.ground(words, regions)
+        text = self.embed_words(inputs["phrase_layers"], inputs["phrase_word_mask"])
+        both = tf.concat([text.words, text.sentence[:, tf.newaxis]], axis=1)
+        return self.ground(both, regions)
 
     def embed_images(self, video: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Unit vectors of the regions of pictures, at every level.
@@ -95,11 +85,11 @@ class GroundingModel(SavedLayer, keras.Model):
         stacked = tf.stack(mapped, axis=2)
         return tf.reshape(stacked, [-1, video.shape[1], *stacked.shape[1:]])
 
-    def embed_words(self, phrase_layers: tf.Tensor, phrase_word_mask: tf.Tensor) -> TextVectors:
+    def embed_words(self, phrase_layers: tf.Tensor, phrase_word_mask: tf.Tensor) -> WordVectors:
         """Unit vectors of words and sentence; see `TextBranch`."""
         return self.text(phrase_layers, phrase_word_mask)
 
-    def ground(self, vectors: tf.Tensor, regions: tf.Tensor) -> Grounded:
+    def ground(self, vectors: tf.Tensor, regions: tf.Tensor) -> GroundedVectors:
         """Where pictures show what vectors stand for, each frame for itself.
 
         Args:
@@ -114,7 +104,9 @@ class GroundingModel(SavedLayer, keras.Model):
         heat = tf.reshape(heat, [-1, num_frames, len(self.levels), num_words, *self.grid])
         scores = pairwise.match_scores(repeated, flat)  # [batch * frames, words, levels]
         scores = tf.reshape(scores, [-1, num_frames, num_words, len(self.levels)])
-        return Grounded(tf.transpose(heat, [0, 3, 1, 4, 5, 2]), tf.transpose(scores, [0, 2, 1, 3]))
+        return GroundedVectors(
+            tf.transpose(heat, [0, 3, 1, 4, 5, 2]), tf.transpose(scores, [0, 2, 1, 3])
+        )
 
     @property
     def num_regions(self) -> int:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mm_models.grounding.model import Grounded
+from mm_models.contracts import GroundedVectors
 
 # Share of the largest value by which others count as equal to it, so that rounding decides nothing.
 _ROUNDING = 1e-5
@@ -36,7 +36,7 @@ class PhraseMaps(NamedTuple):
     scores: tf.Tensor
 
 
-def word_maps(grounded: Grounded) -> WordMaps:
+def word_maps(grounded: GroundedVectors) -> WordMaps:
     """The best level of each word in each frame.
 
     Source: Akbari and others (CVPR 2019), section 3.
@@ -67,7 +67,7 @@ def phrase_maps(words: WordMaps, mask: tf.Tensor) -> PhraseMaps:
     return PhraseMaps(heat, tf.math.divide_no_nan(total, count))
 
 
-def sentence_maps(grounded: Grounded) -> PhraseMaps:
+def sentence_maps(grounded: GroundedVectors) -> PhraseMaps:
     """The same of sentences, each of which was grounded as the only word of its row."""
     best = word_maps(grounded)
     return PhraseMaps(best.heat[:, 0], best.scores[:, 0])

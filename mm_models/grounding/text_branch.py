@@ -1,27 +1,14 @@
 """Words and sentences of a frozen text encoder, in the common space."""
 
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
 
+from mm_models.contracts import WordVectors
 from mm_models.grounding.config import GroundingConfig
 from mm_models.grounding.mapping import DenseMap
 from mm_models.layers.saved_layer import SavedLayer
 
 NUM_LAYERS = 3
-
-
-class TextVectors(NamedTuple):
-    """Text in the common space.
-
-    Attributes:
-        words: float32[batch, words, dim] unit vectors, also where no word is.
-        sentence: float32[batch, dim] unit vectors.
-    """
-
-    words: tf.Tensor
-    sentence: tf.Tensor
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -56,6 +43,8 @@ class LayerMix(SavedLayer):
         self.num_layers, self.softmax, self.gain, self.bias = num_layers, softmax, gain, bias
 
     def build(self, input_shape=None):
+        if self.built:
+            return
         start = "zeros" if self.softmax else keras.initializers.Constant(1.0 / self.num_layers)
         self.shares = self.add_weight(name="shares", shape=(self.num_layers,), initializer=start)
         if self.gain:
@@ -85,6 +74,9 @@ class TextBranch(keras.layers.Layer):
             contextual layers, each read forward in its first half and backward in its second.
         word_mask: float32[batch, words] 1 for real words, which come first.
 
+    Returns:
+        WordVectors of length 1, also where no word is.
+
     Source: Akbari and others, section 3; its released code for the mixed layers.
     """
 
@@ -101,25 +93,30 @@ class TextBranch(keras.layers.Layer):
         if config.text == "contextual":
             self.word_mix = LayerMix(NUM_LAYERS, gain=config.gain, name="word_mix")
             self.sentence_mix = LayerMix(NUM_LAYERS - 1, softmax=False, name="sentence_mix")
-            self.word_mix.build()
-            self.sentence_mix.build()
         elif config.text == "recurrent":
             self.recurrent = keras.layers.Bidirectional(
                 keras.layers.LSTM(config.word_width, return_sequences=True),
                 name="recurrent",
                 dtype="float32",
             )
-            self.recurrent.build((None, None, config.word_width))
             self.word_mix = LayerMix(2, softmax=False, bias=True, name="word_mix")
-            self.word_mix.build()
         self.word_map = DenseMap(width, name="word_map", **maps)
         self.sentence_map = DenseMap(width, name="sentence_map", **maps)
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        for name in ("word_mix", "sentence_mix", "word_map", "sentence_map"):
+            if hasattr(self, name):
+                getattr(self, name).build()
+        if self._config.text == "recurrent":
+            self.recurrent.build((None, None, self._config.word_width))
         self.built = True
 
-    def call(self, layers, word_mask) -> TextVectors:
+    def call(self, layers, word_mask) -> WordVectors:
         layers = tf.cast(layers, tf.float32)
         words, sentence = getattr(self, f"_{self._config.text}")(layers, word_mask)
-        return TextVectors(self.word_map(words), self.sentence_map(sentence))
+        return WordVectors(self.word_map(words), self.sentence_map(sentence))
 
     def _contextual(self, layers, word_mask):
         ends = both_ends(layers[:, :, 1:], word_mask)  # [batch, layers, width]

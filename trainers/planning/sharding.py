@@ -43,6 +43,7 @@ RULES = (
     Rule("whole", r"(aggregate|class_token|probe)(/\w+)?$", None),
     Rule("whole", r"router/kernel$", None),
     Rule("whole", r"^(head|spaces|temperatures)/", None),
+    Rule("whole", r"^(visual|text|map_\w+)/", None),
     Rule("whole", r"(classifier|vision/head|vision/pre_logits)/(kernel|bias)$", None),
 )
 

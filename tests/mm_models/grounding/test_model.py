@@ -13,9 +13,11 @@ from mm_models.grounding.config import GroundingConfig
 from mm_models.grounding.mapping import DenseMap, LevelMap
 from mm_models.grounding.model import GroundingModel
 from mm_models.grounding.text_branch import LayerMix, TextBranch, both_ends
+from tests import batteries
 
 
 def count(layer):
+    layer.build()
     return sum(int(np.prod(weight.shape)) for weight in layer.weights)
 
 
@@ -167,6 +169,7 @@ def test_vectors_are_unit_and_normalising_each_map_changes_them():
     for normalize in ("once", "each"):
         config = grounding_config.resolve(debug_config(normalize=normalize, text_widths=[8, 16]))
         branch = TextBranch(config)
+        branch.build()
         for number, weight in enumerate(branch.weights):
             weight.assign(np.random.default_rng(number).normal(size=weight.shape))
         found[normalize] = branch(layers, mask)
@@ -185,13 +188,27 @@ def test_frames_are_grounded_each_for_itself(mapping):
     assert regions.shape == (2, 3, rows * columns, 4, 16)
     np.testing.assert_allclose(np.linalg.norm(regions, axis=-1), 1.0, rtol=1e-5)
     whole = model({"video": video, "phrase_layers": layers, "phrase_word_mask": mask})
-    assert whole.heat.shape == (2, 5, 3, rows, columns, 4)
-    assert whole.scores.shape == (2, 5, 3, 4)
+    assert whole.heat.shape == (2, 6, 3, rows, columns, 4)
+    assert whole.scores.shape == (2, 6, 3, 4)
     alone = model(
         {"video": video[1:, 2:], "phrase_layers": layers[1:], "phrase_word_mask": mask[1:]}
     )
     np.testing.assert_allclose(alone.heat[:, :, 0], whole.heat[1:, :, 2], atol=1e-5)
     np.testing.assert_allclose(alone.scores[:, :, 0], whole.scores[1:, :, 2], atol=1e-5)
-    vectors = model.embed_words(layers, mask).words.numpy()
+    text = model.embed_words(layers, mask)
+    vectors = np.concatenate([text.words, text.sentence[:, None]], axis=1)
     by_hand = np.maximum(np.einsum("bwd,bfrld->bwfrl", vectors, regions.numpy()), 0.0)
     np.testing.assert_allclose(whole.heat, by_hand.reshape(whole.heat.shape), atol=1e-5)
+
+
+def test_model_battery(tmp_path):
+    layers, mask = some_text()
+    video = np.random.default_rng(0).uniform(-1, 1, size=(2, 1, 32, 32, 3))
+    inputs = {
+        "video": tf.constant(video, tf.float32),
+        "phrase_layers": tf.constant(layers),
+        "phrase_word_mask": tf.constant(mask),
+    }
+    batteries.check_model(
+        lambda **options: GroundingModel(debug_config(), **options), inputs, tmp_path
+    )

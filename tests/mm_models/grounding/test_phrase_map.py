@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from mm_models.contracts import GroundedVectors
 from mm_models.grounding import phrase_map
-from mm_models.grounding.model import Grounded
 
 # Two words, a frame, 1 x 2 regions, two levels.
 HEAT = np.array([[[[[0.5, 0.0], [0.1, 0.9]]]], [[[[0.2, 0.3], [0.4, 0.7]]]]], np.float32)[None]
@@ -12,7 +12,7 @@ SCORES = np.array([[[[0.8, 0.1]], [[0.0, 0.2]]]], np.float32)
 
 
 def test_words_are_seen_at_their_best_level_and_phrases_by_the_scores_of_their_words():
-    words = phrase_map.word_maps(Grounded(tf.constant(HEAT), tf.constant(SCORES)))
+    words = phrase_map.word_maps(GroundedVectors(tf.constant(HEAT), tf.constant(SCORES)))
     assert words.levels.numpy().tolist() == [[[0], [1]]]
     np.testing.assert_allclose(words.heat[0, :, 0, 0], [[0.5, 0.1], [0.3, 0.7]])
     np.testing.assert_allclose(words.scores[0, :, 0], [0.8, 0.2])
@@ -28,13 +28,15 @@ def test_words_are_seen_at_their_best_level_and_phrases_by_the_scores_of_their_w
 
 
 def test_words_without_scores_leave_no_heat():
-    words = phrase_map.word_maps(Grounded(tf.constant(HEAT), tf.zeros_like(SCORES)))
+    words = phrase_map.word_maps(GroundedVectors(tf.constant(HEAT), tf.zeros_like(SCORES)))
     found = phrase_map.phrase_maps(words, tf.ones([1, 2]))
     assert words.levels.numpy().tolist() == [[[0], [0]]] and not np.any(found.heat)
 
 
 def test_a_sentence_is_the_only_word_of_its_row():
-    found = phrase_map.sentence_maps(Grounded(tf.constant(HEAT[:, 1:]), tf.constant(SCORES[:, 1:])))
+    found = phrase_map.sentence_maps(
+        GroundedVectors(tf.constant(HEAT[:, 1:]), tf.constant(SCORES[:, 1:]))
+    )
     np.testing.assert_allclose(found.heat[0, 0, 0], [0.3, 0.7])
     np.testing.assert_allclose(found.scores, [[0.2]])
 
