@@ -73,14 +73,14 @@ class RegionClassifier(SavedLayer):
         self.pool = pool
         self.sharpness = sharpness
         self.head_bias = head_bias
-        self.levels: dict[str, keras.layers.Dense] = {}
 
     def build(self, input_shape):
         for name, shape in input_shape.items():
-            self.levels[name] = keras.layers.Dense(
+            dense = keras.layers.Dense(
                 self.num_classes, use_bias=False, name=name, dtype=self.dtype_policy
             )
-            self.levels[name].build((None, None, None, shape[-1]))
+            dense.build((None, None, None, shape[-1]))
+            setattr(self, f"of_{name}", dense)
         self.bias = self.add_weight(
             name="bias",
             shape=(self.num_classes,),
@@ -90,7 +90,9 @@ class RegionClassifier(SavedLayer):
         self.built = True
 
     def call(self, maps):
-        logits = [self._pooled(self.levels[name](values)) for name, values in maps.items()]
+        logits = [
+            self._pooled(getattr(self, f"of_{name}")(values)) for name, values in maps.items()
+        ]
         return tf.add_n(logits) + self.bias.value
 
     def _pooled(self, logits: tf.Tensor) -> tf.Tensor:

@@ -33,7 +33,7 @@ class KerasLevels(LevelsBackbone):
                 include_top=False, weights=None, input_shape=(config.height, config.width, 3)
             )
             outputs = {name: whole.get_layer(name).output for name in config.levels}
-            self.network = keras.Model(whole.inputs, outputs, name="network")
+            self.network = keras.Model(whole.input, outputs, name="network")
 
     def _application(self, **arguments) -> keras.Model:
         raise NotImplementedError

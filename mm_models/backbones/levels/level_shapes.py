@@ -1,10 +1,6 @@
 """Which levels each kind of backbone has, and the shapes of their maps, by arithmetic alone."""
 
-import math
-import re
-from collections.abc import Mapping, Sequence
-
-from mm_models.errors import UserError
+from collections.abc import Sequence
 
 # Rows, columns and channels of a map.
 Shape = tuple[int, int, int]
@@ -65,25 +61,3 @@ def nasnet_large_shapes(height: int, width: int) -> dict[str, Shape]:
             found[f"normal_concat_{cell}"] = (rows, columns, 6 * filters)
         rows, columns = -(-rows // 2), -(-columns // 2)
     return found
-
-
-def common_size(shapes: Mapping[str, Shape], size: str) -> tuple[int, int]:
-    """Rows and columns that maps of several sizes are brought to.
-
-    Args:
-        shapes: of the maps, by level.
-        size: `smallest` or `largest`, that of the map with the fewest or most regions; or rows and
-            columns themselves, such as `19x19`.
-
-    Raises:
-        UserError: none of these.
-    """
-    grids = sorted(((rows, columns) for rows, columns, _ in shapes.values()), key=math.prod)
-    if size in ("smallest", "largest"):
-        return grids[0] if size == "smallest" else grids[-1]
-    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", size):
-        raise UserError(
-            f"size is {size!r}; it must be smallest, largest, or rows and columns such as 19x19"
-        )
-    rows, columns = map(int, size.split("x"))
-    return rows, columns

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from mm_models.backbones.levels.base import LevelsBackbone
+from mm_models.backbones.levels.keras_networks import KerasLevels
 from mm_models.errors import UserError
 
 _REMEDY = "give a file that Keras wrote for a network of this kind"
@@ -31,13 +32,13 @@ def load_weights(backbone: LevelsBackbone) -> list[str]:
             another shape.
     """
     path = backbone.config.weights
-    if not path:
+    if not path or not isinstance(backbone, KerasLevels):
         return []
     if not os.path.isfile(path):
         raise UserError(f"visual.weights is {path!r}, which does not exist; {_REMEDY}")
     if not h5py.is_hdf5(path):
         raise UserError(f"visual.weights is {path!r}, which is no HDF5 file; {_REMEDY}")
-    layers = {layer.name: layer for layer in backbone._flatten_layers() if _own(layer)}
+    layers = {layer.name: layer for layer in backbone.network.layers if layer.weights}
     try:
         with h5py.File(path, "r") as file:
             stored = _stored(file)
@@ -50,14 +51,9 @@ def load_weights(backbone: LevelsBackbone) -> list[str]:
         ) from error
     _check(path, layers, arrays)
     for name, layer in layers.items():
-        for variable, value in zip(_own(layer), arrays[name], strict=True):
+        for variable, value in zip(layer.weights, arrays[name], strict=True):
             variable.assign(value)
     return [f"{backbone.name}: {len(layers)} layers from {path}, {left_over} of it left over"]
-
-
-def _own(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """Weights of a layer that consists of no others, in Keras' order."""
-    return [] if list(layer._layers) else list(layer.weights)
 
 
 def _stored(file: h5py.File) -> dict[str, list[Any]]:
@@ -69,7 +65,7 @@ def _stored(file: h5py.File) -> dict[str, list[Any]]:
             for group in groups
             if len(group)
         }
-    root = file["model_weights"] if "model_weights" in file else file
+    root = file.get("model_weights", file)
     found = {}
     for name in map(_text, root.attrs["layer_names"]):
         names = [_text(one) for one in root[name].attrs["weight_names"]]
@@ -87,9 +83,9 @@ def _check(
 ) -> None:
     missing = [name for name in layers if name not in arrays]
     wrong = [
-        f"{name} {_shapes(arrays[name])} instead of {_shapes(_own(layer))}"
+        f"{name} {_shapes(arrays[name])} instead of {_shapes(layer.weights)}"
         for name, layer in layers.items()
-        if name in arrays and _shapes(arrays[name]) != _shapes(_own(layer))
+        if name in arrays and _shapes(arrays[name]) != _shapes(layer.weights)
     ]
     for faults, verb in ((missing, "lacks"), (wrong, "has in another shape")):
         if faults:

@@ -99,7 +99,6 @@ class SmallLevels(LevelsBackbone):
 
     def _make(self) -> None:
         config, policy = self.config, self.dtype_policy
-        self.entries, self.blocks = [], {}
         channels = 3
         for stage, width in enumerate(config.widths, 1):
             entry = NormalizedConv(
@@ -108,19 +107,23 @@ class SmallLevels(LevelsBackbone):
                 dtype=policy,
             )
             entry.build((None, None, None, channels))
-            self.entries.append(entry)
-            for block in range(1, config.blocks_per_stage[stage - 1] + 1):
-                name = f"stage{stage}_block{block}"
-                self.blocks[name] = ResidualBlock(width, config.norm, name=name, dtype=policy)
-                self.blocks[name].build()
+            # By attributes, since TensorFlow's checkpoints do not look into dicts.
+            setattr(self, entry.name, entry)
+            for name in self._blocks_of(stage):
+                block = ResidualBlock(width, config.norm, name=name, dtype=policy)
+                block.build()
+                setattr(self, name, block)
             channels = width
+
+    def _blocks_of(self, stage: int) -> list[str]:
+        count = self.config.blocks_per_stage[stage - 1]
+        return [f"stage{stage}_block{block}" for block in range(1, count + 1)]
 
     def _levels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.cast(images, self.compute_dtype)
         maps = {}
-        for stage, entry in enumerate(self.entries, 1):
-            values = tf.nn.relu(entry(values))
-            for block in range(1, self.config.blocks_per_stage[stage - 1] + 1):
-                name = f"stage{stage}_block{block}"
-                values = maps[name] = self.blocks[name](values)
+        for stage in range(1, len(self.config.widths) + 1):
+            values = tf.nn.relu(getattr(self, f"stage{stage}_entry")(values))
+            for name in self._blocks_of(stage):
+                values = maps[name] = getattr(self, name)(values)
         return maps

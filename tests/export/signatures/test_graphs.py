@@ -18,6 +18,8 @@ from export.signatures.vatt.signatures import VattSignatures
 from export.version import op_policy, saved_model
 from export.version.model_info import ModelInfo
 from mm_models.backbones.image_classifier import ImageClassifier
+from mm_models.backbones.levels.classifier import LevelsClassifier, LevelsClassifierConfig
+from mm_models.backbones.levels.config import LevelsConfig
 from mm_models.backbones.vit_config import VitConfig
 from mm_models.text.tokenizers import build_tokenizer
 from mm_models.vatt.config import HeadConfig, VattConfig, named_config
@@ -136,6 +138,30 @@ def test_a_classifier_of_stills_maps_the_frames_of_clips():
     np.testing.assert_allclose(maps[1], expected, atol=1e-5)
     # A file fills it as any signature of clips.
     assert signatures.docs()["feature_maps"].input_kinds == {fields.FRAME_PIXELS}
+
+
+def test_a_classifier_of_levels_is_served_as_any_classifier():
+    visual = LevelsConfig(widths=[8, 8], blocks_per_stage=[2, 2], height=16, width=16)
+    model = LevelsClassifier(LevelsClassifierConfig(visual=visual, num_classes=3))
+    video = VideoInputConfig(num_frames=1, height=16, width=16, crop="resize")
+    info = ModelInfo(
+        *("stills", "x", 0, "latest", 0.0, 0, 0, 0, 0, 0, 0),
+        signatures={},
+        tensorflow_version=tf.__version__,
+        image_height=16,
+        image_width=16,
+    )
+    signatures = ClassificationSignatures(
+        model, InputConfig(video=video), ["a", "b", "c"], True, info
+    )
+    frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    images = tf.constant(frames, tf.float32) * 2 / 255 - 1
+    functions = signatures.functions()
+    answer = functions["classify_image_pixels"](tf.constant(frames))
+    expected = tf.sigmoid(model({"video": images[:, None]}))
+    np.testing.assert_allclose(answer["probability"], expected, atol=1e-5)
+    maps = functions["feature_maps"](tf.constant(frames[:, None]))["maps"]
+    np.testing.assert_allclose(maps, model.visual.maps(images)["stage2_block2"], atol=1e-5)
 
 
 def test_a_classifier_of_stills_takes_pictures():

@@ -61,3 +61,19 @@ def test_what_no_result_needs_costs_nothing():
 
     found = costs.count(tf.autograph.experimental.do_not_convert(step), ROWS)
     assert found.flops == 2 * 4 * 8 * 8
+
+
+def test_convolutions_of_each_channel_alone_are_counted():
+    """As often as positions of the output: 3 x 3 products for each of 6 channels, forth and back
+    for inputs and kernel."""
+    kernel = tf.Variable(tf.ones([3, 3, 6, 1]))
+
+    def step(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = tf.nn.depthwise_conv2d(images, kernel, [1, 2, 2, 1], "SAME")
+            loss = tf.reduce_sum(outputs * outputs)
+        return loss, *tape.gradient(loss, [images, kernel])
+
+    found = costs.count(step, tf.TensorSpec([2, 8, 8, 6]))
+    assert found.flops == 3 * 2 * (2 * 4 * 4) * 9 * 6

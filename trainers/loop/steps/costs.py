@@ -13,6 +13,7 @@ import tensorflow as tf
 _PEAK_ROUNDS = 20
 # Where tensors come into a graph: handles of variables, and a batch.
 _SOURCES = ("Const", "Placeholder", "Arg", "_Arg")
+_CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2d")
 _MATRIX_PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "_FusedMatMul")
 
 
@@ -133,7 +134,7 @@ def _flops(operation: tf.Operation) -> float:
         return 2.0 * _size(operation.outputs[0]) * (inner or 0)
     if operation.type == "Einsum":
         return _einsum_flops(operation)
-    if operation.type.startswith("Conv") and operation.type[4:6] in ("2D", "3D"):
+    if operation.type.startswith(_CONVOLUTIONS):
         return _convolution_flops(operation)
     return 0.0
 

@@ -1,9 +1,8 @@
-"""Shapes of maps without running: the published networks', and which size maps share."""
+"""Shapes of maps without running: the published networks' and the small one's."""
 
 import pytest
 
 from mm_models.backbones.levels.config import LevelsConfig, resolve, shapes_of
-from mm_models.backbones.levels.level_shapes import common_size
 from mm_models.errors import UserError
 
 VGG16 = {
@@ -52,25 +51,6 @@ def test_levels_come_in_the_order_that_is_asked_for():
         ("block5_conv1", (4, 6, 512)),
         ("block4_conv1", (8, 12, 512)),
     ]
-
-
-@pytest.mark.parametrize(
-    ("kind", "size", "expected"),
-    [
-        ("vgg16", "smallest", (18, 18)),
-        ("vgg16", "largest", (37, 37)),
-        ("vgg16", "19x20", (19, 20)),
-        ("nasnet_large", "largest", (19, 19)),
-    ],
-)
-def test_common_size(kind, size, expected):
-    assert common_size(shapes_of(LevelsConfig(kind=kind)), size) == expected
-
-
-@pytest.mark.parametrize("size", ["small", "0x3", "3", "3x", "-1x2"])
-def test_no_common_size(size):
-    with pytest.raises(UserError, match="must be smallest, largest, or rows and columns"):
-        common_size({"one": (3, 3, 1)}, size)
 
 
 @pytest.mark.parametrize(
