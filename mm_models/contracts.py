@@ -183,7 +183,7 @@ class Grounds(Protocol):
 
         Args:
             phrase_layers: float32[batch, words, 3, 2 * width] of a frozen encoder
-                (mm_models/text/word_encoder.py).
+                (mm_models/text/encoders/word_encoder.py).
             phrase_word_mask: float32[batch, words].
         """
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.text.word_encoder import WordEncoder
+from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from tests.mm_models.text.dummy_word_encoder import write_encoder
 from tests.trainers.data.phrase_records import ABSENT, Phrase, Scene, phrase_input, write_scenes
 from trainers.data import plan as data_plan
@@ -17,6 +17,7 @@ from trainers.data.first_batch import check_input
 from trainers.data.parts.base import batch_specs
 from trainers.data.parts.phrases.catalog import PhraseCatalog
 from trainers.data.pipeline import build_eval_dataset, build_train_dataset
+from trainers.loop.declared_inputs import absent
 
 LEFT, RIGHT = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)
 SENTENCE = "A red dog and two dogs run ."
@@ -51,7 +52,7 @@ def folder(tmp_path_factory):
 
 
 def _layers(encoder: str, text: str, num_words: int = 4) -> np.ndarray:
-    return WordEncoder(encoder, "").encode(tf.constant([text]), num_words).layers[0].numpy()
+    return FrozenWordEncoder(encoder, "").encode(tf.constant([text]), num_words).layers[0].numpy()
 
 
 def _evaluated(config) -> list[dict]:
@@ -175,6 +176,12 @@ def test_facts_and_plan_tell_what_is_cut_and_missing(folder, encoder):
     assert "scenes: of 3 records, video 100%, phrases 67%" in "\n".join(check_input(captions))
     described = str(data_plan.plan(captions))
     assert f"phrases: one of the captions, at most 4 words of width 4 by {encoder}" in described
+
+
+def test_shapes_are_known_without_the_encoder(folder):
+    nowhere = phrase_input(folder, "/nowhere/encoder", width=512, phrases={"num_words": 20})
+    assert absent(nowhere) == ["/nowhere/encoder"]
+    assert batch_specs(nowhere)["phrase_layers"].shape == [4, 20, 3, 1024]
 
 
 @pytest.mark.parametrize(

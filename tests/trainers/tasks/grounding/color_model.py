@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from mm_models.contracts import GroundedVectors, WordVectors
-from mm_models.text.word_encoder import WordEncoder
+from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from tests.trainers.data.phrase_records import Scene
 
 COLORS = ("red", "green", "blue")
@@ -23,7 +23,7 @@ class ColorModel(keras.Model):
 
     def __init__(self, encoder: str, **kwargs):
         super().__init__(**kwargs)
-        encoder = WordEncoder(encoder, "")
+        encoder = FrozenWordEncoder(encoder, "")
         table = encoder.encode(tf.constant(COLORS), 1).layers[:, 0, 0, : encoder.width]
         # Kept as NumPy: tensors of a layer become its weights.
         self.table, self.width = table.numpy(), encoder.width
