@@ -147,7 +147,7 @@ class GroundedVectors(NamedTuple):
     scores: tf.Tensor
 
 
-class WordVectors(NamedTuple):
+class EmbeddedSentences(NamedTuple):
     """Sentences in the space of regions.
 
     Attributes:
@@ -178,7 +178,9 @@ class Grounds(Protocol):
         """float32[batch, frames, rows * columns, levels, dim] of float[batch, frames, height,
         width, 3] in [-1, 1]."""
 
-    def embed_words(self, phrase_layers: tf.Tensor, phrase_word_mask: tf.Tensor) -> WordVectors:
+    def embed_words(
+        self, phrase_layers: tf.Tensor, phrase_word_mask: tf.Tensor
+    ) -> EmbeddedSentences:
         """Places of words and sentences.
 
         Args:

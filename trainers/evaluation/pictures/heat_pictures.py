@@ -43,6 +43,6 @@ def heat_picture(
             with_boxes(each, boxes_yxyx_norm, titles, _BOX_COLOURS) for each in (plain, heated)
         )
     if point is not None:
-        heated = with_point(heated, point)
+        heated = with_point(heated, np.asarray(point))
     gap = np.full((height_pixels, drawing.MARGIN_PIXELS, 3), drawing.BACKGROUND, np.uint8)
     return np.concatenate([plain, gap, heated], axis=1)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mm_models.contracts import GroundedVectors, WordVectors
+from mm_models.contracts import GroundedVectors, EmbeddedSentences
 from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from tests.trainers.data.phrase_records import Scene
 
@@ -38,7 +38,7 @@ class ColorModel(keras.Model):
         own = phrase_layers[:, :, tf.newaxis, 0, : self.width]
         is_color = tf.reduce_all(tf.abs(own - self.table) < 1e-6, axis=-1)
         words = tf.cast(is_color, tf.float32) * phrase_word_mask[..., tf.newaxis]
-        return WordVectors(words, tf.math.l2_normalize(tf.reduce_sum(words, axis=1), axis=-1))
+        return EmbeddedSentences(words, tf.math.l2_normalize(tf.reduce_sum(words, axis=1), axis=-1))
 
     def ground(self, vectors, regions):
         # [batch, words, frames, regions, levels]
