@@ -5,8 +5,8 @@ space, and gives `word_emb: float32[batch, words, width]`, `lstm1` and `lstm2:
 float32[batch, words, 2 * width]`, forward half first, and `sequence_len: int32[batch]`. `words` is
 the length of the longest sentence, at least 1; what stands behind `sequence_len` is zero.
 
-Source: Akbari and others (CVPR 2019), section 3: word vectors and the two layers of ELMo (Peters and
-others, 2018).
+Source: Akbari and others (CVPR 2019), section 3: word vectors and the two layers of ELMo (Peters
+and others, 2018).
 """
 
 import concurrent.futures

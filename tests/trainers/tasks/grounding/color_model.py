@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mm_models.contracts import GroundedVectors, EmbeddedSentences
+from mm_models.contracts import EmbeddedSentences, GroundedVectors
 from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from tests.trainers.data.phrase_records import Scene
 
