@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from beam_pipelines.record import contract
 from mm_models.errors import UserError
 from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from tests.mm_models.text.dummy_word_encoder import write_encoder
@@ -212,3 +213,19 @@ def test_records_without_what_is_asked_for_are_refused(tmp_path, folder, encoder
     few = phrase_input(folder, encoder, phrases=ENGLISH | {"max_boxes": 1})
     with pytest.raises(UserError, match="max_boxes is 1, but 'two dogs' of record .* has 2"):
         _evaluated(few)
+
+
+def test_what_stands_in_for_a_corrupt_record_comes_once_too(tmp_path, encoder):
+    scenes = [dataclasses.replace(DOGS, captions=[f"dog {n}"]) for n in range(7)]
+    folder = write_scenes(tmp_path, scenes)
+    shard = tmp_path / contract.shard_name("test", 0, 1)
+    starts = np.frombuffer((tmp_path / f"{shard.name}{contract.INDEX_SUFFIX}").read_bytes(), "<u8")
+    content = bytearray(shard.read_bytes())
+    content[int(starts[2]) + 40] ^= 1
+    shard.write_bytes(content)
+    skips = {"corrupt_policy": "skip", "corrupt_share_limit": 0.2}
+    datasets = {"scenes": DatasetConfig(path=folder, split="test", **skips)}
+    config = phrase_input(folder, encoder, datasets=datasets, batch_size=6)
+    for batch in build_train_dataset(config, seed=2).take(4).as_numpy_iterator():
+        # Six rows of seven records, of which one is damaged: each of the others once.
+        assert sorted(batch["example_id"].tolist()) == [0, 1, 3, 4, 5, 6]
