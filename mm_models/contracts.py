@@ -147,7 +147,7 @@ class GroundedVectors(NamedTuple):
     scores: tf.Tensor
 
 
-class WordVectors(NamedTuple):
+class EmbeddedSentences(NamedTuple):
     """Sentences in the space of regions.
 
     Attributes:
@@ -178,12 +178,14 @@ class Grounds(Protocol):
         """float32[batch, frames, rows * columns, levels, dim] of float[batch, frames, height,
         width, 3] in [-1, 1]."""
 
-    def embed_words(self, phrase_layers: tf.Tensor, phrase_word_mask: tf.Tensor) -> WordVectors:
+    def embed_words(
+        self, phrase_layers: tf.Tensor, phrase_word_mask: tf.Tensor
+    ) -> EmbeddedSentences:
         """Places of words and sentences.
 
         Args:
             phrase_layers: float32[batch, words, 3, 2 * width] of a frozen encoder
-                (mm_models/text/word_encoder.py).
+                (mm_models/text/encoders/word_encoder.py).
             phrase_word_mask: float32[batch, words].
         """
 

@@ -11,13 +11,19 @@ HEAT_OPACITY = 0.7
 MOST_IN_A_ROW = 8
 
 
-def with_boxes(picture: np.ndarray, boxes: np.ndarray, titles: Sequence[str]) -> np.ndarray:
+def with_boxes(
+    picture: np.ndarray,
+    boxes: np.ndarray,
+    titles: Sequence[str],
+    colours: Sequence[tuple[int, int, int]] = COLOURS,
+) -> np.ndarray:
     """The picture, of the same shape, with a frame and a title for each box.
 
     Args:
         picture: uint8[height, width, 3].
         boxes: float[boxes, 4] top, left, bottom and right as shares of the picture.
         titles: one for each box, written inside it.
+        colours: of the boxes in turn.
     """
     from PIL import Image, ImageDraw
 
@@ -26,7 +32,7 @@ def with_boxes(picture: np.ndarray, boxes: np.ndarray, titles: Sequence[str]) ->
     height, width = picture.shape[:2]
     for number, (box, title) in enumerate(zip(boxes, titles, strict=True)):
         top, left, bottom, right = np.clip(box, 0.0, 1.0) * (height, width, height, width)
-        colour = COLOURS[number % len(COLOURS)]
+        colour = colours[number % len(colours)]
         corners = (left, top, max(right - 1, left), max(bottom - 1, top))
         draw.rectangle(corners, outline=colour, width=max(1, min(height, width) // 150))
         draw.text((left + 2, top + 1), title.encode("latin-1", "replace").decode("latin-1"), colour)

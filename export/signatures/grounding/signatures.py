@@ -33,7 +33,7 @@ from mm_models.grounding.phrase_map import (
     sentence_maps,
     word_maps,
 )
-from mm_models.text.word_encoder import WordEncoder
+from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from trainers.runs import Run
 from trainers.tasks.grounding.text_encoder import text_encoder
 
@@ -74,7 +74,7 @@ class GroundingSignatures(MediaSignatures):
     def __init__(
         self,
         model: GroundingModel,
-        encoder: WordEncoder,
+        encoder: FrozenWordEncoder,
         inputs,
         num_words: int,
         info: ModelInfo,

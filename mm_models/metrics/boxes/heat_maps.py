@@ -2,8 +2,8 @@
 
 Boxes are y0, x0, y1, x1 in pixels of the enlarged map.
 
-Source: Akbari et al. 2019, Multi-level Multimodal Common Semantic Space for Image-Phrase Grounding,
-section 4 (pointing game; attention correctness of Liu et al. 2017).
+Source: Akbari and others (CVPR 2019), section 4: the pointing game, and the attention correctness
+of Liu and others (2017).
 """
 
 import numpy as np

@@ -1,7 +1,6 @@
 """Boxes around what is hot in a heat map; NumPy and SciPy in float64.
 
-Source: Akbari et al. 2019, Multi-level Multimodal Common Semantic Space for Image-Phrase Grounding,
-section 4, and its reference code.
+Source: Akbari and others (CVPR 2019), section 4, and its reference code.
 """
 
 import numpy as np

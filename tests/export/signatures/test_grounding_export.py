@@ -19,7 +19,7 @@ from export.version.options import ExportOptions
 from mm_models.errors import UserError
 from mm_models.metrics.boxes import heat_maps
 from mm_models.metrics.boxes.proposals import propose_boxes
-from mm_models.text.word_encoder import WordEncoder
+from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from tests.export.signatures.grounding_model import (
     NUM_FRAMES,
     NUM_WORDS,
@@ -85,7 +85,7 @@ def test_the_export_is_whole_and_rows_do_not_influence_each_other(run, server):
 def test_served_maps_words_points_and_boxes_are_the_models(run, answer):
     model, frames = run.model, some_frames()[:, 0]
     found = answer("ground_pixels", image=frames, phrase=text_array(PHRASES))
-    encoder = WordEncoder(run.config.streams["main"].input.phrases.encoder, "encoder")
+    encoder = FrozenWordEncoder(run.config.streams["main"].input.phrases.encoder, "encoder")
     encoded = encoder.encode(tf.constant(PHRASES), NUM_WORDS)
     text = model.embed_words(encoded.layers, encoded.word_mask)
     video = frames[:, None].astype(np.float32) / 127.5 - 1.0

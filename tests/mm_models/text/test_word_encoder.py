@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from mm_models.errors import UserError
-from mm_models.text.word_encoder import WordEncoder
+from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from tests.mm_models.text.dummy_word_encoder import write_encoder
 
 WIDTH = 3
@@ -15,7 +15,9 @@ WIDTH = 3
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    return WordEncoder(write_encoder(tmp_path_factory.mktemp("encoder") / "e", WIDTH), "the field")
+    return FrozenWordEncoder(
+        write_encoder(tmp_path_factory.mktemp("encoder") / "e", WIDTH), "the field"
+    )
 
 
 def _vectors(encoder, words: list[str]) -> np.ndarray:
@@ -46,6 +48,21 @@ def test_layers_hold_the_words_twice_and_both_directions(encoder):
     assert whole[0, 4].any() and not whole[0, 5].any()
 
 
+def test_it_runs_in_data_sets_that_are_made_in_the_scope_of_a_strategy(encoder):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        here = FrozenWordEncoder(encoder.path, "the field")
+        rows = tf.data.Dataset.from_tensors(tf.constant(["a b", "c"]))
+        batches = strategy.distribute_datasets_from_function(
+            lambda _: rows.repeat().map(lambda texts: here.encode(texts, 3).layers)
+        )
+        found = strategy.experimental_local_results(next(iter(batches)))
+    expected = encoder.encode(tf.constant(["a b", "c"]), 3).layers
+    assert len(found) == 2
+    for each in found:
+        np.testing.assert_array_equal(each, expected)
+
+
 def test_it_runs_in_the_map_of_a_data_set_with_static_shapes(encoder):
     rows = tf.data.Dataset.from_tensor_slices(["a b", "c"]).batch(2, drop_remainder=True)
     rows = rows.map(lambda texts: encoder.encode(texts, 5)._asdict())
@@ -73,7 +90,7 @@ def _given(sentences, **other):
 def test_models_of_another_contract_are_refused(tmp_path):
     def fault(path) -> str:
         with pytest.raises(UserError) as error:
-            WordEncoder(str(path), "input.phrases.encoder")
+            FrozenWordEncoder(str(path), "input.phrases.encoder")
         return str(error.value)
 
     assert "cannot be loaded" in fault(tmp_path / "nowhere")

@@ -8,6 +8,9 @@ from PIL import Image
 from mm_models.signal.picture_overlays import with_boxes, with_heat, with_point
 from trainers.evaluation.pictures import drawing
 
+# To be seen on what is hot.
+_BOX_COLOURS = ((255, 220, 0),)
+
 
 def heat_picture(
     picture: np.ndarray,
@@ -36,8 +39,10 @@ def heat_picture(
     heated = with_heat(plain, np.asarray(heat, np.float64) / max(float(np.max(heat)), 1e-12))
     if boxes_yxyx_norm is not None:
         titles = [""] * len(boxes_yxyx_norm)
-        plain, heated = (with_boxes(each, boxes_yxyx_norm, titles) for each in (plain, heated))
+        plain, heated = (
+            with_boxes(each, boxes_yxyx_norm, titles, _BOX_COLOURS) for each in (plain, heated)
+        )
     if point is not None:
-        heated = with_point(heated, point)
+        heated = with_point(heated, np.asarray(point))
     gap = np.full((height_pixels, drawing.MARGIN_PIXELS, 3), drawing.BACKGROUND, np.uint8)
     return np.concatenate([plain, gap, heated], axis=1)

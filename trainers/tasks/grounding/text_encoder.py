@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from mm_models.errors import UserError
-from mm_models.text.word_encoder import WordEncoder
+from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from trainers import travelling
 from trainers.config.schema import StreamConfig
 from trainers.data.parts.phrases.part import load_encoder
 
 
-def text_encoder(streams: Mapping[str, StreamConfig]) -> WordEncoder:
+def text_encoder(streams: Mapping[str, StreamConfig]) -> FrozenWordEncoder:
     """The encoder that all streams read phrases with.
 
     Raises:

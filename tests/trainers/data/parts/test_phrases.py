@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from beam_pipelines.record import contract
 from mm_models.errors import UserError
-from mm_models.text.word_encoder import WordEncoder
+from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from tests.mm_models.text.dummy_word_encoder import write_encoder
 from tests.trainers.data.phrase_records import ABSENT, Phrase, Scene, phrase_input, write_scenes
 from trainers.data import plan as data_plan
@@ -17,6 +18,7 @@ from trainers.data.first_batch import check_input
 from trainers.data.parts.base import batch_specs
 from trainers.data.parts.phrases.catalog import PhraseCatalog
 from trainers.data.pipeline import build_eval_dataset, build_train_dataset
+from trainers.loop.declared_inputs import absent
 
 LEFT, RIGHT = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)
 SENTENCE = "A red dog and two dogs run ."
@@ -51,7 +53,7 @@ def folder(tmp_path_factory):
 
 
 def _layers(encoder: str, text: str, num_words: int = 4) -> np.ndarray:
-    return WordEncoder(encoder, "").encode(tf.constant([text]), num_words).layers[0].numpy()
+    return FrozenWordEncoder(encoder, "").encode(tf.constant([text]), num_words).layers[0].numpy()
 
 
 def _evaluated(config) -> list[dict]:
@@ -177,6 +179,12 @@ def test_facts_and_plan_tell_what_is_cut_and_missing(folder, encoder):
     assert f"phrases: one of the captions, at most 4 words of width 4 by {encoder}" in described
 
 
+def test_shapes_are_known_without_the_encoder(folder):
+    nowhere = phrase_input(folder, "/nowhere/encoder", width=512, phrases={"num_words": 20})
+    assert absent(nowhere) == ["/nowhere/encoder"]
+    assert batch_specs(nowhere)["phrase_layers"].shape == [4, 20, 3, 1024]
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -205,3 +213,19 @@ def test_records_without_what_is_asked_for_are_refused(tmp_path, folder, encoder
     few = phrase_input(folder, encoder, phrases=ENGLISH | {"max_boxes": 1})
     with pytest.raises(UserError, match="max_boxes is 1, but 'two dogs' of record .* has 2"):
         _evaluated(few)
+
+
+def test_what_stands_in_for_a_corrupt_record_comes_once_too(tmp_path, encoder):
+    scenes = [dataclasses.replace(DOGS, captions=[f"dog {n}"]) for n in range(7)]
+    folder = write_scenes(tmp_path, scenes)
+    shard = tmp_path / contract.shard_name("test", 0, 1)
+    starts = np.frombuffer((tmp_path / f"{shard.name}{contract.INDEX_SUFFIX}").read_bytes(), "<u8")
+    content = bytearray(shard.read_bytes())
+    content[int(starts[2]) + 40] ^= 1
+    shard.write_bytes(content)
+    skips = {"corrupt_policy": "skip", "corrupt_share_limit": 0.2}
+    datasets = {"scenes": DatasetConfig(path=folder, split="test", **skips)}
+    config = phrase_input(folder, encoder, datasets=datasets, batch_size=6)
+    for batch in build_train_dataset(config, seed=2).take(4).as_numpy_iterator():
+        # Six rows of seven records, of which one is damaged: each of the others once.
+        assert sorted(batch["example_id"].tolist()) == [0, 1, 3, 4, 5, 6]

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mm_models.contracts import GroundedVectors, WordVectors
-from mm_models.text.word_encoder import WordEncoder
+from mm_models.contracts import EmbeddedSentences, GroundedVectors
+from mm_models.text.encoders.word_encoder import FrozenWordEncoder
 from tests.trainers.data.phrase_records import Scene
 
 COLORS = ("red", "green", "blue")
@@ -23,7 +23,7 @@ class ColorModel(keras.Model):
 
     def __init__(self, encoder: str, **kwargs):
         super().__init__(**kwargs)
-        encoder = WordEncoder(encoder, "")
+        encoder = FrozenWordEncoder(encoder, "")
         table = encoder.encode(tf.constant(COLORS), 1).layers[:, 0, 0, : encoder.width]
         # Kept as NumPy: tensors of a layer become its weights.
         self.table, self.width = table.numpy(), encoder.width
@@ -38,7 +38,7 @@ class ColorModel(keras.Model):
         own = phrase_layers[:, :, tf.newaxis, 0, : self.width]
         is_color = tf.reduce_all(tf.abs(own - self.table) < 1e-6, axis=-1)
         words = tf.cast(is_color, tf.float32) * phrase_word_mask[..., tf.newaxis]
-        return WordVectors(words, tf.math.l2_normalize(tf.reduce_sum(words, axis=1), axis=-1))
+        return EmbeddedSentences(words, tf.math.l2_normalize(tf.reduce_sum(words, axis=1), axis=-1))
 
     def ground(self, vectors, regions):
         # [batch, words, frames, regions, levels]

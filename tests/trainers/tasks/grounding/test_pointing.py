@@ -1,6 +1,7 @@
 """The evaluator of pointing, on pictures whose every number can be worked out by hand."""
 
 import csv
+import dataclasses
 import fnmatch
 
 import numpy as np
@@ -49,18 +50,24 @@ def stills(tmp_path_factory):
     return write_scenes(tmp_path_factory.mktemp("stills"), [CORNERS, SMALL, TWO_REDS])
 
 
+@pytest.fixture(scope="module")
+def context():
+    """Of all tests, so that what has the same shapes is compiled once."""
+    return EvaluationContext()
+
+
 def _evaluator(folder, encoder, **fields) -> PointingEvaluator:
-    inputs = {"phrases": {"each": True}, "batch_size": 3} | fields.pop("input", {})
+    inputs = {"phrases": {"each": True}, "batch_size": 3, **fields.pop("input", {})}
     config = PointingConfig("pointing", input=phrase_input(folder, encoder, **inputs), **fields)
     return PointingEvaluator("points", config, None)
 
 
-def test_every_number_by_hand(stills, encoder, model, tmp_path):
+def test_every_number_by_hand(stills, encoder, model, context, tmp_path):
     writer = tf.summary.create_file_writer(str(tmp_path / "events"))
     evaluator = _evaluator(stills, encoder, shared_words=["red", "green"], num_pictures=4)
     evaluator.check_model(model)
-    context = EvaluationContext(step=5, model_dir=str(tmp_path), summary_writer=writer)
-    scores = evaluator.evaluate(model, context)
+    shows = {"step": 5, "model_dir": str(tmp_path), "summary_writer": writer}
+    scores = evaluator.evaluate(model, dataclasses.replace(context, **shows))
     # All of it: seven phrases, of which two have no place.
     counts = {"phrases": 7, "evaluated": 5, "skipped_no_box": 1, "skipped_category": 1}
     counts |= {"evaluated_large": 4, "evaluated_shared": 2, "cropped": 0, "presence_unpaired": 0}
@@ -102,9 +109,9 @@ def test_every_number_by_hand(stills, encoder, model, tmp_path):
     assert {"points/categories", "points/phrases"} <= set(shown)
 
 
-def test_names_and_chance_are_known_before(stills, encoder, model):
+def test_names_and_chance_are_known_before(stills, encoder, model, context):
     evaluator = _evaluator(stills, encoder, max_examples=2)
-    scores = evaluator.evaluate(model, EvaluationContext(jit_compile=False))
+    scores = evaluator.evaluate(model, context)
     assert scores["phrases"] == scores["evaluated"] == 2
     assert scores["pointing"] == 1 and "pointing_shared" not in scores
     names = evaluator.metric_names()
@@ -114,14 +121,16 @@ def test_names_and_chance_are_known_before(stills, encoder, model):
     assert scores["presence_unpaired"] == 2 and "presence_auc" not in scores
 
 
-def test_the_filter_of_sizes_and_the_categories_are_those_configured(stills, encoder, model):
+def test_the_filter_of_sizes_and_the_categories_are_those_configured(
+    stills, encoder, model, context
+):
     fields = {"large_share": 0.01, "skipped_categories": ["square"]}
-    scores = _evaluator(stills, encoder, **fields).evaluate(model, EvaluationContext())
+    scores = _evaluator(stills, encoder, **fields).evaluate(model, context)
     assert scores["skipped_category"] == 3 and scores["skipped_no_box"] == 2
     assert scores["evaluated"] == scores["evaluated_large"] == 2 == scores["phrases"] - 5
 
 
-def test_phrases_are_found_in_frames(tmp_path, encoder, model):
+def test_phrases_are_found_in_frames(tmp_path, encoder, model, context):
     there = cell(1, 1)
     red, green, blue = ((there, channel, 255) for channel in range(3))
     # Red in the second and third of five frames; green where it is not said to be; blue always.
@@ -137,20 +146,20 @@ def test_phrases_are_found_in_frames(tmp_path, encoder, model):
     )
     folder = write_scenes(tmp_path, [clip])
     inputs = {"video": {"num_frames": 5}}
-    scores = _evaluator(folder, encoder, input=inputs).evaluate(model, EvaluationContext())
+    scores = _evaluator(folder, encoder, input=inputs).evaluate(model, context)
     assert scores["evaluated_temporal"] == 2 and scores["temporal_hit"] == 1 / 2
     assert scores["random_frame_temporal_hit"] == pytest.approx((2 + 1) / 5 / 2)
     # A frame that does not show the phrase is wrong.
     assert scores["pointing"] == pytest.approx(2 / 3)
     few = _evaluator(folder, encoder, input=inputs, max_visible_share=0.2)
-    scores = few.evaluate(model, EvaluationContext())
+    scores = few.evaluate(model, context)
     assert scores["evaluated_temporal"] == 1 and scores["temporal_hit"] == 0
     # Of a random frame: the share of frames, times what is covered there.
     covered = np.mean([2, 1, 5]) / 5 / 16
     assert scores["random_point_pointing"] == pytest.approx(covered)
 
 
-def test_words_inside_sentences_and_those_cut_off(tmp_path, encoder, model):
+def test_words_inside_sentences_and_those_cut_off(tmp_path, encoder, model, context):
     sentence = "one red and one blue"
     scene = painted(
         [[(cell(0, 0), RED, 255), (cell(3, 3), BLUE, 255)]],
@@ -159,12 +168,13 @@ def test_words_inside_sentences_and_those_cut_off(tmp_path, encoder, model):
         [Phrase("one red", 1, sentence, 0), Phrase("one blue", 2, sentence, 3)],
     )
     evaluator = _evaluator(write_scenes(tmp_path, [scene]), encoder)
-    scores = evaluator.evaluate(model, EvaluationContext())
+    scores = evaluator.evaluate(model, context)
     # Of four words that are read the last is `one`; without `blue` nothing is found.
     assert scores["cropped"] == 1 and scores["pointing"] == 0.5
+    # One word more.
     inputs = {"phrases": {"each": True, "num_words": 5}}
     whole = _evaluator(write_scenes(tmp_path, [scene]), encoder, input=inputs)
-    scores = whole.evaluate(model, EvaluationContext())
+    scores = whole.evaluate(model, context)
     # The sentence is as much about red as about blue, and red comes first.
     assert scores["pointing"] == 1 and scores["sentence_pointing"] == 0.5
 
@@ -182,8 +192,8 @@ def test_configs_that_cannot_work_are_refused(stills, encoder, fields, said):
         _evaluator(stills, encoder, **fields)
 
 
-def test_a_split_without_boxes_is_refused(tmp_path, encoder, model):
+def test_a_split_without_boxes_is_refused(tmp_path, encoder, model, context):
     scene = painted([[]], {1: [ABSENT]}, {1: "scene"}, [Phrase("sky", 1)])
     evaluator = _evaluator(write_scenes(tmp_path, [scene]), encoder)
     with pytest.raises(UserError, match="no phrase that can be evaluated: {'no_box': 1}"):
-        evaluator.evaluate(model, EvaluationContext())
+        evaluator.evaluate(model, context)

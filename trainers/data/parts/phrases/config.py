@@ -11,7 +11,8 @@ class PhrasesInputConfig(InputPartConfig):
     """One text of each example: float32[num_words, 3, 2 * width] of its words.
 
     Attributes:
-        encoder: SavedModel with the signature `encode_words` (mm_models/text/word_encoder.py).
+        encoder: SavedModel with the signature `encode_words`
+            (mm_models/text/encoders/word_encoder.py).
         width: of the encoder's word vectors.
         num_words: words of a text, cropped or padded on the right.
         source: what is drawn for an example: `captions`, one of those that its data set keeps, or

@@ -8,7 +8,7 @@ import tensorflow as tf
 from beam_pipelines.record import contract
 from mm_models import checks
 from mm_models.errors import UserError
-from mm_models.text.word_encoder import NUM_LAYERS, WordEncoder
+from mm_models.text.encoders.word_encoder import NUM_LAYERS, FrozenWordEncoder
 from trainers import travelling
 from trainers.data.parts.base import InputPart, Parsed, Prepared, rows_with
 from trainers.data.parts.phrases.config import PhrasesInputConfig
@@ -26,7 +26,7 @@ from trainers.data.reading.reader import RawBatch
 SOURCES = ("captions", "phrases")
 _PHRASE_KEYS = (contract.OBJECT_PHRASE, contract.OBJECT_PHRASE_LANGUAGE)
 # Encoders by folder and time of writing: every input of an experiment opens its own several times.
-_LOADED: dict[tuple[str, int], WordEncoder] = {}
+_LOADED: dict[tuple[str, int], FrozenWordEncoder] = {}
 
 
 class PhrasesPart(InputPart):
@@ -38,7 +38,7 @@ class PhrasesPart(InputPart):
 
     config: PhrasesInputConfig
     contents = {contract.CAPTION: ("text",), contract.OBJECT_PHRASE: ("text",)}
-    _encoder: WordEncoder
+    _encoder: FrozenWordEncoder
 
     @property
     def wanted(self) -> Wanted:
@@ -236,7 +236,7 @@ class PhrasesPart(InputPart):
         return found
 
 
-def load_encoder(path: str, field: str) -> WordEncoder:
+def load_encoder(path: str, field: str) -> FrozenWordEncoder:
     """The encoder of a folder, or of the latest of its numbered versions, loaded once.
 
     Raises UserError, which names `field`, for a model that does not go with it.
@@ -250,5 +250,5 @@ def load_encoder(path: str, field: str) -> WordEncoder:
         # Of one folder, the model that is there now.
         for old in [each for each in _LOADED if each[0] == folder]:
             del _LOADED[old]
-        _LOADED[key] = WordEncoder(folder, field)
+        _LOADED[key] = FrozenWordEncoder(folder, field)
     return _LOADED[key]

@@ -5,10 +5,11 @@ space, and gives `word_emb: float32[batch, words, width]`, `lstm1` and `lstm2:
 float32[batch, words, 2 * width]`, forward half first, and `sequence_len: int32[batch]`. `words` is
 the length of the longest sentence, at least 1; what stands behind `sequence_len` is zero.
 
-Source: Akbari et al. 2019, Multi-level Multimodal Common Semantic Space for Image-Phrase Grounding,
-section 3 (word vectors and the two layers of ELMo; Peters et al. 2018).
+Source: Akbari and others (CVPR 2019), section 3: word vectors and the two layers of ELMo (Peters
+and others, 2018).
 """
 
+import concurrent.futures
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ class EncodedWords(NamedTuple):
     num_words: tf.Tensor
 
 
-class WordEncoder:
+class FrozenWordEncoder:
     """A loaded encoder.
 
     Attributes:
@@ -67,10 +68,10 @@ class WordEncoder:
         self.path = path
         self._field = field
         try:
-            # Data sets run on the host, where accelerators' variables cannot be read.
-            with tf.device("CPU:0"):
-                # Kept, since a signature does not keep the variables of its model.
-                self._model: Any = tf.saved_model.load(path)
+            # Kept, since a signature does not keep the variables of its model. In a thread of its
+            # own there is no scope of a strategy, which would spread them over replicas.
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                self._model: Any = pool.submit(_load, path).result()
         except (OSError, ValueError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
@@ -147,6 +148,12 @@ class WordEncoder:
                     f"word vectors of {width} it must be {wanted}: both directions side by side"
                 )
         return width
+
+
+def _load(path: str) -> Any:
+    # Data sets run on the host, where accelerators' variables cannot be read.
+    with tf.device("CPU:0"):
+        return tf.saved_model.load(path)
 
 
 def _fit(layer: tf.Tensor, num_words: int) -> tf.Tensor:
