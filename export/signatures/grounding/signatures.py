@@ -151,8 +151,10 @@ class GroundingSignatures(MediaSignatures):
 
     def _regions(self, video: tf.Tensor) -> tf.Tensor:
         """float32[batch, frames, regions, levels, dim]."""
-        medium = "image" if video.shape[1] == 1 else "video"
-        return self._once(medium, self._model.embed_images)(video)
+        # Frame by frame, so that stills and clips share one function.
+        frames = tf.reshape(video, [-1, 1, *video.shape[2:]])
+        regions = self._once("frames", self._model.embed_images)(frames)
+        return tf.reshape(regions, [-1, video.shape[1], *regions.shape[2:]])
 
     def _embed(self, video: tf.Tensor) -> dict[str, tf.Tensor]:
         # [batch, 1, regions, levels, dim] → [batch, rows, columns, levels * dim]
