@@ -6,7 +6,7 @@ protocol's has a default.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import tensorflow as tf
 
@@ -131,4 +131,66 @@ class Scores(Protocol):
 
         Returns:
             float32[batch, labels] sums of log p over the tokens of a label.
+        """
+
+
+class GroundedVectors(NamedTuple):
+    """Where in pictures vectors of words are found.
+
+    Attributes:
+        heat: float32[batch, words, frames, rows, columns, levels], at least 0.
+        scores: float32[batch, words, frames, levels] how well what each level finds goes with the
+            word.
+    """
+
+    heat: tf.Tensor
+    scores: tf.Tensor
+
+
+class WordVectors(NamedTuple):
+    """Sentences in the space of regions.
+
+    Attributes:
+        words: float32[batch, words, dim].
+        sentence: float32[batch, dim].
+    """
+
+    words: tf.Tensor
+    sentence: tf.Tensor
+
+
+@runtime_checkable
+class Grounds(Protocol):
+    """Finds the regions of pictures that words are about.
+
+    The methods may give tuples of their own classes whose fields are so called.
+    """
+
+    @property
+    def levels(self) -> Sequence[str]:
+        """Names of the levels of features, in the order of their axis."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of regions."""
+
+    def embed_images(self, video: tf.Tensor) -> tf.Tensor:
+        """float32[batch, frames, rows * columns, levels, dim] of float[batch, frames, height,
+        width, 3] in [-1, 1]."""
+
+    def embed_words(self, phrase_layers: tf.Tensor, phrase_word_mask: tf.Tensor) -> WordVectors:
+        """Places of words and sentences.
+
+        Args:
+            phrase_layers: float32[batch, words, 3, 2 * width] of a frozen encoder
+                (mm_models/text/word_encoder.py).
+            phrase_word_mask: float32[batch, words].
+        """
+
+    def ground(self, vectors: tf.Tensor, regions: tf.Tensor) -> GroundedVectors:
+        """Where each vector is in each frame.
+
+        Args:
+            vectors: float32[batch, words, dim].
+            regions: of `embed_images`.
         """

@@ -62,6 +62,7 @@ EVALUATORS: dict[str, str] = {
     ),
 }
 
+_CHARACTERS = "trainers.tasks.character_language_model"
 SYSTEMS: dict[str, System] = {
     "vatt": System(
         task="trainers.tasks.vatt.task:VattTask",
@@ -113,6 +114,15 @@ SYSTEMS: dict[str, System] = {
         signatures="export.signatures.grounding.signatures:GroundingSignatures",
         presets={"schedule": "trainers.tasks.grounding.presets:SCHEDULES"},
         evaluators={"pointing": "trainers.tasks.grounding.evaluators.pointing:PointingEvaluator"},
+    ),
+    "character_language_model": System(
+        task=f"{_CHARACTERS}.task:CharacterLanguageModelTask",
+        task_config=f"{_CHARACTERS}.task:CharacterLanguageModelTaskConfig",
+        signatures=(
+            "export.signatures.character_language_model.signatures:CharacterLanguageModelSignatures"
+        ),
+        evaluators={"perplexity": f"{_CHARACTERS}.perplexity:PerplexityEvaluator"},
+        input_parts={"characters": f"{_CHARACTERS}.characters_config:CharactersInputConfig"},
     ),
 }
 

@@ -36,11 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     nlvr = sources.add_parser("nlvr", help="NLVR: pictures with a true or false sentence each")
     nlvr.add_argument("--examples", required=True, help="examples (JSON Lines), local or URL")
-    nlvr.add_argument(
-        "--split_shares",
-        default="train=0.8,val=0.1,test=0.1",
-        help="shares of the sentences; no sentence is in two splits",
-    )
+    text = sources.add_parser("text", help="a text file, a sentence a line; no media")
+    text.add_argument("--text", required=True, help="UTF-8 file, local or URL")
+    text.add_argument("--language", default="", help="code of the sentences' language")
+    for source in (nlvr, text):
+        source.add_argument(
+            "--split_shares",
+            default="train=0.8,val=0.1,test=0.1",
+            help="shares of the sentences; no sentence is in two splits",
+        )
     segments = manifest_segments.add_arguments(sources)
     phrases = manifest_phrases.add_arguments(sources)
     for source in (coco, nlvr, *phrases):
@@ -56,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         source.add_argument(
             "--encoding", default="", help="of text files that are not UTF-8; default: detected"
         )
-    for source in (folder, table, coco, nlvr, segments, *phrases):
+    for source in (folder, table, coco, nlvr, text, segments, *phrases):
         source.add_argument("--output", required=True, help="manifest to write, local or URL")
         source.add_argument("--overwrite", action="store_true", help="replace an existing output")
     check = sources.add_parser("check", help="check a manifest")
@@ -270,11 +274,20 @@ def _nlvr_items(args: argparse.Namespace, account):
     return args.images, read_nlvr(args.examples, args.images, shares, account)
 
 
+def _text_items(args: argparse.Namespace, account):
+    from beam_pipelines.items.manifest import parse_split_shares
+    from beam_pipelines.sources.text_file import read_text_file
+
+    shares = parse_split_shares(args.split_shares)
+    return "", read_text_file(args.text, shares, args.language, account)
+
+
 _SOURCES = {
     "folder": _folder_items,
     "csv": _table_items,
     "coco": _coco_items,
     "nlvr": _nlvr_items,
+    "text": _text_items,
     "segments": manifest_segments.segment_items,
     **manifest_phrases.SOURCES,
 }

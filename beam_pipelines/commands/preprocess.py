@@ -43,6 +43,11 @@ def _add_media_arguments(group) -> None:
     )
     group.add_argument("--no_video", action="store_true", help="store sound and text only")
     group.add_argument("--no_audio", action="store_true", help="store frames and text only")
+    group.add_argument(
+        "--text_only",
+        action="store_true",
+        help="store what the manifest says alone, a record an item, without any media",
+    )
 
 
 def _add_window_arguments(group) -> None:
@@ -125,8 +130,8 @@ def job_config(args: argparse.Namespace):
         manifest_path=args.manifest,
         output=args.output.rstrip("/"),
         preprocess=PreprocessConfig(
-            want_video=not args.no_video,
-            want_audio=not args.no_audio,
+            want_video=not (args.no_video or args.text_only),
+            want_audio=not (args.no_audio or args.text_only),
             frame_rate_hz=args.frame_rate_hz,
             short_side=args.short_side,
             region=parse_region(args.picture_region),
@@ -176,7 +181,15 @@ def parse_region(text: str) -> tuple[float, ...] | None:
 
 def _check_numbers(args: argparse.Namespace) -> None:
     if args.no_video and args.no_audio:
-        raise UserError("--no_video and --no_audio leave nothing to store; drop one of them")
+        raise UserError(
+            "--no_video and --no_audio leave words alone to store; drop one of them, or give "
+            "--text_only, which needs no media"
+        )
+    if args.text_only and args.windows != "whole":
+        raise UserError(
+            f"--windows {args.windows} cuts media, which --text_only does not look at; drop one of "
+            "them"
+        )
     positive = (
         *("frame_rate_hz", "short_side", "sample_rate_hz", "window_seconds", "stride_seconds"),
         *("records_per_shard", "shards_per_split", "decode_cpu_seconds", "decode_wall_seconds"),

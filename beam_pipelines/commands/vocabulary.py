@@ -5,7 +5,7 @@ import argparse
 from beam_pipelines.commands.shared_filesystem import add_shared_filesystem_argument
 from mm_models.errors import UserError
 
-_KINDS = ("word", "sentencepiece", "wordpiece")
+_KINDS = ("word", "whitespace", "sentencepiece", "wordpiece")
 _SPLITS = ("train", "val", "test")
 
 
@@ -19,7 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="manifest, local or URL; give it several times to read several",
     )
     parser.add_argument("--output", required=True, help="file to write, local or URL")
-    parser.add_argument("--kind", choices=_KINDS, default="word")
+    parser.add_argument(
+        "--kind",
+        choices=_KINDS,
+        default="word",
+        help="whitespace keeps case and punctuation, which word takes away",
+    )
     parser.add_argument("--size", type=int, default=65536, help="most entries, special included")
     parser.add_argument("--splits", default="train", help="comma-separated splits to read")
     parser.add_argument("--split_shares", default="train=0.8,val=0.1,test=0.1")

@@ -26,7 +26,10 @@ def run(config: JobConfig) -> dict[str, Any]:
     """
     words = list(config.passthrough)
     check_job(config)
-    summary = manifest.scan(config.manifest_path, measure_media=True)
+    with_media = config.preprocess.wants_media
+    summary = manifest.scan(
+        config.manifest_path, require_media=with_media, measure_media=with_media
+    )
     if summary.local_media:
         check_reachable("media", summary.local_media, words, config.shared_filesystem)
     num_items = len(summary.offsets)

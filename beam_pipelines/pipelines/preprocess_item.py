@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from beam_pipelines import files
 from beam_pipelines.items import manifest, windows
 from beam_pipelines.items.windows import WindowConfig
-from beam_pipelines.media.decode_contract import ClipMedia, DecodeRequest
+from beam_pipelines.media.decode_contract import ClipMedia, DecodeRequest, MediaInfo
 from beam_pipelines.media.isolated import DecoderError, DecoderStartError, IsolatedDecoder
 from beam_pipelines.record.clip import RecordClip, record_values
 from beam_pipelines.record.clip_facts import add_clip_facts
@@ -24,6 +26,8 @@ REJECTED_ITEM, REJECTED_CLIP = "rejected_items", "rejected_clips"
 _WINDOWS_PER_PASS = 32
 # Pauses before an item is tried again after an error of the disk, store or network.
 _RETRY_PAUSES_SECONDS = (1.0, 5.0)
+# What is decoded where media are not looked at.
+_NO_MEDIA = ClipMedia([], np.zeros(0), 0, 0, None, 0, MediaInfo(""))
 OUTCOMES = (ITEM, ITEM_WITH_RECORDS, RECORD, REJECTED_ITEM, REJECTED_CLIP)
 
 
@@ -32,7 +36,8 @@ class PreprocessConfig:
     """What decides the content of the records.
 
     Attributes:
-        want_video, want_audio: whether records get frames, and sound.
+        want_video, want_audio: whether records get frames, and sound; without both, media are not
+            looked at, and each item, which need not have any, is one record of words.
         frame_rate_hz: rate of the stored frames.
         short_side: pixels of the shorter side of the stored frames.
         region: top, left, height and width of the part of each picture to store, as shares of it;
@@ -69,6 +74,11 @@ class PreprocessConfig:
     max_seconds: float = 600.0
     max_pixels: int = 50_000_000
     max_damaged_share: float = 0.0
+
+    @property
+    def wants_media(self) -> bool:
+        """Whether anything is decoded."""
+        return self.want_video or self.want_audio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +143,8 @@ class ItemProcessor:
             UserError: its media cannot be reached, also after some pauses. That says nothing about
                 the item, so it is no reject: the runner tries it again, or the job ends.
         """
+        if not self._config.wants_media:
+            return self._words_alone(item, is_duplicate)
         media = manifest.media_path(self._manifest_path, item)
         for pause_seconds in _RETRY_PAUSES_SECONDS:
             with contextlib.suppress(OSError):
@@ -156,10 +168,20 @@ class ItemProcessor:
             self._process_local(item, local_path, outcome)
         return outcome
 
+    def _words_alone(self, item: dict[str, Any], is_duplicate: bool) -> ItemOutcome:
+        """One record of what the manifest says."""
+        outcome = ItemOutcome(manifest.split_of(item, self._config.split_shares))
+        if is_duplicate:
+            _reject(outcome, item, _duplicate(item))
+            return outcome
+        item = windows.cut_to_segment(item)
+        self._add_record(outcome, item, 0, windows.span_of(item), _NO_MEDIA, "", 0)
+        return outcome
+
     def _unusable(self, item: dict[str, Any], media: str, is_duplicate: bool) -> Reject | None:
         """Why an item is rejected before its media are opened, or None. Raises OSError."""
         if is_duplicate:
-            return Reject(RejectCode.DUPLICATE_ID, f"an earlier line has the id {item['id']}")
+            return _duplicate(item)
         if self._config.region is not None and item.get("objects"):
             detail = "its objects have boxes in the whole picture, and a region of it is stored"
             return Reject(RejectCode.BAD_METADATA, detail)
@@ -186,13 +208,27 @@ class ItemProcessor:
             if isinstance(media, Reject):
                 _reject(outcome, item, media, number)
                 continue
-            clip = _clip(item, number, window, media, media_sha256, self._config.frame_rate_hz)
-            nearest = self._config.windows.nearest_captions
-            context, lists = record_values(
-                clip, audio_encoding=self._config.audio_encoding, nearest_captions=nearest
+            self._add_record(
+                outcome, item, number, window, media, media_sha256, os.path.getsize(path)
             )
-            outcome.records.append(ClipRecord(clip.key, serialize(context, lists)))
-            add_clip_facts(outcome.facts, clip, media, os.path.getsize(path), nearest)
+
+    def _add_record(
+        self,
+        outcome: ItemOutcome,
+        item: dict[str, Any],
+        number: int,
+        window: windows.Window,
+        media: ClipMedia,
+        media_sha256: str,
+        file_bytes: int,
+    ) -> None:
+        clip = _clip(item, number, window, media, media_sha256, self._config.frame_rate_hz)
+        nearest = self._config.windows.nearest_captions
+        context, lists = record_values(
+            clip, audio_encoding=self._config.audio_encoding, nearest_captions=nearest
+        )
+        outcome.records.append(ClipRecord(clip.key, serialize(context, lists)))
+        add_clip_facts(outcome.facts, clip, media, file_bytes, nearest)
 
     def _sha256(self, path: str) -> str | Reject:
         """Hash of a file; that of the last one is kept, of which the next item may be a segment."""
@@ -259,12 +295,16 @@ class ItemProcessor:
         )
 
 
+def _duplicate(item: dict[str, Any]) -> Reject:
+    return Reject(RejectCode.DUPLICATE_ID, f"an earlier line has the id {item['id']}")
+
+
 def _reject(
     outcome: ItemOutcome, item: dict[str, Any], reject: Reject, clip: int | None = None
 ) -> None:
     where = {"id": item["id"]} | ({} if clip is None else {"clip": clip})
     outcome.rejects.append(
-        where | {"media": item["media"], "code": str(reject.code), "detail": reject.detail}
+        where | {"media": item.get("media", ""), "code": str(reject.code), "detail": reject.detail}
     )
 
 

@@ -17,7 +17,11 @@ from beam_pipelines.pipelines.job_errors import disk_errors
 from beam_pipelines.pipelines.runner import check_reachable, check_runner, make_pipeline
 from beam_pipelines.publishing.outputs import appearing_files, check_output
 from beam_pipelines.text import template_texts
-from beam_pipelines.text.word_splitting import normalised_words, wordpiece_words
+from beam_pipelines.text.word_splitting import (
+    normalised_words,
+    whitespace_words,
+    wordpiece_words,
+)
 from mm_models.errors import UserError
 
 SPECIAL_WORDS = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -27,6 +31,8 @@ MAX_TRAINING_SENTENCES = 1_000_000
 _BYTES_PER_READ = 16 << 20
 _LINES_WORTH_AN_ELEMENT = 256
 _MAX_WORD_CHARACTERS = 64
+# A word a line, as it is looked up.
+_TABLE_KINDS = ("word", "whitespace")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +43,7 @@ class VocabularyConfig:
         manifest_paths: what to read, each alone, so that their labels may differ; may be URLs.
         output: the file to write; may be a URL. A SentencePiece model gets a list of its pieces
             and a coverage report beside it.
-        kind: `word`, `sentencepiece` or `wordpiece`.
+        kind: `word`, `whitespace`, `sentencepiece` or `wordpiece`.
         size: most entries the vocabulary may have, special ones and sentinels included.
         splits: splits whose text is read.
         split_shares: shares of the splits, for items whose line names none.
@@ -115,7 +121,7 @@ def _build(
         }
         return others | {name: model}, entries
     (units,) = (each.best for each in counted.values())
-    build = word_table if config.kind == "word" else wordpiece_list
+    build = word_table if config.kind in _TABLE_KINDS else wordpiece_list
     content, entries = build(units, config.size)
     return {name: content}, entries
 
@@ -172,7 +178,15 @@ class _ReadUnits(beam.DoFn):
 
 def _words(text: str) -> list[str]:
     """Words that a line of a word table can hold."""
-    words = normalised_words(text)
+    return _table_words(normalised_words(text))
+
+
+def _whitespace_words(text: str) -> list[str]:
+    """The same with case and punctuation kept."""
+    return _table_words(whitespace_words(text))
+
+
+def _table_words(words: Iterable[str]) -> list[str]:
     return [word for word in words if len(word) <= _MAX_WORD_CHARACTERS and word == word.strip()]
 
 
@@ -185,7 +199,12 @@ def _sentence(text: str) -> list[str]:
     return [sentence] if sentence else []
 
 
-_UNITS = {"word": _words, "wordpiece": _wordpiece_words, "sentencepiece": _sentence}
+_UNITS = {
+    "word": _words,
+    "whitespace": _whitespace_words,
+    "wordpiece": _wordpiece_words,
+    "sentencepiece": _sentence,
+}
 
 
 def _hash_rank(counted: tuple[str, int]) -> tuple:
@@ -231,7 +250,7 @@ def _count(config: VocabularyConfig, num_items: int, result: str) -> dict[str, p
 
 def _write_counts(config: VocabularyConfig, counts: beam.PCollection, result: str) -> None:
     """((language, unit), count) → a file of [language, all its units, the kept ones]."""
-    keep = config.size if config.kind == "word" else MAX_TRAINING_SENTENCES
+    keep = config.size if config.kind in _TABLE_KINDS else MAX_TRAINING_SENTENCES
     rank = _frequency_rank
     if config.kind == "sentencepiece":
         keep //= max(1, len(config.languages))

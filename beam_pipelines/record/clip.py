@@ -21,7 +21,7 @@ class RecordClip:
     Attributes:
         key: unique key, item id, `#`, clip number.
         item: manifest item.
-        media_sha256: hex hash of the media file.
+        media_sha256: hex hash of the media file; empty where it was not looked at.
         start_seconds, end_seconds: the clip in the media.
         frames_jpeg: one JPEG per stored frame; empty without video.
         frame_times_seconds: float64[frames] from the start of the media.
@@ -69,7 +69,7 @@ def record_values(
         contract.CLIP_KEY: [clip.key.encode()],
         contract.CLIP_START: [_microseconds(clip.start_seconds)],
         contract.CLIP_END: [_microseconds(clip.end_seconds)],
-        contract.MEDIA_FILENAME: [clip.item["media"].encode()],
+        contract.MEDIA_FILENAME: [clip.item.get("media", "").encode()],
         contract.MEDIA_SHA256: [clip.media_sha256.encode()],
         contract.SOURCE_PROPERTIES: [name.encode() for name in clip.source_properties],
         **_place(clip.item),

@@ -79,7 +79,7 @@ def _usable(
         if isinstance(entry, dict):
             entry = _checked(entry, seen)
         if isinstance(entry, dict):
-            yield entry | {"media": _media_from(path, base, entry["media"])}
+            yield entry | _media_from(path, base, entry)
         else:
             name, reject = entry
             name = name.encode(errors="backslashreplace").decode()  # file names are any bytes
@@ -97,17 +97,20 @@ def _checked(item: dict[str, Any], seen: set[str]) -> Found:
     if item["id"] in seen:
         return item["id"], Reject(RejectCode.DUPLICATE_ID, "an earlier item has the same id")
     try:
-        schema.check_item(item)
+        schema.check_item(item, require_media=False)
     except schema.SchemaError as error:
         return item["id"], Reject(RejectCode.BAD_METADATA, str(error))
     seen.add(item["id"])
     return item
 
 
-def _media_from(path: str, base: str, media: str) -> str:
-    """`media`, given relative to `base`, as the manifest at `path` has to name it."""
+def _media_from(path: str, base: str, item: dict[str, Any]) -> dict[str, str]:
+    """The media, given relative to `base`, as the manifest at `path` has to name them; nothing of
+    an item without any."""
+    if "media" not in item:
+        return {}
     base = base.rstrip("/") if files.is_remote(base) else os.path.abspath(base)
-    whole = files.join(base, media)
+    whole = files.join(base, item["media"])
     folder = files.parent(path)
-    inside = whole.startswith(folder + "/") and not files.is_remote(media)
-    return whole[len(folder) + 1 :] if inside else whole
+    inside = whole.startswith(folder + "/") and not files.is_remote(item["media"])
+    return {"media": whole[len(folder) + 1 :] if inside else whole}

@@ -19,8 +19,15 @@ def normalised_words(text: str) -> list[str]:
 
     Source: VATT, appendix A.2.1.
     """
-    plain = text.translate(_DELETE_PUNCTUATION).lower().translate(_SPACE_TO_BLANK)
-    return [word for word in plain.split(" ") if word]
+    return whitespace_words(text.translate(_DELETE_PUNCTUATION).lower())
+
+
+def whitespace_words(text: str) -> list[str]:
+    """Words of `text` as they stand, split on ASCII white space.
+
+    This is what the whitespace tokenizer of the models does inside the graph.
+    """
+    return [word for word in text.translate(_SPACE_TO_BLANK).split(" ") if word]
 
 
 def wordpiece_words(text: str) -> list[str]:

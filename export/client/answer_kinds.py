@@ -88,6 +88,19 @@ class FeatureMap(Values):
         return {".npy": media_files.npy_file(answer.value)}
 
 
+class WordVectors(Values):
+    """A vector for each word of a sentence; JSON holds their number, a file the vectors."""
+
+    def json_value(self, value: np.ndarray, field: Field) -> Any:
+        return dict(zip(("words", "dim"), value.shape, strict=True))
+
+    def line(self, value: Any, field: Field) -> str:
+        return f"{value['words']} words of {value['dim']} numbers"
+
+    def files(self, answer: Answer) -> dict[str, bytes]:
+        return {".npy": media_files.npy_file(answer.value)}
+
+
 class Sound(Values):
     """A mono waveform in [-1, 1]; JSON holds its size, the file its samples."""
 
@@ -147,6 +160,8 @@ ANSWER_KINDS: dict[str, Values] = {
     fields.FRAME_SCORES: FrameScores("frames"),
     fields.FRAME_NUMBER: Values(),
     fields.FEATURE_MAP: FeatureMap(),
+    fields.WORD_VECTORS: WordVectors(),
+    fields.WORD_COUNT: Values(),
     fields.SOUND: Sound(),
     fields.VIDEO: Video(),
     fields.CODES: Values(),

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from export import media_files
-from export.client.answer_pictures import side_by_side, with_boxes, with_heat, with_point
 from export.client.answer_values import Answer, Values, plain
 from export.signatures import fields
 from export.signatures.fields import Field
+from mm_models.signal.picture_overlays import side_by_side, with_boxes, with_heat, with_point
 
 
 class Boxes(Values):

@@ -22,6 +22,7 @@ POINT, MATCH_SCORE = "point_yx_norm", "match_score"
 WORDS, WORD_SCORES, WORD_LEVELS = "words", "word_scores", "word_levels"
 HEAT_MAP, SOUND, VIDEO = "heat_map", "sound", "video"
 HEAT_MAPS, FRAME_SCORES, FRAME_NUMBER = "heat_maps", "frame_scores", "frame_number"
+WORD_VECTORS, WORD_COUNT = "word_vectors", "word_count"
 CODES, REGION_WEIGHTS = "codes", "region_weights"
 # Either.
 FEATURE_MAP, TOKENS = "feature_map", "tokens"
@@ -70,6 +71,8 @@ OUTPUT_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     FRAME_SCORES: ("float32", ("frames",)),
     FRAME_NUMBER: ("int32", ()),
     FEATURE_MAP: ("float32", ("rows", "columns", "dim")),
+    WORD_VECTORS: ("float32", ("words", "dim")),
+    WORD_COUNT: ("int32", ()),
     SOUND: ("float32", ("samples",)),
     VIDEO: ("uint8", ("frames", "height", "width", "3")),
     CODES: ("int32", ("attentions", "heads", "tokens")),

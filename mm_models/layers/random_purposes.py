@@ -21,6 +21,8 @@ class Purpose(enum.StrEnum):
     DECODER = "decoder"
     TOKENS = "tokens"
     STACK = "stack"
+    READ_FORWARD = "read_forward"
+    READ_BACKWARD = "read_backward"
     # Dropout, by what is dropped.
     EMBEDDED = "embedded"
     EMBEDDING = "embedding"
@@ -47,6 +49,7 @@ class Purpose(enum.StrEnum):
     DROP_TOKEN = "drop_token"
     TOKEN_CORRUPTION = "token_corruption"
     MIXUP = "mixup"
+    SAMPLED_WORDS = "sampled_words"
     CLASS_OF_CAPTION = "prompt/label"
     SENTENCE_OF_CLASS = "prompt/sentence"
     SHUFFLED_CONFLICTS = "random_scores"

@@ -1,4 +1,6 @@
-"""Strings to ids inside the graph, by word table, WordPiece or SentencePiece."""
+"""Strings to ids inside the graph, by table of words, WordPiece or SentencePiece."""
+
+import abc
 
 import tensorflow as tf
 
@@ -10,26 +12,28 @@ from mm_models.text.tokenizer_base import PAD_ID, Tokenizer, unreadable_vocabula
 SPECIAL_WORDS = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 
-class WordTokenizer(Tokenizer):
-    """Deletes ASCII punctuation, lower-cases, splits on white space and looks every word up.
+class TableTokenizer(Tokenizer):
+    """Splits strings into words and looks every word up in a table.
 
-    The file has a lower-case word a line (its index is the line's), or an index, a space and a
-    word. It holds `<pad>` (index 0), `<bos>`, `<eos>` and `<unk>`; words it lacks become `<unk>`.
-    Nothing is put in front or behind. The file travels as an asset of an exported model.
+    The file has a word a line (its index is the line's), or an index, a space and a word. It holds
+    `<pad>` (index 0), `<bos>`, `<eos>` and `<unk>`; words it lacks become `<unk>`. Nothing is put
+    in front or behind. The file travels as an asset of an exported model.
+
+    Attributes:
+        begin_id, end_id: of `<bos>` and `<eos>`.
 
     Raises:
         UserError: the file cannot be read, a line is malformed or repeated, or a special word is
         missing.
-
-    Source: VATT, appendix A.2.1; the form of dmvr's word tokenizer.
     """
 
-    def __init__(self, vocabulary_path: str, name: str = "word_tokenizer"):
+    def __init__(self, vocabulary_path: str, name: str):
         super().__init__(name=name)
         lines = _read_lines(vocabulary_path)
         indexed = _is_indexed(lines)
         indices = _checked_indices(lines, vocabulary_path)
         self.vocabulary_size = max(indices.values()) + 1
+        self.begin_id, self.end_id = indices["<bos>"], indices["<eos>"]
         self.unknown_id = indices["<unk>"]
         self._table = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
@@ -43,11 +47,43 @@ class WordTokenizer(Tokenizer):
             default_value=self.unknown_id,
         )
 
+    @abc.abstractmethod
+    def _words(self, strings: tf.Tensor) -> tf.RaggedTensor:
+        """string[rows, (words)] of string[rows]."""
+
     def _ragged_ids(self, strings):
-        strings = tf.strings.regex_replace(strings, "[[:punct:]]", "")
-        words = tf.strings.split(tf.strings.lower(strings, encoding="utf-8"))
+        words = self._words(strings)
         ids = tf.cast(self._table.lookup(words.flat_values), tf.int32)
         return words.with_flat_values(ids)
+
+
+class WordTokenizer(TableTokenizer):
+    """Deletes ASCII punctuation, lower-cases, splits on white space and looks every word up.
+
+    The words of the file are lower-case; see `TableTokenizer`.
+
+    Source: VATT, appendix A.2.1; the form of dmvr's word tokenizer.
+    """
+
+    def __init__(self, vocabulary_path: str, name: str = "word_tokenizer"):
+        super().__init__(vocabulary_path, name)
+
+    def _words(self, strings):
+        strings = tf.strings.regex_replace(strings, "[[:punct:]]", "")
+        return tf.strings.split(tf.strings.lower(strings, encoding="utf-8"))
+
+
+class WhitespaceTokenizer(TableTokenizer):
+    """Splits on ASCII white space and looks every word up as it stands, with case and punctuation.
+
+    See `TableTokenizer` for the file.
+    """
+
+    def __init__(self, vocabulary_path: str, name: str = "whitespace_tokenizer"):
+        super().__init__(vocabulary_path, name)
+
+    def _words(self, strings):
+        return tf.strings.split(strings)
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -84,13 +120,14 @@ class WordPieceTokenizer(Tokenizer):
 
 
 def build_tokenizer(kind: str, vocabulary_path: str) -> Tokenizer:
-    """The tokenizer of a kind: `word`, `wordpiece` or `sentencepiece`.
+    """The tokenizer of a kind: `word`, `whitespace`, `wordpiece` or `sentencepiece`.
 
     Raises:
         UserError: unknown kind, no path, or a vocabulary the kind cannot use.
     """
     kinds = {
         "word": WordTokenizer,
+        "whitespace": WhitespaceTokenizer,
         "wordpiece": WordPieceTokenizer,
         "sentencepiece": SentencePieceTokenizer,
     }
@@ -126,7 +163,7 @@ def _is_indexed(lines: list[str]) -> bool:
 
 
 def word_indices(vocabulary_path: str) -> dict[str, int]:
-    """Id of each word of a word tokenizer's vocabulary file. Raises UserError as that does."""
+    """Id of each word of a table tokenizer's vocabulary file. Raises UserError as that does."""
     return _checked_indices(_read_lines(vocabulary_path), vocabulary_path)
 
 

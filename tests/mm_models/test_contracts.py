@@ -9,6 +9,8 @@ from mm_models import contracts
 from mm_models.backbones.image_classifier import ImageClassifier
 from mm_models.backbones.levels.classifier import LevelsClassifier, LevelsClassifierConfig
 from mm_models.backbones.vit_config import VitConfig
+from mm_models.character_language_model.config import CharacterLanguageModelConfig
+from mm_models.character_language_model.model import CharacterLanguageModel
 from mm_models.imp.model import ImpModel
 from mm_models.pali.config import PaliConfig
 from mm_models.pali.model import PaliModel
@@ -22,13 +24,17 @@ from trainers import registry
 
 PROTOCOLS = (
     *(contracts.Embeds, contracts.Classifies, contracts.MapsFrames),
-    *(contracts.Writes, contracts.Scores),
+    *(contracts.Writes, contracts.Scores, contracts.Grounds),
 )
 # What each model of the registry offers, and how to make a small one.
 MODELS = {
     VattModel: ({contracts.Embeds, contracts.MapsFrames}, lambda: VattModel(named_config("debug"))),
     ImpModel: ({contracts.Embeds}, lambda: ImpModel(small(["video", "text"]))),
     PaliModel: ({contracts.Writes, contracts.Scores}, lambda: PaliModel(PaliConfig(size="debug"))),
+    CharacterLanguageModel: (
+        set(),
+        lambda: CharacterLanguageModel(CharacterLanguageModelConfig(size="debug")),
+    ),
     R3Model: ({contracts.Writes}, lambda: R3Model(R3Config(size="debug"))),
     VattClassifier: (
         {contracts.Classifies, contracts.MapsFrames},

@@ -10,6 +10,7 @@ import pytest
 from mm_models.backbones import t5_config, vit_config
 from mm_models.backbones.levels import classifier as levels_classifier
 from mm_models.backbones.levels import config as levels_config
+from mm_models.character_language_model import config as character_language_model_config
 from mm_models.decoding import config as decoding_config
 from mm_models.imp import config as imp_config
 from mm_models.layers.quantization import quantizer_options
@@ -26,6 +27,7 @@ from trainers.data import config as data_config
 from trainers.optimization import config as optimization_config
 from trainers.study import config as study_config
 from trainers.study import plan
+from trainers.tasks.character_language_model import task as character_language_model
 from trainers.tasks.classification import image_task as vit_classification
 from trainers.tasks.classification import levels_task as levels_classification
 from trainers.tasks.classification import task as classification
@@ -49,6 +51,7 @@ SCHEMAS = (
     t5_config,
     pali_config,
     r3_config,
+    character_language_model_config,
     r3_language_config,
     quantizer_options,
     token_corruption,
@@ -58,6 +61,7 @@ SCHEMAS = (
     optimization_config,
     study_config,
     classification,
+    character_language_model,
     imp,
     imp_objectives,
     pali,

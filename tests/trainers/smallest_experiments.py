@@ -33,4 +33,8 @@ def place_with_records(folder: pathlib.Path) -> pathlib.Path:
     )
     record_factory.write_record_folder(related, recipe)
     pieces.write_model(related / "pieces.model")
+    captions = folder / "data/digits-captions"
+    recipe = record_factory.Recipe(splits={"train": 32, "test": 16}, num_frames=0)
+    record_factory.write_record_folder(captions, recipe)
+    record_factory.write_word_vocabulary(captions / "words.txt")
     return folder

@@ -7,6 +7,7 @@ from beam_pipelines.rejects import Reject, RejectCode
 from beam_pipelines.sources.account import Account, Found
 from beam_pipelines.sources.media_files import MediaById
 from beam_pipelines.sources.phrases.ascii_text import ascii_text
+from beam_pipelines.sources.phrases.json_list import json_entries
 from beam_pipelines.sources.phrases.leftovers import LeftOut
 from beam_pipelines.sources.phrases.phrase_objects import (
     LabelNumbers,
@@ -17,11 +18,9 @@ from beam_pipelines.sources.phrases.plain_values import (
     int_field,
     list_field,
     number_field,
-    read_values,
     text_field,
 )
 from beam_pipelines.sources.phrases.split_lists import SplitLists
-from mm_models.errors import UserError
 
 LANGUAGE = "en"
 MAX_WORDS = 9
@@ -58,7 +57,7 @@ def read_visual_genome(
     """
     sizes = _sizes(image_data_path)
     media, left_out = MediaById(images), LeftOut()
-    for place, entry in enumerate(_list(regions_path, "--regions")):
+    for place, entry in enumerate(json_entries(regions_path, "--regions")):
         where = f"--regions {regions_path}, entry {place}"
         number = int_field(entry, "id", where)
         name = str(number)
@@ -81,16 +80,9 @@ def read_visual_genome(
     left_out.account_for(account, regions_path)
 
 
-def _list(path: str, flag: str) -> list[Any]:
-    value = read_values(path, flag)
-    if not isinstance(value, list):
-        raise UserError(f"{flag} {path} holds no list with an entry for each picture")
-    return value
-
-
 def _sizes(path: str) -> dict[int, tuple[float, float]]:
     sizes = {}
-    for place, entry in enumerate(_list(path, "--image_data")):
+    for place, entry in enumerate(json_entries(path, "--image_data")):
         where = f"--image_data {path}, entry {place}"
         height, width = (number_field(entry, f, where, above=0) for f in ("height", "width"))
         sizes[int_field(entry, "image_id", where)] = height, width

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from export.client.answer_pictures import with_boxes, with_heat, with_point
+from mm_models.signal.picture_overlays import with_boxes, with_heat, with_point
 from trainers.tasks.grounding.contact_sheet import contact_sheet
 
 

@@ -4,7 +4,11 @@ import json
 
 import pytest
 
-from beam_pipelines.text.word_splitting import normalised_words, wordpiece_words
+from beam_pipelines.text.word_splitting import (
+    normalised_words,
+    whitespace_words,
+    wordpiece_words,
+)
 from mmstack import main
 from tests import tensorflow_setup  # noqa: F401  Splits the CPU before TensorFlow starts.
 from tests.beam_pipelines.media.small_media import write_lines
@@ -53,13 +57,22 @@ def test_word_table(corpus):
     assert {"validation", "zebra", "which"} <= set(more)
 
 
-def test_no_word_of_the_text_is_unknown_to_the_models_tokenizer(corpus):
+def test_words_that_are_kept_as_they_stand(corpus):
+    lines = build(corpus, "whitespace").decode().splitlines()
+    assert lines[:5] == ["<pad>", "<bos>", "<eos>", "<unk>", "a"]
+    assert {"A", "dog,", "DOG!", "Straße", "mit\u00a0Bäumen", "don't-stop", "(now)"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("kind", "split"), [("word", normalised_words), ("whitespace", whitespace_words)]
+)
+def test_no_word_of_the_text_is_unknown_to_the_models_tokenizer(corpus, kind, split):
     from mm_models.text.tokenizers import build_tokenizer
 
-    build(corpus, "word")
-    tokenizer = build_tokenizer("word", str(corpus / "word"))
+    build(corpus, kind)
+    tokenizer = build_tokenizer(kind, str(corpus / kind))
     for text in TEXTS:
-        words = normalised_words(text)
+        words = split(text)
         ids = tokenizer.tokenize([text], 12).numpy()[0]
         assert (ids != 0).sum() == len(words), text
         assert tokenizer.unknown_id not in ids, text

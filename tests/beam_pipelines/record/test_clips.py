@@ -6,8 +6,11 @@ import pytest
 from beam_pipelines.items import windows
 from beam_pipelines.items.tracks import ABSENT, resample_track
 from beam_pipelines.items.windows import Window, WindowConfig
+from beam_pipelines.media.decode_contract import ClipMedia, MediaInfo
 from beam_pipelines.record import contract
 from beam_pipelines.record.clip import RecordClip, record_values
+from beam_pipelines.record.clip_facts import add_clip_facts
+from beam_pipelines.record.statistics import Facts
 from beam_pipelines.rejects import RejectCode
 
 
@@ -234,6 +237,15 @@ def test_a_window_keeps_what_overlaps_it_on_the_media_clock():
     boxes = np.array(lists[contract.OBJECT_BOXES]).reshape(3, 2, 4)
     np.testing.assert_allclose(boxes[:, 0, 1], [0.0, 0.25, 0.5])
     assert not boxes[:, 1].any()
+
+
+def test_a_phrase_of_several_objects_counts_once():
+    phrase = {"text": "men", "sentence": "two men", "first_word": 1}
+    objects = [{"id": n, "phrases": [phrase, {"text": "men"}]} for n in range(3)]
+    media = ClipMedia([], np.zeros(0), 0, 0, None, 0, MediaInfo("png"))
+    facts = Facts()
+    add_clip_facts(facts, clip(item={"media": "a", "objects": objects}), media, 1, 0)
+    assert facts.numbers["phrases_per_clip"] == [2] and facts.numbers["objects_per_clip"] == [3]
 
 
 def test_missing_modalities_leave_no_lists():

@@ -31,6 +31,14 @@ def test_words_by_hand(tmp_path):
     assert tokenizer.tokenize("cut", 2).numpy().tolist() == [4, 0]
 
 
+def test_words_as_they_stand_by_hand(tmp_path):
+    words = [*WORDS[:4], "Cut,", "cut", "onions!", "o.k."]
+    tokenizer = build_tokenizer("whitespace", write(tmp_path / "words.txt", words))
+    ids = tokenizer.tokenize(["Cut, cut\tthe  onions!", "O.K. o.k.\n", "<bos> x\u00a0y"], 4)
+    assert ids.numpy().tolist() == [[4, 5, 3, 6], [3, 7, 0, 0], [1, 3, 0, 0]]
+    assert (tokenizer.begin_id, tokenizer.end_id, tokenizer.unknown_id) == (1, 2, 3)
+
+
 def test_indexed_lines_in_any_order(tmp_path):
     lines = [f"{index} {word}" for index, word in enumerate(WORDS)]
     tokenizer = build_tokenizer("word", write(tmp_path / "words.txt", lines[::-1]))

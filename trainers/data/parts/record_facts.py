@@ -1,6 +1,7 @@
 """What a record says of its clip in words and boxes, read outside the graph."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -125,12 +126,6 @@ def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True
         beside(key, len(questions))
         for key in (contract.ANSWER, contract.QUESTION_KIND, contract.QUESTION_LANGUAGE)
     ]
-    phrases = texts(contract.OBJECT_PHRASE)
-    of_phrases = [
-        beside(contract.OBJECT_PHRASE_LANGUAGE, len(phrases)),
-        beside(contract.OBJECT_PHRASE_SENTENCE, len(phrases)),
-        (numbers(contract.OBJECT_PHRASE_FIRST_WORD) + [-1] * len(phrases))[: len(phrases)],
-    ]
     objects = texts(contract.OBJECT_LABEL_TEXT)
     boxes, visibility = _boxes(lists if with_boxes else {}, names, len(objects))
     return RecordFacts(
@@ -154,14 +149,27 @@ def read_facts(content: bytes, names: dict[str, str], *, with_boxes: bool = True
         group="".join(texts(contract.CLIP_GROUP)[:1]),
         place=(number(contract.CLIP_GROUP_INDEX), number(contract.CLIP_START)),
         object_ids=tuple(numbers(contract.OBJECT_ID)),
-        phrases=tuple(
-            PhraseFact(*row)
-            for row in zip(
-                phrases, *of_phrases, numbers(contract.OBJECT_PHRASE_OBJECT), strict=False
-            )
-            if row[0].strip()
-        ),
+        phrases=_phrases(texts, numbers),
         size=(number(contract.HEIGHT), number(contract.WIDTH)),
+    )
+
+
+def _phrases(
+    texts: Callable[[str], list[str]], numbers: Callable[[str], list[int]]
+) -> tuple[PhraseFact, ...]:
+    """Those that name an object, of the texts and numbers of a record's keys."""
+    phrases = texts(contract.OBJECT_PHRASE)
+    objects = numbers(contract.OBJECT_PHRASE_OBJECT)
+    count = min(len(phrases), len(objects))
+    languages, sentences = (
+        (texts(key) + [""] * count)[:count]
+        for key in (contract.OBJECT_PHRASE_LANGUAGE, contract.OBJECT_PHRASE_SENTENCE)
+    )
+    places = (numbers(contract.OBJECT_PHRASE_FIRST_WORD) + [-1] * count)[:count]
+    return tuple(
+        PhraseFact(phrases[row], languages[row], sentences[row], places[row], objects[row])
+        for row in range(count)
+        if phrases[row].strip()
     )
 
 

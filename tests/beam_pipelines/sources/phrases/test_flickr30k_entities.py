@@ -2,12 +2,14 @@
 
 import pytest
 
+from beam_pipelines.items import manifest
 from beam_pipelines.rejects import RejectCode
 from beam_pipelines.sources.account import Account, NoteCode
 from beam_pipelines.sources.phrases.entity_boxes import parse_entity_boxes
 from beam_pipelines.sources.phrases.entity_markup import parse_sentence
 from beam_pipelines.sources.phrases.flickr30k_entities import read_flickr30k_entities
 from mm_models.errors import UserError
+from mmstack import main
 from tests.beam_pipelines.sources.phrases.phrase_files import meanings, pictures
 
 _SENTENCES = """\
@@ -82,6 +84,16 @@ def test_phrases_keep_their_sentence_their_boxes_and_their_categories(folder):
         "boxes outside of their picture": 1,
     }
     assert account.count(NoteCode.ROW_LEFT_OUT) == 2
+
+
+def test_the_command_writes_items_rejects_and_notes(folder, capsys):
+    output = folder / "m.jsonl"
+    flags = [f"--folder={folder}", f"--images={folder}/images", f"--output={output}"]
+    assert main(["manifest", "flickr30k_entities", *flags]) == 0
+    (line,) = manifest.read(str(output))
+    assert len(line.item["objects"]) == 6
+    printed = capsys.readouterr().out
+    assert "items rejected  2" in printed and "boxes of entities that no sentence names" in printed
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import pickle
 
 import pytest
 
+from beam_pipelines.items import manifest
 from beam_pipelines.rejects import RejectCode
 from beam_pipelines.sources.account import Account
 from beam_pipelines.sources.phrases.refclef import read_refclef
 from mm_models.errors import UserError
+from mmstack import main
 from tests.beam_pipelines.sources.phrases.phrase_files import meanings, pictures, write_json
 
 
@@ -74,6 +76,14 @@ def test_expressions_are_phrases_of_their_regions(tmp_path):
         "boxes that go beyond their picture; their expressions are kept without a box": 1,
         "expressions of regions that are not listed": 1,
     }
+
+
+def test_the_command_writes_the_pictures_that_can_be_used(tmp_path):
+    refs, instances, images = _files(tmp_path)
+    flags = [f"--refs={refs}", f"--instances={instances}", f"--images={images}"]
+    assert main(["manifest", "refclef", *flags, f"--output={tmp_path}/m.jsonl"]) == 0
+    items = [line.item for line in manifest.read(f"{tmp_path}/m.jsonl")]
+    assert [item["id"] for item in items] == ["1", "2"]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import pytest
 
+from beam_pipelines.items import manifest
 from beam_pipelines.rejects import RejectCode
 from beam_pipelines.sources.account import Account
 from beam_pipelines.sources.phrases.ascii_text import ascii_text
 from beam_pipelines.sources.phrases.split_lists import SplitLists
 from beam_pipelines.sources.phrases.visual_genome import read_visual_genome
 from mm_models.errors import UserError
+from mmstack import main
 from tests.beam_pipelines.sources.phrases.phrase_files import meanings, pictures, write_json
 
 
@@ -70,11 +72,21 @@ def test_without_lists_all_pictures_are_read_and_name_no_split(tmp_path):
     assert last[1].code == RejectCode.BAD_METADATA and "does not list 4" in last[1].detail
 
 
+def test_the_command_reads_lists_of_splits(tmp_path):
+    regions, sizes, images = _files(tmp_path)
+    (tmp_path / "vg_val.txt").write_text("1\n")
+    flags = [f"--regions={regions}", f"--image_data={sizes}", f"--images={images}"]
+    flags += [f"--output={tmp_path}/m.jsonl", f"--splits={tmp_path}/vg_val.txt"]
+    assert main(["manifest", "visual_genome", *flags]) == 0
+    (line,) = manifest.read(f"{tmp_path}/m.jsonl")
+    assert line.item["split"] == "val" and len(line.item["objects"]) == 4
+
+
 def test_wrong_fields_are_named(tmp_path):
     regions, sizes, images = _files(tmp_path)
     wrong = tmp_path / "wrong.json"
     for content, words in (
-        ({}, "holds no list"),
+        ({}, "it holds no list with an entry for each picture"),
         ([[]], "entry 0: expected an object, found .."),
         ([{"id": "1"}], "entry 0, field id: expected a whole number, found '1'"),
         ([{"id": 1, "regions": 3}], "entry 0, field regions: expected a list, found 3"),

@@ -45,7 +45,9 @@ def test_small_has_two_sizes_of_two_levels():
 
 
 def test_levels_come_in_the_order_that_is_asked_for():
-    config = LevelsConfig(kind="vgg16", levels=["block5_conv1", "block4_conv1"], height=64, width=96)
+    config = LevelsConfig(
+        kind="vgg16", levels=["block5_conv1", "block4_conv1"], height=64, width=96
+    )
     assert list(shapes_of(config).items()) == [
         ("block5_conv1", (4, 6, 512)),
         ("block4_conv1", (8, 12, 512)),

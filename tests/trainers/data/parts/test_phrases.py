@@ -82,10 +82,10 @@ def test_every_different_phrase_is_evaluated_once_in_order(folder, encoder):
     boxes[1, 1] = boxes[2, 1] = RIGHT
     np.testing.assert_array_equal(batch["phrase_boxes_yxyx_norm"][0], boxes)
     assert not batch["phrase_boxes_yxyx_norm"][3].any()
-    (dogs, _, cat, nothing) = PhraseCatalog.open(config).describe([0, 0, 2, -1])
+    dogs, cat = map(PhraseCatalog.open(config).record, (0, 2))
     assert [phrase.text for phrase in dogs.phrases] == ["two dogs", "A red dog", "two dogs", "time"]
     assert dogs.phrases[0].categories == ("dog", "animal") and cat.phrases[0].sentence == "a cat"
-    assert dogs.object_boxes.shape == (3, 2, 4) and nothing is None
+    assert dogs.object_boxes.shape == (3, 2, 4)
 
 
 def test_boxes_are_those_of_the_frames_that_the_video_shows(folder, encoder):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -98,15 +97,12 @@ class PhraseCatalog:
         frames = sampled_frames(self._config.video, facts.num_frames, 0.0, training=False)
         return DescribedRecord(facts, frames, record_phrases(facts, self._config.phrases.languages))
 
-    def describe(self, example_ids: Iterable[int]) -> list[DescribedRecord | None]:
-        """The records behind rows of an evaluation batch, by `example_id`; None for padding.
+    def record(self, example_id: int) -> DescribedRecord:
+        """The record behind a row of an evaluation batch that is no padding, by `example_id`.
 
-        The phrase of a row is the one whose number its `example_item` is.
+        The phrase of the row is the one whose number its `example_item` is.
         """
-        return [
-            self._cached(*divmod(int(example_id), EXAMPLE_ID_STRIDE)) if example_id >= 0 else None
-            for example_id in example_ids
-        ]
+        return self._cached(*divmod(int(example_id), EXAMPLE_ID_STRIDE))
 
     def _read(self, dataset: int, number: int) -> DescribedRecord:
         content = self._loader.indexes[dataset].read_one(number)

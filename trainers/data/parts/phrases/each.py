@@ -1,7 +1,7 @@
 """Examples that are phrases instead of records, and what reads them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -36,8 +36,8 @@ class RawPhrases(NamedTuple):
     item: np.ndarray | tf.Tensor
 
     @classmethod
-    def specs(cls, inputs: InputConfig, rows: int) -> "RawPhrases":
-        """What each holds, as `tf.TensorSpec`s."""
+    def specs(cls, inputs: InputConfig, rows: int) -> Any:
+        """What each holds: RawPhrases of `tf.TensorSpec`s."""
         boxes = [rows, inputs.video.num_frames, inputs.phrases.max_boxes, 4]
         numbers = tf.TensorSpec([rows], tf.int32)
         return cls(
@@ -144,6 +144,6 @@ class PhraseExamples(ExampleSource):
         """Reads records and their phrases."""
         return PhraseReader(self._catalog, self._inputs, loader, order, host_slice, seed)
 
-    def extra_specs(self, batch_size: int) -> RawPhrases:
+    def extra_specs(self, batch_size: int) -> Any:
         """The phrase of each row."""
         return RawPhrases.specs(self._inputs, batch_size)

@@ -13,7 +13,7 @@ class TextInputConfig(InputPartConfig):
     Attributes:
         num_candidates: captions per clip, nearest first; missing ones are all padding.
         num_tokens: tokens per caption, cropped or padded on the right.
-        tokenizer: `word`, `wordpiece` or `sentencepiece`.
+        tokenizer: `word`, `whitespace`, `wordpiece` or `sentencepiece`.
         vocabulary: vocabulary file; may be a remote URL.
         may_be_unknown: whether the vocabulary may lack every word of the first captions.
         random_candidates: draw the candidates at random in training instead of nearest first.

@@ -22,7 +22,7 @@ from trainers.data.parts.text.config import TextInputConfig
 from trainers.data.reading.parse import Wanted
 from trainers.data.reading.reader import RawBatch
 
-TOKENIZERS = ("word", "wordpiece", "sentencepiece")
+TOKENIZERS = ("word", "whitespace", "wordpiece", "sentencepiece")
 
 
 class TextPart(InputPart):

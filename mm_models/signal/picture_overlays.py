@@ -1,4 +1,4 @@
-"""Boxes, points and heat maps drawn over the picture that was asked about."""
+"""Boxes, points and heat maps drawn over the picture that they are about."""
 
 from collections.abc import Sequence
 
