@@ -19,6 +19,7 @@ MERGED_OVERLAP = 0.6
 LARGEST_AREA = 0.9
 # What rounding may add to or take from a normalised map.
 ROUNDING = 1e-5
+_PAIRS = tuple(itertools.combinations(range(NUM_BOXES), 2))
 Choice = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -153,18 +154,17 @@ def _runs(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """int32[batch, rows, columns] twice: where the run of a row that a place of the mask belongs to
     begins, and the place behind its end."""
     count = mask.shape[2]
-    places = tf.range(count)
-    starts = _running_max(tf.where(mask, 0, places + 1))
-    reverse = tf.reverse(mask, [2])
-    ends = count - tf.reverse(_running_max(tf.where(reverse, 0, places + 1)), [2])
-    return starts, ends
+    # From the left and from the right, the place behind the nearest one that is not of the mask.
+    both = tf.stack([mask, tf.reverse(mask, [2])])
+    from_left, from_right = tf.unstack(_running_max(tf.where(both, 0, tf.range(count) + 1)))
+    return from_left, count - tf.reverse(from_right, [2])
 
 
 def _running_max(values: tf.Tensor) -> tf.Tensor:
-    """int32[batch, rows, columns]: the largest of a row's values so far, none below 0."""
+    """int32[..., places]: the largest of a row's values so far, none below 0."""
     step = 1
-    while step < values.shape[2]:
-        shifted = tf.pad(values[:, :, :-step], [[0, 0], [0, 0], [step, 0]])
+    while step < values.shape[-1]:
+        shifted = tf.pad(values[..., :-step], [[0, 0]] * (values.shape.rank - 1) + [[step, 0]])
         values, step = tf.maximum(values, shifted), 2 * step
     return values
 
@@ -198,28 +198,29 @@ def _merged(boxes: tf.Tensor, there: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     As long as two boxes lie mostly in each other, the first such pair becomes the box of its first
     one.
     """
-    edges, left = tf.unstack(boxes, axis=1), tf.unstack(there, axis=1)
+    firsts, seconds = zip(*_PAIRS, strict=True)
+    places = tf.range(NUM_BOXES)
     for _ in range(NUM_BOXES - 1):
-        waits = tf.ones_like(left[0])
-        for first, second in itertools.combinations(range(NUM_BOXES), 2):
-            both = waits & left[first] & left[second]
-            joins = both & _lie_in_each_other(edges[first], edges[second])
-            around = _corners(edges[first], edges[second], tf.minimum, tf.maximum)
-            edges[first] = tf.where(joins[:, tf.newaxis], around, edges[first])
-            left[second] &= ~joins
-            waits &= ~joins
-    return tf.stack(left, axis=1), tf.stack(edges, axis=1)
-
-
-def _lie_in_each_other(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """bool[batch] of boxes float32[batch, 4]."""
-    shared = _area(_corners(first, second, tf.maximum, tf.minimum))
-    return shared > MERGED_OVERLAP * tf.minimum(_area(first), _area(second))
+        # [batch, pairs, 4]
+        first, second = tf.gather(boxes, firsts, axis=1), tf.gather(boxes, seconds, axis=1)
+        shared = _area(_corners(first, second, tf.maximum, tf.minimum))
+        around = _corners(first, second, tf.minimum, tf.maximum)
+        joins = shared > MERGED_OVERLAP * tf.minimum(_area(first), _area(second))
+        joins &= tf.gather(there, firsts, axis=1) & tf.gather(there, seconds, axis=1)
+        pair = tf.argmax(tf.cast(joins, tf.int32), axis=1, output_type=tf.int32)
+        is_any = tf.reduce_any(joins, axis=1, keepdims=True)
+        # [batch, boxes]
+        grows = is_any & (places == tf.gather(firsts, pair)[:, tf.newaxis])
+        there &= ~(is_any & (places == tf.gather(seconds, pair)[:, tf.newaxis]))
+        grown = tf.gather(around, pair, batch_dims=1)[:, tf.newaxis]
+        boxes = tf.where(grows[:, :, tf.newaxis], grown, boxes)
+    return there, boxes
 
 
 def _corners(first: tf.Tensor, second: tf.Tensor, upper: Choice, lower: Choice) -> tf.Tensor:
-    """float32[batch, 4] of both boxes' upper left and lower right corners."""
-    return tf.concat([upper(first[:, :2], second[:, :2]), lower(first[:, 2:], second[:, 2:])], 1)
+    """float32[..., 4] of both boxes' upper left and lower right corners."""
+    (upper_left, lower_right), (others, ends) = tf.split(first, 2, -1), tf.split(second, 2, -1)
+    return tf.concat([upper(upper_left, others), lower(lower_right, ends)], axis=-1)
 
 
 def _area(boxes: tf.Tensor) -> tf.Tensor:

@@ -84,6 +84,8 @@ class GroundingSignatures(MediaSignatures):
         media = ("image", "video") if inputs.video is not None else ("image",)
         super().__init__(module, inputs, media, info, "resize")
         self._model, self._encoder, self._num_words = model, encoder, num_words
+        # So many operations take long one by one.
+        self._boxes = tf.function(heat_boxes, autograph=False, reduce_retracing=True)
 
     @classmethod
     def from_run(
@@ -149,8 +151,10 @@ class GroundingSignatures(MediaSignatures):
 
     def _regions(self, video: tf.Tensor) -> tf.Tensor:
         """float32[batch, frames, regions, levels, dim]."""
-        medium = "image" if video.shape[1] == 1 else "video"
-        return self._once(medium, self._model.embed_images)(video)
+        # Frame by frame, so that stills and clips share one function.
+        frames = tf.reshape(video, [-1, 1, *video.shape[2:]])
+        regions = self._once("frames", self._model.embed_images)(frames)
+        return tf.reshape(regions, [-1, video.shape[1], *regions.shape[2:]])
 
     def _embed(self, video: tf.Tensor) -> dict[str, tf.Tensor]:
         # [batch, 1, regions, levels, dim] → [batch, rows, columns, levels * dim]
@@ -171,39 +175,53 @@ class GroundingSignatures(MediaSignatures):
         phrase_found = phrase_maps(words, encoded.word_mask)
         return Found(words, phrase_found, sentence, encoded.word_mask, encoded.num_words)
 
-    def _found(self, regions: tf.Tensor, phrase: tf.Tensor) -> Found:
-        frames = regions.shape[1]
-        return self._once(f"phrases in {frames} frames", self._find)(regions, phrase)
-
     def _ground(self, video: tf.Tensor, phrase: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._of_still(self._found(self._regions(video), phrase), phrase)
+        return self._once("still", self._in_still)(self._regions(video), phrase)
 
     def _ground_embedded(self, regions: tf.Tensor, phrase: tf.Tensor) -> dict[str, tf.Tensor]:
         model = self._model
         shape = [-1, 1, model.num_regions, len(model.levels), model.config.dim]
-        return self._of_still(self._found(tf.reshape(regions, shape), phrase), phrase)
-
-    def _of_still(self, found: Found, phrase: tf.Tensor) -> dict[str, tf.Tensor]:
-        size = self._info.image_height, self._info.image_width
-        best = tf.zeros_like(found.num_words)
-        return {
-            "heat_map": _enlarged(found.phrase.heat[:, 0], *size),
-            **_place(found, best, *size),
-            "sentence_heat_map": _enlarged(found.sentence.heat[:, 0], *size),
-            "sentence_score": found.sentence.scores[:, 0],
-            **self._words(found, best, phrase),
-        }
+        return self._once("still", self._in_still)(tf.reshape(regions, shape), phrase)
 
     def _ground_video(self, video: tf.Tensor, phrase: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = self._found(self._regions(video), phrase)
+        return self._once("clip", self._in_clip)(self._regions(video), phrase)
+
+    def _in_still(self, regions: tf.Tensor, phrase: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = self._find(regions, phrase)
+        size = self._info.image_height, self._info.image_width
+        only = tf.zeros_like(found.num_words)
+        return {
+            "heat_map": _enlarged(found.phrase.heat[:, 0], *size),
+            **self._place(found, only, *size),
+            "sentence_heat_map": _enlarged(found.sentence.heat[:, 0], *size),
+            "sentence_score": found.sentence.scores[:, 0],
+            **self._words(found, only, phrase),
+        }
+
+    def _in_clip(self, regions: tf.Tensor, phrase: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = self._find(regions, phrase)
         size = self._info.height, self._info.width
         best = first_largest(found.phrase.scores)
         return {
             "heat_maps": _enlarged(found.phrase.heat, *size),
             "frame_scores": found.phrase.scores,
             "best_frame": best,
-            **_place(found, best, *size),
+            **self._place(found, best, *size),
             **self._words(found, best, phrase),
+        }
+
+    def _place(
+        self, found: Found, frame: tf.Tensor, height: int, width: int
+    ) -> dict[str, tf.Tensor]:
+        """Point, boxes and score of the phrase in one frame, int32[batch], of each clip."""
+        heat = tf.gather(found.phrase.heat, frame, batch_dims=1)
+        pixels = tf.cast(hottest_points(upsampled(heat, height, width)), tf.float32)
+        boxes = self._boxes(heat, height, width)
+        return {
+            "point": (pixels + 0.5) / tf.constant([height, width], tf.float32),
+            "boxes": boxes.boxes,
+            "box_scores": boxes.scores,
+            "score": tf.gather(found.phrase.scores, frame, batch_dims=1),
         }
 
     def _words(self, found: Found, frame: tf.Tensor, phrase: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -233,9 +251,8 @@ class GroundingSignatures(MediaSignatures):
     def _sheet(self, request: Arrays, answer: Arrays) -> np.ndarray:
         kind = fields.ENCODED_FRAMES if "best_frame" in answer else fields.ENCODED_PICTURE
         sent = request[INPUT_NAMES[kind][0]]
-        found = self._found(
-            self._regions(self._prepare[kind](tf.constant(sent))), tf.constant(request["phrase"])
-        )
+        regions = self._regions(self._prepare[kind](tf.constant(sent)))
+        found = self._find(regions, tf.constant(request["phrase"]))
         frame = int(answer["best_frame"][0]) if "best_frame" in answer else 0
         files = np.ravel(sent)
         return sheet_of(
@@ -247,19 +264,6 @@ class GroundingSignatures(MediaSignatures):
             found.phrase.heat[0, frame].numpy(),
             found.sentence.heat[0, frame].numpy(),
         )
-
-
-def _place(found: Found, frame: tf.Tensor, height: int, width: int) -> dict[str, tf.Tensor]:
-    """Point, boxes and score of the phrase in one frame, int32[batch], of each clip."""
-    heat = tf.gather(found.phrase.heat, frame, batch_dims=1)
-    pixels = tf.cast(hottest_points(upsampled(heat, height, width)), tf.float32)
-    boxes = heat_boxes(heat, height, width)
-    return {
-        "point": (pixels + 0.5) / tf.constant([height, width], tf.float32),
-        "boxes": boxes.boxes,
-        "box_scores": boxes.scores,
-        "score": tf.gather(found.phrase.scores, frame, batch_dims=1),
-    }
 
 
 def _enlarged(heat: tf.Tensor, height: int, width: int) -> tf.Tensor:
