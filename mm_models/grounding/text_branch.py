@@ -81,7 +81,7 @@ class TextBranch(keras.layers.Layer):
     """
 
     def __init__(self, config: GroundingConfig, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self._config = config
         width = 2 * config.word_width
         maps = {
