@@ -44,10 +44,14 @@ class DenseMap(SavedLayer):
         super().__init__(**kwargs)
         self.input_width, self.widths = input_width, list(widths)
         self.normalize_each, self.leaky_slope = normalize_each, leaky_slope
-        self.dense = [
-            keras.layers.Dense(width, name=f"dense_{place}", dtype=self.dtype_policy)
-            for place, width in enumerate(widths)
-        ]
+        for place, width in enumerate(widths):
+            layer = keras.layers.Dense(width, name=f"dense_{place}", dtype=self.dtype_policy)
+            setattr(self, layer.name, layer)
+
+    @property
+    def dense(self) -> list[keras.layers.Dense]:
+        """The layers in order; checkpoints find layers that are attributes."""
+        return [getattr(self, f"dense_{place}") for place in range(len(self.widths))]
 
     def build(self, input_shape=None):
         if self.built:
@@ -92,16 +96,20 @@ class LevelMap(SavedLayer):
         super().__init__(**kwargs)
         self.channels, self.widths = channels, list(widths)
         self.kernel_size, self.leaky_slope = kernel_size, leaky_slope
-        self.convolutions = [
-            keras.layers.Conv2D(
+        for place, width in enumerate(widths):
+            layer = keras.layers.Conv2D(
                 width,
                 kernel_size,
                 padding="same",
                 name=f"convolution_{place}",
                 dtype=self.dtype_policy,
             )
-            for place, width in enumerate(widths)
-        ]
+            setattr(self, layer.name, layer)
+
+    @property
+    def convolutions(self) -> list[keras.layers.Conv2D]:
+        """The layers in order; checkpoints find layers that are attributes."""
+        return [getattr(self, f"convolution_{place}") for place in range(len(self.widths))]
 
     def build(self, input_shape=None):
         if self.built:

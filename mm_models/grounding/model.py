@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from mm_models.backbones.levels.build import build_levels
-from mm_models.contracts import GroundedVectors, WordVectors
+from mm_models.contracts import EmbeddedSentences, GroundedVectors
 from mm_models.grounding import config as grounding_config
 from mm_models.grounding import pairwise
 from mm_models.grounding.config import GroundingConfig
@@ -85,7 +85,9 @@ class GroundingModel(SavedLayer, keras.Model):
         stacked = tf.stack(mapped, axis=2)
         return tf.reshape(stacked, [-1, video.shape[1], *stacked.shape[1:]])
 
-    def embed_words(self, phrase_layers: tf.Tensor, phrase_word_mask: tf.Tensor) -> WordVectors:
+    def embed_words(
+        self, phrase_layers: tf.Tensor, phrase_word_mask: tf.Tensor
+    ) -> EmbeddedSentences:
         """Unit vectors of words and sentence; see `TextBranch`."""
         return self.text(phrase_layers, phrase_word_mask)
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from mm_models.contracts import WordVectors
+from mm_models.contracts import EmbeddedSentences
 from mm_models.grounding.config import GroundingConfig
 from mm_models.grounding.mapping import DenseMap
 from mm_models.layers.saved_layer import SavedLayer
@@ -75,13 +75,13 @@ class TextBranch(keras.layers.Layer):
         word_mask: float32[batch, words] 1 for real words, which come first.
 
     Returns:
-        WordVectors of length 1, also where no word is.
+        EmbeddedSentences of length 1, also where no word is.
 
     Source: Akbari and others, section 3; its released code for the mixed layers.
     """
 
     def __init__(self, config: GroundingConfig, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self._config = config
         width = 2 * config.word_width
         maps = {
@@ -113,10 +113,10 @@ class TextBranch(keras.layers.Layer):
             self.recurrent.build((None, None, self._config.word_width))
         self.built = True
 
-    def call(self, layers, word_mask) -> WordVectors:
+    def call(self, layers, word_mask) -> EmbeddedSentences:
         layers = tf.cast(layers, tf.float32)
         words, sentence = getattr(self, f"_{self._config.text}")(layers, word_mask)
-        return WordVectors(self.word_map(words), self.sentence_map(sentence))
+        return EmbeddedSentences(self.word_map(words), self.sentence_map(sentence))
 
     def _contextual(self, layers, word_mask):
         ends = both_ends(layers[:, :, 1:], word_mask)  # [batch, layers, width]
