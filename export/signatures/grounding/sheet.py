@@ -16,6 +16,7 @@ def sheet_of(
     word_heat: np.ndarray,
     phrase_heat: np.ndarray,
     sentence_heat: np.ndarray,
+    sentence_score: float,
 ) -> np.ndarray:
     """uint8[height, width, 3]: the picture, a map for each word, for the phrase and the sentence.
 
@@ -26,6 +27,7 @@ def sheet_of(
         answer: one row of the outputs of `ground` or `ground_video`.
         word_heat: float32[words, rows, columns] at the words' best levels.
         phrase_heat, sentence_heat: float32[rows, columns].
+        sentence_score: of the phrase as a sentence.
     """
     cells = [(picture, ["the picture" if frame is None else f"frame {frame}, the best"])]
     words = zip(
@@ -40,7 +42,9 @@ def sheet_of(
         with_heat(picture, phrase_heat), np.reshape(boxes, [-1, 4]), [""] * len(boxes)
     )
     cells.append((with_point(found, answer["point"]), [phrase, f"score {answer['score']:.2f}"]))
-    cells.append((with_heat(picture, sentence_heat), ["as a sentence"]))
+    cells.append(
+        (with_heat(picture, sentence_heat), ["as a sentence", f"score {sentence_score:.2f}"])
+    )
     return contact_sheet(cells)
 
 

@@ -263,6 +263,7 @@ class GroundingSignatures(MediaSignatures):
             found.words.heat[0, :, frame].numpy(),
             found.phrase.heat[0, frame].numpy(),
             found.sentence.heat[0, frame].numpy(),
+            float(found.sentence.scores[0, frame]),
         )
 
 

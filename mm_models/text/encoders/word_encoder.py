@@ -10,6 +10,8 @@ and others, 2018).
 """
 
 import concurrent.futures
+import importlib
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -27,6 +29,9 @@ _OUTPUTS = {
     SECOND: (tf.float32, 3),
     LENGTHS: (tf.int32, 1),
 }
+_MODEL_INFO = "assets.extra/model_info.json"
+# Of libraries that a graph may need, those that stand in `mmstack export`'s model information.
+_LIBRARIES = ("tensorflow_text",)
 _PROBE = ("one two", "", "three")
 _PROBE_LENGTHS = (2, 0, 1)
 
@@ -72,7 +77,7 @@ class FrozenWordEncoder:
             # own there is no scope of a strategy, which would spread them over replicas.
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
                 self._model: Any = pool.submit(_load, path).result()
-        except (OSError, ValueError, tf.errors.OpError) as error:
+        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"{field} is {path!r}, which cannot be loaded: {reason}; name a SavedModel with "
@@ -151,9 +156,21 @@ class FrozenWordEncoder:
 
 
 def _load(path: str) -> Any:
+    _import_libraries(path)
     # Data sets run on the host, where accelerators' variables cannot be read.
     with tf.device("CPU:0"):
         return tf.saved_model.load(path)
+
+
+def _import_libraries(path: str) -> None:
+    """Imports what the graph of an export needs beyond TensorFlow."""
+    info = f"{path}/{_MODEL_INFO}"
+    if not tf.io.gfile.exists(info):
+        return
+    with tf.io.gfile.GFile(info) as file:
+        needed = json.loads(file.read()).get("op_libraries", [])
+    for library in set(needed) & set(_LIBRARIES):
+        importlib.import_module(library)
 
 
 def _fit(layer: tf.Tensor, num_words: int) -> tf.Tensor:

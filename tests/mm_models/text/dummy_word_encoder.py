@@ -31,7 +31,7 @@ class DummyWordEncoder(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="sentences")])
     def encode_words(self, sentences):
-        words = tf.strings.split(sentences)
+        words = self._words(sentences)
         lengths = tf.cast(words.row_lengths(), tf.int32)
         longest = tf.maximum(tf.reduce_max(lengths), 1)
         dense = words.to_tensor("", shape=[None, None])
@@ -46,6 +46,9 @@ class DummyWordEncoder(tf.Module):
             "lstm2": tf.pad(second, missing),
             "sequence_len": lengths,
         }
+
+    def _words(self, sentences: tf.Tensor) -> tf.RaggedTensor:
+        return tf.strings.split(sentences)
 
     def _both_ways(self, forward, backward, lengths):
         mask = tf.sequence_mask(lengths, tf.shape(forward)[1], tf.float32)[..., tf.newaxis]

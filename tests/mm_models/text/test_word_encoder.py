@@ -1,6 +1,9 @@
 """The loader of frozen text encoders: layers, cropping, and what it refuses."""
 
+import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import tensorflow as tf
 
 from mm_models.errors import UserError
 from mm_models.text.encoders.word_encoder import FrozenWordEncoder
-from tests.mm_models.text.dummy_word_encoder import write_encoder
+from tests.mm_models.text.dummy_word_encoder import DummyWordEncoder, write_encoder
 
 WIDTH = 3
 
@@ -109,3 +112,25 @@ def test_models_of_another_contract_are_refused(tmp_path):
     assert "sequence_len: int64[None]" in fault(long)
     counted = _save(tmp_path / "count", lambda sentences: _given(sentences))
     assert "finds (0, 0, 0) words in ('one two', '', 'three')" in fault(counted)
+
+
+@pytest.mark.slow
+def test_an_export_is_loaded_with_the_operations_that_it_needs(tmp_path):
+    import tensorflow_text
+
+    class SplitsByOtherOperations(DummyWordEncoder):
+        def _words(self, sentences):
+            return tensorflow_text.WhitespaceTokenizer().tokenize(sentences)
+
+    module = SplitsByOtherOperations(WIDTH)
+    folder = str(tmp_path / "encoder")
+    tf.saved_model.save(module, folder, {"encode_words": module.encode_words})
+    load = f"FrozenWordEncoder({folder!r}, 'encoder')"
+    code = f"from mm_models.text.encoders.word_encoder import FrozenWordEncoder; {load}"
+    command = [sys.executable, "-c", code]
+    alone = subprocess.run(command, capture_output=True, text=True)
+    assert "not registered" in alone.stderr and "UserError" in alone.stderr
+    (tmp_path / "encoder/assets.extra").mkdir()
+    info = tmp_path / "encoder/assets.extra/model_info.json"
+    info.write_text(json.dumps({"op_libraries": ["tensorflow_text"]}))
+    subprocess.run(command, check=True, capture_output=True)
