@@ -11,6 +11,8 @@ from mm_models.backbones.levels.classifier import LevelsClassifier, LevelsClassi
 from mm_models.backbones.vit_config import VitConfig
 from mm_models.character_language_model.config import CharacterLanguageModelConfig
 from mm_models.character_language_model.model import CharacterLanguageModel
+from mm_models.grounding.config import GroundingConfig
+from mm_models.grounding.model import GroundingModel
 from mm_models.imp.model import ImpModel
 from mm_models.pali.config import PaliConfig
 from mm_models.pali.model import PaliModel
@@ -44,6 +46,7 @@ MODELS = {
         {contracts.Classifies, contracts.MapsFrames},
         lambda: ImageClassifier(VitConfig(size="debug", pool="map", num_classes=3)),
     ),
+    GroundingModel: ({contracts.Grounds}, lambda: GroundingModel(GroundingConfig(size="debug"))),
     LevelsClassifier: (
         {contracts.Classifies, contracts.MapsFrames},
         lambda: LevelsClassifier(LevelsClassifierConfig(num_classes=3)),

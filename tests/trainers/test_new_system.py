@@ -17,11 +17,11 @@ def checkout(tmp_path, monkeypatch):
 
 
 def test_a_checkout_gets_its_folders_and_the_registry_entry(checkout, capsys):
-    assert mmstack.main(["new", "system", "phrase_grounding"]) == 0
+    assert mmstack.main(["new", "system", "phrase_finding"]) == 0
     files = {
         path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()
     }
-    name = "phrase_grounding"
+    name = "phrase_finding"
     assert files == {
         f"mm_models/{name}/__init__.py",
         f"mm_models/{name}/config.py",

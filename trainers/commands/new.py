@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if not skeleton.is_name(args.name):
         raise UserError(
             f"{args.name!r} is no name of a system; use lower-case letters, digits and _, such as "
-            "phrase_grounding"
+            "phrase_finding"
         )
     if args.output:
         lines = skeleton.write_package(args.name, args.output)

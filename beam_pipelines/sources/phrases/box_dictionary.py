@@ -1,4 +1,4 @@
-"""A dict of pictures with their phrases and boxes, as programs on phrase grounding exchange it."""
+"""A dict of pictures with their phrases and boxes, as programs that ground phrases exchange it."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from mm_models.backbones.levels.load_weights import load_weights
 from mm_models.config_tools import ResumeRules
 from mm_models.grounding import config as grounding_config
 from mm_models.grounding.config import GroundingConfig, reference_grid
@@ -87,6 +88,10 @@ class GroundingTask(Task):
     def build_model(self) -> GroundingModel:
         """The model with every weight created."""
         return GroundingModel(self.config.model)
+
+    def initialize(self, model: GroundingModel) -> list[str]:
+        """The backbone's weights from Keras' file, where the config names one."""
+        return load_weights(model.visual)
 
     def encode(
         self, model: GroundingModel, batch: Batch, *, stream: str, training: bool, seed: tf.Tensor
