@@ -183,7 +183,15 @@ def fingerprint(hlo: bytes, partitioning: Partitioning) -> str:
     text = stablehlo(hlo, partitioning).operation.get_asm(enable_debug_info=False)
     _, _, rest = text.partition("attributes")
     version = getattr(libtpu, "__version__", "")
-    return hashlib.sha256(f"{version} {rest}".encode()).hexdigest()
+    return hashlib.sha256(f"{version} {_numbered(rest)}".encode()).hexdigest()
+
+
+def _numbered(module: str) -> str:
+    """The text of a module with numbers for the names of its own functions, such as those of loops,
+    which count what a process has traced before."""
+    names = re.findall(r"func\.func private @([\w.\-]+)", module)
+    numbers = {name: str(number) for number, name in enumerate(dict.fromkeys(names))}
+    return re.sub(r"@([\w.\-]+)", lambda found: f"@{numbers.get(found[1], found[1])}", module)
 
 
 def instructions(hlo: bytes) -> Iterator[LoweredInstruction]:
