@@ -32,6 +32,40 @@ class WordLayers(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("mmstack")
+class WordSoftmax(SavedLayer):
+    """Logits of words, in float32 whatever the policy.
+
+    Args:
+        vocabulary_size: words.
+        width: of what is read.
+
+    Call arguments:
+        hidden: float[batch, rows, width].
+
+    Returns:
+        float32[batch, rows, vocabulary].
+    """
+
+    def __init__(self, vocabulary_size: int, width: int, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.vocabulary_size, self.width = vocabulary_size, width
+
+    def build(self, input_shape=None):
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.vocabulary_size, self.width),
+            initializer=keras.initializers.RandomNormal(stddev=self.width**-0.5),
+        )
+        self.bias = self.add_weight(name="bias", shape=(self.vocabulary_size,), initializer="zeros")
+        self.built = True
+
+    def call(self, hidden):
+        kernel = tf.convert_to_tensor(self.kernel.value)
+        product = tf.einsum("brw,vw->brv", tf.cast(hidden, tf.float32), kernel)
+        return product + tf.convert_to_tensor(self.bias.value)
+
+
+@keras.saving.register_keras_serializable("mmstack")
 class CharacterLanguageModel(SavedLayer, keras.Model):
     """Words by their characters, two layers of LSTM in each direction, one softmax for both.
 
@@ -61,7 +95,10 @@ class CharacterLanguageModel(SavedLayer, keras.Model):
         self.forward = self._direction("forward", backwards=False)
         self.backward = self._direction("backward", backwards=True)
         self.dropout = StatelessDropout(config.dropout_rate, name="dropout", dtype=policy)
-        self.build()
+        self.softmax = WordSoftmax(config.vocabulary_size, config.width, name="softmax")
+        for layer in (self.words, self.forward, self.backward, self.softmax):
+            layer.build()
+        self.built = True
 
     def _direction(self, name: str, *, backwards: bool) -> DirectedLstm:
         config = self.config
@@ -71,26 +108,6 @@ class CharacterLanguageModel(SavedLayer, keras.Model):
             name=name,
             dtype=self.dtype_policy,
         )
-
-    def build(self, input_shape=None):
-        if self.built:
-            return
-        for layer in (self.words, self.forward, self.backward):
-            layer.build()
-        config = self.config
-        self.softmax_kernel = self.add_weight(
-            name="softmax_kernel",
-            shape=(config.vocabulary_size, config.width),
-            initializer=keras.initializers.RandomNormal(stddev=config.width**-0.5),
-            autocast=False,
-        )
-        self.softmax_bias = self.add_weight(
-            name="softmax_bias",
-            shape=(config.vocabulary_size,),
-            initializer="zeros",
-            autocast=False,
-        )
-        self.built = True
 
     def call(self, inputs, training=False, seed=None):
         layers = self.read(inputs["characters"], training=training, seed=seed)
@@ -118,6 +135,4 @@ class CharacterLanguageModel(SavedLayer, keras.Model):
 
     def logits(self, hidden) -> tf.Tensor:
         """float32[batch, rows, vocabulary] of `hidden: float[batch, rows, width]`."""
-        kernel = tf.convert_to_tensor(self.softmax_kernel.value)
-        product = tf.einsum("brw,vw->brv", tf.cast(hidden, tf.float32), kernel)
-        return product + tf.convert_to_tensor(self.softmax_bias.value)
+        return self.softmax(hidden)

@@ -24,7 +24,7 @@ SIZES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "debug": (
         {"kind": "small"},
-        {"word_width": 8, "text_widths": [16], "visual_widths": [16]},
+        {"word_width": 12, "text_widths": [16], "visual_widths": [16]},
     ),
 }
 PRESETS = {

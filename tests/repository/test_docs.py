@@ -134,6 +134,7 @@ def workplace(tmp_path_factory):
         caption, label = item["captions"][0]["text"], item["labels"][0]["text"]
         (folder / "my_media" / f"{name}.txt").write_text(caption + "\n")
         rows.append(f"my_media/{name}.mp4,{caption},{label}")
+    (folder / "my_sentences.txt").write_text("A dog, barking.\n")
     (folder / "my_table.csv").write_text("\n".join(rows) + "\n")
     return folder
 

@@ -13,7 +13,8 @@ NORMS = ("group", "none")
 # Pixels along a side of the images, where the config does not say.
 _SIDES = {"small": 64, "vgg16": 299, "nasnet_large": 299}
 _SMALL = {"widths": [32, 64, 128], "blocks_per_stage": [1, 2, 2], "norm": "group"}
-_GROUP_CHANNELS = 8
+# Channels that the normalisation of `small` takes together.
+GROUP_CHANNELS = 8
 # Halfway through the last two sizes and at their ends.
 _LEVELS = {
     "vgg16": ["block4_conv1", "block4_conv3", "block5_conv1", "block5_conv3"],
@@ -123,7 +124,7 @@ def _with_stages(config: LevelsConfig) -> LevelsConfig:
     checks.check_lengths(config.widths, stages, "widths")
     checks.check_lengths(config.blocks_per_stage, stages, "blocks_per_stage")
     for channels in config.widths if config.norm == "group" else ():
-        checks.check_divides(channels, _GROUP_CHANNELS, "widths", "the group's number of channels")
+        checks.check_divides(channels, GROUP_CHANNELS, "widths", "the group's number of channels")
     if config.weights:
         raise UserError(
             f"weights is {config.weights!r}, but Keras has no network of kind 'small'; start from "

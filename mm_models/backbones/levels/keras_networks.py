@@ -1,5 +1,6 @@
 """Levels of the networks that come with Keras."""
 
+import abc
 import contextlib
 from collections.abc import Iterator
 
@@ -35,8 +36,9 @@ class KerasLevels(LevelsBackbone):
             outputs = {name: whole.get_layer(name).output for name in config.levels}
             self.network = keras.Model(whole.input, outputs, name="network")
 
+    @abc.abstractmethod
     def _application(self, **arguments) -> keras.Model:
-        raise NotImplementedError
+        """The whole network, made by Keras from these arguments."""
 
     def _prepare(self, images: tf.Tensor) -> tf.Tensor:
         """What the network was trained on, of float32[batch, height, width, 3] in [-1, 1]."""

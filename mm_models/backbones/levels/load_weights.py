@@ -1,12 +1,13 @@
 """Weights that Keras wrote for one of its networks, into a backbone of that kind."""
 
-import os
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mm_models.backbones.levels.base import LevelsBackbone
 from mm_models.backbones.levels.keras_networks import KerasLevels
@@ -14,6 +15,8 @@ from mm_models.errors import UserError
 
 _REMEDY = "give a file that Keras wrote for a network of this kind"
 _NAMES_SHOWN = 4
+# How every such file begins.
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def load_weights(backbone: LevelsBackbone) -> list[str]:
@@ -34,13 +37,16 @@ def load_weights(backbone: LevelsBackbone) -> list[str]:
     path = backbone.config.weights
     if not path or not isinstance(backbone, KerasLevels):
         return []
-    if not os.path.isfile(path):
+    if not tf.io.gfile.exists(path):
         raise UserError(f"visual.weights is {path!r}, which does not exist; {_REMEDY}")
-    if not h5py.is_hdf5(path):
+    # Read as a whole, since HDF5's library reads no files of other machines.
+    with tf.io.gfile.GFile(path, "rb") as opened:
+        content = opened.read()
+    if not content.startswith(_HDF5):
         raise UserError(f"visual.weights is {path!r}, which is no HDF5 file; {_REMEDY}")
     layers = {layer.name: layer for layer in backbone.network.layers if layer.weights}
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(io.BytesIO(content), "r") as file:
             stored = _stored(file)
             values = {name: stored[name] for name in layers if name in stored}
             left_over = len(stored) - len(values)

@@ -4,9 +4,8 @@ import keras
 import tensorflow as tf
 
 from mm_models.backbones.levels.base import LevelsBackbone
+from mm_models.backbones.levels.config import GROUP_CHANNELS
 from mm_models.layers.saved_layer import SavedLayer
-
-_GROUP_CHANNELS = 8
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -45,7 +44,7 @@ class NormalizedConv(SavedLayer):
         )
         if norm == "group":
             self.group_norm = keras.layers.GroupNormalization(
-                channels // _GROUP_CHANNELS, name="norm", dtype=self.dtype_policy
+                channels // GROUP_CHANNELS, name="norm", dtype=self.dtype_policy
             )
 
     def build(self, input_shape):
@@ -100,7 +99,7 @@ class SmallLevels(LevelsBackbone):
     def _make(self) -> None:
         config, policy = self.config, self.dtype_policy
         channels = 3
-        for stage, width in enumerate(config.widths, 1):
+        for (stage, names), width in zip(self._stages().items(), config.widths, strict=False):
             entry = NormalizedConv(
                 *(width, 5 if stage == 1 else 3, 2, config.norm),
                 name=f"stage{stage}_entry",
@@ -109,21 +108,30 @@ class SmallLevels(LevelsBackbone):
             entry.build((None, None, None, channels))
             # By attributes, since TensorFlow's checkpoints do not look into dicts.
             setattr(self, entry.name, entry)
-            for name in self._blocks_of(stage):
+            for name in names:
                 block = ResidualBlock(width, config.norm, name=name, dtype=policy)
                 block.build()
                 setattr(self, name, block)
             channels = width
 
-    def _blocks_of(self, stage: int) -> list[str]:
-        count = self.config.blocks_per_stage[stage - 1]
-        return [f"stage{stage}_block{block}" for block in range(1, count + 1)]
+    def _stages(self) -> dict[int, list[str]]:
+        """Blocks by stage, up to the last level."""
+        names = [
+            (stage, f"stage{stage}_block{block}")
+            for stage, count in enumerate(self.config.blocks_per_stage, 1)
+            for block in range(1, count + 1)
+        ]
+        last = max(index for index, (_, name) in enumerate(names) if name in self.config.levels)
+        found: dict[int, list[str]] = {}
+        for stage, name in names[: last + 1]:
+            found.setdefault(stage, []).append(name)
+        return found
 
     def _levels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.cast(images, self.compute_dtype)
         maps = {}
-        for stage in range(1, len(self.config.widths) + 1):
+        for stage, names in self._stages().items():
             values = tf.nn.relu(getattr(self, f"stage{stage}_entry")(values))
-            for name in self._blocks_of(stage):
+            for name in names:
                 values = maps[name] = getattr(self, name)(values)
         return maps

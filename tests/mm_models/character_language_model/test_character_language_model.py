@@ -146,20 +146,26 @@ def test_odd_words_have_finite_vectors_of_their_own(model):
     assert np.all(distances[~np.eye(len(vectors), dtype=bool)] > 1e-4)
 
 
-def test_published_parameter_counts():
-    config = as_resolved(CharacterLanguageModelConfig())
-    shapes = parameter_counts.count(lambda: CharacterLanguageModel(config))
-    filters = sum(config.filters)
-    convolved = sum(
-        width * 16 * count + count for width, count in enumerate(config.filters, start=1)
+# 93.6 million without the softmax, as is told of the released model.
+@pytest.mark.parametrize(
+    ("size", "without_softmax"), [("elmo", 93_600_848), ("small", 1_462_912), ("debug", 13_818)]
+)
+def test_published_parameter_counts(size, without_softmax):
+    config = as_resolved(CharacterLanguageModelConfig(size=size))
+    found = parameter_counts.count(lambda: CharacterLanguageModel(config))
+    dim, width, cells, total = (
+        *(config.character_dim, config.width, config.cells),
+        sum(config.filters),
     )
-    highway = 2 * (filters * filters + filters)
-    encoder = 261 * 16 + convolved + 2 * highway + filters * 512 + 512
-    layer = (512 + 512) * 4 * 4096 + 4 * 4096 + 4096 * 512
-    softmax = 793_471 * 513
-    # 93.6 million without the softmax, as is told of the released model.
-    assert filters == 2048 and encoder + 4 * layer == 93_600_848
-    assert shapes.trainable == encoder + 4 * layer + softmax
+    convolved = sum(
+        length * dim * count + count for length, count in enumerate(config.filters, start=1)
+    )
+    highways = 2 * 2 * (total * total + total)
+    encoder = 261 * dim + convolved + highways + total * width + width
+    layer = (width + width) * 4 * cells + 4 * cells + cells * width
+    assert encoder + 4 * layer == without_softmax
+    assert found.trainable == without_softmax + config.vocabulary_size * (width + 1)
+    assert found.non_trainable == 0
 
 
 def test_dropout_is_of_training_and_of_the_seed():

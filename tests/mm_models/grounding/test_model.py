@@ -23,7 +23,7 @@ def count(layer):
 
 def debug_config(**fields):
     visual = LevelsConfig(kind="small", height=32, width=32, widths=[8, 8, 8])
-    return GroundingConfig(size="debug", visual=visual, **fields)
+    return GroundingConfig(**{"size": "debug", "visual": visual, "word_width": 8} | fields)
 
 
 def some_text(rows=2, words=5, width=8, seed=0):

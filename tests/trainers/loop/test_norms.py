@@ -17,10 +17,7 @@ TOWERS = {
     "pali": {"vision", "language", "projection"},
     "imp": {"encoder", "spaces", "temperatures"},
     "r3": {"projection", "language", "region_places"},
-    "character_language_model": {
-        *("words", "forward", "backward"),
-        *("softmax_kernel", "softmax_bias"),
-    },
+    "character_language_model": {"words", "forward", "backward", "softmax"},
 }
 
 

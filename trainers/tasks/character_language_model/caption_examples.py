@@ -1,6 +1,6 @@
 """Every caption of every record as an example of an evaluation."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,15 @@ from beam_pipelines.record import contract
 from mm_models.errors import UserError
 from trainers.data.config import DatasetConfig
 from trainers.data.order.example_order import Draw, EvaluationOrder, TrainingOrder
+from trainers.data.parts.text.captions import usable_captions
 from trainers.data.reading.example_source import ExampleSource
 from trainers.data.reading.index import RecordIndex
 from trainers.data.reading.loader import RecordLoader
+from trainers.data.reading.parse import Parser, Wanted
 from trainers.data.reading.reader import BatchReader, RawBatch, Slice
+
+CAPTION_KEYS = (contract.CAPTION, contract.CAPTION_STYLE, contract.CAPTION_LANGUAGE)
+_RECORDS_AT_ONCE = 256
 
 
 class CaptionExamples(ExampleSource):
@@ -30,8 +35,8 @@ class CaptionExamples(ExampleSource):
         Raises:
             UserError: no caption is kept, or a record is corrupt and the policy is to fail.
         """
-        loader = RecordLoader(indexes, datasets)
-        self.places = [_places(loader, number, dataset) for number, dataset in enumerate(datasets)]
+        counter = _CaptionCounter(indexes, datasets)
+        self.places = [counter.places(number) for number in range(len(datasets))]
         self.sizes = [len(each) for each in self.places]
         if not sum(self.sizes):
             paths = ", ".join(dataset.path for dataset in datasets)
@@ -90,31 +95,44 @@ class _RecordOrder:
         return self._places[dataset][self._order.record(dataset, ordinals, shift), 0]
 
 
-def _places(loader: RecordLoader, number: int, dataset: DatasetConfig) -> np.ndarray:
-    places = []
-    for record in range(loader.indexes[number].num_records):
-        content = loader.load(number, record, verify=False)
-        kept = 0 if content is None else kept_captions(content, dataset)
-        places += [(record, caption) for caption in range(kept)]
-    return np.asarray(places, np.int64).reshape(-1, 2)
+class _CaptionCounter:
+    """Finds out how many captions of each record are kept, as the part itself would."""
 
+    def __init__(self, indexes: list[RecordIndex], datasets: list[DatasetConfig]):
+        names = [dict(dataset.feature_names) for dataset in datasets]
+        self._parser = Parser(Wanted(dict.fromkeys(CAPTION_KEYS, tf.string)), names)
+        self._datasets = datasets
+        self._loader = RecordLoader(indexes, datasets, self._counted_one)
 
-def kept_captions(content: bytes, dataset: DatasetConfig) -> int:
-    """How many captions of a serialized record are not empty, and of a style and language that the
-    data set keeps."""
-    features = tf.train.SequenceExample.FromString(content).context.feature
+    def places(self, dataset: int) -> np.ndarray:
+        """int64[captions, 2] record and caption of all that a data set keeps."""
+        num_records = self._loader.indexes[dataset].num_records
+        starts = range(0, num_records, _RECORDS_AT_ONCE)
+        parts = [
+            self._counts(dataset, range(start, min(start + _RECORDS_AT_ONCE, num_records)))
+            for start in starts
+        ]
+        counts = np.concatenate(parts)
+        records = np.repeat(np.arange(num_records), counts)
+        firsts = np.repeat(np.cumsum(counts) - counts, counts)
+        return np.stack([records, np.arange(len(records)) - firsts], axis=1)
 
-    def texts(key: str) -> list[str]:
-        values: Iterable[bytes] = features[dataset.feature_names.get(key, key)].bytes_list.value
-        return [value.decode("utf-8", "replace") for value in values]
+    def _counts(self, dataset: int, records: range) -> np.ndarray:
+        contents = self._loader.load_all(dataset, np.asarray(records))
+        if contents is not None:
+            with contextlib.suppress(tf.errors.OpError):
+                return self._counted(contents, dataset)
+        # Record by record, to find out which one is corrupt.
+        found = (self._loader.load(dataset, record, verify=True) for record in records)
+        return np.concatenate(
+            [[0] if one is None else self._counted([one], dataset) for one in found]
+        ).astype(np.int64)
 
-    captions = texts(contract.CAPTION)
-    kept = [text != "" for text in captions]
-    filters: Mapping[str, list[str]] = {
-        contract.CAPTION_STYLE: dataset.caption_styles,
-        contract.CAPTION_LANGUAGE: dataset.caption_languages,
-    }
-    for key, allowed in filters.items():
-        found = texts(key) + [""] * len(captions)
-        kept = [one and (not allowed or found[place] in allowed) for place, one in enumerate(kept)]
-    return sum(kept)
+    def _counted(self, contents: list[bytes], dataset: int) -> np.ndarray:
+        rows = tf.fill([len(contents)], dataset)
+        usable = usable_captions(self._parser(tf.constant(contents), rows), rows, self._datasets)
+        return tf.reduce_sum(tf.cast(usable, tf.int64), axis=1).numpy()
+
+    def _counted_one(self, content: bytes, dataset: int) -> None:
+        """Raises a TensorFlow error where the content is no record."""
+        self._counted([content], dataset)

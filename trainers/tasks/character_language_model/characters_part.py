@@ -28,10 +28,11 @@ from trainers.data.reading.example_source import ExampleSource
 from trainers.data.reading.index import RecordIndex
 from trainers.data.reading.parse import Wanted
 from trainers.data.reading.reader import RawBatch
-from trainers.tasks.character_language_model.caption_examples import CaptionExamples
+from trainers.tasks.character_language_model.caption_examples import (
+    CAPTION_KEYS,
+    CaptionExamples,
+)
 from trainers.tasks.character_language_model.characters_config import CharactersInputConfig
-
-_KEYS = (contract.CAPTION, contract.CAPTION_STYLE, contract.CAPTION_LANGUAGE)
 
 
 class CharactersPart(InputPart):
@@ -42,7 +43,7 @@ class CharactersPart(InputPart):
     """
 
     config: CharactersInputConfig
-    wanted = Wanted(dict.fromkeys(_KEYS, tf.string))
+    wanted = Wanted(dict.fromkeys(CAPTION_KEYS, tf.string))
     contents = {contract.CAPTION: ("text",)}
 
     def validate(self) -> None:

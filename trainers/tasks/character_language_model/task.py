@@ -120,7 +120,7 @@ class CharacterLanguageModelTask(Task):
         )
         kernel, bias = (
             tf.convert_to_tensor(weight.value)
-            for weight in (model.softmax_kernel, model.softmax_bias)
+            for weight in (model.softmax.kernel, model.softmax.bias)
         )
         found = []
         for hidden, (words, mask) in zip(directions, targets, strict=True):

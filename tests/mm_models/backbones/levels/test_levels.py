@@ -37,6 +37,18 @@ def test_battery_of_the_small_network():
     )
 
 
+def test_the_small_network_ends_with_its_last_level():
+    config = small(trainable=True, levels=["stage1_block1"], widths=[8, 16, 16])
+    config.blocks_per_stage = [2, 1, 1]
+    backbone = build_levels(config)
+    images = images_of(config)
+    assert {weight.path.split("/")[1] for weight in backbone.weights} == {
+        "stage1_entry",
+        "stage1_block1",
+    }
+    assert backbone.maps(images)["stage1_block1"].shape == (2, 8, 12, 8)
+
+
 def test_without_normalisation_convolutions_have_biases():
     backbone = build_levels(small(norm="none"))
     assert {weight.name for weight in backbone.weights} == {"kernel", "bias"}

@@ -81,6 +81,13 @@ def test_all_of_vgg16_by_keras(tmp_path):
     assert np.abs(before - expected).max() > 0.1 * expected.max()
 
 
+def test_a_file_of_another_machine(tmp_path):
+    path = write(beginning(), tmp_path / "new.weights.h5")
+    tf.io.gfile.copy(str(path), "ram://weights/new.weights.h5", overwrite=True)
+    (line,) = load_weights(vgg16("ram://weights/new.weights.h5"))
+    assert line.startswith("visual: 3 layers from ram://weights")
+
+
 def test_no_file_is_named():
     assert load_weights(vgg16()) == []
 

@@ -27,7 +27,7 @@ def loss_of(task, model, batch, training=True, seed=(1, 2)):
     return task.terms(model, outputs, tensors, gather=tf.identity, **options)
 
 
-@pytest.mark.parametrize("num_sampled_words", [0, 16])
+@pytest.mark.parametrize("num_sampled_words", [16, pytest.param(0, marks=pytest.mark.slow)])
 def test_battery(num_sampled_words):
     task = make_task(num_sampled_words=num_sampled_words)
     task_battery.check_task(task, make_batch(), stream="captions", gradient_rtol=1e-3)

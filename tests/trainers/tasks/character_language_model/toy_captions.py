@@ -40,7 +40,7 @@ def write_vocabulary(path: pathlib.Path, words: list[str]) -> str:
     return str(path)
 
 
-def make_input(path="", vocabulary="", batch_size=4, dataset=None, **fields) -> InputConfig:
+def make_input(path="", vocabulary="", batch_size=4, dataset=None, **fields):
     sizes = {"num_words": NUM_WORDS, "num_characters": NUM_CHARACTERS}
     return InputConfig(
         batch_size=batch_size,

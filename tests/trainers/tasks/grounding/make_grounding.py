@@ -20,7 +20,7 @@ def make_task(inputs=None, phrases=None, model=None, visual=None, **fields):
     given = InputConfig(**{"batch_size": BATCH, "video": video, "phrases": text} | (inputs or {}))
     backbone = {"kind": "small", "height": SIZE, "width": SIZE, "widths": [8, 8, 8]}
     levels = LevelsConfig(**backbone | {"trainable": True} | (visual or {}))
-    config = GroundingConfig(**{"size": "debug", "visual": levels} | (model or {}))
+    config = GroundingConfig(**{"size": "debug", "visual": levels, "word_width": WIDTH} | (model or {}))
     return GroundingTask(
         GroundingTaskConfig(model=config, **fields), {"pictures": StreamConfig(input=given)}
     )
