@@ -22,7 +22,9 @@ def experiment(folder: pathlib.Path, num_frames: int = NUM_FRAMES) -> Experiment
     """One stream of records with captions, which are written with the encoder."""
     recipe = Recipe(splits={"train": 4}, num_shards=1)
     records = write_record_folder(folder / "records", recipe)
-    visual = LevelsConfig(kind="small", height=SIZE[0], width=SIZE[1], widths=[8, 8, 8])
+    stages = {"widths": [8, 8], "blocks_per_stage": [1, 1], "norm": "none"}
+    levels = ["stage1_block1", "stage2_block1"]
+    visual = LevelsConfig("small", levels, height=SIZE[0], width=SIZE[1], **stages)
     encoder = write_encoder(folder / "words" / "1", width=WIDTH)
     inputs = InputConfig(
         datasets={"records": DatasetConfig(path=records, caption_languages=["en"])},

@@ -217,7 +217,7 @@ def test_models_of_one_frame_serve_stills_and_streams_share_an_encoder(tmp_path)
     assert set(signatures.docs()) == OF_STILLS and not signatures.info.num_frames
     assert (signatures.info.image_height, signatures.info.image_width) == SIZE
     specs = signatures.functions()["ground_embedded"].input_signature
-    assert specs[0].shape.as_list() == [2, *run.model.grid, 4 * run.model.config.dim]
+    assert specs[0].shape.as_list() == [2, *run.model.grid, 2 * run.model.config.dim]
     assert signatures.docs()["ground"].outputs["heat_map"].kind == fields.HEAT_MAP
     with pytest.raises(UserError, match="leave --encoder out"):
         build_signatures(run, None, "latest", ExportOptions(encoder="any"))
