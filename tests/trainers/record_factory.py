@@ -34,6 +34,7 @@ class Recipe:
         num_labels: classes, taken in turn by the records.
         features: rows, columns and dim of features; none where empty.
         feature_steps: steps that records have features of, in turn.
+        phrases: whether a record has an object in its left half, with a phrase about it.
         clips_per_group: records that make a group, the last one first; 0 for no groups.
         key_names: our key -> the key written, for foreign records.
         with_info: whether to write dataset_info.json and the index files.
@@ -54,6 +55,7 @@ class Recipe:
     num_labels: int = 10
     features: tuple[int, ...] = ()
     feature_steps: tuple[int, ...] = (3,)
+    phrases: bool = False
     clips_per_group: int = 0
     key_names: dict[str, str] = dataclasses.field(default_factory=dict)
     with_info: bool = True
@@ -161,6 +163,8 @@ def serialize(number: int, split: str, recipe: Recipe) -> bytes:
         lists[key(contract.WAVEFORM_PCM16)].feature.add().bytes_list.value[:] = [pcm]
     elif has_audio:
         lists[key(contract.WAVEFORM_FLOATS)].feature.add().float_list.value[:] = samples
+    if recipe.phrases:
+        _add_object(context, lists, key, label, recipe)
     if recipe.features:
         _add_features(context, lists, key, feature_values(number, recipe), recipe)
     return example.SerializeToString(deterministic=True)
@@ -204,6 +208,21 @@ def _add_context(context, key, number, split, label, texts, recipe) -> None:
         _bytes(context[key(name)], column)
     _ints(context[key(contract.CAPTION_START)], [0] * len(texts))
     _ints(context[key(contract.CAPTION_END)], [duration_us] * len(texts))
+
+
+def _add_object(context, lists, key, label: int, recipe: Recipe) -> None:
+    word = WORDS[label % 10]
+    for name in (contract.OBJECT_ID, contract.OBJECT_PHRASE_OBJECT):
+        _ints(context[key(name)], [0])
+    for name, text in {
+        contract.OBJECT_LABEL_TEXT: word,
+        contract.OBJECT_PHRASE: f"the {word}",
+        contract.OBJECT_PHRASE_LANGUAGE: "en",
+    }.items():
+        _bytes(context[key(name)], [text])
+    for _ in range(recipe.num_frames):
+        boxes = lists[key(contract.OBJECT_BOXES)].feature.add()
+        boxes.float_list.value[:] = [0.0, 0.0, 1.0, 0.5]
 
 
 def _add_features(context, lists, key, values: np.ndarray, recipe: Recipe) -> None:

@@ -4,6 +4,7 @@ import functools
 import pathlib
 
 from tests.mm_models.text import pieces
+from tests.mm_models.text.dummy_word_encoder import write_encoder
 from tests.repository.source_tree import ROOT
 from tests.trainers import record_factory
 from tests.trainers.data import prompted_records
@@ -23,7 +24,9 @@ def place_with_records(folder: pathlib.Path) -> pathlib.Path:
     """Puts configs and the records that the smallest experiments name into a folder."""
     (folder / "configs").symlink_to(ROOT / "configs")
     digits = folder / "data/digits-single"
-    recipe = record_factory.Recipe(splits={"train": 32, "test": 16}, sample_rate_hz=16000)
+    recipe = record_factory.Recipe(
+        splits={"train": 32, "test": 16}, sample_rate_hz=16000, phrases=True
+    )
     record_factory.write_record_folder(digits, recipe)
     record_factory.write_word_vocabulary(digits / "vocabulary.txt")
     prompted_records.write_folder(folder / "data/pictures", {"train": 32, "test": 16})
@@ -37,4 +40,5 @@ def place_with_records(folder: pathlib.Path) -> pathlib.Path:
     recipe = record_factory.Recipe(splits={"train": 32, "test": 16}, num_frames=0)
     record_factory.write_record_folder(captions, recipe)
     record_factory.write_word_vocabulary(captions / "words.txt")
+    write_encoder(folder / "exports/words-debug", width=12)
     return folder
