@@ -11,6 +11,7 @@ from mm_models.grounding.config import GroundingConfig
 from mm_models.grounding.mapping import LevelMap
 from mm_models.grounding.text_branch import TextBranch
 from mm_models.layers.saved_layer import SavedLayer
+from mm_models.signal.resize_maps import resize_maps
 
 
 @keras.saving.register_keras_serializable("mmstack")
@@ -78,7 +79,7 @@ class GroundingModel(SavedLayer, keras.Model):
         maps = self.visual.maps(images, training=training)
         mapped = []
         for level in self.levels:
-            resized = tf.image.resize(tf.cast(maps[level], tf.float32), self.grid)
+            resized = resize_maps(tf.cast(maps[level], tf.float32), *self.grid)
             # [batch * frames, rows, columns, dim]
             vectors = getattr(self, f"map_{level}")(tf.cast(resized, self.compute_dtype))
             mapped.append(tf.reshape(vectors, [-1, self.num_regions, self.config.dim]))

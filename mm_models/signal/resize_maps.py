@@ -7,8 +7,8 @@ import tensorflow as tf
 def resize_maps(maps: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Bilinear, with half-pixel centres and without smoothing, as `tf.image.resize` on the host.
 
-    XLA's own resizing (TensorFlow 2.20, CPU) gives wrong values where the sides grow by different
-    factors that are no whole numbers, so this is two products with constant matrices.
+    XLA's own resizing (TensorFlow 2.20, CPU) gives wrong values for some sizes, such as 6 x 8 to
+    30 x 40 or to 10 x 8, so this is two products with constant matrices.
 
     Args:
         maps: float32[..., rows, columns, channels].

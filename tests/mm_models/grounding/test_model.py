@@ -212,3 +212,12 @@ def test_model_battery(tmp_path):
     batteries.check_model(
         lambda **options: GroundingModel(debug_config(), **options), inputs, tmp_path
     )
+
+
+def test_compiled_or_not_levels_are_resized_alike():
+    """From 12 x 12 and 6 x 6, the second of which XLA's own resizing gets wrong."""
+    visual = LevelsConfig(kind="small", height=48, width=48, widths=[8, 8, 8])
+    model = GroundingModel(GroundingConfig(size="debug", visual=visual, reference_size="10x10"))
+    video = np.random.default_rng(0).uniform(-1, 1, size=(1, 1, 48, 48, 3)).astype(np.float32)
+    compiled = tf.function(model.embed_images, jit_compile=True)
+    np.testing.assert_allclose(compiled(tf.constant(video)), model.embed_images(video), atol=1e-4)
