@@ -103,12 +103,7 @@ class DirectedLstm(SavedLayer):
 
     def _recurrent(self, name: str) -> keras.layers.RNN:
         return keras.layers.RNN(
-            self._cell(),
-            return_sequences=True,
-            go_backwards=self.backwards,
-            zero_output_for_mask=True,
-            name=name,
-            dtype=self.dtype_policy,
+            self._cell(), return_sequences=True, name=name, dtype=self.dtype_policy
         )
 
     def _cell(self) -> keras.layers.Layer:
@@ -122,14 +117,20 @@ class DirectedLstm(SavedLayer):
         self.built = True
 
     def call(self, words, present, training=False, seed=None):
+        # In the order of reading too, padding stands behind the words, which it cannot reach.
+        lengths = tf.reduce_sum(tf.cast(present, tf.int32), axis=1)
+        words = self._in_order(words, lengths)
+        kept = tf.cast(present, words.dtype)[..., tf.newaxis]
         outputs = []
         for number, layer in enumerate(self.recurrent_layers):
             drawing = randomness.drawing(number, training, seed)
-            read = self.dropout(words, **drawing)
-            # Without the mask that Keras ties to it.
-            said = tf.identity(layer(read, mask=present))
-            if self.backwards:
-                said = tf.reverse(said, [1])
+            said = layer(self.dropout(words, **drawing)) * kept
             words = said + words if number else said
-            outputs.append(words)
+            outputs.append(self._in_order(words, lengths))
         return outputs
+
+    def _in_order(self, words, lengths):
+        """Turns what is read backwards round, as far as sentences go; twice is not at all."""
+        if not self.backwards:
+            return words
+        return tf.reverse_sequence(words, lengths, seq_axis=1)
