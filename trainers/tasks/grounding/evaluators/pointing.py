@@ -10,6 +10,7 @@ import tensorflow as tf
 from mm_models import checks
 from mm_models.contracts import Grounds
 from mm_models.errors import UserError
+from mm_models.grounding.phrase_map import word_maps
 from trainers.data.parts.phrases.catalog import PhraseCatalog
 from trainers.evaluation.base import Evaluator, to_floats
 from trainers.evaluation.config import ShownExamplesConfig
@@ -189,16 +190,8 @@ def ground(model: Grounds, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tens
     regions = model.embed_images(inputs["video"])
     vectors = model.embed_words(inputs["phrase_layers"], inputs["phrase_word_mask"])
     both = tf.concat([vectors.words, vectors.sentence[:, tf.newaxis]], axis=1)
-    found = model.ground(both, regions)
-    levels = tf.argmax(found.scores, axis=-1, output_type=tf.int32)
-    chosen = tf.one_hot(levels, found.scores.shape[-1])[:, :, :, tf.newaxis, tf.newaxis]
-    return {
-        "heat": tf.reduce_sum(found.heat * chosen, axis=-1),
-        "scores": tf.reduce_max(found.scores, axis=-1),
-        "levels": levels,
-        "words": vectors.words,
-        "regions": regions,
-    }
+    found = word_maps(model.ground(both, regions))
+    return {**found._asdict(), "words": vectors.words, "regions": regions}
 
 
 def score_words(model: Grounds, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
