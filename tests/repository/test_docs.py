@@ -141,7 +141,7 @@ def workplace(tmp_path_factory):
 
 def test_the_data_guide_works_as_written(workplace):
     found = blocks(ROOT / "docs" / QUICK)
-    assert sum(len(block.commands) for block in found) == 14, found
+    assert sum(len(block.commands) for block in found) == 15, found
     for block in itertools.takewhile(lambda block: block.commands[0][1] != "train", found):
         _run_block(block, workplace)
     info = json.loads((workplace / "my_records" / "dataset_info.json").read_text())
