@@ -33,7 +33,7 @@ SHARED = ROOT.parent / "shared" / "data"
 QUICK = "your_own_data.md"
 LONG = (
     *("esc10", "features", "fine_tuning", "grid", "imp", "imp_data", "pali", "pali_photos"),
-    *("planning", "r3_clips", "tpu"),
+    *("planning", "r3_clips", "tpu", "grounding"),
 )
 _FEW_CLIPS = ["--num_train=60", "--num_val=10", "--num_test=10", "--workers=1"]
 
