@@ -15,7 +15,7 @@ from trainers.data.parts.video.config import VideoInputConfig
 from trainers.runs import build_model, build_task
 from trainers.tasks.grounding.task import GroundingTaskConfig
 
-SIZE, WIDTH, NUM_WORDS, NUM_FRAMES = (32, 40), 8, 6, 3
+SIZE, WIDTH, NUM_WORDS, NUM_FRAMES = (32, 40), 12, 6, 3
 
 
 def experiment(folder: pathlib.Path, num_frames: int = NUM_FRAMES) -> ExperimentConfig:

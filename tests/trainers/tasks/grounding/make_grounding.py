@@ -10,7 +10,7 @@ from trainers.data.parts.phrases.config import PhrasesInputConfig
 from trainers.data.parts.video.config import VideoInputConfig
 from trainers.tasks.grounding.task import GroundingTask, GroundingTaskConfig
 
-BATCH, FRAMES, SIZE, WORDS, WIDTH = 4, 2, 32, 5, 8
+BATCH, FRAMES, SIZE, WORDS, WIDTH = 4, 2, 16, 5, 8
 
 
 def make_task(inputs=None, phrases=None, model=None, visual=None, **fields):
@@ -18,7 +18,8 @@ def make_task(inputs=None, phrases=None, model=None, visual=None, **fields):
     video = VideoInputConfig(num_frames=FRAMES, height=SIZE, width=SIZE)
     text = PhrasesInputConfig(**{"width": WIDTH, "num_words": WORDS} | (phrases or {}))
     given = InputConfig(**{"batch_size": BATCH, "video": video, "phrases": text} | (inputs or {}))
-    backbone = {"kind": "small", "height": SIZE, "width": SIZE, "widths": [8, 8, 8]}
+    backbone = {"kind": "small", "height": SIZE, "width": SIZE, "widths": [8, 8], "norm": "none"}
+    backbone |= {"blocks_per_stage": [1, 1], "levels": ["stage1_block1", "stage2_block1"]}
     levels = LevelsConfig(**backbone | {"trainable": True} | (visual or {}))
     config = GroundingConfig(
         **{"size": "debug", "visual": levels, "word_width": WIDTH} | (model or {})
