@@ -122,7 +122,7 @@ def test_bfloat16_holds_values_that_float16_cannot():
     assert grown.dtype == tf.bfloat16 and np.abs(tf.cast(grown, tf.float32)).max() > 65504
     got, expected = mixed(inputs), full(inputs)
     assert got.dtype == tf.float32
-    assert np.abs(got - expected).max() < 0.05 * np.abs(expected).max()
+    assert np.abs(got - expected).max() < 0.1 * np.abs(expected).max()
 
 
 def test_starting_values_are_those_of_t5x():
