@@ -55,7 +55,7 @@ WRONG = [
     ("audio.noise_std_share", -1.0, "at least 0"),
     ("audio.num_windows", 2, "make them equal"),
     ("text.num_candidates", 0, "at least 1"),
-    ("text.tokenizer", "letters", "word, wordpiece"),
+    ("text.tokenizer", "letters", "word, whitespace, wordpiece"),
     ("text.vocabulary", "", "vocabulary file"),
 ]
 

@@ -138,7 +138,7 @@ def _distinct(sizes, weights, batch_size, same_files=()) -> TrainingOrder:
     return TrainingOrder(sizes, MixtureBlock(weights), batch_size, 4, identify)
 
 
-def _records(order, step, size) -> list[tuple[int, int]]:
+def _records_of_step(order, step, size) -> list[tuple[int, int]]:
     draw = order.draw(step, np.arange(size))
     return [
         (int(dataset), int(order.record(int(dataset), ordinal[None], shift[None])[0]))
@@ -150,13 +150,13 @@ def test_no_record_comes_twice_in_a_batch_where_epochs_end():
     size, count = 8, 30
     order = _distinct([11], [1.0], size)
     plain = TrainingOrder([11], MixtureBlock([1.0]), size, 4)
-    repeated = [len(set(_records(plain, step, size))) < size for step in range(count)]
+    repeated = [len(set(_records_of_step(plain, step, size))) < size for step in range(count)]
     assert sum(repeated) > 5
     for step in range(count):
-        mine = _records(order, step, size)
+        mine = _records_of_step(order, step, size)
         assert len(set(mine)) == size
         # What came first stays; a batch that has no repeat is as without the rule.
-        assert repeated[step] == (mine != _records(plain, step, size))
+        assert repeated[step] == (mine != _records_of_step(plain, step, size))
         parts = [order.draw(step, np.arange(start, start + 2)).shift for start in range(0, size, 2)]
         np.testing.assert_array_equal(np.concatenate(parts), order.draw(step, np.arange(8)).shift)
 
@@ -164,7 +164,7 @@ def test_no_record_comes_twice_in_a_batch_where_epochs_end():
 def test_data_sets_of_the_same_files_share_their_records_in_a_batch():
     order = _distinct([9, 9, 5], [1.0, 1.0, 1.0], 9, same_files=(0, 1))
     for step in range(20):
-        found = _records(order, step, 9)
+        found = _records_of_step(order, step, 9)
         assert len({("both" if dataset < 2 else "other", r) for dataset, r in found}) == 9
         taken = order.taken(step)
         assert not any(taken.add(dataset, np.array([record])) for dataset, record in found)
