@@ -17,6 +17,10 @@ TOWERS = {
     "pali": {"vision", "language", "projection"},
     "imp": {"encoder", "spaces", "temperatures"},
     "r3": {"projection", "language", "region_places"},
+    "grounding": {
+        *("map_stage2_block1", "map_stage2_block2", "map_stage3_block1", "map_stage3_block2"),
+        "text",
+    },
     "character_language_model": {"words", "forward", "backward", "softmax"},
 }
 
