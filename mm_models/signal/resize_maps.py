@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from mm_models.signal.interpolation import interpolation
+
 
 def resize_maps(maps: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Bilinear, with half-pixel centres and without smoothing, as `tf.image.resize` on the host.
@@ -19,17 +21,7 @@ def resize_maps(maps: tf.Tensor, height: int, width: int) -> tf.Tensor:
     rows, columns = maps.shape[-3:-1]
     if (rows, columns) == (height, width):
         return maps
-    down, across = interpolation(rows, height), interpolation(columns, width)
+    down, across = (
+        interpolation(*sizes).astype(np.float32) for sizes in ((rows, height), (columns, width))
+    )
     return tf.einsum("hr,...rcd,wc->...hwd", down, maps, across)
-
-
-def interpolation(size: int, new_size: int) -> np.ndarray:
-    """float32[new_size, size]: what values in a row are multiplied with to be resized."""
-    places = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
-    before = np.floor(places).astype(int)
-    shares = places - before
-    matrix = np.zeros((new_size, size))
-    numbers = np.arange(new_size)
-    np.add.at(matrix, (numbers, before.clip(0, size - 1)), 1 - shares)
-    np.add.at(matrix, (numbers, (before + 1).clip(0, size - 1)), shares)
-    return matrix.astype(np.float32)

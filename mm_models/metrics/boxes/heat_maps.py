@@ -9,6 +9,7 @@ of Liu and others (2017).
 import numpy as np
 
 from mm_models.metrics.boxes.overlap import contain
+from mm_models.signal.interpolation import interpolation
 
 
 def phrase_map(word_maps: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -39,18 +40,7 @@ def enlarge(heat: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     heat = np.asarray(heat, np.float64)
     rows, columns = heat.shape
-    return _interpolation(rows, height) @ heat @ _interpolation(columns, width).T
-
-
-def _interpolation(size: int, pixels: int) -> np.ndarray:
-    """float64[pixels, size]: what share of each value each pixel takes."""
-    places = np.clip((np.arange(pixels) + 0.5) * size / pixels - 0.5, 0, size - 1)
-    below = np.minimum(places.astype(int), max(size - 2, 0))
-    shares = np.zeros((pixels, size))
-    rows = np.arange(pixels)
-    np.add.at(shares, (rows, below), 1.0 - (places - below))
-    np.add.at(shares, (rows, np.minimum(below + 1, size - 1)), places - below)
-    return shares
+    return interpolation(rows, height) @ heat @ interpolation(columns, width).T
 
 
 def first_maximum(heat: np.ndarray) -> tuple[int, int]:
