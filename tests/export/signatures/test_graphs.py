@@ -116,8 +116,8 @@ def test_models_without_text(variant, kind, spaces):
         assert sorted(outputs) == sorted(signatures.docs()[signature].outputs) == spaces[modality]
 
 
-def test_a_classifier_of_stills_maps_the_frames_of_clips():
-    model = ImageClassifier(VitConfig(size="debug", pool="map", num_classes=3))
+def signatures_of_stills(model, multi_label):
+    """Of a classifier of stills of 16 x 16 pixels with three classes."""
     video = VideoInputConfig(num_frames=1, height=16, width=16, crop="resize")
     info = ModelInfo(
         *("stills", "x", 0, "latest", 0.0, 0, 0, 0, 0, 0, 0),
@@ -126,9 +126,14 @@ def test_a_classifier_of_stills_maps_the_frames_of_clips():
         image_height=16,
         image_width=16,
     )
-    signatures = ClassificationSignatures(
-        model, InputConfig(video=video), ["a", "b", "c"], False, info
+    return ClassificationSignatures(
+        model, InputConfig(video=video), ["a", "b", "c"], multi_label, info
     )
+
+
+def test_a_classifier_of_stills_maps_the_frames_of_clips():
+    model = ImageClassifier(VitConfig(size="debug", pool="map", num_classes=3))
+    signatures = signatures_of_stills(model, multi_label=False)
     random = np.random.default_rng(0)
     frames = random.integers(0, 256, (2, 5, 16, 16, 3), dtype=np.uint8)
     maps = signatures.functions()["feature_maps"](tf.constant(frames))["maps"].numpy()
@@ -143,17 +148,7 @@ def test_a_classifier_of_stills_maps_the_frames_of_clips():
 def test_a_classifier_of_levels_is_served_as_any_classifier():
     visual = LevelsConfig(widths=[8, 8], blocks_per_stage=[2, 2], height=16, width=16)
     model = LevelsClassifier(LevelsClassifierConfig(visual=visual, num_classes=3))
-    video = VideoInputConfig(num_frames=1, height=16, width=16, crop="resize")
-    info = ModelInfo(
-        *("stills", "x", 0, "latest", 0.0, 0, 0, 0, 0, 0, 0),
-        signatures={},
-        tensorflow_version=tf.__version__,
-        image_height=16,
-        image_width=16,
-    )
-    signatures = ClassificationSignatures(
-        model, InputConfig(video=video), ["a", "b", "c"], True, info
-    )
+    signatures = signatures_of_stills(model, multi_label=True)
     frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     images = tf.constant(frames, tf.float32) * 2 / 255 - 1
     functions = signatures.functions()
