@@ -39,9 +39,9 @@ def test_a_checkout_gets_its_folders_and_the_registry_entry(checkout, capsys):
     entry = printed.partition("registry.py:\n")[2].partition("then fill")[0]
     system = eval(f"{{{entry}}}", {"System": registry.System})[name]
     for reference, class_name in (
-        (system.task, "PhraseGroundingTask"),
-        (system.task_config, "PhraseGroundingTaskConfig"),
-        (system.signatures, "PhraseGroundingSignatures"),
+        (system.task, "PhraseFindingTask"),
+        (system.task_config, "PhraseFindingTaskConfig"),
+        (system.signatures, "PhraseFindingSignatures"),
     ):
         module, _, named = reference.partition(":")
         source = (checkout / f"{module.replace('.', '/')}.py").read_text()
