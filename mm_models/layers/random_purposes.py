@@ -47,6 +47,7 @@ class Purpose(enum.StrEnum):
     CODE_CANDIDATES = "code_candidates"
     # Choices in training.
     DROP_TOKEN = "drop_token"
+    LEVEL = "level"
     TOKEN_CORRUPTION = "token_corruption"
     MIXUP = "mixup"
     SAMPLED_WORDS = "sampled_words"

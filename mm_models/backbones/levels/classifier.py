@@ -12,9 +12,12 @@ from mm_models.backbones.levels import config as levels_config
 from mm_models.backbones.levels.build import build_levels
 from mm_models.backbones.levels.config import LevelsConfig
 from mm_models.errors import UserError
+from mm_models.layers import randomness
+from mm_models.layers.random_purposes import Purpose
 from mm_models.layers.saved_layer import SavedLayer
 
 POOLS = ("mean", "max", "smooth_max")
+LEVELS = ("all", "random")
 
 
 @dataclasses.dataclass
@@ -27,6 +30,9 @@ class LevelsClassifierConfig:
         pool: what a level's classifier, which gives every region logits, makes of those of an
             image: `mean`, `max` or `smooth_max`, log(mean(exp(sharpness x logit))) / sharpness.
         sharpness: of `smooth_max`; the larger, the nearer the maximum.
+        level: which levels tell the classes of an image in training: the mean of `all`, or one of
+            them, drawn for each image (`random`), so that every level learns to tell them without
+            the others. Otherwise it is the mean of all.
         head_bias: where the biases of the classes start.
 
     Source: https://arxiv.org/abs/1411.6228 for `smooth_max`.
@@ -36,6 +42,7 @@ class LevelsClassifierConfig:
     num_classes: int = 0
     pool: str = "smooth_max"
     sharpness: float = 4.0
+    level: str = "all"
     head_bias: float = 0.0
 
 
@@ -46,6 +53,7 @@ def resolve(config: LevelsClassifierConfig) -> LevelsClassifierConfig:
         UserError: an unknown name, or values that do not fit together.
     """
     checks.check_choice(config.pool, POOLS, "pool")
+    checks.check_choice(config.level, LEVELS, "level")
     checks.check_positive(config.sharpness, "sharpness")
     with checks.within("visual", config.visual):
         return dataclasses.replace(config, visual=levels_config.resolve(config.visual))
@@ -53,25 +61,34 @@ def resolve(config: LevelsClassifierConfig) -> LevelsClassifierConfig:
 
 @keras.saving.register_keras_serializable("mmstack")
 class RegionClassifier(SavedLayer):
-    """Logits of an image from those of its regions, summed over levels.
+    """Logits of an image from those of its regions, of one level or of the mean of all.
 
     Args:
-        num_classes, pool, sharpness, head_bias: see `LevelsClassifierConfig`.
+        num_classes, pool, sharpness, level, head_bias: see `LevelsClassifierConfig`.
 
     Call arguments:
         maps: float[batch, rows, columns, channels] by level.
+        training: bool.
+        seed: int32[2] that levels are drawn with in training.
 
     Returns:
         float32[batch, classes].
     """
 
     def __init__(
-        self, num_classes: int, pool: str, sharpness: float, head_bias: float = 0.0, **kwargs
+        self,
+        num_classes: int,
+        pool: str,
+        sharpness: float,
+        level: str = "all",
+        head_bias: float = 0.0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.pool = pool
         self.sharpness = sharpness
+        self.level = level
         self.head_bias = head_bias
 
     def build(self, input_shape):
@@ -89,11 +106,16 @@ class RegionClassifier(SavedLayer):
         )
         self.built = True
 
-    def call(self, maps):
-        logits = [
+    def call(self, maps, training=False, seed=None):
+        by_level = [
             self._pooled(getattr(self, f"of_{name}")(values)) for name, values in maps.items()
         ]
-        return tf.add_n(logits) + self.bias.value
+        logits = tf.stack(by_level, axis=1)  # [batch, levels, classes]
+        if training and self.level == "random":
+            seed = randomness.required(seed, self.name)
+            place = randomness.choices(len(by_level), seed, tf.shape(logits)[0])
+            return tf.gather(logits, place, axis=1, batch_dims=1) + self.bias.value
+        return tf.reduce_mean(logits, axis=1) + self.bias.value
 
     def _pooled(self, logits: tf.Tensor) -> tf.Tensor:
         """float[batch, rows, columns, classes] -> float32[batch, classes]."""
@@ -120,7 +142,7 @@ class LevelsClassifier(SavedLayer, keras.Model):
         inputs: `video` float[batch, images, height, width, 3] in [-1, 1], or
             float[batch, views, images, height, width, 3]; logits of all images are averaged.
         training: bool.
-        seed: int32[2]; nothing here is drawn.
+        seed: int32[2] that levels are drawn with in training.
 
     Returns:
         float32[batch, classes], logits.
@@ -141,7 +163,7 @@ class LevelsClassifier(SavedLayer, keras.Model):
             )
         self.visual = build_levels(config.visual, dtype=self.dtype_policy)
         self.classifier = RegionClassifier(
-            *(config.num_classes, config.pool, config.sharpness, config.head_bias),
+            *(config.num_classes, config.pool, config.sharpness, config.level, config.head_bias),
             name="classifier",
             dtype=self.dtype_policy,
         )
@@ -154,7 +176,9 @@ class LevelsClassifier(SavedLayer, keras.Model):
         # [batch, (views,) images, height, width, 3] -> [batch * images, height, width, 3]
         num_images = math.prod(video.shape[1:-3])
         images = tf.reshape(video, [-1, *video.shape[-3:]])
-        logits = self.classifier(self.visual.maps(images, training=training))
+        maps = self.visual.maps(images, training=training)
+        seed = randomness.fold_in_optional(seed, Purpose.LEVEL)
+        logits = self.classifier(maps, training=training, seed=seed)
         return tf.reduce_mean(tf.reshape(logits, [-1, num_images, logits.shape[1]]), axis=1)
 
     def feature_maps(self, video) -> tf.Tensor:

@@ -26,24 +26,40 @@ def video(*shape):
 
 
 @pytest.mark.parametrize(
-    ("pool", "expected"),
+    ("pool", "fine", "coarse"),
     [
         # Of the regions' logits 1, 2, 3 and 6 of one level, and -1 and 1 of the other.
-        ("mean", 3.0 + 0.0),
-        ("max", 6.0 + 1.0),
-        ("smooth_max", np.log(np.exp([2.0, 4, 6, 12]).mean()) / 2 + np.log(np.cosh(2.0)) / 2),
+        ("mean", 3.0, 0.0),
+        ("max", 6.0, 1.0),
+        ("smooth_max", np.log(np.exp([2.0, 4, 6, 12]).mean()) / 2, np.log(np.cosh(2.0)) / 2),
     ],
 )
-def test_regions_are_pooled(pool, expected):
-    layer = RegionClassifier(2, pool, sharpness=2.0, head_bias=0.5)
-    layer.build({"fine": (None, 2, 2, 1), "coarse": (None, 1, 2, 1)})
-    for dense in (layer.of_fine, layer.of_coarse):
-        dense.kernel.assign([[1.0, 0.0]])
+def test_regions_are_pooled(pool, fine, coarse):
+    layer = two_levels(pool)
     maps = {
         "fine": tf.reshape([1.0, 2.0, 3.0, 6.0], [1, 2, 2, 1]),
         "coarse": tf.reshape([-1.0, 1.0], [1, 1, 2, 1]),
     }
-    np.testing.assert_allclose(layer(maps), [[expected + 0.5, 0.5]], rtol=1e-6)
+    np.testing.assert_allclose(layer(maps), [[(fine + coarse) / 2 + 0.5, 0.5]], rtol=1e-6)
+
+
+def test_in_training_a_level_may_be_drawn_for_each_image():
+    layer, images = two_levels("mean", "random"), 400
+    maps = {"fine": tf.ones([images, 2, 2, 1]), "coarse": tf.zeros([images, 1, 2, 1])}
+    np.testing.assert_allclose(layer(maps), [[1.0, 0.5]] * images)
+    drawn = layer(maps, training=True, seed=tf.constant([1, 2]))[:, 0].numpy()
+    assert set(drawn.tolist()) == {0.5, 1.5}
+    assert 160 < (drawn == 1.5).sum() < 240
+    other = layer(maps, training=True, seed=tf.constant([1, 3]))[:, 0].numpy()
+    assert (drawn != other).any()
+
+
+def two_levels(pool, level="all"):
+    layer = RegionClassifier(2, pool, sharpness=2.0, level=level, head_bias=0.5)
+    layer.build({"fine": (None, 2, 2, 1), "coarse": (None, 1, 2, 1)})
+    for dense in (layer.of_fine, layer.of_coarse):
+        dense.kernel.assign([[1.0, 0.0]])
+    return layer
 
 
 @pytest.mark.parametrize("pool", ["smooth_max", "max"])
@@ -82,6 +98,7 @@ def test_feature_maps_are_those_of_the_last_level():
         ({"num_classes": 0}, "num_classes is 0"),
         ({"pool": "map"}, "pool is 'map'"),
         ({"sharpness": 0.0}, "sharpness is 0.0"),
+        ({"level": "last"}, "level is 'last'"),
         ({"visual": LevelsConfig(norm="batch")}, "visual.norm is 'batch'"),
     ],
 )
