@@ -237,17 +237,28 @@ def _check_used(
     known = f"it answers {', '.join(sorted(signatures))}"
     taken = {kind for doc in chosen.values() for kind in doc.input_kinds}
     possible = {kind for doc in signatures.values() for kind in doc.input_kinds}
+    alone = clip is None and fields.SENTENCE in possible and fields.SENTENCES not in taken
+    if alone and len(question.texts) > 1:
+        raise UserError(f"this model takes one --text at a time; {known}; give one")
     if clip is None and not chosen:
-        if fields.SENTENCE in possible and len(question.texts) > 1:
-            raise UserError(f"this model takes one --text at a time; {known}; give one")
         raise UserError(f"this model answers about files alone ({known}); give --image or --video")
+    if question.texts and not _takes_sentences(clip, signatures):
+        raise UserError(f"this model compares nothing with sentences; {known}; leave --text out")
     if not chosen:
         raise UserError(f"the file has no stream that this model takes; {known}")
-    if question.texts and not possible & {fields.SENTENCE, fields.SENTENCES}:
-        raise UserError(f"this model compares nothing with sentences; {known}; leave --text out")
     if question.labels and fields.CLASS_NAMES not in taken:
         raise UserError(f"this model chooses no --label for this file; {known}; leave it out")
     if question.prompt and fields.PROMPT not in taken:
         raise UserError(f"this model answers no --prompt about this file; {known}; leave it out")
     if question.phrase and fields.PHRASE not in taken:
         raise UserError(f"this model finds no --phrase in this file; {known}; leave it out")
+
+
+def _takes_sentences(clip: Clip | None, signatures: Mapping[str, SignatureDoc]) -> bool:
+    """Whether a signature takes sentences, beside a file where there is one."""
+    words = {fields.SENTENCE, fields.SENTENCES}
+    media = {kind for kinds in fields.MEDIA.values() for kind in kinds}
+    return any(
+        doc.input_kinds & words and (clip is None or doc.input_kinds & media)
+        for doc in signatures.values()
+    )

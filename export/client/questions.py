@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from export.signatures.fields import PHRASE, PROMPT
+from export.signatures.fields import PHRASE, PROMPT, SENTENCE, SENTENCES
 from export.version.model_info import ModelInfo
 from mm_models.errors import UserError
 
@@ -55,13 +55,20 @@ def question_for(
             phrase without a word.
     """
     _check_phrase(info, phrase)
-    prompt = _whole_prompt(info, prompt, language)
+    prompt = _whole_prompt(info, prompt, language, texts)
     return Question(tuple(texts), prompt, tuple(labels), seed, phrase)
 
 
 def answers_prompts(info: ModelInfo) -> bool:
     """Whether any signature takes a prompt."""
     return any(PROMPT in doc.input_kinds for doc in info.signatures.values())
+
+
+def _needs_prompt(info: ModelInfo, texts: Sequence[str]) -> bool:
+    """Whether no signature is left that goes without a prompt and with these sentences."""
+    words = set() if texts else {SENTENCE, SENTENCES}
+    kinds = (doc.input_kinds for doc in info.signatures.values())
+    return all(PROMPT in one or one & words for one in kinds)
 
 
 def _check_phrase(info: ModelInfo, phrase: str) -> None:
@@ -73,7 +80,7 @@ def _check_phrase(info: ModelInfo, phrase: str) -> None:
         raise UserError(f"--phrase={phrase!r} holds no word; give what is to be found")
 
 
-def _whole_prompt(info: ModelInfo, prompt: str, language: str) -> str:
+def _whole_prompt(info: ModelInfo, prompt: str, language: str, texts: Sequence[str]) -> str:
     if not answers_prompts(info):
         if prompt or language:
             raise UserError(
@@ -81,7 +88,7 @@ def _whole_prompt(info: ModelInfo, prompt: str, language: str) -> str:
             )
         return ""
     prompt = prompt or (info.default_prompt if language else "")
-    if not prompt and all(PROMPT in doc.input_kinds for doc in info.signatures.values()):
+    if not prompt and _needs_prompt(info, texts):
         default = f", or --language for {info.default_prompt!r}" if info.default_prompt else ""
         trained = f" (it was trained on {'; '.join(info.prompts.values())})" if info.prompts else ""
         raise UserError(

@@ -31,6 +31,21 @@ class Memory(NamedTuple):
     mask: tf.Tensor
 
 
+class TextStates(NamedTuple):
+    """Text without pictures, as the encoder reads it.
+
+    Attributes:
+        embedded: float[batch, text tokens, width] vectors of the tokens by themselves.
+        middle: of the same shape, behind the last block of the first half, the middle one of an
+            odd number of blocks included; not normalised.
+        last: of the same shape, behind the last block, normalised.
+    """
+
+    embedded: tf.Tensor
+    middle: tf.Tensor
+    last: tf.Tensor
+
+
 @keras.saving.register_keras_serializable("mmstack")
 class PaliModel(SavedLayer, keras.Model):
     """A vision transformer whose tokens stand in front of the text that an encoder-decoder reads.
@@ -109,6 +124,13 @@ class PaliModel(SavedLayer, keras.Model):
             **randomness.drawing(Purpose.ENCODER, training, seed),
         )
         return Memory(encoded, mask)
+
+    def read_text(self, ids: tf.Tensor) -> TextStates:
+        """What the encoder makes of text alone: int32[batch, text tokens], 0 is padding."""
+        embedded = self.language.embed(ids)
+        read = self.language.encoded(embedded, tf.cast(ids != PAD_ID, tf.float32))
+        middle = read.layers[(len(read.layers) - 1) // 2]
+        return TextStates(embedded, middle, read.tokens)
 
     def visual_tokens(self, video: tf.Tensor, training=False, seed=None) -> tf.Tensor:
         """Images as tokens of the text's width.

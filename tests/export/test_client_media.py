@@ -110,6 +110,11 @@ def test_a_sentence_alone_is_asked_about_where_a_signature_takes_one():
     assert requests["of a sentence"][fields.SENTENCE].tolist() == [b"words"]
     with pytest.raises(UserError, match="one --text at a time"):
         media_requests.requests_for(None, Question(("words", "others")), STILLS_AND_CLIPS)
+    words = STILLS_AND_CLIPS["of a sentence"]
+    both = media_requests.requests_for(None, Question(("t",), "p"), WRITER | {"words": words})
+    assert set(both) == {"generate_text", "generate_beams_text", "words"}
+    with pytest.raises(UserError, match="one --text at a time"):
+        media_requests.requests_for(None, Question(("t", "u"), "p"), WRITER | {"words": words})
 
 
 def _writer():
@@ -174,6 +179,12 @@ def test_phrases_go_with_pictures_and_features_are_for_programs():
         ),
         (None, Question((), "p"), NAMES[:3], "give --image"),
         (None, Question(("t",), "p"), NAMES, "compares nothing"),
+        (
+            media_requests.Clip([b"a"], None),
+            Question(("t",), "p"),
+            ("generate_video", "of a sentence"),
+            "compares nothing",
+        ),
         (media_requests.Clip([b"a"], None), Question(labels=("x",)), ("e",), "no --label"),
         (media_requests.Clip([b"a"], None), Question((), "p"), ("e", "generate"), "no --prompt"),
         (media_requests.Clip([b"a"], None), Question(phrase="p"), ("e", "find"), "no --phrase"),
@@ -203,6 +214,10 @@ def test_prompts_take_the_name_of_the_language():
     mixed = dataclasses.replace(WRITES, signatures=WRITER | STILLS_AND_CLIPS)
     assert question_for(mixed, texts=["a"]) == Question(("a",))
     assert question_for(INFO, texts=["a"]) == Question(("a",))
+    words = dataclasses.replace(WRITES, signatures=WRITER | {"w": doc(fields.SENTENCE)})
+    assert question_for(words, texts=["a"]) == Question(("a",))
+    with pytest.raises(UserError, match="answers prompts; give --prompt"):
+        question_for(words)
 
 
 @pytest.mark.parametrize(

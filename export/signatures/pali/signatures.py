@@ -18,11 +18,14 @@ from export.signatures.shared.media import (
     ServedModule,
     media_field,
 )
+from export.signatures.shared.word_vectors import WordMeanings, served_words, word_vectors
 from export.version.model_info import ModelInfo
 from export.version.options import ExportOptions
 from export.version.run_facts import model_info
 from mm_models.decoding.config import DecodingConfig
 from mm_models.pali.model import PaliModel
+from mm_models.text.encoders.word_encoder import SIGNATURE
+from mm_models.text.encoders.word_pieces import word_means, word_pieces
 from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from mm_models.text.templates import load_templates
 from trainers.runs import Run
@@ -35,6 +38,13 @@ CUT = {
         fields.FLAG,
         "it has more tokens than are used",
         note="the prompt is longer than what the model reads; its end was cut off",
+    )
+}
+SENTENCE_CUT = {
+    "sentence_is_cut": fields.output_field(
+        fields.FLAG,
+        "it has more tokens than are used",
+        note="the sentence is longer than what the model reads; its last words were cut off",
     )
 }
 
@@ -109,7 +119,31 @@ class PaliSignatures(MediaSignatures):
                 doc = SignatureDoc(sentence, inputs, outputs | CUT)
                 function = functools.partial(self._answer, name, tuple(inputs))
                 served[f"{name}{suffix}"] = ServedFunction(doc, function)
-        return served
+        return served | {SIGNATURE: self._word_encoder()}
+
+    def _word_encoder(self) -> ServedFunction:
+        """The encoder of text by itself. It reads both ways at once, so that what a text encoder's
+        layers hold of each direction is one and the same."""
+        meanings = WordMeanings(
+            "parted into words by white space and each word into tokens, of which the first "
+            f"{self._inputs.num_input_tokens - self._inputs_end} are used; words behind them are "
+            "cut off",
+            "of words without their sentence, means over their tokens",
+            "of words in their sentence, behind the middle layer of the encoder, means over their "
+            "tokens; read both ways at once, so that the second half equals the first",
+            "the same behind the last layer and its normalisation",
+        )
+        width = self._model.config.language.width
+        return served_words(self._encode_words, meanings, width, SENTENCE_CUT)
+
+    def _encode_words(self, sentences: tf.Tensor) -> dict[str, tf.Tensor]:
+        tokenizer, most = self._module.tokenizer, self._inputs.num_input_tokens
+        end = tokenizer.end_id if self._inputs_end else None
+        pieces = word_pieces(sentences, tokenizer, most, end)
+        states = self._model.read_text(pieces.ids)
+        words, middle, last = (word_means(layer, pieces) for layer in states)
+        both = [tf.concat([layer, layer], axis=2) for layer in (middle, last)]
+        return word_vectors(words, *both, pieces.num_words) | {"sentence_is_cut": pieces.is_cut}
 
     def _media_inputs(self, medium: str) -> dict[str, Field]:
         if medium == "text":

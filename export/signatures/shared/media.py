@@ -156,7 +156,7 @@ class MediaSignatures(Signatures):
             served.function(*(tf.constant(value[row : row + 1]) for value in values))
             for row in range(len(values[0]))
         ]
-        return {key: np.concatenate([row[key].numpy() for row in rows]) for key in rows[0]}
+        return {key: _joined([row[key].numpy() for row in rows]) for key in rows[0]}
 
     def _of_media(
         self,
@@ -310,6 +310,16 @@ def widest_input(streams: Mapping[str, Any]) -> Any:
     check_streams(streams)
     inputs = [stream.input for stream in streams.values()]
     return max(inputs, key=lambda one: sum(bool(p) for p in (one.video, one.audio, one.text)))
+
+
+def _joined(rows: list[np.ndarray]) -> np.ndarray:
+    """Answers of one row each as one, which has room for the longest; zeros behind the others."""
+    room = np.max([row.shape for row in rows], axis=0)[1:]
+    if all(row.shape[1:] == tuple(room) for row in rows):
+        return np.concatenate(rows)
+    return np.concatenate(
+        [np.pad(row, [(0, 0), *((0, gap) for gap in room - row.shape[1:])]) for row in rows]
+    )
 
 
 def _stack(rows: list) -> np.ndarray:

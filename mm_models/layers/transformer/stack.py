@@ -37,12 +37,14 @@ class StackOutputs(NamedTuple):
         roles: what codes cost, by `block_0/attention` and `block_0/cross_attention`, of those that
             bind some.
         traces: what the attentions did, by the same names, where that is asked for.
+        layers: float[batch, tokens or num_outputs, dim] behind each block, not normalised.
     """
 
     tokens: tf.Tensor
     routings: tuple[Routing, ...]
     roles: dict[str, RoleReport]
     traces: dict[str, AttentionTrace]
+    layers: tuple[tf.Tensor, ...]
 
 
 def _checked_layers(layers, num_layers, experts) -> tuple[int, ...]:
@@ -140,21 +142,22 @@ class TransformerStack(keras.layers.Layer):
         return self.forward(BlockInputs(tokens, training=training, seed=seed)).tokens
 
     def forward(self, inputs: BlockInputs) -> StackOutputs:
-        """The normalised rows, with what routers and roles did; for a stack that is built."""
+        """The normalised rows, with what blocks, routers and roles did; for a built stack."""
         outputs = self._pass(self.blocks, inputs)
         return outputs._replace(tokens=self._finish(outputs.tokens, inputs))
 
     def _pass(self, blocks, inputs) -> StackOutputs:
         """Tokens behind the first blocks, not yet normalised."""
         inputs = inputs.cast(self.compute_dtype)
-        routings, roles, traces = [], {}, {}
+        routings, roles, traces, layers = [], {}, {}, []
         for index, block in enumerate(blocks):
             outputs = self._run(block, self._of_block(index, inputs))
             inputs = dataclasses.replace(inputs, tokens=outputs.tokens)
+            layers.append(outputs.tokens)
             routings += [] if outputs.routing is None else [outputs.routing]
             roles |= {f"block_{index}/{name}": one for name, one in outputs.roles.items()}
             traces |= {f"block_{index}/{name}": one for name, one in outputs.traces.items()}
-        return StackOutputs(inputs.tokens, tuple(routings), roles, traces)
+        return StackOutputs(inputs.tokens, tuple(routings), roles, traces, tuple(layers))
 
     def _of_block(self, index, inputs) -> BlockInputs:
         """Inputs of one block of those of the stack: its bias, its seed, the rows it computes."""

@@ -3,7 +3,8 @@
 Its signature `encode_words` takes `sentences: string[batch]`, whose words are separated by white
 space, and gives `word_emb: float32[batch, words, width]`, `lstm1` and `lstm2:
 float32[batch, words, 2 * width]`, forward half first, and `sequence_len: int32[batch]`. `words` is
-the length of the longest sentence, at least 1; what stands behind `sequence_len` is zero.
+the length of the longest sentence, at least 1; what stands behind `sequence_len` is zero. An
+encoder that reads both ways at once has the same states in both halves.
 
 Source: Akbari and others (CVPR 2019), section 3: word vectors and the two layers of ELMo (Peters
 and others, 2018).

@@ -1,5 +1,6 @@
 """PaLI exported, proven, served and asked over REST and gRPC: the checkpoint's own strings."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -21,6 +22,10 @@ from export.version.options import ExportOptions
 from mm_models.decoding.config import DecodingConfig
 from mm_models.decoding.options import decode
 from mm_models.errors import UserError
+from mm_models.grounding.text_branch import both_ends
+from mm_models.layers.transformer.block_inputs import BlockInputs
+from mm_models.text.encoders.word_encoder import FrozenWordEncoder
+from mm_models.text.sentence_pieces import SentencePieceTokenizer
 from tests.export.signatures.run_folder import write_run_folder
 from tests.export_battery import check_export
 from tests.trainers.data import prompted_records
@@ -34,6 +39,9 @@ PROMPTS = [
     "Generate the alt_text in DE at 0: <extra_id_0>",
 ]
 LABELS = ["red", "blue", "das Bild zeigt"]
+# The third has a word without pieces; the fourth has more pieces than the model reads.
+SENTENCES = ["the red three", "", "red \u200b\tblau ", "das Bild zeigt " * 9]
+WORDS_READ = [3, 0, 3, 5]
 
 
 def write_run(folder):
@@ -139,6 +147,49 @@ def _check_commands(exported, server, folder, capsys):
             assert message.replace("--", "") in capsys.readouterr().err.replace("--", "")
 
 
+@pytest.fixture(scope="module")
+def encoder(exported):
+    return FrozenWordEncoder(f"{exported[1]}/1", "phrases.encoder")
+
+
+def test_vectors_of_words_are_those_of_the_models_text_encoder(exported, encoder):
+    model_dir, output = exported
+    model = load_run(model_dir).model
+    tokenizer = SentencePieceTokenizer(f"{model_dir}/../records/pieces.model")
+    width, room = model.config.language.width, 23  # One token more ends the sentence.
+    assert encoder.width == width
+    loaded = tf.saved_model.load(f"{output}/1").signatures["encode_words"]
+    answer = {key: v.numpy() for key, v in loaded(sentences=tf.constant(SENTENCES)).items()}
+    assert answer["sequence_len"].tolist() == WORDS_READ
+    assert answer["sentence_is_cut"].tolist() == [False, False, False, True]
+    for row, sentence in enumerate(SENTENCES):
+        read = WORDS_READ[row]
+        expected = _words_by_hand(model, tokenizer, sentence.split(), room)
+        for name, layer in zip(("word_emb", "lstm1", "lstm2"), expected, strict=True):
+            both = layer if name == "word_emb" else np.tile(layer, 2)
+            np.testing.assert_allclose(answer[name][row, :read], both[:read], atol=1e-5)
+            assert not np.any(answer[name][row, read:])
+    assert not np.any(answer["lstm2"][2, 1])  # It has no pieces.
+
+
+def test_words_stand_for_themselves_and_read_their_sentence(encoder):
+    texts = ["red three", "the red three", ""]
+    batches = tf.data.Dataset.from_tensors(tf.constant(texts))
+    (together,) = batches.map(lambda batch: encoder.encode(batch, 4))
+    alone = [encoder.encode(tf.constant([text]), 4) for text in texts]
+    for row, one in enumerate(alone):
+        np.testing.assert_allclose(together.layers[row], one.layers[0], atol=1e-5)
+    layers = together.layers.numpy()
+    of_two, of_three = layers[0, :2], layers[1, 1:3]
+    np.testing.assert_allclose(of_two[:, 0], of_three[:, 0], atol=1e-6)
+    assert np.abs(of_two[:, 1:] - of_three[:, 1:]).max(axis=(0, 2)).min() > 1e-3
+    ends = both_ends(together.layers, together.word_mask).numpy()
+    halves = np.split(layers, 2, axis=-1)
+    np.testing.assert_array_equal(ends[1], np.concatenate([halves[0][1, 0], halves[0][1, 2]], -1))
+    nothing = encoder.encode(tf.constant([""]), 4)
+    assert nothing.num_words.numpy().tolist() == [0] and not np.any(nothing.layers)
+
+
 def test_options_are_those_of_the_served_functions(exported):
     run = load_run(exported[0])
 
@@ -190,6 +241,26 @@ def test_a_fixed_batch_gives_the_checkpoints_strings(exported, tmp_path, jit):
     card = (tmp_path / "pali/1/assets.extra/README.md").read_text()
     assert "num_beams 2" in card and "Axis 0 has 2 rows" in card
     assert ("compiled with XLA" in card) == bool(jit)
+
+
+def _words_by_hand(model, tokenizer, words, room):
+    """Means over the pieces of each word, of a sentence that is read alone and without padding."""
+    pieces = [tokenizer.ragged(tf.constant([word])).values.numpy().tolist() for word in words]
+    ids = tf.constant([[*sum(pieces, [])[:room], tokenizer.end_id]])
+    embedded = model.language.embed(ids)
+    bias = model.language.encoder_bias(np.arange(ids.shape[1]))
+    inside = BlockInputs(embedded, bias=bias)
+    for block in model.language.encoder.blocks[: (model.language.encoder.num_layers + 1) // 2]:
+        inside = dataclasses.replace(inside, tokens=block.forward(inside).tokens)
+    layers = [embedded, inside.tokens, model.language.encode(embedded)]
+    vectors = [np.zeros([len(words), embedded.shape[2]]) for _ in layers]
+    for word in range(len(words)):
+        start = len(sum(pieces[:word], []))
+        mine = slice(start, min(start + len(pieces[word]), room))
+        for layer, vector in zip(layers, vectors, strict=True):
+            if mine.stop > mine.start:
+                vector[word] = layer[0, mine].numpy().mean(axis=0)
+    return vectors
 
 
 def _by_hand(model, signatures, request):

@@ -98,11 +98,14 @@ def test_stack_equals_the_float64_form():
     batteries.shake(stack)
     mask = np.array([[1, 1, 1, 0, 1], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
     x = tokens()
-    got = stack.forward(BlockInputs(x, tf.constant(mask))).tokens
+    outputs = stack.forward(BlockInputs(x, tf.constant(mask)))
+    got = outputs.tokens
     w = weights_of(stack, "stack/")
     expected = x.numpy().astype(np.float64)
-    for index in range(2):
+    for index, layer in enumerate(outputs.layers):
         expected = block(expected, under(w, f"block_{index}/"), 2, mask)
+        np.testing.assert_allclose(layer, expected, rtol=1e-4, atol=2e-5)
+    assert len(outputs.layers) == 2
     expected = layer_norm(expected, w["final_norm/gamma"], w["final_norm/beta"])
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=2e-5)
     first = stack.forward(BlockInputs(x, tf.constant(mask), num_outputs=1)).tokens
