@@ -199,6 +199,7 @@ def test_predict_writes_a_sheet_of_words_and_their_levels(exported, picture, tmp
     ("flags", "message"),
     [
         (["--phrase= "], "holds no word"),
+        (["--phrase="], "holds no word"),
         (["--phrase=a", "--prompt=b"], "answers no prompts"),
         (["--phrase=a", "--text=b"], "compares nothing with sentences"),
     ],
