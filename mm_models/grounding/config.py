@@ -20,7 +20,7 @@ SIZES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "digits": (
         {"kind": "small"},
-        {"word_width": 64, "text_widths": [128, 128], "visual_widths": [128, 128]},
+        {"word_width": 64, "text_widths": [64, 64], "visual_widths": [64, 64]},
     ),
     "debug": (
         {"kind": "small"},
