@@ -19,6 +19,7 @@ DEPTHS = {
     "imp/digits_debug": ["num_layers=4", "num_experts=0"],
     "pali/digits_vit_debug": ["depth=3"],
 }
+LARGEST = "imp/digits_debug"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -60,7 +61,11 @@ def test_weights_are_those_of_the_model(name):
     }
 
 
-@pytest.mark.parametrize("name", DEPTHS)
+@pytest.mark.parametrize(
+    "name",
+    # Counting the whole of it takes half a minute.
+    [pytest.param(name, marks=pytest.mark.slow) if name == LARGEST else name for name in DEPTHS],
+)
 def test_operations_are_those_of_the_model(name, monkeypatch):
     config = _load(name)
     shallow = count_steps(config)

@@ -22,7 +22,10 @@ def terms_of(task, batch, model=None):
     return task.terms(model, outputs, tensors, gather=tf.identity, **options)
 
 
-@pytest.mark.parametrize("model", [{}, {"text": "recurrent", "mapping": "conv3x3"}])
+OTHER_PARTS = {"text": "recurrent", "mapping": "conv3x3"}
+
+
+@pytest.mark.parametrize("model", [{}, pytest.param(OTHER_PARTS, marks=pytest.mark.slow)])
 def test_battery(model):
     task_battery.check_task(
         make_task(model=model), make_batch(), stream="pictures", gradient_rtol=1e-3
