@@ -182,7 +182,7 @@ def _ask_server_to_decode(
     with open(path, "rb") as file, RestClient(args.address, name, args.version) as client:
         reply = client.predict_media(file.read(), **asked)
     prompt = reply.get("prompt", "")
-    question = Question(tuple(args.text), prompt, tuple(args.label), phrase=asked_phrase(args))
+    question = Question(tuple(args.text), prompt, tuple(args.label), phrase=asked["phrase"])
     answers, warnings = from_reply(reply), reply["warnings"]
     print_answers(answers, question, warnings, as_json=args.json, output_dir=args.output_dir)
     return 0
