@@ -85,15 +85,15 @@ class RestClient(contextlib.AbstractContextManager):
         prompt: str = "",
         language: str = "",
         seed: int = 0,
-        phrase: str = "",
+        phrase: str | None = None,
     ) -> dict[str, Any]:
         """Posts a media file to the embedded server's own route; see export/client/questions.py for
         what can be asked about it. Raises as `predict`."""
         fields: list[tuple[str, Any]] = [("text", text) for text in texts]
         fields += [("label", label) for label in labels]
-        single: dict[str, Any] = {"prompt": prompt, "phrase": phrase}
-        single |= {"language": language, "seed": seed}
+        single: dict[str, Any] = {"prompt": prompt, "language": language, "seed": seed}
         fields += [(name, value) for name, value in single.items() if value]
+        fields += [] if phrase is None else [("phrase", phrase)]
         query = urllib.parse.urlencode(fields)
         return self.request("POST", f"{self._base}:predict_media?{query}", media)
 

@@ -37,7 +37,7 @@ def question_for(
     language: str = "",
     labels: Sequence[str] = (),
     seed: int = 0,
-    phrase: str = "",
+    phrase: str | None = None,
 ) -> Question:
     """What was typed, as the model takes it.
 
@@ -47,7 +47,7 @@ def question_for(
         prompt: may hold `{lang}` for the language; none, with a language, is the model's default.
         language: code, such as `de`.
         seed: of what is drawn.
-        phrase: what is looked for.
+        phrase: what is looked for; None for nothing.
 
     Raises:
         UserError: a prompt, a language or a phrase that the model does not take, a prompt that
@@ -56,7 +56,7 @@ def question_for(
     """
     _check_phrase(info, phrase)
     prompt = _whole_prompt(info, prompt, language, texts)
-    return Question(tuple(texts), prompt, tuple(labels), seed, phrase)
+    return Question(tuple(texts), prompt, tuple(labels), seed, phrase or "")
 
 
 def answers_prompts(info: ModelInfo) -> bool:
@@ -71,8 +71,8 @@ def _needs_prompt(info: ModelInfo, texts: Sequence[str]) -> bool:
     return all(PROMPT in one or one & words for one in kinds)
 
 
-def _check_phrase(info: ModelInfo, phrase: str) -> None:
-    if not phrase:
+def _check_phrase(info: ModelInfo, phrase: str | None) -> None:
+    if phrase is None:
         return
     if not any(PHRASE in doc.input_kinds for doc in info.signatures.values()):
         raise UserError(f"a model of {info.system} looks for no phrases; leave --phrase out")

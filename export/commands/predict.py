@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     if answers_prompts(predictor.info) or not predictor.compares:
         return _ask_only(args, predictor, path)
     _check_templates(args)
-    asked = {"texts": args.text, "language": args.language, "phrase": query.asked_phrase(args)}
+    asked = {"texts": args.text, "language": args.language, "phrase": args.phrase}
     question = question_for(predictor.info, **asked)
     answers, warnings = Answers({}, {}, {}), ()
     if path:

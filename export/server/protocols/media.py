@@ -161,7 +161,7 @@ def question_arguments(query: Any) -> dict[str, Any]:
         "texts": query.getall("text", []),
         "labels": query.getall("label", []),
         "prompt": query.get("prompt", ""),
-        "phrase": query.get("phrase", ""),
+        "phrase": query.get("phrase"),
         "language": query.get("language", ""),
         "seed": int(seed),
     }
